@@ -1,0 +1,72 @@
+"""The base error and the errors of agents and models.
+
+UcopError
+├── InvalidDefinition        a file or spec that cannot be accepted; lists every finding
+├── UnknownAgent             no agent of that name
+├── AgentInputError          the input does not fit the agent's schema
+├── AgentOutputError         the output still does not fit after the repairs
+└── ModelError               a chat model did not give an answer
+    ├── ModelUnavailable     nobody serves this model, or the endpoint cannot be reached
+    ├── ModelTimeout         the whole call, or the pause between two tokens, took too long
+    └── ModelResponseError   the endpoint answered with an error, or with half an answer
+
+Every message says what happened, where, and what to do next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ucop.agents.source import Finding
+
+
+class UcopError(Exception):
+    """Something that ucop can explain: what happened, where, and what to do next."""
+
+
+class InvalidDefinition(UcopError):
+    """A definition was refused; `findings` holds every mistake with its place."""
+
+    def __init__(self, findings: Sequence[Finding]) -> None:
+        self.findings: tuple[Finding, ...] = tuple(findings)
+        super().__init__("\n".join(_line(finding) for finding in self.findings))
+
+    def __reduce__(self) -> tuple[type[InvalidDefinition], tuple[tuple[Finding, ...]]]:
+        return type(self), (self.findings,)
+
+
+class UnknownAgent(UcopError):
+    """No agent has this name."""
+
+
+class AgentInputError(UcopError):
+    """The input does not fit the agent's input schema."""
+
+
+class AgentOutputError(UcopError):
+    """The agent's output does not fit its output schema, also after the repairs."""
+
+
+class ModelError(UcopError):
+    """A chat model did not give an answer."""
+
+
+class ModelUnavailable(ModelError):
+    """Nobody serves this model, or the endpoint cannot be reached."""
+
+
+class ModelTimeout(ModelError):
+    """The model took longer than a call, or the pause between two tokens, may take."""
+
+
+class ModelResponseError(ModelError):
+    """The endpoint answered with an error, or broke off its answer."""
+
+
+def _line(finding: Finding) -> str:
+    position = finding.position
+    place = f"{position.file}:{position.line}:{position.column}: " if position else ""
+    hint = f" ({finding.hint})" if finding.hint else ""
+    return f"{place}{finding.message}{hint}"
