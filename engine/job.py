@@ -1,0 +1,138 @@
+"""A job as data: what the command line, the HTTP API and Python callers read.
+
+Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit is named.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from ucop.engine.states import JobStatus, StepStatus
+
+JobId = NewType("JobId", str)
+WorkerId = NewType("WorkerId", str)
+ThreadId = NewType("ThreadId", str)
+NodeId = NewType("NodeId", str)
+TaskId = NewType("TaskId", str)
+
+
+class Record(BaseModel):
+    """Data that travels is frozen and takes no unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class JobError(Record):
+    """Why a job or a step failed."""
+
+    type: str
+    """Name of the exception's class."""
+    message: str
+    node: str | None = None
+    """The node that raised, where one did."""
+
+
+class Usage(Record):
+    """What was spent. `cost` is in US dollars, None where a price is unknown."""
+
+    model_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+    seconds: float = 0.0
+    """Sum of the measured run times of all steps."""
+
+
+class Step(Record):
+    """One run of one node by one attempt."""
+
+    node: str
+    task_id: str
+    status: StepStatus
+    attempt: int
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    model_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+    models: tuple[str, ...] = ()
+    """The models that answered, as `provider:model`."""
+    output: Any = None
+    """What the node wrote, cut where it is long."""
+    error: JobError | None = None
+
+
+class Attempt(Record):
+    """One dispatch of a job to a worker."""
+
+    number: int
+    status: str
+    """`queued`, `running` or `ended`."""
+    worker: str | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    outcome: str | None = None
+    """Why it ended: a job status, or what took it away."""
+
+
+class Checkpoint(Record):
+    """One saved state of a job's graph."""
+
+    id: str
+    parent_id: str | None
+    step: int
+    """LangGraph's superstep number, -1 for the input. Repeats after a fork: order by parent."""
+    nodes: tuple[str, ...]
+    """The nodes that ran to make this state."""
+    next: tuple[str, ...]
+    """The nodes due after it."""
+    created_at: datetime
+    values: dict[str, Any] = Field(default_factory=dict)
+
+
+class Event(Record):
+    """Something that happened to a job. Numbers of one job count from 1 without a gap."""
+
+    job_id: str
+    seq: int
+    type: str
+    """`job.<status>`, `job.submitted`, `step.started|completed|failed`, `model.used`, `progress`."""
+    at: datetime
+    data: dict[str, Any] = Field(default_factory=dict)
+
+
+class Parent(Record):
+    """Where a forked job came from."""
+
+    job_id: str
+    checkpoint_id: str
+
+
+class Job(Record):
+    """Everything that is known about a job, except its events and checkpoints."""
+
+    id: str
+    workflow: str
+    status: JobStatus
+    reason: str | None = None
+    """Why it stands where it stands, in words, where that is not plain."""
+    input: dict[str, Any]
+    output: Any = None
+    error: JobError | None = None
+    thread_id: str
+    attempt: int
+    priority: int = 0
+    tenant: str | None = None
+    labels: dict[str, str] = Field(default_factory=dict)
+    key: str | None = None
+    parent: Parent | None = None
+    created_at: datetime
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    steps: tuple[Step, ...] = ()
+    usage: Usage = Usage()
+    budget: dict[str, float] = Field(default_factory=dict)
