@@ -50,7 +50,27 @@ class AgentOutputError(UcopError):
 
 
 class ModelError(UcopError):
-    """A chat model did not give an answer."""
+    """A chat model did not give an answer.
+
+    `reached` is False when no request arrived at the endpoint; `transient` is True when
+    the same request may succeed a little later; `status` is the HTTP status, and
+    `retry_after` the seconds that the endpoint asked to wait, where it said so.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reached: bool = True,
+        transient: bool = False,
+        status: int | None = None,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.reached = reached
+        self.transient = transient
+        self.status = status
+        self.retry_after = retry_after
 
 
 class ModelUnavailable(ModelError):

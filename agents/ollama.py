@@ -1,0 +1,303 @@
+"""Ollama over HTTP: a ChatOllama that tells the truth about failures, and the model list.
+
+Only imported where a model is really asked: httpx and langchain-ollama take most of a
+second.
+"""
+
+from __future__ import annotations
+
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import cache
+from typing import Any
+
+import httpx
+import ollama
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.messages import BaseMessage
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_ollama import ChatOllama
+from pydantic import Field, ValidationError
+from ucop.agents.endpoint import Endpoint
+from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+
+CONNECT_TIMEOUT = 10.0
+LIST_TIMEOUT = 5.0
+_TRANSIENT = frozenset({408, 425, 429})
+_RESUME = (
+    "A job keeps what it finished: `ucop jobs resume` goes on from there "
+    "when the endpoint answers again."
+)
+_SHOWN = 400
+
+
+class OllamaChat(ChatOllama):
+    """ChatOllama with timeouts, `ModelError`s, and no half answers.
+
+    langchain-ollama takes a stream that ends without `done` for a whole answer, and its
+    client drops the Retry-After header; both are put right here, for `ainvoke`, `astream`
+    and their sync twins alike.
+    """
+
+    request_options: dict[str, Any] = Field(default_factory=dict)
+    """Ollama's `options` of each request, passed on unchanged."""
+
+    async def aclose(self) -> None:
+        """Close the connections of this event loop."""
+        await self._async_client.close()  # type: ignore[no-untyped-call]
+        self._client.close()  # type: ignore[no-untyped-call]
+
+    async def _agenerate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with translated(self.model, str(self.base_url)):
+            result = await super()._agenerate(
+                messages, None, run_manager, **self._with_options(stop, kwargs)
+            )
+            self._check_ended(result.generations[0].generation_info)
+            return result
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        with translated(self.model, str(self.base_url)):
+            result = super()._generate(
+                messages, None, run_manager, **self._with_options(stop, kwargs)
+            )
+            self._check_ended(result.generations[0].generation_info)
+            return result
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        last: dict[str, Any] | None = None
+        with translated(self.model, str(self.base_url)):
+            async for chunk in super()._astream(
+                messages, None, run_manager, **self._with_options(stop, kwargs)
+            ):
+                last = chunk.generation_info
+                yield chunk
+            self._check_ended(last)
+
+    def _stream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> Iterator[ChatGenerationChunk]:
+        last: dict[str, Any] | None = None
+        with translated(self.model, str(self.base_url)):
+            for chunk in super()._stream(
+                messages, None, run_manager, **self._with_options(stop, kwargs)
+            ):
+                last = chunk.generation_info
+                yield chunk
+            self._check_ended(last)
+
+    def _with_options(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
+        options = {**self.request_options, **(kwargs.pop("options", None) or {})}
+        if stop:
+            options["stop"] = stop
+        return {**kwargs, "options": options}
+
+    def _check_ended(self, last: Mapping[str, Any] | None) -> None:
+        if not last or last.get("done") is not True:
+            raise _broken_off(self.model, str(self.base_url), "the stream ended without `done`")
+
+
+def open_chat(endpoint: Endpoint, model: str, *, shown_as: str, idle_timeout: float) -> OllamaChat:
+    """A chat on `model` at `endpoint`; `idle_timeout` seconds may pass between two tokens.
+
+    `shown_as` names the model in the meter. Credentials stay in headers and out of the
+    address, so that no error can show them.
+    """
+
+    def refuse(response: httpx.Response) -> None:
+        if response.is_error:
+            response.read()
+            raise _refusal(model, endpoint.url, response)
+
+    async def arefuse(response: httpx.Response) -> None:
+        if response.is_error:
+            await response.aread()
+            raise _refusal(model, endpoint.url, response)
+
+    # `pool=None`: waiting for a free connection is our own queue, not the model's silence.
+    timeout = httpx.Timeout(idle_timeout, connect=CONNECT_TIMEOUT, pool=None)
+    return OllamaChat(
+        model=model,
+        base_url=endpoint.url,
+        metadata={"ucop_model": shown_as},
+        client_kwargs={**_client_options(endpoint), "timeout": timeout},
+        sync_client_kwargs={"event_hooks": {"response": [refuse]}},
+        async_client_kwargs={"event_hooks": {"response": [arefuse]}},
+    )
+
+
+async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
+    """The names an Ollama has, each with its tag; None where no Ollama answers.
+
+    Raises ModelUnavailable where something answers but cannot say which models it has:
+    an endpoint in trouble is not the same as no endpoint.
+    """
+    timeout = httpx.Timeout(LIST_TIMEOUT)
+    try:
+        async with httpx.AsyncClient(**_client_options(endpoint), timeout=timeout) as client:
+            response = await client.get(f"{endpoint.url}/api/tags")
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        return None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _listless(endpoint, _shown(error)) from error
+    if response.status_code == 404:
+        return None
+    if response.is_error:
+        raise _listless(endpoint, f"HTTP {response.status_code}", status=response.status_code)
+    try:
+        return frozenset(str(model["name"]) for model in response.json()["models"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _listless(endpoint, "its answer is not a list of models") from error
+
+
+@contextmanager
+def translated(model: str, url: str) -> Iterator[None]:
+    """Turn what can go wrong between here and an Ollama into a ModelError."""
+    where = f"{model} at {url}"
+    try:
+        yield
+    except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+        raise ModelUnavailable(
+            f"{where}: cannot connect ({_shown(error)}). {_RESUME}", reached=False, transient=True
+        ) from error
+    except httpx.TimeoutException as error:
+        raise ModelTimeout(
+            f"{where}: nothing came for longer than the idle timeout allows. "
+            f"Give `idle_timeout` more seconds if the model is only slow. {_RESUME}"
+        ) from error
+    except (httpx.HTTPError, httpx.StreamError) as error:
+        raise _broken_off(model, url, _shown(error)) from error
+    except ollama.ResponseError as error:
+        raise ModelResponseError(
+            f"{where}: the endpoint reported an error inside its answer: "
+            f"{error.error[:_SHOWN]}. {_RESUME}",
+            transient=True,
+        ) from error
+    except ValidationError as error:
+        if error.title != "ChatResponse":
+            raise ModelResponseError(
+                f"{where}: the request is not one that Ollama takes ({_shown(error)}). "
+                "Change the agent's options.",
+                reached=False,
+            ) from error
+        raise _garbage(where, error) from error
+    except (json.JSONDecodeError, AttributeError) as error:
+        raise _garbage(where, error) from error
+    except ValueError as error:
+        # langchain-ollama raises a bare ValueError for an empty stream.
+        if "No data received" not in str(error):
+            raise
+        raise _broken_off(model, url, "the answer is empty") from error
+
+
+def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
+
+
+def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
+    status = response.status_code
+    wait = parse_retry_after(response.headers.get("Retry-After"))
+    return ModelResponseError(
+        f"{model} at {url}: HTTP {status}: {_reason(response)}. {_advice(model, status)}",
+        status=status,
+        transient=status in _TRANSIENT or status >= 500,
+        retry_after=wait,
+    )
+
+
+def _reason(response: httpx.Response) -> str:
+    """What the endpoint said, without its own final full stop."""
+    try:
+        text = str(response.json()["error"])
+    except (ValueError, KeyError, TypeError):
+        text = response.text.strip() or response.reason_phrase
+    return text[:_SHOWN].rstrip(".")
+
+
+def _advice(model: str, status: int) -> str:
+    if status in {401, 403}:
+        return "Check OLLAMA_API_KEY, or the credentials in OLLAMA_HOST."
+    if status == 404:
+        return f"`ollama pull {model}` fetches the model."
+    if status in _TRANSIENT or status >= 500:
+        return _RESUME
+    return "The request itself was refused: shorten the prompt or change the agent's options."
+
+
+def _broken_off(model: str, url: str, what: str) -> ModelError:
+    return ModelResponseError(
+        f"{model} at {url}: the answer broke off ({what}). {_RESUME}", transient=True
+    )
+
+
+def _garbage(where: str, error: Exception) -> ModelError:
+    return ModelResponseError(
+        f"{where}: the answer is not Ollama's NDJSON ({_shown(error)}). "
+        f"Check that an Ollama answers there. {_RESUME}",
+        transient=True,
+    )
+
+
+def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> ModelError:
+    return ModelUnavailable(
+        f"{endpoint.url}: an endpoint answers there but does not list its models ({what}). "
+        f"Look at that server, or point OLLAMA_HOST elsewhere. {_RESUME}",
+        reached=False,
+        transient=True,
+        status=status,
+    )
+
+
+def _shown(error: BaseException) -> str:
+    text = str(error).strip()
+    return (text or type(error).__name__)[:_SHOWN]
+
+
+def _client_options(endpoint: Endpoint) -> dict[str, Any]:
+    return {
+        "headers": dict(endpoint.headers),
+        "trust_env": not endpoint.is_loopback,
+        "verify": _tls(),
+    }
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One TLS context a process: reading the certificates takes some 20 ms."""
+    return httpx.create_ssl_context()
