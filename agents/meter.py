@@ -1,0 +1,198 @@
+"""What a job's model calls cost: counted where LangChain announces them.
+
+The meter is a callback of the LangGraph run, so it also sees the calls inside a Python
+graph that knows nothing of ucop.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from langchain_core.callbacks import BaseCallbackHandler
+from ucop.agents.errors import ModelError
+
+if TYPE_CHECKING:
+    from langchain_core.messages import BaseMessage
+    from langchain_core.outputs import LLMResult
+
+OUTSIDE = ""
+"""The task id of calls that no graph task makes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Usage:
+    """Model calls of one task, or of many."""
+
+    model_calls: int = 0
+    """Requests that reached an endpoint; failed ones too."""
+    tokens_in: int = 0
+    tokens_out: int = 0
+    """As the endpoints reported them; an answer that broke off reports none."""
+    seconds: float = 0.0
+    """Sum over the calls of the time from request to end; parallel calls add up."""
+    cost: float | None = None
+    """In US dollars; None where no price is known."""
+    models: tuple[str, ...] = ()
+    """`provider:model` of everything that was asked, in order of first use."""
+
+    def __add__(self, other: Usage) -> Usage:
+        costs = [cost for cost in (self.cost, other.cost) if cost is not None]
+        return Usage(
+            model_calls=self.model_calls + other.model_calls,
+            tokens_in=self.tokens_in + other.tokens_in,
+            tokens_out=self.tokens_out + other.tokens_out,
+            seconds=self.seconds + other.seconds,
+            cost=sum(costs) if costs else None,
+            models=tuple(dict.fromkeys((*self.models, *other.models))),
+        )
+
+
+@dataclass(kw_only=True)
+class _Call:
+    """A call that runs."""
+
+    task_id: str
+    model: str
+    started: float
+    pieces: int = 0
+
+
+_NOTHING = Usage()
+
+
+class Meter(BaseCallbackHandler):
+    """Counts the model calls of one attempt by the top-level graph task that makes them.
+
+    Put it into the `callbacks` of the run's config. Sync nodes report from their own
+    threads, so everything is behind a lock.
+    """
+
+    # In the caller's own thread and order: the counts are there when the node ends.
+    run_inline = True
+    ignore_chain = True
+    ignore_agent = True
+    ignore_retriever = True
+    ignore_retry = True
+    ignore_custom_event = True
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: dict[UUID, _Call] = {}
+        self._counted: dict[str, Usage] = {}
+        self._taken = Usage()
+
+    def take(self, task_id: str) -> Usage:
+        """The usage of a task that has ended, handed over once."""
+        with self._lock:
+            usage = self._counted.pop(task_id, _NOTHING)
+            self._taken += usage
+            return usage
+
+    def live(self, task_id: str) -> Usage:
+        """The usage of a task so far; of running calls the pieces that arrived."""
+        with self._lock:
+            usage = self._counted.get(task_id, _NOTHING)
+            now = time.monotonic()
+            for call in self._running.values():
+                if call.task_id == task_id:
+                    usage += Usage(tokens_out=call.pieces, seconds=now - call.started)
+            return usage
+
+    def total(self) -> Usage:
+        """Everything counted so far, handed over or not."""
+        with self._lock:
+            return sum(self._counted.values(), self._taken)
+
+    def on_chat_model_start(
+        self,
+        serialized: dict[str, Any],
+        messages: list[list[BaseMessage]],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._start(run_id, metadata or {})
+
+    def on_llm_start(
+        self,
+        serialized: dict[str, Any],
+        prompts: list[str],
+        *,
+        run_id: UUID,
+        metadata: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self._start(run_id, metadata or {})
+
+    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+        with self._lock:
+            call = self._running.get(run_id)
+            if call is not None and token:
+                call.pieces += 1
+
+    def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
+        tokens_in, tokens_out = _tokens(response)
+        self._end(run_id, Usage(tokens_in=tokens_in, tokens_out=tokens_out))
+
+    def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
+        self._end(run_id, _NOTHING if _reached(error) else Usage(model_calls=-1))
+
+    def _start(self, run_id: UUID, metadata: dict[str, Any]) -> None:
+        task_id = task_of(metadata)
+        model = _model_of(metadata)
+        call = _Call(task_id=task_id, model=model, started=time.monotonic())
+        with self._lock:
+            self._running[run_id] = call
+            self._add(task_id, Usage(model_calls=1, models=(model,) if model else ()))
+
+    def _end(self, run_id: UUID, more: Usage) -> None:
+        with self._lock:
+            call = self._running.pop(run_id, None)
+            if call is not None:
+                seconds = time.monotonic() - call.started
+                self._add(call.task_id, more + Usage(seconds=seconds))
+
+    def _add(self, task_id: str, more: Usage) -> None:
+        self._counted[task_id] = self._counted.get(task_id, _NOTHING) + more
+
+
+def task_of(metadata: dict[str, Any]) -> str:
+    """The top-level task of a checkpoint namespace `node:task|inner:task|…`."""
+    namespace = str(metadata.get("langgraph_checkpoint_ns") or "")
+    return namespace.partition("|")[0].rpartition(":")[2] or OUTSIDE
+
+
+def _model_of(metadata: dict[str, Any]) -> str:
+    """The name that Models gave it, else what LangChain knows of it."""
+    if "ucop_model" in metadata:
+        return str(metadata["ucop_model"])
+    known = [metadata.get("ls_provider"), metadata.get("ls_model_name")]
+    return ":".join(str(part) for part in known if part)
+
+
+def _tokens(response: LLMResult) -> tuple[int, int]:
+    """Tokens in and out as reported: on a chat's message, or on OllamaLLM's generation."""
+    tokens_in = tokens_out = 0
+    for generation in (one for batch in response.generations for one in batch):
+        info = generation.generation_info or {}
+        usage = getattr(getattr(generation, "message", None), "usage_metadata", None) or {
+            "input_tokens": info.get("prompt_eval_count") or 0,
+            "output_tokens": info.get("eval_count") or 0,
+        }
+        tokens_in += usage["input_tokens"]
+        tokens_out += usage["output_tokens"]
+    return tokens_in, tokens_out
+
+
+def _reached(error: BaseException) -> bool:
+    """False where the request never arrived: a connection that could not be made."""
+    if isinstance(error, ModelError):
+        return error.reached
+    import httpx
+
+    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
