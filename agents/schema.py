@@ -30,10 +30,15 @@ Schema = dict[str, Any]
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that does not fit; `path` leads to it from the value's root."""
+    """One thing that does not fit; `path` leads to it from the value's root.
+
+    `key` tells that the last step itself is wrong (a field that is not expected), not what
+    it holds.
+    """
 
     path: DataPath
     message: str
+    key: bool = False
 
     def __str__(self) -> str:
         return f"{write_path(self.path)}: {self.message}" if self.path else self.message
@@ -82,21 +87,20 @@ def declared_schema(declaration: Any) -> Any:
 
 def check_schema(schema: Any) -> list[Problem]:
     """What is wrong with a schema itself; paths lead into the schema."""
-    problems = _check_keywords(schema, ())
-    if problems:
-        return problems[:MAX_PROBLEMS]
-    validator = _validator_of(_meta_schema())
     try:
-        found = [_problem(error) for error in _errors(validator, schema)]
+        problems = _check_keywords(schema, ())
+        told = {problem.path for problem in problems}
+        found = _problems(_validator_of(_meta_schema()), schema)
     except RecursionError:
         return [Problem((), "the schema is nested too deep")]
-    return found or _check_references(schema)
+    problems += [problem for problem in found if problem.path not in told]
+    return problems[:MAX_PROBLEMS] or _check_references(schema)
 
 
 def validate(schema: Mapping[str, Any], value: Any) -> list[Problem]:
     """What in `value` does not fit `schema`; at most 20 problems."""
     try:
-        return [_problem(error) for error in _errors(_validator_of(schema), value)]
+        return _problems(_validator_of(schema), value)
     except RecursionError:
         return [Problem((), "the value or its schema is nested too deep")]
 
@@ -219,7 +223,9 @@ def _check_keywords(schema: Any, path: DataPath) -> list[Problem]:
         return []
     if not isinstance(schema, Mapping):
         return [Problem(path, "a type must be a type name or a JSON Schema")]
-    problems = [Problem((*path, key), _unknown(key)) for key in schema if not _is_keyword(key)]
+    problems = [
+        Problem((*path, key), _unknown(key), key=True) for key in schema if not _is_keyword(key)
+    ]
     problems += _check_type(schema.get("type"), (*path, "type"))
     problems += _check_pattern(schema.get("pattern"), (*path, "pattern"))
     problems += _check_local(schema.get("$ref"), (*path, "$ref"))
@@ -244,9 +250,7 @@ def _is_keyword(key: str) -> bool:
 
 def _unknown(key: str) -> str:
     near = nearest(key, _KEYWORDS)
-    return f"{key!r} is not a keyword of JSON Schema" + (
-        f"; did you mean {near!r}?" if near else ""
-    )
+    return "this is not a keyword of JSON Schema" + (f"; did you mean {near!r}?" if near else "")
 
 
 def _check_type(declared: Any, path: DataPath) -> list[Problem]:
@@ -361,8 +365,15 @@ def _closest(
     return error
 
 
-def _problem(error: Any) -> Problem:
-    return Problem(tuple(error.absolute_path), _sentence(error))
+def _problems(validator: Draft202012Validator, value: Any) -> list[Problem]:
+    return [problem for error in _errors(validator, value) for problem in _problems_of(error)]
+
+
+def _problems_of(error: Any) -> list[Problem]:
+    path = tuple(error.absolute_path)
+    if error.validator == "additionalProperties" and error.validator_value is False:
+        return [Problem((*path, name), text, key=True) for name, text in _unexpected(error)]
+    return [Problem(path, _sentence(error))]
 
 
 def _sentence(error: Any) -> str:
@@ -377,14 +388,17 @@ def _required(error: Any) -> str:
     return f"{named!r} is missing"
 
 
-def _additional(error: Any) -> str:
+def _unexpected(error: Any) -> Iterable[tuple[str, str]]:
     known = error.schema.get("properties", {})
-    extra = [name for name in error.instance if name not in known]
-    text = f"{', '.join(map(repr, extra))} is not expected"
-    near = nearest(extra[0], known) if extra else None
-    if near:
-        return f"{text}; did you mean {near!r}?"
-    return f"{text}; there is {', '.join(known)}" if known else text
+    patterns = error.schema.get("patternProperties", {})
+    for name in error.instance:
+        if name in known or any(re.search(pattern, name) for pattern in patterns):
+            continue
+        near = nearest(name, known)
+        if near:
+            yield name, f"is not expected; did you mean {near!r}?"
+        else:
+            yield name, f"is not expected; there is {', '.join(known) or 'nothing to give'}"
 
 
 def _type(error: Any) -> str:
@@ -432,7 +446,6 @@ def _count(words: str, unit: str) -> Callable[[Any], str]:
 
 _SENTENCES: dict[str, Callable[[Any], str]] = {
     "required": _required,
-    "additionalProperties": _additional,
     "type": _type,
     "enum": _choice,
     "const": lambda e: f"must be {_shown(e.validator_value)}, not {_shown(e.instance)}",

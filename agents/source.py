@@ -73,8 +73,34 @@ class Document:
         A path that does not exist gives the place of the nearest value around it.
         """
         while path and path not in self.places:
-            path, key = path[:-1], True
+            path = path[:-1]
+            key = isinstance(self.value(path), list | dict) if path in self.places else True
         return self.places[path][0 if key else 1]
+
+    def value(self, path: DataPath) -> Any:
+        """The data at `path`."""
+        value = self.data
+        for step in path:
+            value = value[step]
+        return value
+
+    def locate(self, path: DataPath, fragment: str) -> Position:
+        """The place of `fragment` inside the text at `path`; else the place of the text.
+
+        Looks in the file itself, so a fragment that is written with escapes is not found.
+        """
+        start = self.at(path)
+        lines = _LINE_BREAK.split(self.text)
+        for number, line in _lines_of(lines, start, self._next_after(start)):
+            column = line.find(fragment, start.column - 1 if number == start.line else 0)
+            if column >= 0:
+                return Position(self.file, number, column + 1)
+        return start
+
+    def _next_after(self, start: Position) -> Position | None:
+        later = (place for pair in self.places.values() for place in pair)
+        after = [p for p in later if (p.line, p.column) > (start.line, start.column)]
+        return min(after, key=lambda p: (p.line, p.column), default=None)
 
 
 def read_yaml(text: str, file: str) -> Document:
@@ -138,7 +164,14 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
 
 # The line breaks that ruamel counts.
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_WORD = re.compile(r"""("[^"]*"|'[^']*'|[^\s,:\[\]{}#"']+(?::\S+)?)""")
+_WORD = re.compile(r"""(\$\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,:\[\]{}#"']+(?::\S+)?)""")
+
+
+def _lines_of(lines: list[str], start: Position, end: Position | None) -> Iterator[tuple[int, str]]:
+    """The lines, with their numbers, from `start` to before `end`."""
+    for number in range(start.line, (end.line if end else len(lines)) + 1):
+        line = lines[number - 1]
+        yield number, line[: end.column - 1] if end and number == end.line else line
 
 
 def _columns(character: str) -> int:

@@ -1,0 +1,220 @@
+"""One call of one agent: input checked, body run, output checked, a bad answer repaired."""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ucop.agents.errors import AgentInputError, AgentOutputError
+from ucop.agents.function import CONTEXT, FunctionBody
+from ucop.agents.prompt import Answer, Prompt, read_answer
+from ucop.agents.schema import Problem, validate, with_defaults
+from ucop.agents.spec import Agent, AgentSpec, filled_schema
+from ucop.agents.template import TemplateError, path_lookup
+
+if TYPE_CHECKING:
+    from ucop.agents.models import Models
+
+SHOWN_PROBLEMS = 5
+
+Check = Callable[[Any], list[Problem]]
+
+
+def _no_progress(text: str) -> None:
+    """Where nobody listens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentContext:
+    """What an agent may know about the call, and may use."""
+
+    job_id: str
+    node: str
+    key: str
+    """The same over all attempts at this call, and different for every other call: an agent
+    that acts on the world uses it to act once."""
+    models: Models
+    folder: Path
+    """The project's folder: relative paths of files start here."""
+    progress: Callable[[str], None] = _no_progress
+    """Tells people who watch the job what is being done."""
+    logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
+
+
+async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> Any:
+    """Run an agent once on `data` and return its output as JSON.
+
+    Raises AgentInputError before anything runs, AgentOutputError for an output that does not
+    fit (an AgentSpec's after the repairs), ModelError, and whatever a function raises.
+    """
+    given = with_defaults(agent.input_schema, dict(data))
+    problems = validate(agent.input_schema, given)
+    if problems:
+        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    if isinstance(agent.body, AgentSpec):
+        return await ask(agent.body, given, context=context)
+    return await _run_function(agent, agent.body, given, context)
+
+
+async def ask(
+    spec: AgentSpec,
+    data: Mapping[str, Any],
+    *,
+    context: AgentContext,
+    check: Check | None = None,
+) -> Any:
+    """Ask the model of a spec until its answer fits the schema and passes `check`.
+
+    `data` is input that was accepted. Raises AgentOutputError when the repairs are used up.
+    """
+    prompt = _prompt(spec, data, context)
+    answers: list[Answer] = []
+    while len(answers) <= spec.repairs:
+        message = await context.models.ask(
+            spec.model,
+            prompt.messages(answers),
+            options=prompt.options(len(answers)),
+            schema=prompt.schema,
+        )
+        answer = read_answer(message, prompt.schema, check)
+        if not answer.problems:
+            return answer.value
+        answers.append(answer)
+        context.logger.info(
+            "%s: answer %d does not fit: %s", spec.name, len(answers), answer.problems[0]
+        )
+    raise AgentOutputError(_no_answer_fits(spec, context, answers))
+
+
+def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
+    try:
+        schema = spec.output_schema
+        filled = None if schema is None else filled_schema(schema, path_lookup(data))
+        return Prompt.of(spec, data, filled)
+    except TemplateError as error:
+        raise AgentInputError(
+            f"agent {spec.name!r} cannot be asked in {_where(context)}: {error}. "
+            "Give that input a value, or change what refers to it."
+        ) from error
+
+
+# ---- functions ----
+
+
+async def _run_function(
+    agent: Agent, body: FunctionBody, data: Mapping[str, Any], context: AgentContext
+) -> Any:
+    arguments = _arguments(agent, body, data, context)
+    if body.takes_context:
+        arguments[CONTEXT] = context
+    if body.is_async:
+        value = await body.function(**arguments)
+    else:
+        value = await in_thread(lambda: body.function(**arguments))
+    return _as_json(agent, body, value, context)
+
+
+def _arguments(
+    agent: Agent, body: FunctionBody, data: Mapping[str, Any], context: AgentContext
+) -> dict[str, Any]:
+    """The inputs as the hints want them: models as models, dates as dates."""
+    from pydantic import ValidationError
+
+    arguments: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for name, value in data.items():
+        adapter = body.inputs.get(name)
+        try:
+            arguments[name] = adapter.validate_python(value) if adapter else value
+        except ValidationError as error:
+            problems += _problems_of(error, name)
+    if problems:
+        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    return arguments
+
+
+def _as_json(agent: Agent, body: FunctionBody, value: Any, context: AgentContext) -> Any:
+    from pydantic import ValidationError
+    from pydantic_core import PydanticSerializationError
+
+    try:
+        checked = body.output.validate_python(value)
+        return body.output.dump_python(checked, mode="json")
+    except ValidationError as error:
+        problems = _problems_of(error)
+        raise AgentOutputError(_does_not_fit("output", agent.name, context, problems)) from error
+    except PydanticSerializationError as error:
+        problems = [Problem((), str(error))]
+        raise AgentOutputError(_does_not_fit("output", agent.name, context, problems)) from error
+
+
+def _problems_of(error: Any, *before: str) -> list[Problem]:
+    return [Problem((*before, *mistake["loc"]), mistake["msg"]) for mistake in error.errors()]
+
+
+async def in_thread(function: Callable[[], Any]) -> Any:
+    """Run a blocking function in a daemon thread of its own and wait for it.
+
+    Not the loop's pool: its few threads would make slow agents wait for each other, and
+    Python waits for them at exit. Cancelled, the wait ends at once and the thread runs on.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[Any] = loop.create_future()
+    variables = contextvars.copy_context()
+
+    def settle(value: Any, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is None:
+            done.set_result(value)
+        else:
+            done.set_exception(error)
+
+    def work() -> None:
+        value, raised = None, None
+        try:
+            value = variables.run(function)
+        except StopIteration as error:  # a future cannot carry it
+            raised = RuntimeError(f"the agent raised {error!r}")
+        except BaseException as error:  # noqa: BLE001 - carried over to whoever waits
+            raised = error
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(settle, value, raised)
+
+    threading.Thread(target=work, name="ucop-agent", daemon=True).start()
+    return await done
+
+
+# ---- messages ----
+
+
+def _does_not_fit(what: str, name: str, context: AgentContext, problems: list[Problem]) -> str:
+    listed = "; ".join(str(problem) for problem in problems[:SHOWN_PROBLEMS])
+    more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
+    schema = "ucop agents show " + name
+    return (
+        f"the {what} of agent {name!r} in {_where(context)} does not fit: {listed}{more}. "
+        f"`{schema}` shows what is expected."
+    )
+
+
+def _no_answer_fits(spec: AgentSpec, context: AgentContext, answers: list[Answer]) -> str:
+    last = answers[-1]
+    times = "1 answer" if len(answers) == 1 else f"{len(answers)} answers"
+    listed = "; ".join(str(problem) for problem in last.problems[:SHOWN_PROBLEMS])
+    began = f" The last one began: {last.text[:200]!r}." if last.text else ""
+    return (
+        f"agent {spec.name!r} in {_where(context)}: {times} of the model did not fit: {listed}."
+        f"{began} Loosen the output's schema, give an example, raise `repairs`, or use a larger "
+        "model."
+    )
+
+
+def _where(context: AgentContext) -> str:
+    return f"node {context.node!r} of job {context.job_id}"

@@ -1,0 +1,220 @@
+"""What an agent is: a spec from YAML or a Python function, behind one view.
+
+An agent has a name, a description, capabilities, a schema of its input and one of its output,
+and a body that does the work. The bodies are `AgentSpec` itself (a prompt for a chat model)
+and `FunctionBody` (`agents/function.py`). A model with tools will be the third, and `run.py`
+the only other place that has to know it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from ucop.agents.schema import Schema, declared_schema, fields_schema
+from ucop.agents.source import DataPath
+from ucop.agents.template import Lookup, Template, TemplateError, parse
+
+if TYPE_CHECKING:
+    from ucop.agents.function import FunctionBody
+
+AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
+
+# Keywords of an output schema that may refer to an input, and what stands for the value while
+# it is not known.
+REFERABLE = frozenset(
+    ("enum", "const", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
+)
+
+
+_CONFIG = ConfigDict(frozen=True, extra="forbid", strict=True, use_attribute_docstrings=True)
+
+
+class Options(BaseModel):
+    """How the model is asked, in Ollama's names; what is left out is the model's default."""
+
+    model_config = _CONFIG
+
+    temperature: float | None = Field(default=None, ge=0, le=2)
+    seed: int | None = None
+    num_predict: int | None = Field(default=None, ge=1)
+    """Longest answer, in tokens."""
+    num_ctx: int | None = Field(default=None, ge=1)
+    """Size of the model's window, in tokens."""
+    repeat_penalty: float | None = Field(default=None, gt=0)
+    top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1)
+    stop: str | list[str] | None = None
+    """Text at which the answer ends."""
+
+    def given(self) -> dict[str, Any]:
+        """What was set, as the model's endpoint takes it."""
+        given = self.model_dump(exclude_none=True)
+        if isinstance(self.stop, str):
+            given["stop"] = [self.stop]
+        return given
+
+
+class Example(BaseModel):
+    """One question and the answer that was wanted, shown to the model before the real one."""
+
+    model_config = _CONFIG
+
+    input: dict[str, Any]
+    output: Any
+
+
+class AgentSpec(BaseModel):
+    """An agent as YAML describes it: a prompt for a chat model."""
+
+    model_config = _CONFIG
+
+    name: str = Field(pattern=f"^{AGENT_NAME.pattern}$")
+    description: str = ""
+    capabilities: list[str] = []
+    category: str | None = None
+    model: str | None = None
+    """`provider:model` or an alias of the project; None is the alias `default`."""
+    system: str | None = None
+    prompt: str = Field(min_length=1)
+    examples: list[Example] = []
+    input: dict[str, Any] = {}
+    """Fields, or the JSON Schema of an object."""
+    output: dict[str, Any] | str | None = None
+    """Fields or a JSON Schema; None for an agent that answers in plain text."""
+    options: Options = Options()
+    repairs: int = Field(default=2, ge=0, le=10)
+    """How often an answer that does not fit is asked for again."""
+    repair: Literal["feedback", "reseed"] = "feedback"
+
+    @property
+    def input_schema(self) -> Schema:
+        """The object schema of the input; `input:` without anything takes no input."""
+        schema: Schema = declared_schema(self.input) if self.input else fields_schema({})
+        return schema
+
+    @property
+    def output_schema(self) -> Schema | None:
+        """The output's schema as it is written, references to inputs included."""
+        return None if self.output is None else declared_schema(self.output)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Agent:
+    """One agent, whatever its body: what the registry holds and workflows bind."""
+
+    name: str
+    description: str
+    capabilities: tuple[str, ...]
+    category: str | None
+    body: AgentSpec | FunctionBody
+    origin: str
+    """Where it was defined: `library/researcher.yaml`, `agents.py:12`, …"""
+    bundled: bool = False
+    """Whether it comes with ucop, and so exists in every project."""
+
+    @property
+    def spec(self) -> AgentSpec | None:
+        """The YAML spec; None for a Python function."""
+        return self.body if isinstance(self.body, AgentSpec) else None
+
+    @cached_property
+    def input_schema(self) -> Schema:
+        return self.body.input_schema
+
+    @cached_property
+    def output_schema(self) -> Schema | None:
+        """The output's schema as far as it is known before a call; None for plain text.
+
+        Keywords that refer to an input are left out here.
+        """
+        declared = self.body.output_schema
+        return None if declared is None else without_references(declared)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Changes when what the agent does may have changed."""
+        text = json.dumps(self._essence(), sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _essence(self) -> dict[str, Any]:
+        if isinstance(self.body, AgentSpec):
+            shown = {"description", "capabilities", "category"}
+            return self.body.model_dump(mode="json", exclude=shown)
+        return {"name": self.name, "source": self.body.source}
+
+
+def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
+    """The agent that a spec describes."""
+    return Agent(
+        name=spec.name,
+        description=spec.description,
+        capabilities=tuple(spec.capabilities),
+        category=spec.category,
+        body=spec,
+        origin=origin,
+        bundled=bundled,
+    )
+
+
+# ---- output schemas that refer to inputs ----
+
+
+def schema_references(schema: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Template]]:
+    """The `${…}` in a schema that stand for values, with their paths."""
+    if isinstance(schema, Mapping):
+        for key, value in schema.items():
+            if key in REFERABLE and isinstance(value, str) and "${" in value:
+                yield (*path, key), parse(value)
+            elif key not in _NOT_SCHEMAS:
+                yield from schema_references(value, (*path, key))
+    elif isinstance(schema, list):
+        for index, item in enumerate(schema):
+            yield from schema_references(item, (*path, index))
+
+
+def without_references(schema: Any) -> Any:
+    """A copy of a schema without the keywords that refer to an input."""
+    return _replaced(schema, lambda key, text: _LEFT_OUT)
+
+
+def filled_schema(schema: Any, lookup: Lookup) -> Any:
+    """A copy of a schema in which the references are the input's values."""
+    return _replaced(schema, lambda key, text: _value_for(key, parse(text), lookup))
+
+
+# What these hold are values or names, not schemas.
+_NOT_SCHEMAS = frozenset(("enum", "const", "default", "examples", "required", "description"))
+
+
+_LEFT_OUT = object()
+
+
+def _replaced(schema: Any, value_of: Callable[[str, str], Any]) -> Any:
+    if isinstance(schema, list):
+        return [_replaced(item, value_of) for item in schema]
+    if not isinstance(schema, Mapping):
+        return schema
+    replaced: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in REFERABLE and isinstance(value, str) and "${" in value:
+            value = value_of(key, value)
+            if value is _LEFT_OUT:
+                continue
+        elif key not in _NOT_SCHEMAS:
+            value = _replaced(value, value_of)
+        replaced[key] = value
+    return replaced
+
+
+def _value_for(keyword: str, template: Template, lookup: Lookup) -> Any:
+    value = template.render(lookup)
+    if keyword == "enum" and not (isinstance(value, list) and value):
+        raise TemplateError(f"{template.text} must be a list with at least one item to choose from")
+    return value
