@@ -1,0 +1,66 @@
+"""Jobs: the ledger, the queue, workers, the runner, checkpoints, events.
+
+The names are loaded when they are first used, so that reading commands stay light.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ucop.engine.engine import Engine, JobHandle
+    from ucop.engine.errors import (
+        DatabaseError,
+        InvalidDefinition,
+        InvalidInput,
+        JobFailed,
+        JobNotFound,
+        JobStopped,
+        KeyConflict,
+        ResultTimeout,
+        UcopError,
+        UnknownWorkflow,
+    )
+    from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, Step, Usage
+    from ucop.engine.settings import Settings
+    from ucop.engine.states import JobStatus, StepStatus
+
+__all__ = [
+    "Attempt",
+    "Checkpoint",
+    "DatabaseError",
+    "Engine",
+    "Event",
+    "InvalidDefinition",
+    "InvalidInput",
+    "Job",
+    "JobError",
+    "JobFailed",
+    "JobHandle",
+    "JobNotFound",
+    "JobStatus",
+    "JobStopped",
+    "KeyConflict",
+    "ResultTimeout",
+    "Settings",
+    "Step",
+    "StepStatus",
+    "UcopError",
+    "UnknownWorkflow",
+    "Usage",
+]
+
+_PLACES = {
+    "engine": ("Engine", "JobHandle"),
+    "job": ("Attempt", "Checkpoint", "Event", "Job", "JobError", "Step", "Usage"),
+    "settings": ("Settings",),
+    "states": ("JobStatus", "StepStatus"),
+}
+_PLACE = {name: place for place, names in _PLACES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"ucop.engine.{_PLACE.get(name, 'errors')}"), name)

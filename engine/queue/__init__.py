@@ -1,0 +1,35 @@
+"""The queue only dispatches: it says which attempt is next, and where. The ledger is the truth.
+
+Two implementations behind one contract: the embedded one, where the ledger itself is the
+queue (SQLite), and DBOS (PostgreSQL).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from ucop.engine.ledger import Claimed
+
+Run = Callable[[Claimed], Awaitable[None]]
+"""Runs one claimed attempt to its end; never raises."""
+
+
+class Queue(Protocol):
+    """One worker's end of the queue. Lives on the engine's loop."""
+
+    async def start(self, run: Run) -> None:
+        """Begin to claim attempts, and hand each to `run`."""
+
+    async def stop(self) -> None:
+        """Claim nothing more. Attempts that run go on."""
+
+    def wake(self) -> None:
+        """There may be work: look now instead of at the next poll."""
+
+    async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
+        """Queue again what should be queued and is not; returns how many. `alive` tells
+        whether a worker lives."""
+
+
+__all__ = ["Queue", "Run"]

@@ -1,0 +1,376 @@
+"""LangGraph's savers, fenced.
+
+Each attempt has a shallow copy of its worker's saver, bound to the attempt's journal. Before
+anything is written, the saver's own transaction checks that the attempt is current, and
+writes what the journal holds: a zombie or a cancelled attempt can commit nothing, and a step
+is in the ledger exactly when its writes are in the checkpointer.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+# LangGraph reads this once, at import. Without it a crafted row in the database can call any
+# importable function.
+os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+
+import psycopg
+from langgraph._internal import _serde
+from langgraph.checkpoint.base import (
+    WRITES_IDX_MAP,  # errors, interrupts and resumes: saved at once
+    BaseCheckpointSaver,
+    ChannelVersions,
+    Checkpoint,
+    CheckpointMetadata,
+    CheckpointTuple,
+)
+from langgraph.checkpoint.postgres import _ainternal
+from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
+from langgraph.checkpoint.serde import _msgpack
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.sqlite import SqliteSaver
+from psycopg.rows import dict_row
+
+from ucop.engine import ledger
+from ucop.engine.faults import fault
+from ucop.engine.journal import Batch, Journal
+from ucop.engine.operation import Many, One, Statement, pyformat, run
+
+if TYPE_CHECKING:
+    from langchain_core.runnables import RunnableConfig
+    from langgraph.graph.state import CompiledStateGraph
+    from psycopg import AsyncConnection, AsyncCursor
+    from psycopg.rows import DictRow
+
+T = TypeVar("T")
+
+# The caller's program may have imported LangGraph before ucop, and so before the line above.
+_msgpack.STRICT_MSGPACK_ENABLED = True
+_serde.STRICT_MSGPACK_ENABLED = True
+
+
+def serializer() -> JsonPlusSerializer:
+    """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
+    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+
+
+def attach(
+    graph: CompiledStateGraph[Any], saver: BaseCheckpointSaver[Any]
+) -> CompiledStateGraph[Any]:
+    """A shallow copy of `graph` that saves to `saver`; the caller's graph stays as it was."""
+    bound = copy.copy(graph)
+    bound.checkpointer = saver
+    if bound._serde_allowlist is None:  # compiled before strict msgpack was switched on
+        bound._serde_allowlist = graph.builder.compile()._serde_allowlist
+    return bound
+
+
+class FencedSqliteSaver(SqliteSaver):
+    """The synchronous SQLite saver, used inline on the engine's loop.
+
+    A write takes microseconds there; a thread or aiosqlite would cost more than it frees.
+    """
+
+    journal: Journal | None = None
+    retry: Callable[[Callable[[], Any]], Awaitable[Any]]
+    """Runs a write again while another process holds the lock, without blocking the loop."""
+    _inside: sqlite3.Cursor | None = None
+
+    def for_attempt(self, journal: Journal) -> Self:
+        clone = copy.copy(self)
+        clone.journal = journal
+        return clone
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        if not transaction:
+            with super().cursor(transaction=False) as cursor:
+                yield cursor
+        elif self._inside is not None:
+            yield self._inside
+        else:
+            with self._transaction() as cursor:
+                yield cursor
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Cursor]:
+        # The base class commits also after an error; this one rolls back.
+        with self.lock:
+            cursor = self.conn.cursor()
+            cursor.execute("begin immediate")
+            try:
+                yield cursor
+                cursor.execute("commit")
+            except BaseException:
+                if self.conn.in_transaction:
+                    cursor.execute("rollback")
+                raise
+            finally:
+                cursor.close()
+
+    def _commit(
+        self, journal: Journal, saved: int, checkpoint: str | None, write: Callable[[], T]
+    ) -> T:
+        batch = journal.batch()
+        with self._transaction() as cursor:
+            run(journal.tell(batch, saved=saved, checkpoint=checkpoint), _on_cursor(cursor))
+            self._inside = cursor
+            try:
+                for config, writes, task_id, path in journal.held:
+                    self.put_writes(config, writes, task_id, path)
+                result = write()
+            finally:
+                self._inside = None
+        journal.told(batch)
+        journal.held.clear()
+        return result
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        return self.get_tuple(config)
+
+    async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
+        # get_tuple() while list() is open would wait for its own lock.
+        for item in list(self.list(*args, **kwargs)):
+            yield item
+
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self.retry(lambda: self.delete_thread(thread_id))
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        journal = self.journal
+
+        def write() -> RunnableConfig:
+            return self.put(config, checkpoint, metadata, new_versions)
+
+        if journal is None:
+            return await self.retry(write)  # type: ignore[no-any-return]
+        newest = _newest(config, checkpoint)
+        fault("before put")
+        async with journal.lock:
+            result = await self.retry(lambda: self._commit(journal, 1, newest, write))
+        fault("after put")
+        return result  # type: ignore[no-any-return]
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        journal = self.journal
+
+        def write() -> None:
+            self.put_writes(config, writes, task_id, task_path)
+
+        if journal is None:
+            await self.retry(write)
+            return
+        if _note(journal, config, writes, task_id, task_path):
+            return
+        fault("before writes")
+        async with journal.lock:
+            await self.retry(lambda: self._commit(journal, 1, None, write))
+        fault("after writes")
+
+    async def flush(self) -> None:
+        """Write what the journal holds now, held writes included."""
+        journal = self.journal
+        if journal is None:
+            return
+        async with journal.lock:
+            await self.retry(lambda: self._commit(journal, 0, None, lambda: None))
+
+
+class FencedPostgresSaver(AsyncPostgresSaver):
+    """The PostgreSQL saver over a pool. Each attempt has its own lock, so that attempts do
+    not wait for each other, and the writes of one attempt keep their order."""
+
+    journal: Journal | None = None
+    _inside: AsyncCursor[DictRow] | None = None
+
+    def for_attempt(self, journal: Journal) -> Self:
+        clone = copy.copy(self)
+        clone.journal = journal
+        clone.lock = journal.lock
+        return clone
+
+    @asynccontextmanager
+    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
+        if self._inside is not None and pipeline:
+            yield self._inside
+        elif self.journal is None or not pipeline:
+            # A read takes its own connection and must not wait for this attempt's writes.
+            async with _ainternal.get_connection(self.conn) as connection:
+                async with (
+                    _pipeline(connection, pipeline),
+                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
+                ):
+                    yield cursor
+        else:
+            raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
+
+    async def _commit(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        write: Callable[[Self], Awaitable[T]],
+    ) -> T:
+        async with journal.lock, _ainternal.get_connection(self.conn) as connection:
+            batch = journal.batch()
+            held = list(journal.held)
+            try:
+                async with (
+                    connection.pipeline(),
+                    connection.transaction(),
+                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
+                ):
+                    await _tell(cursor, journal, batch, saved, checkpoint)
+                    inside = copy.copy(self)
+                    inside._inside = cursor
+                    for each in held:
+                        await super(FencedPostgresSaver, inside).aput_writes(*each)
+                    result = await write(inside)
+            except psycopg.Error as error:
+                if error.sqlstate == "UC001":
+                    raise ledger.superseded(journal.job_id, journal.attempt) from None
+                raise
+        journal.told(batch)
+        del journal.held[: len(held)]
+        return result
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        if self.journal is None:
+            return await super().aput(config, checkpoint, metadata, new_versions)
+
+        async def write(inside: Self) -> RunnableConfig:
+            put = super(FencedPostgresSaver, inside).aput
+            return await put(config, checkpoint, metadata, new_versions)
+
+        fault("before put")
+        result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
+        fault("after put")
+        return result
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        journal = self.journal
+        if journal is None:
+            await super().aput_writes(config, writes, task_id, task_path)
+            return
+        if _note(journal, config, writes, task_id, task_path):
+            return
+
+        async def write(inside: Self) -> None:
+            await super(FencedPostgresSaver, inside).aput_writes(config, writes, task_id, task_path)
+
+        fault("before writes")
+        await self._commit(journal, 1, None, write)
+        fault("after writes")
+
+    async def flush(self) -> None:
+        """Write what the journal holds now, held writes included."""
+        if self.journal is None:
+            return
+
+        async def nothing(inside: Self) -> None:
+            return None
+
+        await self._commit(self.journal, 0, None, nothing)
+
+
+FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def _note(
+    journal: Journal,
+    config: RunnableConfig,
+    writes: Sequence[tuple[str, Any]],
+    task_id: str,
+    path: str,
+) -> bool:
+    """Note that a task ended. True where its writes are held, to commit with the checkpoint
+    that follows at once: the last task of a superstep, if nothing but values was written."""
+    last = journal.is_last(task_id)
+    journal.finished(task_id, writes)
+    if last and not any(channel in WRITES_IDX_MAP for channel, _ in writes):
+        journal.held.append((config, writes, task_id, path))
+        return True
+    return False
+
+
+def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:
+    """The checkpoint's id, where it is one of the job's graph itself and not of a subgraph."""
+    root = not config["configurable"].get("checkpoint_ns")
+    return checkpoint["id"] if root else None
+
+
+def _on_cursor(cursor: sqlite3.Cursor) -> Callable[[Statement], Sequence[Any]]:
+    def execute(statement: Statement) -> Sequence[Any]:
+        match statement:
+            case One(sql, params):
+                return cursor.execute(sql, params).fetchall()
+            case Many(sql, many):
+                cursor.executemany(sql, many)
+        return ()
+
+    return execute
+
+
+async def _tell(
+    cursor: AsyncCursor[DictRow],
+    journal: Journal,
+    batch: Batch,
+    saved: int,
+    checkpoint: str | None,
+) -> None:
+    """The fence, then the journal, as one flow of statements: in a pipeline nothing waits
+    for an answer, so the fence is a function that raises, and the whole transaction with it."""
+    who = (journal.job_id, journal.attempt)
+    await cursor.execute("select ucop_fence(%s, %s)", who)
+    operation = journal.tell(batch, saved=saved, checkpoint=checkpoint)
+    statement = next(operation)
+    while True:
+        rows: Sequence[Any] = ()
+        match statement:
+            case One(sql, params):
+                await cursor.execute(pyformat(sql), params)
+                rows = await cursor.fetchall()
+            case Many(sql, many):
+                await cursor.executemany(pyformat(sql), many)
+        try:
+            statement = operation.send(rows)
+        except StopIteration:
+            return
+
+
+@asynccontextmanager
+async def _pipeline(connection: AsyncConnection[DictRow], wanted: bool) -> AsyncIterator[None]:
+    if wanted:
+        async with connection.pipeline():
+            yield
+    else:
+        yield

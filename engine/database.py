@@ -1,0 +1,71 @@
+"""The one database of ledger, checkpoints and queue: what the engine needs of it.
+
+`connect` picks SQLite or PostgreSQL by the URL. Both run the same operations (ledger.py)
+and pass the same contract tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from ucop.engine.errors import InvalidSettings
+from ucop.engine.job import WorkerId
+from ucop.engine.operation import Operation
+
+if TYPE_CHECKING:
+    from ucop.engine.checkpoints import FencedSaver
+    from ucop.engine.settings import Settings
+
+T = TypeVar("T")
+
+
+class Database(Protocol):
+    """Opened on the engine's loop, and used there only."""
+
+    url: str
+
+    async def open(self) -> None:
+        """Connect, and bring the schema up to date. Raises DatabaseError."""
+
+    async def close(self) -> None: ...
+
+    async def write(self, make: Callable[[], Operation[T]]) -> T:
+        """Run an operation in one transaction. Where another process holds the lock, it is
+        made and run again until the lock is free."""
+
+    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
+        """`write`, for an operation that may queue an attempt."""
+
+    async def read(self, make: Callable[[], Operation[T]]) -> T:
+        """Run an operation that only reads."""
+
+    async def changed(self) -> bool:
+        """Whether another process may have written since the last call. Cheap."""
+
+    def saver(self) -> FencedSaver:
+        """The worker's saver; each attempt takes a copy of it."""
+
+    def hold(self, worker: WorkerId) -> AbstractContextManager[None]:
+        """A lock that the system drops when this process dies."""
+
+    async def is_held(self, worker: str) -> bool:
+        """Whether a living process holds the worker's lock."""
+
+
+def connect(settings: Settings) -> Database:
+    """The database of a project, not opened yet. Raises InvalidSettings."""
+    url = settings.url
+    if url.startswith("sqlite:///"):
+        from ucop.engine.sqlite import SqliteDatabase
+
+        return SqliteDatabase(url, synchronous=settings.synchronous)
+    if url.startswith(("postgresql://", "postgres://")):
+        from ucop.engine.postgres import PostgresDatabase
+
+        return PostgresDatabase(url)
+    raise InvalidSettings(
+        f"database URL {url.split('://')[0]}://… is not known; "
+        "use sqlite:///path/to/file.db or postgresql://user@host/name"
+    )

@@ -1,0 +1,588 @@
+"""The engine: the one entry to jobs from Python, and the place where the parts are joined."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+
+from ucop.agents.models import Models, ModelUse
+from ucop.agents.registry import Registry, load_registry
+from ucop.engine import ledger
+from ucop.engine.database import connect
+from ucop.engine.errors import (
+    DatabaseError,
+    InvalidInput,
+    JobFailed,
+    JobStopped,
+    ResultTimeout,
+    UcopError,
+)
+from ucop.engine.faults import fault
+from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Step, ThreadId, WorkerId
+from ucop.engine.ledger import NewJob, to_json
+from ucop.engine.loop import LoopThread
+from ucop.engine.notices import Notices
+from ucop.engine.queue import Queue
+from ucop.engine.reader import Reader, open_reader
+from ucop.engine.runner import current_attempt
+from ucop.engine.settings import Settings
+from ucop.engine.states import JobStatus
+from ucop.engine.worker import Worker, names
+from ucop.graphs.catalog import Catalog
+from ucop.graphs.workflow import Workflow, restore
+
+if TYPE_CHECKING:
+    from langgraph.graph import StateGraph
+    from langgraph.graph.state import CompiledStateGraph
+
+    Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
+
+log = logging.getLogger("ucop.engine")
+
+T = TypeVar("T")
+
+BUSY = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
+"""Statuses in which a job goes on by itself; in all others it rests."""
+
+EVENT_PAGE = 500
+
+
+class Engine:
+    """Submits jobs, runs them (unless `worker=False`), and reads them.
+
+    Everything a caller may do has a synchronous method and an `a…` twin; both work inside a
+    running event loop and outside one. Close the engine, or use it in a `with`: a closing
+    engine gives what it runs back to the queue.
+
+    Args:
+        url: The database; `sqlite:///path` or `postgresql://…`. Default: the project's.
+        worker: Whether a worker runs in this process.
+        root: The project's folder; default: found from the current folder upward.
+        settings: Ready settings; then `url` and `root` must not be given.
+        concurrency: Jobs that the worker runs at the same time.
+
+    Raises InvalidSettings and DatabaseError at once, not at the first job.
+    """
+
+    def __init__(
+        self,
+        url: str | None = None,
+        *,
+        worker: bool = True,
+        root: Path | str | None = None,
+        settings: Settings | None = None,
+        catalog: Catalog | None = None,
+        registry: Registry | None = None,
+        models: Models | None = None,
+        concurrency: int | None = None,
+    ) -> None:
+        if settings is None:
+            settings = Settings.load(root, database=url, concurrency=concurrency)
+        self.settings = settings
+        self._registry = registry
+        self._catalog = catalog
+        self._models = models or Models(
+            aliases=settings.models,
+            ollama_host=settings.ollama_host,
+            embedded=settings.embedded,
+            timeout=settings.model_timeout,
+            idle_timeout=settings.model_idle_timeout,
+            on_use=_note_model,
+        )
+        self._owns_models = models is None
+        self._workflows: dict[str, Workflow] = {}
+        self._notices = Notices()
+        self._database = connect(settings)
+        self._worker: Worker | None = None
+        self._ear: asyncio.Task[None] | None = None
+        self._reader: Reader | None = None
+        self.lost: str | None = None
+        """Why this engine's worker was declared lost, where it was."""
+        self.on_lost: Callable[[str], None] | None = None
+        """Called on the engine's loop when that happens; without it a new worker starts."""
+        self._closed = False
+        self._loop = LoopThread("ucop-engine")
+        try:
+            self._loop.call(self._open(worker))
+        except BaseException:
+            self.close()
+            raise
+
+    @classmethod
+    def from_project(
+        cls, path: Path | str | None = None, *, url: str | None = None, worker: bool = True
+    ) -> Engine:
+        """The engine of the project at `path` (default: the current folder or its parents)."""
+        return cls(settings=Settings.load(path, database=url), worker=worker)
+
+    # ------------------------------------------------------------ parts
+
+    @property
+    def registry(self) -> Registry:
+        """The agents that this engine knows. Raises InvalidDefinition."""
+        if self._registry is None:
+            self._registry = load_registry(self.settings.root, self.settings.agents)
+        return self._registry
+
+    @property
+    def catalog(self) -> Catalog:
+        """The workflows that this engine knows."""
+        if self._catalog is None:
+            settings = self.settings
+            self._catalog = Catalog(settings.root, settings.workflows, self.registry)
+        return self._catalog
+
+    def add(self, name: str, graph: Graph) -> Workflow:
+        """Make a LangGraph graph, compiled graph or factory known under `name`. Every process
+        that shall run its jobs must do the same."""
+        workflow = self.catalog.add(name, graph)
+        if self._worker is not None:
+            self._worker.wake()
+        return workflow
+
+    def workflow(self, workflow: str | Path | Workflow | Graph) -> Workflow:
+        """A workflow by name, by file, or from a graph. Raises UnknownWorkflow,
+        InvalidDefinition."""
+        if isinstance(workflow, Workflow):
+            return workflow
+        if isinstance(workflow, str | Path):
+            return self.catalog.get(workflow)
+        return self.add(_graph_name(workflow), workflow)
+
+    # ------------------------------------------------------------ submit and find
+
+    def submit(
+        self,
+        workflow: str | Path | Workflow | Graph,
+        input: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        budget: Mapping[str, float] | None = None,
+        thread_id: str | None = None,
+    ) -> JobHandle:
+        """Accept a job. When this returns, it survives whatever happens to this process.
+
+        Args:
+            workflow: A name, a YAML file, or a LangGraph graph.
+            input: Checked against the workflow's declared input before anything is written.
+            key: For idempotence: a second submit with this key returns the first one's job.
+            priority: Higher goes first.
+            thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
+                thread never run at the same time.
+
+        Raises UnknownWorkflow, InvalidDefinition, InvalidInput, KeyConflict, DatabaseError.
+        """
+        job = self._new_job(workflow, input, key, priority, tenant, labels, budget, thread_id)
+        return JobHandle(self, self._loop.call(self._submit(job)))
+
+    async def asubmit(
+        self,
+        workflow: str | Path | Workflow | Graph,
+        input: Mapping[str, Any] | None = None,
+        *,
+        key: str | None = None,
+        priority: int = 0,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        budget: Mapping[str, float] | None = None,
+        thread_id: str | None = None,
+    ) -> JobHandle:
+        """`submit`, awaited."""
+        job = await asyncio.to_thread(
+            self._new_job, workflow, input, key, priority, tenant, labels, budget, thread_id
+        )
+        return JobHandle(self, await self._loop.acall(self._submit(job)))
+
+    def job(self, id: str) -> JobHandle:
+        """A job by its id or the beginning of it. Raises JobNotFound."""
+        return JobHandle(self, JobId(self.reader.find(id)))
+
+    async def ajob(self, id: str) -> JobHandle:
+        """`job`, awaited."""
+        return await asyncio.to_thread(self.job, id)
+
+    def jobs(
+        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[Job]:
+        """Jobs, the newest first, without their steps and usage."""
+        return self.reader.jobs(status=status, workflow=workflow, limit=limit)
+
+    async def ajobs(
+        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+    ) -> list[Job]:
+        """`jobs`, awaited."""
+        return await asyncio.to_thread(self.jobs, status=status, workflow=workflow, limit=limit)
+
+    @property
+    def reader(self) -> Reader:
+        """Reads the ledger from any thread, beside the engine's loop."""
+        if self._reader is None:
+            self._reader = open_reader(self._database.url)
+        return self._reader
+
+    # ------------------------------------------------------------ close
+
+    def close(self, *, grace: float | None = None) -> None:
+        """Stop the worker (see Settings.grace, in seconds), and let go of the database."""
+        if self._closed:
+            return
+        self._closed = True
+        with contextlib.suppress(UcopError):
+            self._loop.call(self._shut(grace))
+        self._loop.stop()
+        if self._reader is not None:
+            self._reader.close()
+
+    async def aclose(self, *, grace: float | None = None) -> None:
+        """`close`, awaited."""
+        await asyncio.to_thread(lambda: self.close(grace=grace))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    # ------------------------------------------------------------ on the loop
+
+    async def _open(self, worker: bool) -> None:
+        await self._database.open()
+        if worker:
+            await self._start_worker()
+        self._ear = asyncio.create_task(self._listen(), name="ucop-ear")
+
+    async def _start_worker(self) -> None:
+        self._worker = Worker(
+            database=self._database,
+            queue=self._queue,
+            settings=self.settings,
+            models=self._models,
+            notices=self._notices,
+            workflow=self._restore,
+            knows=self._knows,
+            on_lost=self._lost,
+        )
+        await self._worker.start()
+
+    def _queue(self, worker: WorkerId) -> Queue:
+        slots = self.settings.concurrency
+        if self._database.url.startswith("sqlite:"):
+            from ucop.engine.queue.embedded import EmbeddedQueue
+
+            return EmbeddedQueue(self._database, worker=worker, known=self._knows, slots=slots)
+        from ucop.engine.postgres import PostgresDatabase
+        from ucop.engine.queue.dbos import DbosQueue
+
+        assert isinstance(self._database, PostgresDatabase)
+        return DbosQueue(
+            self._database,
+            worker=worker,
+            known=self._knows,
+            slots=slots,
+            poll=self.settings.poll,
+        )
+
+    def _lost(self, message: str) -> None:
+        self.lost = message
+        self._worker = None
+        if self.on_lost is not None:
+            self.on_lost(message)
+            return
+        log.error("a new worker takes its place")
+        self._restarting = asyncio.ensure_future(self._start_worker())
+
+    async def _shut(self, grace: float | None) -> None:
+        if self._ear is not None:
+            self._ear.cancel()
+            await asyncio.gather(self._ear, return_exceptions=True)
+        if self._worker is not None:
+            await self._worker.stop(grace=grace)
+        if self._owns_models:
+            await self._models.aclose()
+        await self._database.close()
+
+    async def _listen(self) -> None:
+        """Hear what other processes commit."""
+        while True:
+            await asyncio.sleep(self.settings.poll)
+            try:
+                if not await self._database.changed():
+                    continue
+                self._notices.tell_all()
+                if self._worker is not None:
+                    await self._worker.watch()
+                    self._worker.wake()
+            except DatabaseError as error:
+                log.error("%s", error)
+                await asyncio.sleep(1)
+
+    async def _submit(self, job: NewJob) -> JobId:
+        fault("before submit")
+        now = time.time()
+        id, new = await self._database.dispatch(lambda: ledger.submit(job, now))
+        fault("after submit")
+        if new and self._worker is not None:
+            self._worker.wake()
+        return id
+
+    async def _resume(self, id: JobId) -> None:
+        await self._database.dispatch(lambda: ledger.resume(id, time.time()))
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _rest(self, id: JobId, timeout: float | None) -> JobStatus:
+        """Wait until the job rests. Raises ResultTimeout, or what broke its attempt off."""
+        with self._notices.subscribe(id) as news:
+            try:
+                async with asyncio.timeout(timeout):
+                    while True:
+                        news.clear()
+                        status = await self._database.read(lambda: ledger.status(id))
+                        if status not in BUSY:
+                            return status
+                        if (trouble := self._notices.take_trouble(id)) is not None:
+                            raise trouble
+                        await news.wait()
+            except TimeoutError:
+                raise ResultTimeout(
+                    f"job {id} did not end within {timeout:g} s; it goes on. "
+                    f"`ucop jobs watch {id}` shows it"
+                ) from None
+
+    async def _news(self, id: JobId, after: int) -> tuple[list[Event], bool]:
+        """Events above `after`, waiting for at least one, and whether the job rests then."""
+        with self._notices.subscribe(id) as news:
+            while True:
+                news.clear()
+                status = await self._database.read(lambda: ledger.status(id))
+                rows = await self._database.read(lambda: ledger.events(id, after, EVENT_PAGE))
+                if rows or status not in BUSY:
+                    return rows, status not in BUSY and len(rows) < EVENT_PAGE
+                await news.wait()
+
+    async def _restore(self, fingerprint: str) -> Workflow:
+        """A workflow as jobs were submitted with it."""
+        known = self._workflows.get(fingerprint)
+        if known is None:
+            stored = await self._database.read(lambda: ledger.definition(fingerprint))
+            known = await asyncio.to_thread(self._rebuild, stored)
+            self._workflows[fingerprint] = known
+        return known
+
+    def _rebuild(self, stored: dict[str, Any]) -> Workflow:
+        workflow = restore(stored, catalog=self.catalog, registry=self.registry)
+        workflow.graph()
+        return workflow
+
+    def _knows(self) -> str:
+        return names(self.catalog.supplies())
+
+    def _new_job(
+        self,
+        workflow: str | Path | Workflow | Graph,
+        input: Mapping[str, Any] | None,
+        key: str | None,
+        priority: int,
+        tenant: str | None,
+        labels: Mapping[str, str] | None,
+        budget: Mapping[str, float] | None,
+        thread_id: str | None,
+    ) -> NewJob:
+        found = self.workflow(workflow)
+        data = found.accept(dict(input or {}))
+        self._workflows.setdefault(found.fingerprint, found)
+        id = JobId(secrets.token_hex(8))
+        return NewJob(
+            id=id,
+            workflow=found.name,
+            fingerprint=found.fingerprint,
+            definition=to_json(found.stored),
+            needs=to_json(list(found.needs)),
+            input=_input_json(found.name, data),
+            thread_id=ThreadId(thread_id or id),
+            key=key,
+            priority=priority,
+            tenant=tenant,
+            labels=to_json(dict(labels or {})),
+            budget=to_json(dict(budget or {})),
+        )
+
+
+class JobHandle:
+    """A job that can be waited for, followed and continued."""
+
+    def __init__(self, engine: Engine, id: JobId) -> None:
+        self.id = id
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"
+
+    def get(self) -> Job:
+        """Everything about the job but its events and checkpoints."""
+        return self._engine.reader.job(self.id)
+
+    async def aget(self) -> Job:
+        """`get`, awaited."""
+        return await asyncio.to_thread(self.get)
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job stands now."""
+        return self._engine.reader.status(self.id)[0]
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job's output (JSON). `timeout` in seconds.
+
+        Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
+        ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
+        """
+        self._call(self._engine._rest(self.id, timeout))
+        return _output(self.get())
+
+    async def aresult(self, timeout: float | None = None) -> Any:
+        """`result`, awaited."""
+        await self._acall(self._engine._rest(self.id, timeout))
+        return _output(await self.aget())
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until the job rests, however it ended; returns its status."""
+        return self._call(self._engine._rest(self.id, timeout))
+
+    async def await_rest(self, timeout: float | None = None) -> JobStatus:
+        """`wait`, awaited."""
+        return await self._acall(self._engine._rest(self.id, timeout))
+
+    def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
+        """The job's events with numbers above `after`, in order and without a gap; with
+        `follow` also those to come, until the job rests."""
+        while True:
+            if not follow:
+                found = self._engine.reader.events(self.id, after=after, limit=EVENT_PAGE)
+                rests = len(found) < EVENT_PAGE
+            else:
+                found, rests = self._call(self._engine._news(self.id, after))
+            yield from found
+            if rests:
+                return
+            after = found[-1].seq if found else after
+
+    async def aevents(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+        """`events`, awaited."""
+        while True:
+            if not follow:
+                found = await asyncio.to_thread(
+                    self._engine.reader.events, self.id, after=after, limit=EVENT_PAGE
+                )
+                rests = len(found) < EVENT_PAGE
+            else:
+                found, rests = await self._acall(self._engine._news(self.id, after))
+            for event in found:
+                yield event
+            if rests:
+                return
+            after = found[-1].seq if found else after
+
+    def steps(self) -> list[Step]:
+        """The job's node runs in the order in which they began."""
+        return self._engine.reader.steps(self.id)
+
+    async def asteps(self) -> list[Step]:
+        """`steps`, awaited."""
+        return await asyncio.to_thread(self.steps)
+
+    def attempts(self) -> list[Attempt]:
+        """The job's attempts from the first."""
+        return self._engine.reader.attempts(self.id)
+
+    async def aattempts(self) -> list[Attempt]:
+        """`attempts`, awaited."""
+        return await asyncio.to_thread(self.attempts)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The job's saved states, the newest first."""
+        return self._call(self._checkpoints())
+
+    async def acheckpoints(self) -> list[Checkpoint]:
+        """`checkpoints`, awaited."""
+        return await self._acall(self._checkpoints())
+
+    def resume(self) -> None:
+        """Let a failed, paused or waiting job go on from its last checkpoint.
+
+        Raises RefusedChange where it is pending, running, completed or cancelled.
+        """
+        self._call(self._engine._resume(self.id))
+
+    async def aresume(self) -> None:
+        """`resume`, awaited."""
+        await self._acall(self._engine._resume(self.id))
+
+    async def _checkpoints(self) -> list[Checkpoint]:
+        from ucop.engine.history import history
+
+        database = self._engine._database
+        thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
+        workflow = await self._engine._restore(fingerprint)
+        return await history(self.id, thread, workflow, database.saver())
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._engine._loop.call(work)
+
+    async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
+        return await self._engine._loop.acall(work)
+
+
+def _output(job: Job) -> Any:
+    if job.status is JobStatus.COMPLETED:
+        return job.output
+    if job.status is JobStatus.FAILED and job.error is not None:
+        raise JobFailed(job.id, job.error.type, job.error.message, job.error.node)
+    raise JobStopped(job.id, job.status.value, job.reason)
+
+
+def _input_json(workflow: str, data: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"the input of {workflow!r} must be JSON: {error}; pass texts, numbers, lists and "
+            "objects, and let the graph build the rest"
+        ) from error
+
+
+def _graph_name(graph: Any) -> str:
+    name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
+    if isinstance(name, str) and name not in ("LangGraph", "<lambda>"):
+        return name
+    return f"graph-{id(graph):x}"
+
+
+def _note_model(use: ModelUse) -> None:
+    """Tell the job that is being run which model it uses."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_model(use)

@@ -1,0 +1,30 @@
+"""Named points between any two writes, where a crash test can end the process.
+
+`UCOP_FAULT="after put"` kills the process with SIGKILL at the first such point;
+`UCOP_FAULT="after put:3"` at the third. Without the variable a point costs one comparison.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_armed: list[str | int] = ["", 0]
+
+
+def arm(spec: str) -> None:
+    """Arm one point, as `UCOP_FAULT` does; an empty text disarms."""
+    point, _, count = spec.partition(":")
+    _armed[:] = [point, int(count or 1)]
+
+
+def fault(point: str) -> None:
+    """End the process here, where a crash test asked for it."""
+    if point != _armed[0]:
+        return
+    _armed[1] = int(_armed[1]) - 1
+    if _armed[1] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+arm(os.environ.get("UCOP_FAULT", ""))

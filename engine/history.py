@@ -1,0 +1,58 @@
+"""A job's checkpoints, as LangGraph kept them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from ucop.engine.checkpoints import FencedSaver, attach
+from ucop.engine.job import Checkpoint, JobId, ThreadId
+from ucop.engine.plain import plain
+
+if TYPE_CHECKING:
+    from langgraph.types import StateSnapshot
+    from ucop.graphs.workflow import Workflow
+
+
+async def history(
+    job: JobId, thread: ThreadId, workflow: Workflow, saver: FencedSaver
+) -> list[Checkpoint]:
+    """The checkpoints that this job saved, the newest first."""
+    graph = attach(workflow.graph(), saver)
+    config: Any = {"configurable": {"thread_id": thread}}
+    snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
+    due = {_id(snapshot): snapshot.next for snapshot in snapshots}
+    return [
+        _checkpoint(snapshot, due, workflow)
+        for snapshot in snapshots
+        if (snapshot.metadata or {}).get("ucop_job", job) == job
+    ]
+
+
+def _checkpoint(
+    snapshot: StateSnapshot, due: dict[str, tuple[str, ...]], workflow: Workflow
+) -> Checkpoint:
+    parent = _id(snapshot.parent_config) if snapshot.parent_config else None
+    metadata: Any = snapshot.metadata or {}
+    return Checkpoint(
+        id=_id(snapshot),
+        parent_id=parent,
+        step=metadata.get("step", -1),
+        nodes=_shown(due.get(parent or "", ()), workflow),
+        next=_shown(snapshot.next, workflow),
+        created_at=datetime.fromisoformat(snapshot.created_at or ""),
+        values={
+            name: plain(value)
+            for name, value in dict(snapshot.values).items()
+            if not workflow.hides(name)
+        },
+    )
+
+
+def _shown(nodes: tuple[str, ...], workflow: Workflow) -> tuple[str, ...]:
+    return tuple(node for node in nodes if not workflow.hides(node) and node != "__start__")
+
+
+def _id(where: Any) -> str:
+    config = getattr(where, "config", where)
+    return str(config["configurable"]["checkpoint_id"])

@@ -1,0 +1,196 @@
+"""What one attempt has to tell: its steps and events, until a transaction takes them.
+
+The runner notes what happens; the saver writes the notes inside the transaction of the
+checkpoint that they belong to, so that ledger and checkpointer never contradict each other.
+Lives on the engine's loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from ucop.engine import ledger
+from ucop.engine.job import JobId, TaskId
+from ucop.engine.ledger import NewEvent, StepRow, to_json
+from ucop.engine.operation import Operation
+from ucop.engine.plain import brief
+from ucop.engine.states import StepStatus
+
+Writes = Sequence[tuple[str, Any]]
+
+ERROR = "__error__"
+INTERRUPT = "__interrupt__"
+
+
+class Spent(Protocol):
+    """What a node run used; see agents.meter.Usage."""
+
+    model_calls: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    models: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Notes that ride in one transaction."""
+
+    steps: tuple[StepRow, ...]
+    events: tuple[NewEvent, ...]
+
+
+class Journal:
+    """The notes of one attempt, and the fence that they pass through."""
+
+    def __init__(
+        self,
+        job_id: JobId,
+        attempt: int,
+        *,
+        spent: Callable[[str], Spent],
+        hides: Callable[[str], bool],
+        on_note: Callable[[], None] = lambda: None,
+        on_told: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.job_id, self.attempt = job_id, attempt
+        self.lock = asyncio.Lock()
+        """Held for each write of this attempt: LangGraph's savers may be called at once."""
+        self.held: list[tuple[Any, Writes, str, str]] = []
+        """Writes of a superstep's last task: they commit together with its checkpoint."""
+        self.asked: list[str] = []
+        """Nodes that interrupted."""
+        self._spent, self._hides = spent, hides
+        self._on_note, self._on_told = on_note, on_told
+        self._steps: list[StepRow] = []
+        self._events: list[NewEvent] = []
+        self._open: dict[str, StepRow | None] = {}
+
+    # ------------------------------------------------------------ notes
+
+    def started(self, task_id: str, node: str, data: Any) -> None:
+        """A node began. Nodes that the compiler made for itself are not told."""
+        if task_id in self._open:
+            return
+        if self._hides(node):
+            self._open[task_id] = None
+            return
+        step = StepRow(
+            task_id=TaskId(task_id),
+            node=node,
+            status=StepStatus.RUNNING,
+            started_at=time.time(),
+            input=to_json(brief(data)),
+        )
+        self._open[task_id] = step
+        self._steps.append(step)
+        self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
+
+    def finished(self, task_id: str, writes: Writes) -> None:
+        """A node's writes are about to be saved."""
+        if any(channel in (ERROR, INTERRUPT) for channel, _ in writes):
+            return
+        step = self._open.pop(task_id, None)
+        if step is None:
+            return
+        output = {channel: value for channel, value in writes if self._shown(channel)}
+        self._end(step, StepStatus.COMPLETED, output=to_json(brief(output)))
+
+    def failed(self, task_id: str, error: dict[str, Any]) -> None:
+        """A node raised."""
+        step = self._open.pop(task_id, None)
+        if step is not None:
+            self._end(step, StepStatus.FAILED, error=error)
+
+    def asks(self, task_id: str) -> None:
+        """A node interrupts: its run goes on when a person has answered."""
+        step = self._open.pop(task_id, None)
+        if step is not None:
+            self.asked.append(step.node)
+            self._end(step, StepStatus.PENDING)
+
+    def event(self, type: str, data: dict[str, Any]) -> None:
+        self._events.append(NewEvent(type=type, at=time.time(), data=to_json(data)))
+        self._on_note()
+
+    @property
+    def has_notes(self) -> bool:
+        return bool(self._events)
+
+    def is_last(self, task_id: str) -> bool:
+        """Whether no other task of this superstep is known to run."""
+        return len(self._open) == 1 and task_id in self._open
+
+    def open_nodes(self) -> list[tuple[str, str]]:
+        """(task id, node) of the node runs that began and have not ended."""
+        return [(task, step.node) for task, step in self._open.items() if step is not None]
+
+    def _end(
+        self,
+        step: StepRow,
+        status: StepStatus,
+        *,
+        output: str | None = None,
+        error: dict[str, Any] | None = None,
+    ) -> None:
+        spent = self._spent(step.task_id)
+        now = time.time()
+        row = replace(
+            step,
+            status=status,
+            finished_at=now,
+            output=output,
+            error=to_json(error) if error else None,
+            model_calls=spent.model_calls,
+            tokens_in=spent.tokens_in,
+            tokens_out=spent.tokens_out,
+            cost=spent.cost,
+            models=to_json(list(spent.models)),
+        )
+        # A beginning that was not written yet need not be written apart from its end.
+        self._steps = [known for known in self._steps if known is not step]
+        self._steps.append(row)
+        data: dict[str, Any] = {
+            "node": step.node,
+            "task_id": step.task_id,
+            "attempt": self.attempt,
+            "seconds": round(now - (step.started_at or now), 6),
+            "model_calls": spent.model_calls,
+            "tokens_in": spent.tokens_in,
+            "tokens_out": spent.tokens_out,
+        }
+        self.event(f"step.{status}", {**data, "error": error} if error else data)
+
+    def _shown(self, channel: str) -> bool:
+        """Whether a written channel is the user's own, and not LangGraph's or the compiler's."""
+        return not channel.startswith(("__", "branch:")) and not self._hides(channel)
+
+    # ------------------------------------------------------------ writing
+
+    def batch(self) -> Batch:
+        return Batch(tuple(self._steps), tuple(self._events))
+
+    def tell(
+        self, batch: Batch, *, saved: int = 0, checkpoint: str | None = None
+    ) -> Operation[None]:
+        """The fence together with the notes of `batch`."""
+        return ledger.tell(
+            self.job_id,
+            self.attempt,
+            steps=batch.steps,
+            events=batch.events,
+            saved=saved,
+            checkpoint=checkpoint,
+        )
+
+    def told(self, batch: Batch) -> None:
+        """The transaction that held `batch` committed. What was noted since then stays."""
+        steps, events = set(map(id, batch.steps)), set(map(id, batch.events))
+        self._steps = [step for step in self._steps if id(step) not in steps]
+        self._events = [event for event in self._events if id(event) not in events]
+        if batch.events:
+            self._on_told()

@@ -1,0 +1,618 @@
+"""The ledger: every change of a job, each as one operation of one transaction.
+
+The ledger is the truth about jobs. Every change is a compare-and-set on status and attempt,
+together with the event that tells of it, the attempt's row and, where a new attempt is
+due, its place in the queue. What may follow what is the table in states.py.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
+from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId
+from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
+from ucop.engine.states import Change, JobStatus, StepStatus, sources, target
+
+POISON_ATTEMPTS = 3
+"""Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
+
+BACK_OFF = 1.0
+"""Seconds before the attempt after the first of them; doubles."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A job as it is submitted; `input` and `definition` are JSON text."""
+
+    id: JobId
+    workflow: str
+    fingerprint: str
+    definition: str
+    needs: str
+    input: str
+    thread_id: ThreadId
+    key: str | None = None
+    priority: int = 0
+    tenant: str | None = None
+    labels: str = "{}"
+    budget: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """An attempt that this worker now owns."""
+
+    job_id: JobId
+    attempt: int
+    workflow: str
+    fingerprint: str
+    thread_id: ThreadId
+    input: dict[str, Any]
+    begun: bool
+    """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRow:
+    """A node run as the ledger keeps it; times are seconds since the epoch."""
+
+    task_id: TaskId
+    node: str
+    status: StepStatus
+    started_at: float | None
+    finished_at: float | None = None
+    input: str | None = None
+    output: str | None = None
+    error: str | None = None
+    model_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+    models: str = "[]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEvent:
+    type: str
+    at: float
+    data: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How an attempt ended, as its worker saw it."""
+
+    change: Change
+    output: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    steps: Sequence[StepRow] = field(default=())
+    events: Sequence[NewEvent] = field(default=())
+
+
+def to_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+# ---------------------------------------------------------------- submit
+
+_ADD_DEFINITION = """
+insert into definitions (fingerprint, workflow, body, created_at)
+values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do nothing"""
+
+_ADD_JOB = """
+insert into jobs (id, workflow, fingerprint, needs, status, attempt, input, thread_id, key,
+    priority, tenant, labels, budget, seq, progress, stalls, not_before, created_at, queued_at)
+values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :input, :thread_id, :key,
+    :priority, :tenant, :labels, :budget, 1, 0, 0, 0, :now, :now)
+on conflict (key) do nothing returning id"""
+
+_ADD_ATTEMPT = """
+insert into attempts (job_id, number, status, progress, queued_at)
+values (:job, :attempt, 'queued', (select progress from jobs where id = :job), :now)"""
+
+_ADD_EVENT = """
+insert into events (job_id, seq, type, at, data) values (:job, :seq, :type, :at, :data)"""
+
+_BY_KEY = "select id, workflow, input, status from jobs where key = :key"
+
+
+def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
+    """Accept a job. Returns its id and whether it is new.
+
+    Under a key that is in use the job that has it is returned; another workflow or input
+    raises KeyConflict. The first event has the number 1.
+    """
+    yield One(
+        _ADD_DEFINITION,
+        {
+            "fingerprint": job.fingerprint,
+            "workflow": job.workflow,
+            "definition": job.definition,
+            "now": now,
+        },
+    )
+    new = yield One(_ADD_JOB, {**_fields(job), "now": now})
+    if not new:
+        return (yield from _same_key(job)), False
+    yield One(_ADD_ATTEMPT, {"job": job.id, "attempt": 1, "now": now})
+    event = {"job": job.id, "seq": 1, "type": "job.submitted", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({"workflow": job.workflow})})
+    yield Enqueue(job.id, 1, job.priority)
+    return job.id, True
+
+
+def _fields(job: NewJob) -> Params:
+    names = "id workflow fingerprint needs input thread_id key priority tenant labels budget"
+    return {name: getattr(job, name) for name in names.split()}
+
+
+def _same_key(job: NewJob) -> Operation[JobId]:
+    found = yield One(_BY_KEY, {"key": job.key})
+    if not found:
+        raise KeyConflict(f"job id {job.id} is taken; submit again")
+    row = found[0]
+    if row["workflow"] != job.workflow or json.loads(row["input"]) != json.loads(job.input):
+        what = "workflow" if row["workflow"] != job.workflow else "input"
+        raise KeyConflict(
+            f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "
+            f"which has another {what}; use another key, or submit what it was first used for"
+        )
+    return JobId(row["id"])
+
+
+# ---------------------------------------------------------------- claim
+
+_CLAIM = """
+update jobs set status = 'running', worker = :worker, seq = seq + 1, reason = null,
+    started_at = coalesce(started_at, :now)
+where id = :job and attempt = :attempt and status = 'pending'
+    and exists (select 1 from workers where id = :worker and lost = 0)
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'running')
+returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq"""
+
+_START_ATTEMPT = """
+update attempts set status = 'running', worker = :worker, started_at = :now
+where job_id = :job and number = :attempt"""
+
+_DUE = """
+select id, attempt from jobs
+where status = 'pending' and not_before <= :now
+    and (needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
+        where need.value not in (select value from json_each(:known))))
+order by priority desc, queued_at, created_at, rowid limit :limit"""
+
+
+_NEEDS = "select needs from jobs where id = :job"
+
+
+def claim_known(
+    job: str, attempt: int, worker: WorkerId, known: str, now: float
+) -> Operation[Claimed | None]:
+    """`claim`, unless the job needs something that this worker cannot supply."""
+    rows = yield One(_NEEDS, {"job": job})
+    if not rows or not _supplies(known, rows[0]["needs"]):
+        return None
+    return (yield from claim(job, attempt, worker, now))
+
+
+def _supplies(known: str, needs: str) -> bool:
+    return needs == "[]" or set(json.loads(needs)) <= set(json.loads(known))
+
+
+def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Claimed | None]:
+    """Take a queued attempt, or None where it is not to be had: another worker has it, its
+    thread is busy, the job was stopped, or this worker was declared lost."""
+    params = {"job": job, "attempt": attempt, "worker": worker, "now": now}
+    rows = yield One(_CLAIM, params)
+    if not rows:
+        return None
+    row = rows[0]
+    yield One(_START_ATTEMPT, params)
+    event = {"job": job, "seq": row["seq"], "type": "job.running", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "worker": worker})})
+    return Claimed(
+        job_id=JobId(row["id"]),
+        attempt=row["attempt"],
+        workflow=row["workflow"],
+        fingerprint=row["fingerprint"],
+        thread_id=ThreadId(row["thread_id"]),
+        input=json.loads(row["input"]),
+        begun=row["checkpoint_id"] is not None,
+    )
+
+
+def due(known: str, limit: int, now: float) -> Operation[list[tuple[str, int]]]:
+    """Up to `limit` queued attempts, highest priority first, then first in first out.
+
+    `known` is a JSON list of what this worker can supply (see Workflow.needs). SQLite only:
+    elsewhere the queue says which attempt is next.
+    """
+    rows = yield One(_DUE, {"known": known, "limit": limit, "now": now})
+    return [(row["id"], row["attempt"]) for row in rows]
+
+
+def claim_all(
+    attempts: Sequence[tuple[str, int]], worker: WorkerId, now: float
+) -> Operation[list[Claimed]]:
+    """Take those of `attempts` that are still to be had."""
+    claimed = []
+    for job, attempt in attempts:
+        taken = yield from claim(job, attempt, worker, now)
+        if taken:
+            claimed.append(taken)
+    return claimed
+
+
+# ---------------------------------------------------------------- while it runs
+
+_TELL = """
+update jobs set seq = seq + :events, progress = progress + :saved,
+    checkpoint_id = coalesce(:checkpoint, checkpoint_id)
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+_PUT_STEP = """
+insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
+    output, error, model_calls, tokens_in, tokens_out, cost, models)
+values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models)
+on conflict (job_id, task_id, attempt) do update set status = excluded.status,
+    started_at = coalesce(steps.started_at, excluded.started_at),
+    finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
+    output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
+    tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
+    cost = excluded.cost, models = excluded.models"""
+
+
+def tell(
+    job: str,
+    attempt: int,
+    *,
+    steps: Sequence[StepRow] = (),
+    events: Sequence[NewEvent] = (),
+    saved: int = 0,
+    checkpoint: str | None = None,
+) -> Operation[None]:
+    """The fence, and what the attempt has to tell, as one: raises Superseded where the
+    attempt is no longer current, else writes its steps and events.
+
+    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest.
+    """
+    mark = {"events": len(events), "saved": saved, "checkpoint": checkpoint}
+    rows = yield One(_TELL, {"job": job, "attempt": attempt, **mark})
+    if not rows:
+        raise superseded(job, attempt)
+    if events:
+        first = rows[0]["seq"] - len(events) + 1
+        yield Many(_ADD_EVENT, _numbered(job, first, events))
+    if steps:
+        yield Many(_PUT_STEP, [_step_params(job, attempt, step) for step in steps])
+
+
+def superseded(job: str, attempt: int) -> Superseded:
+    return Superseded(
+        f"attempt {attempt} of job {job} is no longer current: another attempt owns the job, "
+        "or it was stopped; nothing of this attempt was written after that. "
+        f"`ucop jobs show {job}` tells who has it"
+    )
+
+
+def _numbered(job: str, first: int, events: Sequence[NewEvent]) -> list[Params]:
+    return [
+        {"job": job, "seq": first + i, "type": e.type, "at": e.at, "data": e.data}
+        for i, e in enumerate(events)
+    ]
+
+
+_STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
+
+
+def _step_params(job: str, attempt: int, step: StepRow) -> Params:
+    params: dict[str, Any] = {name: getattr(step, name) for name in _STEP_FIELDS}
+    params["status"] = step.status.value
+    params["job"], params["attempt"] = job, attempt
+    return params
+
+
+# ---------------------------------------------------------------- the end of an attempt
+
+_FINISH = """
+update jobs set status = :status, output = :output, error = :error, reason = :reason,
+    want = null, worker = null, seq = seq + 1, stalls = 0,
+    finished_at = case when :settled = 1 then cast(:now as double precision) end
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+_END_ATTEMPT = """
+update attempts set status = 'ended', outcome = :outcome, finished_at = :now
+where job_id = :job and number = :attempt and status <> 'ended'"""
+
+_DROP_RUNNING_STEPS = """
+update steps set status = 'failed', finished_at = :now, error = :error
+where job_id = :job and status = 'running'"""
+
+
+def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[JobStatus]:
+    """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
+    yield from tell(job, attempt, steps=outcome.steps, events=outcome.events)
+    status = target(outcome.change)
+    settled = status in (JobStatus.COMPLETED, JobStatus.FAILED)
+    params: dict[str, Any] = {
+        "status": status.value,
+        "output": outcome.output,
+        "error": outcome.error,
+        "reason": outcome.reason,
+        "settled": int(settled),
+    }
+    rows = yield One(_FINISH, {"job": job, "attempt": attempt, "now": now, **params})
+    if not rows:
+        raise superseded(job, attempt)
+    yield from _end_attempt(job, attempt, status.value, now)
+    data = {"attempt": attempt, "reason": outcome.reason}
+    if outcome.error:
+        data["error"] = json.loads(outcome.error)
+    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+    return status
+
+
+def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[None]:
+    yield One(_END_ATTEMPT, {"job": job, "attempt": attempt, "outcome": outcome, "now": now})
+    error = {"type": "Interrupted", "message": f"attempt {attempt} ended first ({outcome})"}
+    yield One(_DROP_RUNNING_STEPS, {"job": job, "error": to_json(error), "now": now})
+
+
+_STATE = """
+select jobs.status, jobs.attempt, jobs.want, jobs.worker, jobs.priority, jobs.progress,
+    jobs.stalls, attempts.progress as progress_before
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where jobs.id = :job"""
+
+_NEXT_ATTEMPT = """
+update jobs set status = :status, attempt = attempt + 1, want = null, worker = null,
+    reason = :reason, stalls = :stalls, not_before = :due, seq = seq + 1,
+    queued_at = case when :last = 1 then cast(:now as double precision) else queued_at end,
+    error = null, finished_at = null
+where id = :job and attempt = :attempt and status = :from_status returning seq"""
+
+_SETTLE = """
+update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
+    seq = seq + 1, finished_at = :now
+where id = :job and attempt = :attempt and status = :from_status returning seq"""
+
+
+def release(
+    job: str, attempt: int, why: str, now: float, *, lost: bool
+) -> Operation[JobStatus | None]:
+    """End a running attempt that its worker cannot finish, and queue the next.
+
+    `lost`: the worker is gone. Then attempts that saved nothing new are counted; they wait
+    longer each time, and after POISON_ATTEMPTS the job is failed, because it may be what
+    takes the workers down. Returns the new status, or None where the attempt is no longer
+    current.
+    """
+    state = yield from _state(job)
+    if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
+        return None
+    idle = lost and state["progress"] == state["progress_before"]
+    stalls = state["stalls"] + 1 if idle else 0
+    if stalls >= POISON_ATTEMPTS:
+        return (yield from _poisoned(job, attempt, stalls, why, now))
+    delay = BACK_OFF * 2 ** (stalls - 1) if stalls else 0.0
+    return (
+        yield from _next_attempt(job, state, Change.RELEASE, why, now, stalls=stalls, delay=delay)
+    )
+
+
+def _poisoned(job: str, attempt: int, stalls: int, why: str, now: float) -> Operation[JobStatus]:
+    reason = (
+        f"{stalls} attempts in a row lost their worker and saved nothing new ({why}); "
+        "the job itself may take its worker down"
+    )
+    error = {"type": "PoisonJob", "message": reason, "node": None}
+    params = {"status": target(Change.FAIL).value, "reason": reason, "error": to_json(error)}
+    where = {"job": job, "attempt": attempt, "from_status": "running", "now": now}
+    rows = yield One(_SETTLE, {**params, **where})
+    yield from _end_attempt(job, attempt, "poison", now)
+    event = {"job": job, "seq": rows[0]["seq"], "type": "job.failed", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "error": error})})
+    return JobStatus.FAILED
+
+
+def resume(job: str, now: float) -> Operation[JobStatus]:
+    """Let a paused, waiting or failed job go on from its last checkpoint.
+
+    Raises JobNotFound or RefusedChange.
+    """
+    state = yield from _state(job)
+    if state is None:
+        raise JobNotFound(f"no job {job}")
+    status = JobStatus(state["status"])
+    for change in (Change.RESUME, Change.RETRY):
+        if status in sources(change):
+            why = "resumed" if change is Change.RESUME else "retried"
+            new = yield from _next_attempt(job, state, change, why, now)
+            if new:
+                return new
+    raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+
+
+_PENDING_BEFORE = """
+select id, attempt, needs from jobs
+where status = 'pending' and queued_at < :before and not_before < :before"""
+
+
+def pending_before(before: float, known: str) -> Operation[list[tuple[str, int]]]:
+    """Queued attempts that are older than `before`, and that a worker that supplies `known`
+    could run."""
+    rows = yield One(_PENDING_BEFORE, {"before": before})
+    return [(row["id"], row["attempt"]) for row in rows if _supplies(known, row["needs"])]
+
+
+def redispatch(job: str, attempt: int, now: float) -> Operation[JobStatus | None]:
+    """Queue a pending job anew under the next number: the queue lost, or used up, its row."""
+    state = yield from _state(job)
+    if state is None or state["status"] != JobStatus.PENDING or state["attempt"] != attempt:
+        return None
+    why = "the queue did not hold it any more"
+    return (yield from _next_attempt(job, state, None, why, now, stalls=state["stalls"]))
+
+
+def _state(job: str) -> Operation[Row | None]:
+    rows = yield One(_STATE, {"job": job})
+    return rows[0] if rows else None
+
+
+def _next_attempt(
+    job: str,
+    state: Row,
+    change: Change | None,
+    why: str,
+    now: float,
+    *,
+    stalls: int = 0,
+    delay: float = 0.0,
+) -> Operation[JobStatus | None]:
+    """Attempt n ends, n+1 is queued; a pause that was asked for holds it instead."""
+    attempt = state["attempt"]
+    paused = change is Change.RELEASE and state["want"] == "pause"
+    status = JobStatus.PAUSED if paused else JobStatus.PENDING
+    params = {"status": status.value, "reason": why, "stalls": stalls, "due": now + delay}
+    where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
+    # What a worker gave up keeps its place in the queue; what a person resumes goes last.
+    last = int(change in (Change.RESUME, Change.RETRY))
+    rows = yield One(_NEXT_ATTEMPT, {**params, **where, "last": last})
+    if not rows:
+        return None
+    yield from _end_attempt(job, attempt, why, now)
+    yield One(_ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
+    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
+    if status is JobStatus.PENDING:
+        yield Enqueue(JobId(job), attempt + 1, state["priority"], delay)
+    return status
+
+
+# ---------------------------------------------------------------- reading, on the engine's loop
+
+_STATUS = "select status from jobs where id = :job"
+
+_EVENTS = """
+select job_id, seq, type, at, data from events
+where job_id = :job and seq > :after order by seq limit :limit"""
+
+_DEFINITION = "select body from definitions where fingerprint = :fingerprint"
+
+
+_THREAD = "select thread_id, fingerprint from jobs where id = :job"
+
+
+def thread(job: str) -> Operation[tuple[ThreadId, str]]:
+    """A job's thread, and the fingerprint of its workflow. Raises JobNotFound."""
+    rows = yield One(_THREAD, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return ThreadId(rows[0]["thread_id"]), rows[0]["fingerprint"]
+
+
+def status(job: str) -> Operation[JobStatus]:
+    """Where a job stands. Raises JobNotFound."""
+    rows = yield One(_STATUS, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return JobStatus(rows[0]["status"])
+
+
+def events(job: str, after: int, limit: int) -> Operation[list[Event]]:
+    """Up to `limit` events with numbers above `after`."""
+    rows = yield One(_EVENTS, {"job": job, "after": after, "limit": limit})
+    return [event_of(row) for row in rows]
+
+
+def event_of(row: Row) -> Event:
+    return Event(
+        job_id=row["job_id"],
+        seq=row["seq"],
+        type=row["type"],
+        at=datetime.fromtimestamp(row["at"], UTC),
+        data=json.loads(row["data"]),
+    )
+
+
+def definition(fingerprint: str) -> Operation[dict[str, Any]]:
+    """The stored form of a workflow."""
+    rows = yield One(_DEFINITION, {"fingerprint": fingerprint})
+    body: dict[str, Any] = json.loads(rows[0]["body"])
+    return body
+
+
+# ---------------------------------------------------------------- workers
+
+_ADD_WORKER = """
+insert into workers (id, host, pid, started_at, beat_at, lost, knows)
+values (:worker, :host, :pid, :now, {now}, 0, :knows)"""
+
+_BEAT = "update workers set beat_at = {now} where id = :worker and lost = 0 returning id"
+
+_MARK_LOST = "update workers set lost = 1 where id = :worker and lost = 0 returning id"
+
+_REMOVE_WORKER = "delete from workers where id = :worker"
+
+_RUNNING_ON = "select id, attempt from jobs where status = 'running' and worker = :worker"
+
+
+def join(worker: WorkerId, host: str, pid: int, knows: str, now: float) -> Operation[None]:
+    """Register a worker; its id is new at every start."""
+    params = {"worker": worker, "host": host, "pid": pid, "knows": knows, "now": now}
+    yield One(_ADD_WORKER, params)
+
+
+def beat(worker: WorkerId, now: float) -> Operation[bool]:
+    """Say that this worker lives. False: it was declared lost and must stop."""
+    return bool((yield One(_BEAT, {"worker": worker, "now": now})))
+
+
+def mark_lost(worker: str) -> Operation[bool]:
+    """From now on this worker can claim nothing; its jobs may be taken over."""
+    return bool((yield One(_MARK_LOST, {"worker": worker})))
+
+
+def leave(worker: WorkerId) -> Operation[None]:
+    """Strike a worker that has no running job off the list."""
+    yield One(_REMOVE_WORKER, {"worker": worker})
+
+
+def running_on(worker: str) -> Operation[list[tuple[str, int]]]:
+    """Jobs and attempts that a worker has."""
+    rows = yield One(_RUNNING_ON, {"worker": worker})
+    return [(row["id"], row["attempt"]) for row in rows]
+
+
+_WORKING = """
+select distinct worker from jobs where status = 'running' and worker is not null"""
+
+_LOST = "select lost from workers where id = :worker"
+
+_LAST_BEAT = "select beat_at from workers where id = :worker"
+
+
+def working() -> Operation[list[str]]:
+    """Workers that have a running job."""
+    return [row["worker"] for row in (yield One(_WORKING, {}))]
+
+
+def is_lost(worker: str) -> Operation[bool]:
+    """Whether a worker was declared lost, or has signed off."""
+    rows = yield One(_LOST, {"worker": worker})
+    return not rows or bool(rows[0]["lost"])
+
+
+def last_beat(worker: str) -> Operation[float | None]:
+    """When a worker last said that it lives, on the database's clock."""
+    rows = yield One(_LAST_BEAT, {"worker": worker})
+    return float(rows[0]["beat_at"]) if rows else None

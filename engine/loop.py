@@ -1,0 +1,64 @@
+"""The engine's own thread with its own event loop.
+
+Savers, pools and running jobs live there and nowhere else; callers on other threads, or on
+other loops (Jupyter, FastAPI), hand their work over and wait for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from ucop.engine.errors import EngineClosed
+
+T = TypeVar("T")
+
+
+class LoopThread:
+    """Starts on construction; `stop` ends it."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
+        """Run on the loop and wait for the result, from any other thread."""
+        if threading.current_thread() is self._thread:
+            work.close()
+            raise RuntimeError(
+                "a node must not wait for its own engine: use the method's a… twin, and await it"
+            )
+        future = self._submit(work)
+        try:
+            return future.result(timeout)
+        except BaseException:
+            future.cancel()
+            raise
+
+    async def acall(self, work: Coroutine[Any, Any, T]) -> T:
+        """Run on the loop and await the result, from any loop."""
+        return await asyncio.wrap_future(self._submit(work))
+
+    def stop(self) -> None:
+        if self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+
+    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        if not self._thread.is_alive():
+            work.close()
+            raise EngineClosed("the engine is closed; open a new one")
+        return asyncio.run_coroutine_threadsafe(work, self._loop)

@@ -1,0 +1,301 @@
+"""PostgreSQL: pools for the engine's loop, and a synchronous engine where DBOS wants one.
+
+The ledger lives in the schema `ucop`; LangGraph's tables stay where LangGraph puts them, so
+that its own tools find them; DBOS has its own schema `dbos`. All in one database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool
+
+from ucop.engine.errors import DatabaseError
+from ucop.engine.job import WorkerId
+from ucop.engine.migrations import HEAD, upgrade
+from ucop.engine.operation import Enqueue, Many, One, Operation, Statement, pyformat, run
+from ucop.engine.sqlite import check_version
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+    from psycopg import AsyncConnection
+    from ucop.engine.checkpoints import FencedPostgresSaver
+
+T = TypeVar("T")
+
+OPTIONS = "-c search_path=ucop,public"
+
+CHANNEL = "ucop"
+"""NOTIFY channel that tells of a change of any job."""
+
+KEEPALIVES: dict[str, Any] = {
+    "keepalives": 1,
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+}
+
+EnqueueIn = Callable[["sa.Connection", Enqueue], None]
+
+
+class PostgresDatabase:
+    """See database.Database."""
+
+    def __init__(self, url: str, *, connections: int = 10) -> None:
+        self.url = url
+        self.enqueue_in: EnqueueIn | None = None
+        """Puts an attempt into DBOS's queue, in the transaction of the connection."""
+        self._size = connections
+        self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
+        self._sync: sa.Engine | None = None
+        self._ear: AsyncConnection[Any] | None = None
+        self._saver: FencedPostgresSaver | None = None
+        self._heard = False
+
+    async def open(self) -> None:
+        import sqlalchemy as sa
+
+        with explained(self.url):
+            await asyncio.to_thread(prepare, self.url)
+            self._pool = AsyncConnectionPool(
+                self.url,
+                min_size=2,
+                max_size=self._size,
+                open=False,
+                kwargs={
+                    "autocommit": True,
+                    "prepare_threshold": 0,
+                    "row_factory": dict_row,
+                    "options": OPTIONS,
+                    **KEEPALIVES,
+                },
+            )
+            await self._pool.open(wait=True, timeout=30)
+            self._sync = sa.create_engine(
+                _sqlalchemy_url(self.url), pool_size=4, connect_args={"options": OPTIONS}
+            )
+            await self._listen()
+        from ucop.engine.queue.dbos import transactional_enqueue
+
+        self.enqueue_in = await asyncio.to_thread(transactional_enqueue, self.url)
+
+    async def close(self) -> None:
+        if self._ear is not None:
+            await self._ear.close()
+        if self._pool is not None:
+            await self._pool.close()
+        if self._sync is not None:
+            self._sync.dispose()
+
+    async def write(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url):
+            async with self._opened().connection() as connection, connection.transaction():
+                result = await _drive(make(), connection)
+                await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
+            return result
+
+    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url):
+            return await asyncio.to_thread(self._dispatch, make)
+
+    async def read(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url):
+            async with self._opened().connection() as connection:
+                return await _drive(make(), connection)
+
+    async def changed(self) -> bool:
+        with explained(self.url):
+            if self._ear is None or self._ear.closed:
+                await self._listen()
+                return True
+            try:
+                async for _ in self._ear.notifies(timeout=0):
+                    self._heard = True
+            except psycopg.OperationalError:
+                self._ear = None
+                return True
+        heard, self._heard = self._heard, False
+        return heard
+
+    def saver(self) -> FencedPostgresSaver:
+        from ucop.engine.checkpoints import FencedPostgresSaver, serializer
+
+        if self._saver is None:
+            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())  # type: ignore[arg-type]
+        return self._saver
+
+    @contextmanager
+    def hold(self, worker: WorkerId) -> Iterator[None]:
+        # A session lock: the server drops it with the connection, keepalives notice a dead peer.
+        connection = psycopg.connect(self.url, autocommit=True, **KEEPALIVES)
+        try:
+            connection.execute("select pg_advisory_lock(%s)", (_number(worker),))
+            yield
+        finally:
+            connection.close()
+
+    async def is_held(self, worker: str) -> bool:
+        with explained(self.url):
+            async with self._opened().connection() as connection:
+                number = _number(worker)
+                cursor = await connection.execute(
+                    "select pg_try_advisory_lock(%s) as free", (number,)
+                )
+                row = await cursor.fetchone()
+                free = bool(row and row["free"])
+                if free:
+                    await connection.execute("select pg_advisory_unlock(%s)", (number,))
+                return not free
+
+    async def _listen(self) -> None:
+        self._ear = await psycopg.AsyncConnection.connect(self.url, autocommit=True, **KEEPALIVES)
+        await self._ear.execute(f"listen {CHANNEL}")
+
+    def _dispatch(self, make: Callable[[], Operation[T]]) -> T:
+        assert self._sync is not None
+        assert self.enqueue_in is not None
+        enqueue_in = self.enqueue_in
+        with self._sync.begin() as transaction:
+            driver = transaction.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
+            with driver.cursor(row_factory=dict_row) as cursor:
+
+                def execute(statement: Statement) -> Sequence[Any]:
+                    match statement:
+                        case Enqueue():
+                            enqueue_in(transaction, statement)
+                        case One(sql, params):
+                            cursor.execute(_clocked(sql), params)
+                            return cursor.fetchall() if cursor.description else ()
+                        case Many(sql, many):
+                            cursor.executemany(_clocked(sql), many)
+                    return ()
+
+                # A zombie may be stopped inside its write transaction, and hold its row.
+                cursor.execute("set local lock_timeout = '5s'")
+                result = run(make(), execute)
+                cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
+        return result
+
+    def _opened(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
+        if self._pool is None:
+            raise DatabaseError("the database is not open")
+        return self._pool
+
+
+async def _drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
+    """Run an operation over an asynchronous connection; see operation.run."""
+    rows: Sequence[Any]
+    try:
+        statement = next(operation)
+        while True:
+            rows = ()
+            match statement:
+                case One(sql, params):
+                    cursor = await connection.execute(_clocked(sql), params)
+                    rows = await cursor.fetchall() if cursor.description else ()
+                case Many(sql, many):
+                    async with connection.cursor() as cursor:
+                        await cursor.executemany(_clocked(sql), many)
+                case Enqueue():
+                    raise RuntimeError("an operation that queues must be dispatched")
+            statement = operation.send(rows)
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+@lru_cache(maxsize=256)
+def _clocked(sql: str) -> str:
+    """Heartbeats are on the database's clock: workers' clocks need not agree."""
+    return pyformat(sql.replace("{now}", "extract(epoch from clock_timestamp())"))
+
+
+def prepare(url: str) -> None:
+    """Bring the schemas of ledger, savers and queue up to date; one process at a time."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        if _version(connection) == HEAD:
+            return
+        connection.execute("select pg_advisory_lock(%s)", (_number("migrations"),))
+        if _version(connection) != HEAD:
+            _prepare_savers(url)
+            _prepare_queue(url)
+            _migrate(url)  # last: its version says that all three are there
+
+
+def _version(connection: psycopg.Connection[Any]) -> str | None:
+    found = connection.execute("select to_regclass('ucop.alembic_version')").fetchone()
+    if not found or found[0] is None:
+        return None
+    row = connection.execute("select version_num from ucop.alembic_version").fetchone()
+    return check_version(row[0] if row else None, "the PostgreSQL database")
+
+
+def _prepare_savers(url: str) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+
+    with PostgresSaver.from_conn_string(url) as saver:
+        saver.setup()
+
+
+def _prepare_queue(url: str) -> None:
+    from ucop.engine.queue.dbos import migrate
+
+    migrate(url)
+
+
+def _migrate(url: str) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine(_sqlalchemy_url(url), connect_args={"options": OPTIONS})
+    try:
+        with engine.begin() as connection:
+            connection.exec_driver_sql("create schema if not exists ucop")
+            upgrade(connection)
+    finally:
+        engine.dispose()
+
+
+def _sqlalchemy_url(url: str) -> str:
+    return "postgresql+psycopg://" + url.split("://", 1)[1]
+
+
+def _number(name: str) -> int:
+    """A 64-bit key for an advisory lock."""
+    digest = hashlib.sha256(f"ucop {name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)
+
+
+@contextmanager
+def explained(url: str) -> Iterator[None]:
+    """PostgreSQL's errors, as errors that say what to do. Never shows the password."""
+    import sqlalchemy.exc
+
+    try:
+        yield
+    except sqlalchemy.exc.DBAPIError as error:
+        raise _explain(error.orig or error, url) from error
+    except psycopg.Error as error:
+        raise _explain(error, url) from error
+
+
+def _explain(error: BaseException, url: str) -> DatabaseError:
+    place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
+    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    kept = "what was accepted before is kept, and jobs go on when the cause is gone"
+    state = getattr(error, "sqlstate", None) or ""
+    if state.startswith("53"):
+        return DatabaseError(f"PostgreSQL at {place} is out of resources ({text}); {kept}")
+    if isinstance(error, psycopg.OperationalError):
+        return DatabaseError(
+            f"PostgreSQL at {place} cannot be reached ({text}); check that it runs, and the URL; "
+            f"{kept}"
+        )
+    return DatabaseError(f"PostgreSQL at {place}: {text}")

@@ -1,0 +1,332 @@
+"""Reading the ledger: light, synchronous, from any thread and any process.
+
+Reading commands use this alone, so it imports neither LangGraph nor DBOS nor SQLAlchemy.
+It never takes a write lock and never creates a database.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from ucop.engine.errors import DatabaseError, JobNotFound
+from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Step, Usage
+from ucop.engine.ledger import event_of
+from ucop.engine.operation import Params, Row, pyformat
+from ucop.engine.states import JobStatus, StepStatus
+
+if TYPE_CHECKING:
+    import psycopg
+
+_JOBS = """
+select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
+    tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
+    finished_at, budget
+from jobs"""
+
+_LIST = f"""{_JOBS}
+where (cast(:status as text) is null or status = :status)
+    and (cast(:workflow as text) is null or workflow = :workflow)
+    and (cast(:before as double precision) is null or created_at < :before)
+order by created_at desc, id limit :limit"""
+
+_COUNT = "select status, count(*) as jobs from jobs group by status"
+
+_FIND = "select id from jobs where id = :id or id like :prefix order by id limit 3"
+
+_STEPS = """
+select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
+    tokens_out, cost, models, output, error
+from steps where job_id = :id order by started_at, finished_at, task_id"""
+
+_EVENTS = """
+select job_id, seq, type, at, data from events
+where job_id = :id and seq > :after order by seq limit :limit"""
+
+_ATTEMPTS = """
+select number, status, worker, started_at, finished_at, outcome
+from attempts where job_id = :id order by number"""
+
+_DEFINITION = """
+select definitions.body from definitions join jobs on jobs.fingerprint = definitions.fingerprint
+where jobs.id = :id"""
+
+_STATUS = "select status, reason from jobs where id = :id"
+
+_WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order by started_at"
+
+
+class Connection(Protocol):
+    def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
+    def close(self) -> None: ...
+
+
+class Reader:
+    """Reads jobs, steps, events and attempts. Close it, or use it in a `with`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def jobs(
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        workflow: str | None = None,
+        before: datetime | None = None,
+        limit: int = 50,
+    ) -> list[Job]:
+        """Jobs, the newest first, without their steps and usage."""
+        params = {
+            "status": None if status is None else JobStatus(status).value,
+            "workflow": workflow,
+            "before": before.timestamp() if before else None,
+            "limit": limit,
+        }
+        return [_job(row) for row in self._rows(_LIST, params)]
+
+    def counts(self) -> dict[JobStatus, int]:
+        """How many jobs have each status."""
+        return {JobStatus(row["status"]): row["jobs"] for row in self._rows(_COUNT, {})}
+
+    def find(self, prefix: str) -> str:
+        """The id of the one job whose id is, or begins with, `prefix`. Raises JobNotFound."""
+        escaped = prefix.replace("%", "").replace("_", "")
+        found = [r["id"] for r in self._rows(_FIND, {"id": prefix, "prefix": escaped + "%"})]
+        if prefix in found:
+            return prefix
+        if len(found) == 1 and escaped:
+            return str(found[0])
+        if found and escaped:
+            raise JobNotFound(f"several jobs begin with {prefix!r}; give more of the id")
+        raise JobNotFound(f"no job {prefix!r}; `ucop jobs list` shows the jobs there are")
+
+    def job(self, id: str) -> Job:
+        """One job whole, by its id or the beginning of it. Raises JobNotFound."""
+        id = self.find(id)
+        row = self._rows(f"{_JOBS} where id = :id", {"id": id})[0]
+        return _job(row, self.steps(id))
+
+    def status(self, id: str) -> tuple[JobStatus, str | None]:
+        """A job's status and reason, by its whole id. Raises JobNotFound."""
+        rows = self._rows(_STATUS, {"id": id})
+        if not rows:
+            raise JobNotFound(f"no job {id!r}")
+        return JobStatus(rows[0]["status"]), rows[0]["reason"]
+
+    def steps(self, id: str) -> list[Step]:
+        """The job's node runs in the order in which they began."""
+        return [_step(row) for row in self._rows(_STEPS, {"id": id})]
+
+    def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
+        """Up to `limit` events with numbers above `after`, in order and without a gap."""
+        rows = self._rows(_EVENTS, {"id": id, "after": after, "limit": limit})
+        return [event_of(row) for row in rows]
+
+    def attempts(self, id: str) -> list[Attempt]:
+        """The job's attempts from the first."""
+        return [
+            Attempt(
+                number=row["number"],
+                status=row["status"],
+                worker=row["worker"],
+                started_at=_maybe(row["started_at"]),
+                finished_at=_maybe(row["finished_at"]),
+                outcome=row["outcome"],
+            )
+            for row in self._rows(_ATTEMPTS, {"id": id})
+        ]
+
+    def definition(self, id: str) -> dict[str, Any]:
+        """The workflow's definition that the job was submitted with. Raises JobNotFound."""
+        rows = self._rows(_DEFINITION, {"id": id})
+        if not rows:
+            raise JobNotFound(f"no job {id!r}")
+        body: dict[str, Any] = json.loads(rows[0]["body"])
+        return body
+
+    def workers(self, *, silent_after: float = 60.0) -> list[str]:
+        """Ids of workers that gave a heartbeat within `silent_after` seconds."""
+        oldest = time.time() - silent_after
+        rows = self._rows(_WORKERS, {})
+        return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
+
+    def _rows(self, sql: str, params: Params) -> Sequence[Row]:
+        return self._connection.rows(sql, params)
+
+
+class _Lite:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.Lock()
+        self._connection = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False
+        )
+        self._connection.row_factory = sqlite3.Row
+
+    def rows(self, sql: str, params: Params) -> Sequence[Row]:
+        with self._lock, _explained(self._path):
+            return self._connection.execute(sql, params).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+
+class _Postgres:
+    def __init__(self, url: str) -> None:
+        self._url, self._lock = url, threading.Lock()
+        self._connection = self._connect()
+
+    def rows(self, sql: str, params: Params) -> Sequence[Row]:
+        import psycopg
+
+        from ucop.engine.postgres import explained
+
+        with self._lock, explained(self._url):
+            try:
+                return self._connection.execute(pyformat(sql), params).fetchall()
+            except psycopg.OperationalError:
+                # The server was restarted, or the connection cut: reading may try again.
+                self._connection.close()
+                self._connection = self._connect()
+                return self._connection.execute(pyformat(sql), params).fetchall()
+
+    def close(self) -> None:
+        self._connection.close()
+
+    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
+        import psycopg
+        from psycopg.rows import dict_row
+
+        from ucop.engine.postgres import OPTIONS, explained
+
+        with explained(self._url):
+            return psycopg.connect(
+                self._url, autocommit=True, row_factory=dict_row, options=OPTIONS
+            )
+
+
+def open_reader(url: str) -> Reader:
+    """A reader of the database at `url`. Raises DatabaseError; creates nothing."""
+    if not url.startswith("sqlite:///"):
+        return Reader(_Postgres(url))
+    path = Path(url.removeprefix("sqlite:///"))
+    if not path.exists():
+        raise NoDatabase(f"{path}: no database yet; `ucop run …` makes one")
+    with _explained(path):
+        return Reader(_Lite(path))
+
+
+class NoDatabase(DatabaseError):
+    """There is no database yet; it is made by the first job."""
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "no such table" in str(error):
+            raise NoDatabase(f"{path}: no jobs yet; `ucop run …` makes the tables") from error
+        raise _explain(error, path) from error
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+
+
+def _explain(error: sqlite3.Error, path: Path) -> DatabaseError:
+    from ucop.engine.sqlite import explain
+
+    return explain(error, path)
+
+
+def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
+    parent = row["parent_job_id"]
+    return Job(
+        id=row["id"],
+        workflow=row["workflow"],
+        status=JobStatus(row["status"]),
+        reason=row["reason"],
+        input=json.loads(row["input"]),
+        output=json.loads(row["output"]) if row["output"] is not None else None,
+        error=_error(row["error"]),
+        thread_id=row["thread_id"],
+        attempt=row["attempt"],
+        priority=row["priority"],
+        tenant=row["tenant"],
+        labels=json.loads(row["labels"]),
+        key=row["key"],
+        parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),
+        created_at=_time(row["created_at"]),
+        started_at=_maybe(row["started_at"]),
+        finished_at=_maybe(row["finished_at"]),
+        steps=tuple(steps),
+        usage=_usage(steps),
+        budget=json.loads(row["budget"]),
+    )
+
+
+def _usage(steps: Sequence[Step]) -> Usage:
+    costs = [step.cost for step in steps if step.model_calls]
+    known = [cost for cost in costs if cost is not None]
+    return Usage(
+        model_calls=sum(step.model_calls for step in steps),
+        tokens_in=sum(step.tokens_in for step in steps),
+        tokens_out=sum(step.tokens_out for step in steps),
+        # One unknown price makes the sum unknown; no calls cost nothing.
+        cost=sum(known) if len(known) == len(costs) else None,
+        seconds=round(sum(_seconds(step) for step in steps), 6),
+    )
+
+
+def _seconds(step: Step) -> float:
+    if step.started_at is None or step.finished_at is None:
+        return 0.0
+    return (step.finished_at - step.started_at).total_seconds()
+
+
+def _step(row: Row) -> Step:
+    return Step(
+        node=row["node"],
+        task_id=row["task_id"],
+        status=StepStatus(row["status"]),
+        attempt=row["attempt"],
+        started_at=_maybe(row["started_at"]),
+        finished_at=_maybe(row["finished_at"]),
+        model_calls=row["model_calls"],
+        tokens_in=row["tokens_in"],
+        tokens_out=row["tokens_out"],
+        cost=row["cost"],
+        models=tuple(json.loads(row["models"])),
+        output=json.loads(row["output"]) if row["output"] is not None else None,
+        error=_error(row["error"]),
+    )
+
+
+def _error(text: str | None) -> JobError | None:
+    if text is None:
+        return None
+    found: Mapping[str, Any] = json.loads(text)
+    return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+
+
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _maybe(seconds: float | None) -> datetime | None:
+    return None if seconds is None else _time(seconds)

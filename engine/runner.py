@@ -1,0 +1,255 @@
+"""One attempt of one job: the graph, streamed from its last checkpoint to its end.
+
+The runner says how the graph ended; it changes no status itself. An attempt that is no
+longer current ends with Superseded, one whose worker stops with Drained or CancelledError.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from langgraph.errors import GraphDrained
+from langgraph.runtime import RunControl
+
+from ucop.agents.meter import Meter
+from ucop.engine.checkpoints import FencedSaver, attach
+from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.journal import Journal
+from ucop.engine.ledger import Claimed, Outcome, to_json
+from ucop.engine.plain import plain
+from ucop.engine.states import Change
+from ucop.graphs.context import RunContext
+
+if TYPE_CHECKING:
+    from ucop.agents.models import Models, ModelUse
+    from ucop.graphs.workflow import Workflow
+
+log = logging.getLogger("ucop.runner")
+
+current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
+"""The attempt in whose tasks this code runs."""
+
+FLUSH_AFTER = 0.005
+"""Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
+
+
+class Drained(Exception):
+    """The graph stopped between two supersteps, because it was asked to."""
+
+
+@dataclass(kw_only=True)
+class Attempt:
+    """A claimed attempt while it runs in this process."""
+
+    claimed: Claimed
+    control: RunControl = field(default_factory=RunControl)
+    """Asks the graph to stop at the next superstep."""
+    meter: Meter = field(default_factory=Meter)
+    on_news: Callable[[str], None]
+    """Called with the job's id after each commit."""
+    journal: Journal = field(init=False)
+    saver: FencedSaver = field(init=False)
+    _used: set[tuple[str, str]] = field(default_factory=set)
+    _flush: asyncio.TimerHandle | None = None
+    _flushing: asyncio.Task[None] | None = None
+
+    async def run(
+        self, workflow: Workflow, *, saver: FencedSaver, models: Models, folder: Path
+    ) -> Outcome:
+        """Run the graph from its last checkpoint, or from the input where there is none.
+
+        Raises Superseded, Drained, DatabaseError, or CancelledError.
+        """
+        self._open_journal(workflow, saver)
+        current_attempt.set(self)
+        graph = attach(workflow.graph(), self.saver)
+        try:
+            values = await self._stream(graph, workflow, models, folder)
+            waits = await self._waits(graph)
+        except GraphDrained:
+            await self.saver.flush()
+            raise Drained from None
+        except (Superseded, DatabaseError):
+            raise
+        except Exception as error:  # the boundary of an attempt: whatever a node may raise
+            return await self._failed(error)
+        finally:
+            self._stop_flushing()
+        if waits:
+            return self._outcome(Change.ASK, reason=waits)
+        return self._completed(workflow, values)
+
+    # ------------------------------------------------------------ the stream
+
+    async def _stream(
+        self, graph: Any, workflow: Workflow, models: Models, folder: Path
+    ) -> Mapping[str, Any]:
+        claimed = self.claimed
+        data = None if claimed.begun else workflow.start(claimed.input)
+        values: Any = {}
+        stream = graph.astream(
+            data,
+            self._config(),
+            context=self._context(models, folder) if workflow.kind == "yaml" else None,
+            stream_mode=["tasks", "values", "custom"],
+            output_keys=graph.output_channels,
+            durability="sync",
+            version="v2",
+            control=self.control,
+        )
+        async for part in stream:
+            match part["type"]:
+                case "values":
+                    values = part["data"]
+                case "tasks":
+                    self._note_task(part["data"])
+                case "custom":
+                    self.journal.event("progress", {"data": plain(part["data"])})
+        return values  # type: ignore[no-any-return]
+
+    def _config(self) -> dict[str, Any]:
+        claimed = self.claimed
+        return {
+            "configurable": {"thread_id": claimed.thread_id},
+            "callbacks": [self.meter],
+            "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
+        }
+
+    def _context(self, models: Models, folder: Path) -> RunContext:
+        return RunContext(
+            job_id=self.claimed.job_id, models=models, folder=folder, progress=self._progress
+        )
+
+    def _progress(self, node: str, text: str) -> None:
+        self.journal.event("progress", {"node": node, "text": text})
+
+    def _note_task(self, task: Mapping[str, Any]) -> None:
+        if "input" in task:
+            self.journal.started(task["id"], task["name"], task["input"])
+        elif task.get("interrupts"):
+            self.journal.asks(task["id"])
+        elif (error := task.get("error")) is not None:
+            self._failing = (task["id"], task["name"], error)
+
+    def note_model(self, use: ModelUse) -> None:
+        """Tell, once an attempt, which model answers where one is asked for."""
+        if (use.asked, use.name) in self._used:
+            return
+        self._used.add((use.asked, use.name))
+        data = {"asked": use.asked, "name": use.name, "embedded": use.embedded, "note": use.note}
+        self.journal.event("model.used", data)
+
+    # ------------------------------------------------------------ the journal
+
+    def _open_journal(self, workflow: Workflow, saver: FencedSaver) -> None:
+        self._failing: tuple[str, str, Any] | None = None
+        self.journal = Journal(
+            self.claimed.job_id,
+            self.claimed.attempt,
+            spent=self.meter.take,
+            hides=workflow.hides,
+            on_note=self._flush_soon,
+            on_told=lambda: self.on_news(self.claimed.job_id),
+        )
+        self.saver = saver.for_attempt(self.journal)
+
+    def _flush_soon(self) -> None:
+        if self._flush is None and self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flush = loop.call_later(FLUSH_AFTER, self._begin_flush)
+
+    def _begin_flush(self) -> None:
+        self._flush = None
+        if self.journal.has_notes:
+            self._flushing = asyncio.ensure_future(self._flush_notes())
+
+    async def _flush_notes(self) -> None:
+        try:
+            await self.saver.flush()
+        except (Superseded, DatabaseError) as error:
+            # The next checkpoint meets the same and ends the attempt; here it is only told.
+            log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
+        finally:
+            self._flushing = None
+        if self.journal.has_notes:
+            self._flush_soon()
+
+    def _stop_flushing(self) -> None:
+        if self._flush is not None:
+            self._flush.cancel()
+            self._flush = None
+
+    # ------------------------------------------------------------ the outcome
+
+    async def _waits(self, graph: Any) -> str | None:
+        """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
+        asked = self.journal.asked
+        if asked:
+            return f"an answer is due in {', '.join(sorted(set(asked)))}"
+        if not (graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+            return None
+        state = await graph.aget_state(self._config())
+        if state.next:
+            return f"stopped at a breakpoint before {', '.join(state.next)}"
+        return None
+
+    def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
+        try:
+            output = to_json(plain(workflow.result(values)))
+        except UcopError as error:
+            return self._outcome(Change.FAIL, error=_describe(error, None))
+        return self._outcome(Change.COMPLETE, output=output)
+
+    async def _failed(self, error: Exception) -> Outcome:
+        if (cause := _superseding(error)) is not None:
+            raise cause from None
+        node = None
+        if self._failing is not None:
+            task_id, node, _ = self._failing
+            self.journal.failed(task_id, _describe(error, node))
+        await self._keep_finished()
+        return self._outcome(Change.FAIL, error=_describe(error, node))
+
+    async def _keep_finished(self) -> None:
+        """Save what siblings finished before the error, should it still be held."""
+        if self.journal.held:
+            await self.saver.flush()
+
+    def _outcome(
+        self,
+        change: Change,
+        *,
+        output: str | None = None,
+        error: dict[str, Any] | None = None,
+        reason: str | None = None,
+    ) -> Outcome:
+        batch = self.journal.batch()
+        return Outcome(
+            change=change,
+            output=output,
+            error=to_json(error) if error else None,
+            reason=reason,
+            steps=batch.steps,
+            events=batch.events,
+        )
+
+
+def _describe(error: BaseException, node: str | None) -> dict[str, Any]:
+    message = str(error) or repr(error)
+    return {"type": type(error).__name__, "message": message, "node": node}
+
+
+def _superseding(error: BaseException) -> UcopError | None:
+    """LangGraph may wrap what its saver raised; the fence's word counts, however deep."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, Superseded | DatabaseError):
+            return seen
+        seen = seen.__cause__ or seen.__context__
+    return None

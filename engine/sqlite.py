@@ -1,0 +1,298 @@
+"""SQLite: one file, one connection for writing, used inline on the engine's loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import sqlite3
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, TypeVar
+
+from ucop.engine.errors import (
+    DatabaseBusy,
+    DatabaseDamaged,
+    DatabaseError,
+    DatabaseTooNew,
+)
+from ucop.engine.job import WorkerId
+from ucop.engine.migrations import HEAD, upgrade
+from ucop.engine.operation import Many, One, Operation, Statement, run
+
+if TYPE_CHECKING:
+    from ucop.engine.checkpoints import FencedSqliteSaver
+
+T = TypeVar("T")
+
+BUSY = 0.005
+"""Seconds that a write may block the loop while another process holds the lock."""
+
+PATIENCE = 60.0
+"""Seconds that a write is tried again before DatabaseBusy."""
+
+
+class SqliteDatabase:
+    """See database.Database."""
+
+    def __init__(self, url: str, *, synchronous: str = "NORMAL") -> None:
+        self.url = url
+        self.path = Path(url.removeprefix("sqlite:///"))
+        self._synchronous = synchronous
+        self._connection: sqlite3.Connection | None = None
+        self._saver: FencedSqliteSaver | None = None
+        self._version = 0
+
+    async def open(self) -> None:
+        await asyncio.to_thread(prepare, self.path)
+        with explained(self.path):
+            self._connection = open_file(self.path, synchronous=self._synchronous)
+
+    async def close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    async def write(self, make: Callable[[], Operation[T]]) -> T:
+        return await self.retry(lambda: self._transact(make()))
+
+    dispatch = write
+
+    async def read(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.path):
+            return run(make(), self._execute)
+
+    async def changed(self) -> bool:
+        with explained(self.path):
+            (version,) = self._open().execute("pragma data_version").fetchone()
+        before, self._version = self._version, version
+        return bool(version != before)
+
+    def saver(self) -> FencedSqliteSaver:
+        from ucop.engine.checkpoints import FencedSqliteSaver, serializer
+
+        if self._saver is None:
+            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            with explained(self.path):
+                saver.setup()
+            saver.retry = self.retry
+            self._saver = saver
+        return self._saver
+
+    @contextmanager
+    def hold(self, worker: WorkerId) -> Iterator[None]:
+        folder = self._locks()
+        folder.mkdir(exist_ok=True)
+        file = folder / worker
+        with file.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+
+    async def is_held(self, worker: str) -> bool:
+        try:
+            with (self._locks() / worker).open("r+") as lock:
+                return not _try_lock(lock)
+        except FileNotFoundError:
+            return False
+
+    async def retry(self, write: Callable[[], T]) -> T:
+        """Run a write; while another process holds the lock, let the loop do other work and
+        try again."""
+        deadline = time.monotonic() + PATIENCE
+        pause = 0.001
+        while True:
+            try:
+                with explained(self.path):
+                    return write()
+            except DatabaseBusy:
+                if time.monotonic() > deadline:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 0.05)
+
+    def _transact(self, operation: Operation[T]) -> T:
+        connection = self._open()
+        connection.execute("begin immediate")
+        try:
+            result = run(operation, self._execute)
+            connection.execute("commit")
+        except BaseException:
+            if connection.in_transaction:
+                connection.execute("rollback")
+            raise
+        return result
+
+    def _execute(self, statement: Statement) -> Sequence[Any]:
+        return execute(self._open(), statement)
+
+    def _open(self) -> sqlite3.Connection:
+        if self._connection is None:
+            raise DatabaseError(f"{self.path}: the database is not open")
+        return self._connection
+
+    def _locks(self) -> Path:
+        return self.path.with_name(self.path.name + ".workers")
+
+
+def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
+    """Run one statement; queueing needs nothing, because the ledger is the queue here."""
+    match statement:
+        case One(sql, params):
+            return connection.execute(_clocked(sql), params).fetchall()
+        case Many(sql, many):
+            connection.executemany(sql, many)
+    return ()
+
+
+@lru_cache(maxsize=256)
+def _clocked(sql: str) -> str:
+    """One machine, one clock: the database's time is the process's."""
+    return sql.replace("{now}", ":now")
+
+
+def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
+    """A connection as the engine uses it: explicit transactions, rows by name."""
+    connection = sqlite3.connect(
+        path, timeout=BUSY, isolation_level=None, check_same_thread=False, cached_statements=512
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute(f"pragma synchronous = {synchronous}")
+    return connection
+
+
+def prepare(path: Path) -> None:
+    """Create the file where there is none, and bring its schema up to date."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DatabaseError(f"{path.parent}: cannot be created: {error.strerror}") from error
+    with explained(path):
+        if version(path) == HEAD:
+            return
+        with _alone(path):
+            _migrate(path)
+
+
+def version(path: Path) -> str | None:
+    """The schema's version, None where there is none yet. Raises DatabaseTooNew."""
+    if not path.exists() or path.stat().st_size == 0:
+        return None
+    connection = open_file(path)
+    try:
+        table = "select 1 from sqlite_master where name = 'alembic_version'"
+        if not connection.execute(table).fetchone():
+            return None
+        row = connection.execute("select version_num from alembic_version").fetchone()
+    finally:
+        connection.close()
+    return check_version(row["version_num"] if row else None, str(path))
+
+
+def check_version(found: str | None, where: str) -> str | None:
+    """`found`, unless a later ucop wrote it."""
+    if found is not None and found > HEAD:
+        raise DatabaseTooNew(
+            f"{where}: its schema is {found}, this ucop knows {HEAD}: install the newer ucop "
+            "that wrote it, or use another database"
+        )
+    return found
+
+
+def _migrate(path: Path) -> None:
+    import sqlalchemy as sa
+
+    engine = sa.create_engine("sqlite://", creator=lambda: _migration_connection(path))
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql("pragma journal_mode = wal")
+            connection.exec_driver_sql("begin exclusive")
+            upgrade(connection)
+            connection.exec_driver_sql("commit")
+    except sa.exc.DBAPIError as error:
+        raise (error.orig or error) from error
+    finally:
+        engine.dispose()
+
+
+def _migration_connection(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """One process migrates, the others wait. The lock file stays: to remove it would race."""
+    with path.with_name(path.name + ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _try_lock(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """SQLite's errors and the file system's, as errors that say what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise explain(error, path) from error
+    except PermissionError as error:
+        raise DatabaseError(
+            f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
+            "for this user, or name another database with --database or UCOP_DATABASE"
+        ) from error
+
+
+def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
+    """What SQLite's error means for the user."""
+    text = str(error)
+    name = getattr(error, "sqlite_errorname", "") or ""
+    kept = "what was accepted before is kept, and jobs go on when the cause is gone"
+    if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")) or "locked" in text:
+        return DatabaseBusy(
+            f"{path}: another process has held the database's write lock too long; "
+            "`ucop jobs list` still reads. Stop the process that hangs, then try again"
+        )
+    if name.startswith("SQLITE_FULL") or "disk is full" in text:
+        free = _free(path)
+        return DatabaseError(f"{path}: the disk is full ({free} free); make room; {kept}")
+    if name.startswith("SQLITE_READONLY") or "readonly" in text:
+        return DatabaseError(
+            f"{path}: the database cannot be written: make the file and its folder writable "
+            f"for this user; {kept}"
+        )
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")) or "malformed" in text:
+        return DatabaseDamaged(
+            f"{path}: the file is damaged, or no SQLite database ({text}). Restore a backup, or "
+            f"save what can be read with `sqlite3 {path.name} .recover`; to start anew, move the "
+            "file away"
+        )
+    if name.startswith("SQLITE_CANTOPEN") or "unable to open" in text:
+        return DatabaseError(
+            f"{path}: cannot be opened; the folder must exist and be writable for this user"
+        )
+    if name.startswith("SQLITE_IOERR"):
+        return DatabaseError(f"{path}: the disk gives errors ({text}); {kept}")
+    return DatabaseError(f"{path}: {text}")
+
+
+def _free(path: Path) -> str:
+    try:
+        stat = os.statvfs(path.parent)
+    except OSError:
+        return "unknown"
+    return f"{stat.f_bavail * stat.f_frsize // 1024} KiB"
+
+
+Retry = Callable[[Callable[[], Any]], Awaitable[Any]]

@@ -1,0 +1,304 @@
+"""A worker: claims attempts, runs them, watches itself and the others.
+
+Three loops beside the running attempts: the heartbeat, the watch (which attempts of mine are
+no longer wanted?) and the sweep (whose attempts has nobody any more?). Lives on the engine's
+loop only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import secrets
+import socket
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ucop.engine import ledger
+from ucop.engine.database import Database
+from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.faults import fault
+from ucop.engine.job import JobId, WorkerId
+from ucop.engine.ledger import Claimed, Outcome, to_json
+from ucop.engine.notices import Notices
+from ucop.engine.queue import Queue
+from ucop.engine.runner import Attempt, Drained
+from ucop.engine.states import Change
+
+if TYPE_CHECKING:
+    from ucop.agents.models import Models
+    from ucop.engine.settings import Settings
+    from ucop.graphs.workflow import Workflow
+
+log = logging.getLogger("ucop.worker")
+
+BEATS_PER_LEASE = 5
+"""Heartbeats in one lease: so many must be missed before a worker counts as lost."""
+
+LOST = (
+    "this worker gave no sign of life for {lease:g} s (was the process stopped, or the machine "
+    "asleep?) and was declared lost; its jobs went to other workers, and nothing it did "
+    "after that was committed"
+)
+
+
+class Worker:
+    """One worker in this process."""
+
+    def __init__(
+        self,
+        *,
+        database: Database,
+        queue: Callable[[WorkerId], Queue],
+        settings: Settings,
+        models: Models,
+        notices: Notices,
+        workflow: Callable[[str], Awaitable[Workflow]],
+        knows: Callable[[], str],
+        on_lost: Callable[[str], None],
+    ) -> None:
+        self.id = WorkerId(f"w-{secrets.token_hex(6)}")
+        self._database, self._settings, self._models = database, settings, models
+        self._notices, self._workflow, self._knows = notices, workflow, knows
+        self._on_lost = on_lost
+        self._queue = queue(self.id)
+        self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
+        self._loops: list[asyncio.Task[None]] = []
+        self._held = ExitStack()
+        self._stopping = False
+        self._beats: dict[str, tuple[float | None, float]] = {}
+        """Each other worker's last heartbeat, and since when (monotonic) it is the last."""
+        self._missing: set[tuple[str, int]] = set()
+
+    @property
+    def folder(self) -> Path:
+        return self._settings.root
+
+    # ------------------------------------------------------------ start and stop
+
+    async def start(self) -> None:
+        self._held.enter_context(self._database.hold(self.id))
+        host, pid, now = socket.gethostname(), os.getpid(), time.time()
+        knows = self._knows()
+        await self._database.write(lambda: ledger.join(self.id, host, pid, knows, now))
+        await self._sweep()
+        await self._queue.start(self._run)
+        beat = self._settings.lease / BEATS_PER_LEASE
+        self._loops = [
+            asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
+            asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
+        ]
+
+    async def stop(self, *, grace: float | None = None) -> None:
+        """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
+        them; the jobs go back to the queue and go on elsewhere from their last checkpoint."""
+        self._stopping = True
+        await self._queue.stop()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self._drain(self._settings.grace if grace is None else grace)
+        try:
+            await self._database.write(lambda: ledger.leave(self.id))
+        except DatabaseError as error:
+            log.warning("worker %s could not sign off: %s", self.id, error)
+        self._held.close()
+
+    async def _drain(self, grace: float) -> None:
+        tasks = [task for _, task in self._running.values()]
+        for attempt, _ in self._running.values():
+            attempt.control.request_drain()
+        if tasks:
+            await asyncio.wait(tasks, timeout=grace)
+        for _, task in list(self._running.values()):
+            task.cancel()
+        if self._running:
+            await asyncio.wait([task for _, task in self._running.values()])
+
+    def wake(self) -> None:
+        self._queue.wake()
+
+    def abandon(self) -> None:
+        """Stop at once and write nothing: this worker was declared lost."""
+        self._stopping = True
+        for loop in self._loops:
+            loop.cancel()
+        for _, task in list(self._running.values()):
+            task.cancel()
+        self._held.close()
+
+    # ------------------------------------------------------------ one attempt
+
+    async def _run(self, claimed: Claimed) -> None:
+        """Run a claimed attempt and write how it ended. Never raises."""
+        fault("after claim")
+        self._notices.tell(claimed.job_id)
+        attempt = Attempt(claimed=claimed, on_news=self._notices.tell)
+        key = (claimed.job_id, claimed.attempt)
+        task = asyncio.ensure_future(self._execute(attempt))
+        self._running[key] = (attempt, task)
+        if self._stopping:
+            task.cancel()
+        try:
+            await asyncio.wait([task])
+            _ = task.cancelled() or task.exception()
+        finally:
+            self._running.pop(key, None)
+            self._notices.tell(claimed.job_id)
+
+    async def _execute(self, attempt: Attempt) -> None:
+        claimed = attempt.claimed
+        job, number = claimed.job_id, claimed.attempt
+        try:
+            outcome = await self._outcome(attempt)
+            fault("before finish")
+            await self._database.write(lambda: ledger.finish(job, number, outcome, time.time()))
+            fault("after finish")
+        except Drained:
+            await self._release(job, number, "the worker was stopped")
+        except asyncio.CancelledError:
+            if not self._stopping:
+                log.info("job %s: attempt %d was stopped", job, number)
+                return
+            await self._release(job, number, "the worker was stopped")
+        except Superseded as error:
+            log.error("%s", error)
+        except DatabaseError as error:
+            # The row stays as it is; the sweep queues the job again once the database works.
+            log.error("job %s: attempt %d broke off: %s", job, number, error)
+            self._notices.trouble(job, error)
+        except Exception as error:  # never let one job take the worker down
+            log.exception("job %s: attempt %d broke off", job, number)
+            self._notices.trouble(job, error)
+
+    async def _outcome(self, attempt: Attempt) -> Outcome:
+        try:
+            workflow = await self._workflow(attempt.claimed.fingerprint)
+        except UcopError as error:
+            return _failure(error)
+        return await attempt.run(
+            workflow,
+            saver=self._database.saver(),
+            models=self._models,
+            folder=self.folder,
+        )
+
+    async def _release(self, job: JobId, number: int, why: str) -> None:
+        try:
+            await self._database.dispatch(
+                lambda: ledger.release(job, number, why, time.time(), lost=False)
+            )
+        except DatabaseError as error:
+            log.error("job %s: could not be given back: %s", job, error)
+
+    # ------------------------------------------------------------ the loops
+
+    async def _every(self, pause: float, look: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                await look()
+            except DatabaseError as error:
+                log.error("worker %s: %s", self.id, error)
+            except Exception:  # a loop that ends in silence would leave jobs stuck
+                log.exception("worker %s", self.id)
+
+    async def _beat(self) -> None:
+        if await self._database.write(lambda: ledger.beat(self.id, time.time())):
+            return
+        message = LOST.format(lease=self._settings.lease)
+        log.error("worker %s: %s", self.id, message)
+        self.abandon()
+        self._on_lost(message)
+
+    async def watch(self) -> None:
+        """Stop attempts that the ledger no longer gives to this worker. Called when another
+        process has written."""
+        if not self._running:
+            return
+        mine = dict(await self._database.read(lambda: ledger.running_on(self.id)))
+        for (job, number), (_, task) in list(self._running.items()):
+            if mine.get(job) != number:
+                task.cancel()
+
+    async def _sweep(self) -> None:
+        """Take up what nobody runs any more."""
+        lost = [worker for worker in await self._others() if not await self._lives(worker)]
+        for worker in lost:
+            self._beats.pop(worker, None)
+            await self._take_over(worker)
+        await self._release_forgotten()
+        await self._queue.repair(self._lives)
+        if lost:
+            self._queue.wake()
+
+    async def _others(self) -> list[str]:
+        workers = await self._database.read(ledger.working)
+        return [worker for worker in workers if worker != self.id]
+
+    async def _lives(self, worker: str) -> bool:
+        """Whether a worker may still commit. One that is found dead is marked lost first."""
+        if worker == self.id:
+            return True
+        if await self._database.read(lambda: ledger.is_lost(worker)):
+            return False
+        if await self._database.is_held(worker) and not await self._is_silent(worker):
+            return True
+        if await self._database.write(lambda: ledger.mark_lost(worker)):
+            log.warning("worker %s is gone; its jobs are taken over", worker)
+        fault("after mark lost")
+        return False
+
+    async def _is_silent(self, worker: str) -> bool:
+        """Whether a worker that exists gave no heartbeat for a lease, watched on this
+        process's own clock: no two clocks are compared, and a laptop that slept has nobody
+        declared lost when it wakes."""
+        beat = await self._database.read(lambda: ledger.last_beat(worker))
+        now = time.monotonic()
+        known, since = self._beats.get(worker, (None, now))
+        if known != beat:
+            since = now
+        self._beats[worker] = (beat, since)
+        return now - since > self._settings.lease
+
+    async def _take_over(self, worker: str) -> None:
+        for job, number in await self._database.read(lambda: ledger.running_on(worker)):
+            why = f"worker {worker} was lost"
+            await self._database.dispatch(
+                lambda job=job, number=number: ledger.release(  # type: ignore[misc]
+                    job, number, why, time.time(), lost=True
+                )
+            )
+            fault("after takeover")
+            self._notices.tell(job)
+
+    async def _release_forgotten(self) -> None:
+        """Attempts that the ledger gives to this worker, and that it does not run: the end of
+        one could not be written. One that was only just claimed is not among `_running` yet,
+        so an attempt must be missing twice."""
+        missing = set()
+        for job, number in await self._database.read(lambda: ledger.running_on(self.id)):
+            if (job, number) in self._running:
+                continue
+            if (job, number) not in self._missing:
+                missing.add((job, number))
+                continue
+            await self._release(JobId(job), number, "its end could not be written")
+            self._notices.tell(job)
+            self._queue.wake()
+        self._missing = missing
+
+
+def _failure(error: UcopError) -> Outcome:
+    described = {"type": type(error).__name__, "message": str(error), "node": None}
+    return Outcome(change=Change.FAIL, error=to_json(described))
+
+
+def names(known: list[str]) -> str:
+    """What a worker can supply, as the ledger keeps it."""
+    return json.dumps(sorted(known))
