@@ -161,11 +161,13 @@ class Models:
         raise _all_of(failures)
 
     async def aclose(self) -> None:
-        """Close this loop's connections, and the embedded model where it is ours."""
+        """Close this loop's connections, and the embedded model where it is ours.
+
+        Connections belong to the loop that opened them; another loop closes its own.
+        """
         state = self._loops.pop(asyncio.get_running_loop(), None)
         for chat in state.chats.values() if state else ():
             await chat.aclose()
-        self._loops.clear()
         if self._owns_embedded:
             await asyncio.to_thread(self._embedded.close)
 
