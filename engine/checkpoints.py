@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # The caller's program may have imported LangGraph before ucop, and so before the line above.
-_msgpack.STRICT_MSGPACK_ENABLED = True
-_serde.STRICT_MSGPACK_ENABLED = True
+for module in (_msgpack, _serde):
+    module.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined, unused-ignore]
 
 
 def serializer() -> JsonPlusSerializer:
@@ -212,12 +212,12 @@ class FencedPostgresSaver(AsyncPostgresSaver):
             yield self._inside
         elif self.journal is None or not pipeline:
             # A read takes its own connection and must not wait for this attempt's writes.
-            async with _ainternal.get_connection(self.conn) as connection:
-                async with (
-                    _pipeline(connection, pipeline),
-                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
-                ):
-                    yield cursor
+            async with (
+                _ainternal.get_connection(self.conn) as connection,
+                _pipeline(connection, pipeline),
+                connection.cursor(binary=True, row_factory=dict_row) as cursor,
+            ):
+                yield cursor
         else:
             raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
 
@@ -262,7 +262,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
             return await super().aput(config, checkpoint, metadata, new_versions)
 
         async def write(inside: Self) -> RunnableConfig:
-            put = super(FencedPostgresSaver, inside).aput
+            put = super().aput
             return await put(config, checkpoint, metadata, new_versions)
 
         fault("before put")
@@ -285,7 +285,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
             return
 
         async def write(inside: Self) -> None:
-            await super(FencedPostgresSaver, inside).aput_writes(config, writes, task_id, task_path)
+            await super().aput_writes(config, writes, task_id, task_path)
 
         fault("before writes")
         await self._commit(journal, 1, None, write)

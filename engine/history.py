@@ -11,6 +11,7 @@ from ucop.engine.plain import plain
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
+
     from ucop.graphs.workflow import Workflow
 
 

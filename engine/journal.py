@@ -11,7 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ucop.engine import ledger
 from ucop.engine.job import JobId, TaskId
@@ -20,20 +20,13 @@ from ucop.engine.operation import Operation
 from ucop.engine.plain import brief
 from ucop.engine.states import StepStatus
 
+if TYPE_CHECKING:
+    from ucop.agents.meter import Usage
+
 Writes = Sequence[tuple[str, Any]]
 
 ERROR = "__error__"
 INTERRUPT = "__interrupt__"
-
-
-class Spent(Protocol):
-    """What a node run used; see agents.meter.Usage."""
-
-    model_calls: int
-    tokens_in: int
-    tokens_out: int
-    cost: float | None
-    models: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +45,7 @@ class Journal:
         job_id: JobId,
         attempt: int,
         *,
-        spent: Callable[[str], Spent],
+        spent: Callable[[str], Usage],
         hides: Callable[[str], bool],
         on_note: Callable[[], None] = lambda: None,
         on_told: Callable[[], None] = lambda: None,

@@ -26,6 +26,7 @@ from ucop.engine.sqlite import check_version
 if TYPE_CHECKING:
     import sqlalchemy as sa
     from psycopg import AsyncConnection
+
     from ucop.engine.checkpoints import FencedPostgresSaver
 
 T = TypeVar("T")
@@ -128,7 +129,7 @@ class PostgresDatabase:
         from ucop.engine.checkpoints import FencedPostgresSaver, serializer
 
         if self._saver is None:
-            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())  # type: ignore[arg-type]
+            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
         return self._saver
 
     @contextmanager

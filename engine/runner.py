@@ -56,6 +56,8 @@ class Attempt:
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _used: set[tuple[str, str]] = field(default_factory=set)
+    _failing: tuple[str, str] | None = None
+    """Task id and node of the node that raised."""
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
 
@@ -77,7 +79,7 @@ class Attempt:
             raise Drained from None
         except (Superseded, DatabaseError):
             raise
-        except Exception as error:  # the boundary of an attempt: whatever a node may raise
+        except Exception as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._failed(error)
         finally:
             self._stop_flushing()
@@ -134,8 +136,8 @@ class Attempt:
             self.journal.started(task["id"], task["name"], task["input"])
         elif task.get("interrupts"):
             self.journal.asks(task["id"])
-        elif (error := task.get("error")) is not None:
-            self._failing = (task["id"], task["name"], error)
+        elif task.get("error") is not None:
+            self._failing = (task["id"], task["name"])
 
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""
@@ -148,7 +150,6 @@ class Attempt:
     # ------------------------------------------------------------ the journal
 
     def _open_journal(self, workflow: Workflow, saver: FencedSaver) -> None:
-        self._failing: tuple[str, str, Any] | None = None
         self.journal = Journal(
             self.claimed.job_id,
             self.claimed.attempt,
@@ -211,7 +212,7 @@ class Attempt:
             raise cause from None
         node = None
         if self._failing is not None:
-            task_id, node, _ = self._failing
+            task_id, node = self._failing
             self.journal.failed(task_id, _describe(error, node))
         await self._keep_finished()
         return self._outcome(Change.FAIL, error=_describe(error, node))

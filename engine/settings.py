@@ -23,6 +23,9 @@ from pydantic_settings import (
 
 from ucop.engine.errors import InvalidSettings
 
+_PROJECT = "_project"
+"""Carries the file's settings into the sources, below the environment's."""
+
 PROJECT_FILES = ("ucop.toml", "pyproject.toml", "langgraph.json")
 
 
@@ -75,7 +78,7 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         given = dict(getattr(init_settings, "init_kwargs", {}))
-        project = given.pop("_project", {})
+        project = given.pop(_PROJECT, {})
         return (
             InitSettingsSource(settings_cls, given),
             env_settings,
@@ -91,7 +94,7 @@ class Settings(BaseSettings):
         root, project, where = _find_project(Path(start) if start else Path.cwd())
         given = {name: value for name, value in given.items() if value is not None}
         try:
-            return cls(_project={"root": root, **project}, **given)
+            return cls(**{_PROJECT: {"root": root, **project}, **given})
         except ValidationError as error:
             raise InvalidSettings(_explain(error, where)) from None
 

@@ -16,6 +16,7 @@ import socket
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -267,12 +268,10 @@ class Worker:
         return now - since > self._settings.lease
 
     async def _take_over(self, worker: str) -> None:
+        why = f"worker {worker} was lost"
         for job, number in await self._database.read(lambda: ledger.running_on(worker)):
-            why = f"worker {worker} was lost"
             await self._database.dispatch(
-                lambda job=job, number=number: ledger.release(  # type: ignore[misc]
-                    job, number, why, time.time(), lost=True
-                )
+                partial(ledger.release, job, number, why, time.time(), lost=True)
             )
             fault("after takeover")
             self._notices.tell(job)

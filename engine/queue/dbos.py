@@ -13,6 +13,7 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
@@ -29,6 +30,7 @@ from ucop.engine.queue import Run
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
+
     from ucop.engine.postgres import PostgresDatabase
 
 log = logging.getLogger("ucop.queue")
@@ -124,9 +126,7 @@ class DbosQueue:
             if status and (status != "PENDING" or await alive(executor)):
                 continue
             done = await self._database.dispatch(
-                lambda job=job, attempt=attempt: ledger.redispatch(  # type: ignore[misc]
-                    job, attempt, time.time()
-                )
+                partial(ledger.redispatch, job, attempt, time.time())
             )
             repaired += done is not None
         return repaired

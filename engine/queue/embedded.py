@@ -78,7 +78,7 @@ class EmbeddedQueue:
         task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Future[None]) -> None:
-        self._running.discard(task)  # type: ignore[arg-type]
+        self._running.discard(task)
         self._free += 1
         self._news.set()
 
