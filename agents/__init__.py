@@ -1,0 +1,76 @@
+"""Agents: what they are, where they are found, and one call of one of them.
+
+Everything here is imported when it is first used, so that naming a part of this package
+costs only that part.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ucop.agents.errors import (
+        AgentInputError,
+        AgentOutputError,
+        InvalidDefinition,
+        ModelError,
+        ModelResponseError,
+        ModelTimeout,
+        ModelUnavailable,
+        UcopError,
+        UnknownAgent,
+    )
+    from ucop.agents.function import agent
+    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.registry import Registry, load_registry
+    from ucop.agents.run import AgentContext, call
+    from ucop.agents.source import Finding, Position
+    from ucop.agents.spec import Agent, AgentSpec
+
+__all__ = [
+    "Agent",
+    "AgentContext",
+    "AgentInputError",
+    "AgentOutputError",
+    "AgentSpec",
+    "Finding",
+    "InvalidDefinition",
+    "ModelError",
+    "ModelResponseError",
+    "ModelTimeout",
+    "ModelUnavailable",
+    "ModelUse",
+    "Models",
+    "Position",
+    "Registry",
+    "UcopError",
+    "UnknownAgent",
+    "agent",
+    "call",
+    "load_registry",
+]
+
+_HOME = {
+    "Agent": "spec",
+    "AgentContext": "run",
+    "AgentSpec": "spec",
+    "Finding": "source",
+    "ModelUse": "models",
+    "Models": "models",
+    "Position": "source",
+    "Registry": "registry",
+    "agent": "function",
+    "call": "run",
+    "load_registry": "registry",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME.get(name, 'errors')}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.schema import Problem, Schema, validate
+from ucop.agents.schema import Problem, Schema, validate, with_defaults
 from ucop.agents.spec import AgentSpec
 from ucop.agents.template import parse, path_lookup
 
@@ -97,7 +97,7 @@ def read_answer(
     value, problems = _value(text, schema)
     if not problems and check is not None:
         problems = check(value)
-    if problems and _was_cut(message):
+    if _was_cut(message):
         problems = [Problem((), "the answer was cut off at `num_predict` tokens; raise it")]
     return Answer(text=text, value=value, problems=tuple(problems))
 
@@ -146,6 +146,4 @@ def _written(output: Any) -> str:
 
 
 def _input_of(spec: AgentSpec, given: Mapping[str, Any]) -> Any:
-    from ucop.agents.schema import with_defaults
-
     return with_defaults(spec.input_schema, given)

@@ -177,7 +177,8 @@ async def in_thread(function: Callable[[], Any]) -> Any:
             done.set_exception(error)
 
     def work() -> None:
-        value, raised = None, None
+        value: Any = None
+        raised: BaseException | None = None
         try:
             value = variables.run(function)
         except StopIteration as error:  # a future cannot carry it

@@ -116,9 +116,12 @@ def read_yaml(text: str, file: str) -> Document:
     return _Builder(text, file).document()
 
 
-def read_yaml_file(path: str | Path) -> Document:
-    """Read one YAML file in UTF-8; as `read_yaml`, and for a file that cannot be read."""
-    file = str(path)
+def read_yaml_file(path: str | Path, shown_as: str | None = None) -> Document:
+    """Read one YAML file in UTF-8, called `shown_as` in positions.
+
+    Raises InvalidDefinition as `read_yaml` does, and for a file that cannot be read.
+    """
+    file = shown_as or str(path)
     try:
         if not Path(path).is_file():
             _refuse(file, "no-file", "there is no such file")

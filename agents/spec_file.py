@@ -35,9 +35,14 @@ from ucop.agents.spec import (
 from ucop.agents.template import Reference, TemplateError, parse, path_lookup, path_steps
 
 
-def read_agent_file(path: str | Path, *, bundled: bool = False) -> list[Agent]:
-    """The agents of one YAML file. Raises InvalidDefinition with every mistake in it."""
-    document = read_yaml_file(path)
+def read_agent_file(
+    path: str | Path, *, shown_as: str | None = None, bundled: bool = False
+) -> list[Agent]:
+    """The agents of one YAML file, `shown_as` the name that messages give it.
+
+    Raises InvalidDefinition with every mistake in it.
+    """
+    document = read_yaml_file(path, shown_as)
     data = document.data
     if isinstance(data, Mapping) and "agents" in data:
         agents, findings = read_agents(document, ("agents",), bundled=bundled)
