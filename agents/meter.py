@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
+
 from ucop.agents.errors import ModelError
 
 if TYPE_CHECKING:

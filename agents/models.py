@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import RunnableConfig
+
     from ucop.agents.ollama import OllamaChat
 
 DEFAULT_ALIAS = "default"

@@ -12,6 +12,7 @@ import pytest
 from langchain_core.messages import AIMessage, HumanMessage
 from support import ollama as scripted
 from support.ollama import ScriptedOllama
+
 from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.meter import Meter

@@ -7,6 +7,7 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+
 from ucop.agents.endpoint import Endpoint, ollama_endpoint
 from ucop.agents.errors import ModelError
 from ucop.agents.ollama import parse_retry_after
