@@ -1,0 +1,145 @@
+"""From a Definition to a LangGraph StateGraph.
+
+Each node of the definition becomes an async node that returns a Command: its writes, and where
+the run goes on (`routing.py`). The compiler's own nodes have a `?` in their names: `d?` is the
+gate before the join d, `r?route` raises what the conditions out of r raised, after the answer of
+r was kept, and `START?` decides where a run begins. What the channels hold is JSON
+and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from langgraph.channels import Topic
+from langgraph.graph import END as LANGGRAPH_END
+from langgraph.graph import START as LANGGRAPH_START
+from langgraph.graph import StateGraph
+from langgraph.runtime import Runtime
+from langgraph.types import Command
+from typing_extensions import TypedDict
+
+from ucop.graphs.context import RunContext
+from ucop.graphs.definition import END, START, Definition
+from ucop.graphs.nodes import Call, run_each, run_once
+from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
+from ucop.graphs.state import REDUCERS, merged
+from ucop.graphs.topology import Topology, topology_of
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+    from ucop.agents.spec import Agent
+
+State = dict[str, Any]
+Graph = Any
+"""A StateGraph; its overloads have no words for a state that is made at run time."""
+
+
+def compile_graph(
+    definition: Definition, agents: Mapping[str, Agent]
+) -> CompiledStateGraph[Any, Any, Any, Any]:
+    """Build and compile a checked definition; `agents` are those it names."""
+    topology = topology_of(definition)
+    router = Router(definition, topology)
+    graph: Graph = StateGraph(_schema(definition), context_schema=RunContext)
+    for node in definition.nodes.values():
+        call = Call(definition, node, agents[node.agent])
+        _add_node(graph, call, router, topology)
+    for name, join in router.gates.items():
+        graph.add_node(name, _gate(router, join), destinations=(name, join))
+    _add_start(graph, router, topology)
+    compiled: CompiledStateGraph[Any, Any, Any, Any] = graph.compile(name=definition.name)
+    return compiled
+
+
+def _schema(definition: Definition) -> Any:
+    """The state as a TypedDict: every name of the definition, and the compiler's channels."""
+    fields: dict[str, Any] = {}
+    for name, channel in definition.channels.items():
+        reducer = REDUCERS.get(channel.merge)
+        fields[name] = Any if reducer is None else Annotated[Any, reducer]
+    fields[RUNNING] = Annotated[list[str], Topic(str)]
+    fields[LOOPS] = dict[str, int]
+    return TypedDict("State_" + re.sub(r"\W", "_", definition.name), fields, total=False)  # type: ignore[operator]
+
+
+def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> None:
+    name, each = call.node.name, call.node.each is not None
+    run = run_each if each else run_once
+
+    async def node(state: State, runtime: Runtime[RunContext]) -> Command[Any]:
+        update = await run(call, state, runtime)
+        return _command(_turn(router, call, state, update), update)
+
+    graph.add_node(
+        name,
+        node,
+        # A node's own retry would run the finished items again: `each` has it on each item.
+        retry_policy=None if each else call.retry,
+        timeout=None if each else call.node.timeout,
+        destinations=_destinations(name, router, topology),
+    )
+    if router.decides(name):
+        graph.add_node(
+            name + ROUTE,
+            _router_node(router, call),
+            destinations=_destinations(name, router, topology),
+        )
+
+
+def _turn(router: Router, call: Call, state: State, update: Mapping[str, Any]) -> Turn:
+    """Where to go after the node; a condition that raises must not lose the answer."""
+    scope = {**state}
+    for name, value in update.items():
+        scope[name] = merged(call.definition.channels[name], state.get(name), value)
+    try:
+        return router.after(call.node.name, scope, state)
+    except RoutingError:
+        return router.failed(call.node.name, state)
+
+
+def _router_node(router: Router, call: Call) -> Callable[[State], Awaitable[Command[Any]]]:
+    """Evaluates the routes again, where the error ends the run and the answer is kept."""
+
+    async def route(state: State) -> Command[Any]:
+        return _command(router.after(call.node.name, state, state), {})
+
+    return route
+
+
+def _gate(router: Router, join: str) -> Callable[[State], Awaitable[Command[Any]]]:
+    async def gate(state: State) -> Command[Any]:
+        return _command(router.pass_gate(join, state), {})
+
+    return gate
+
+
+def _add_start(graph: Graph, router: Router, topology: Topology) -> None:
+    """One plain edge where a run always begins with the same node; else a node that decides."""
+    entries = [entry for route in topology.routes_of(START) for entry in route.entries]
+    if len(entries) == 1:
+        graph.add_edge(LANGGRAPH_START, entries[0].target)
+        return
+    name = START + GATE
+
+    async def start(state: State) -> Command[Any]:
+        return _command(router.after(START, state, {}), {})
+
+    graph.add_node(name, start, destinations=_destinations(START, router, topology))
+    graph.add_edge(LANGGRAPH_START, name)
+
+
+def _command(turn: Turn, update: Mapping[str, Any]) -> Command[Any]:
+    return Command(update={**update, **turn.update}, goto=turn.goto)
+
+
+def _destinations(node: str, router: Router, topology: Topology) -> tuple[str, ...]:
+    """Where a node can go, for pictures of the graph."""
+    targets = topology.successors.get(node, ())
+    ends = {END: LANGGRAPH_END}
+    gates = [join + GATE for join in targets if join in topology.joins]
+    own = [node + ROUTE] if node != START and router.decides(node) else []
+    return (*(ends.get(target, target) for target in targets), *gates, *own)

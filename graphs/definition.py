@@ -1,0 +1,194 @@
+"""A workflow as data: what its file says, defaults filled in, with the place of every part.
+
+Nothing here reads files, looks agents up or imports LangGraph.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ucop.agents.source import Document, Position
+
+START = "START"
+END = "END"
+
+Path = tuple[str | int, ...]
+"""Where something stands in the file: keys and list indexes from the top."""
+
+
+class Merge(Enum):
+    """How a write to a channel meets what is there."""
+
+    replace = "replace"
+    append = "append"
+    extend = "extend"
+    union = "union"
+    sum = "sum"
+    max = "max"
+
+
+class OnError(Enum):
+    """What an error of a node does."""
+
+    fail = "fail"
+    continue_ = "continue"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Channel:
+    """One name of the state."""
+
+    name: str
+    schema: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of the value; empty where nothing is declared."""
+    merge: Merge = Merge.replace
+    path: Path = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Retry:
+    """How often an agent's call is tried again."""
+
+    attempts: int = 3
+    """Calls in all, the first one counted."""
+    delay: float = 0.5
+    """Seconds before the second call; doubles with each further one."""
+    longest: float = 60.0
+    """The longest pause, in seconds."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Node:
+    """One call of an agent, or with `each` one call per item."""
+
+    name: str
+    agent: str
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    """`with`: the agent's inputs, literals and `${…}`."""
+    writes: str | None = None
+    each: str | None = None
+    item: str = "item"
+    """`as`: what one item of `each` is called."""
+    limit: int | None = None
+    """How many items run at the same time; None is no limit of ours."""
+    retry: Retry | None = None
+    timeout: float | None = None
+    """Seconds that one call may take."""
+    on_error: OnError | str = OnError.fail
+    """A policy, or the node that an error leads to."""
+    path: Path = field(default=(), compare=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One way out of a route; `at_most` makes it a loop edge."""
+
+    target: str
+    when: str | None = None
+    at_most: int | None = None
+    path: Path = field(default=(), compare=False)
+    offset: int = field(default=-1, compare=False)
+    """Where the target's name begins inside a chain's text; -1 where it stands alone."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Route:
+    """Edges out of one node of which the first that holds is taken. All routes of a node apply."""
+
+    source: str
+    entries: tuple[Entry, ...]
+    path: Path = field(default=(), compare=False)
+    offset: int = field(default=-1, compare=False)
+
+
+@dataclass(frozen=True)
+class Places:
+    """Finds parts of the file; knows no place where the definition came from a job."""
+
+    document: Document | None = None
+
+    def at(self, path: Path, *, key: bool = False) -> Position | None:
+        """The place of the value at `path`, or of its key."""
+        return self.document.at(path, key=key) if self.document else None
+
+    def has(self, path: Path) -> bool:
+        """Whether anything stands at `path`."""
+        return self.document is not None and path in self.document.places
+
+    def inside(self, path: Path, offset: int, needle: str) -> Position | None:
+        """The place of `needle`, which stands at `offset` of the text at `path`."""
+        position = self.at(path)
+        if position is None or self.document is None or offset < 0:
+            return position
+        value = _value(self.document.data, path)
+        if not isinstance(value, str):
+            return position
+        lines = self.document.text.splitlines()
+        line, start = lines[position.line - 1], position.column - 1
+        for quote in (0, 1):
+            if line.startswith(value, start + quote):
+                return type(position)(
+                    position.file, position.line, position.column + quote + offset
+                )
+        nth = len(re.findall(re.escape(needle), value[:offset]))
+        return _search(lines, position, needle, nth) or position
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A whole workflow. Equal definitions behave alike; places do not count."""
+
+    name: str
+    description: str = ""
+    inputs: Mapping[str, Channel] = field(default_factory=dict)
+    state: Mapping[str, Channel] = field(default_factory=dict)
+    nodes: Mapping[str, Node] = field(default_factory=dict)
+    routes: tuple[Route, ...] = ()
+    derived: bool = False
+    """Whether the edges follow from references because the file has none."""
+    output: Any = None
+    """A template; None stands for every name that a node writes."""
+    agents: Mapping[str, Any] = field(default_factory=dict)
+    """Specs of the file's own agents, as they were read."""
+    places: Places = field(default_factory=Places, compare=False, repr=False)
+
+    @property
+    def channels(self) -> dict[str, Channel]:
+        """Every name of the state: inputs, declared state, and what nodes write."""
+        channels = {**self.inputs, **self.state}
+        for node in self.nodes.values():
+            if node.writes and node.writes not in channels:
+                channels[node.writes] = Channel(name=node.writes, path=(*node.path, "writes"))
+        return channels
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The names that nodes write, in the order of the file."""
+        return tuple(dict.fromkeys(n.writes for n in self.nodes.values() if n.writes))
+
+    def writers(self, channel: str) -> Iterator[Node]:
+        """The nodes that write `channel`."""
+        return (node for node in self.nodes.values() if node.writes == channel)
+
+
+def _value(data: Any, path: Path) -> Any:
+    for step in path:
+        data = data[step]
+    return data
+
+
+def _search(lines: list[str], position: Position, needle: str, nth: int) -> Position | None:
+    """The place of the nth `needle` at or after `position`."""
+    start = position.column - 1
+    for number in range(position.line, len(lines) + 1):
+        for found in re.finditer(re.escape(needle), lines[number - 1][start:]):
+            if nth == 0:
+                return type(position)(position.file, number, start + found.start() + 1)
+            nth -= 1
+        start = 0
+    return None

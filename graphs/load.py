@@ -1,0 +1,583 @@
+"""From a YAML document to a Definition, with every mistake of form that is in it.
+
+What can be understood is kept, so that the checks of meaning (`check.py`) can report their
+findings in the same pass.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any, NamedTuple, TypeVar
+
+from ucop.agents.schema import check_schema, normalise, validate
+from ucop.agents.source import Document, Finding, Position, nearest
+from ucop.graphs.definition import (
+    END,
+    START,
+    Channel,
+    Definition,
+    Entry,
+    Merge,
+    Node,
+    OnError,
+    Path,
+    Places,
+    Retry,
+    Route,
+)
+from ucop.graphs.expressions import RESERVED
+
+LARGEST_LIMIT = 1_000
+T = TypeVar("T")
+
+_TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents")
+_NODE = ("agent", "with", "writes", "each", "as", "limit", "retry", "timeout", "on_error")
+_LATER = {
+    "ask": "asking people",
+    "workflow": "sub-workflows",
+    "mesh": "mesh nodes",
+    "cache": "caching",
+}
+"""Node keys of the language that this version does not have yet."""
+_ROUTE = ("from", "to")
+_ENTRY = ("node", "when", "at_most")
+_RETRY = ("attempts", "delay", "longest")
+
+_NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
+_CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_WORKFLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_WORD = re.compile(r"[^\s,\[\]]+")
+
+TYPE_WORDS = {
+    str: "a text",
+    dict: "a mapping",
+    list: "a list",
+    int: "a whole number",
+}
+
+
+class Loaded(NamedTuple):
+    """What a document says, as far as it could be understood, and what is wrong with it."""
+
+    definition: Definition
+    findings: list[Finding]
+    edges_broken: bool
+    """Whether an edge could not be understood, so that nothing follows from the others."""
+
+
+def load(document: Document) -> Loaded:
+    """Read a workflow's document."""
+    return _Loader(Places(document)).load(document.data)
+
+
+def load_data(data: Any) -> Loaded:
+    """Read a workflow that a job kept: the same language, without places."""
+    return _Loader(Places()).load(data)
+
+
+def dump(definition: Definition) -> dict[str, Any]:
+    """The definition in its own language, written out and in one form, as JSON."""
+    return {
+        "name": definition.name,
+        "description": definition.description,
+        "input": {name: dict(c.schema) for name, c in definition.inputs.items()},
+        "state": {
+            name: {**c.schema, "merge": c.merge.value} for name, c in definition.state.items()
+        },
+        "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
+        **({} if definition.derived else {"edges": [_dump_route(r) for r in definition.routes]}),
+        **({} if definition.output is None else {"output": definition.output}),
+    }
+
+
+class _Loader:
+    """Collects findings while it reads; one object reads one document."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.findings: list[Finding] = []
+        self.edges_broken = False
+
+    def load(self, data: Any) -> Loaded:
+        top = self.mapping(data, (), "a workflow") or {}
+        self.known_keys(top, (), _TOP)
+        for needed in ("name", "nodes"):
+            if needed not in top:
+                self.error("missing-key", f"a workflow needs {needed!r}", self.places.at(()))
+        nodes = self.nodes(top)
+        routes = self.routes(top)
+        definition = Definition(
+            name=self.workflow_name(top),
+            description=self.text(top, "description") or "",
+            inputs=self.channels(top, "input"),
+            state=self.channels(top, "state"),
+            nodes=nodes,
+            routes=routes,
+            derived="edges" not in top,
+            output=top.get("output"),
+            agents=self.optional(top, "agents", dict, ()) or {},
+            places=self.places,
+        )
+        return Loaded(definition, self.findings, self.edges_broken)
+
+    # ---- parts ----
+
+    def workflow_name(self, top: Mapping[str, Any]) -> str:
+        name = self.text(top, "name")
+        if name is not None and not _WORKFLOW_NAME.fullmatch(name):
+            self.error(
+                "bad-name",
+                f"{name!r} cannot name a workflow: letters, digits, '_', '-' and '.' only",
+                self.places.at(("name",)),
+            )
+        return name or ""
+
+    def channels(self, top: Mapping[str, Any], section: str) -> dict[str, Channel]:
+        found: dict[str, Channel] = {}
+        for name, declared in (self.optional(top, section, dict, ()) or {}).items():
+            path: Path = (section, name)
+            self.channel_name(name, path, key=True)
+            if section == "state" and name in (top.get("input") or {}):
+                self.error("duplicate-name", f"{name!r} is an input already", self.key(path))
+            found[name] = self.channel(name, declared, path, section)
+        return found
+
+    def channel(self, name: str, declared: Any, path: Path, section: str) -> Channel:
+        merge = Merge.replace
+        if section == "state" and isinstance(declared, Mapping) and "merge" in declared:
+            merge = self.merge(declared["merge"], (*path, "merge"))
+            declared = {key: value for key, value in declared.items() if key != "merge"}
+        schema = normalise(declared)
+        problems = check_schema(schema) if isinstance(schema, dict) else None
+        if problems is None:
+            self.error("bad-type", "a type is a name or a JSON Schema", self.places.at(path))
+            return Channel(name=name, merge=merge, path=path)
+        for problem in problems:
+            self.error("bad-type", problem.message, self.places.at((*path, *problem.path)))
+        if problems:
+            return Channel(name=name, merge=merge, path=path)
+        self.default(schema, path)
+        return Channel(name=name, schema=schema, merge=merge, path=path)
+
+    def default(self, schema: Mapping[str, Any], path: Path) -> None:
+        if "default" not in schema:
+            return
+        for problem in validate(schema, schema["default"]):
+            self.error("bad-default", f"default: {problem}", self.places.at((*path, "default")))
+
+    def merge(self, text: Any, path: Path) -> Merge:
+        names = [merge.value for merge in Merge]
+        if text in names:
+            return Merge(text)
+        if text == "custom":
+            self.later("merge: custom", path)
+        else:
+            self.error(
+                "bad-merge",
+                f"there is no merge {text!r}; there is {', '.join(names)}",
+                self.places.at(path),
+                _meant(text, names),
+            )
+        return Merge.replace
+
+    def nodes(self, top: Mapping[str, Any]) -> dict[str, Node]:
+        section = self.optional(top, "nodes", dict, ()) or {}
+        if "nodes" in top and top["nodes"] == {}:
+            self.error("no-nodes", "a workflow needs at least one node", self.places.at(("nodes",)))
+        for name in section:
+            self.node_name(name)
+        return {name: self.node(name, given) for name, given in section.items()}
+
+    def node_name(self, name: str) -> None:
+        where = self.key(("nodes", name))
+        if name in (START, END):
+            self.error("reserved-name", f"{name} is a reserved name", where)
+        elif name.startswith("_"):
+            self.error("reserved-name", "names with a leading underscore are reserved", where)
+        elif not _NODE_NAME.fullmatch(name):
+            self.error(
+                "bad-name",
+                f"{name!r} cannot name a node: letters, digits, '_' and '-' only, a letter first",
+                where,
+            )
+
+    def node(self, name: str, given: Any) -> Node:
+        path: Path = ("nodes", name)
+        fields = self.mapping(given, path, f"node {name!r}") or {}
+        later = [key for key in _LATER if key in fields]
+        for key in later:
+            self.later(_LATER[key], (*path, key), key=True)
+        self.known_keys(fields, path, _NODE, allowed=(*later, "answer") if later else ())
+        agent = self.agent(fields, path, needed=isinstance(given, Mapping) and not later)
+        return Node(
+            name=name,
+            agent=agent,
+            inputs=self.optional(fields, "with", dict, path) or {},
+            writes=self.writes(fields, path),
+            each=self.each(fields, path),
+            item=self.item(fields, path),
+            limit=self.count(fields, "limit", path, LARGEST_LIMIT),
+            retry=self.retry(fields, path),
+            timeout=self.timeout(fields, path),
+            on_error=self.on_error(fields, path),
+            path=path,
+        )
+
+    def agent(self, fields: Mapping[str, Any], path: Path, *, needed: bool) -> str:
+        given = fields.get("agent")
+        if isinstance(given, str) and given:
+            return given
+        if isinstance(given, Mapping) and "capability" in given:
+            self.later("choosing an agent by capability", (*path, "agent"))
+        elif "agent" in fields:
+            self.error("wrong-type", "agent must be a name", self.places.at((*path, "agent")))
+        elif needed:
+            self.error("missing-key", f"node {path[-1]!r} needs 'agent'", self.key(path))
+        return ""
+
+    def writes(self, fields: Mapping[str, Any], path: Path) -> str | None:
+        name = self.optional(fields, "writes", str, path)
+        if name is not None:
+            self.channel_name(name, (*path, "writes"))
+        return name
+
+    def each(self, fields: Mapping[str, Any], path: Path) -> str | None:
+        each = self.optional(fields, "each", str, path)
+        if each is None:
+            for key in ("as", "limit"):
+                if key in fields and "each" not in fields:
+                    self.error("without-each", f"{key!r} belongs to 'each'", self.key((*path, key)))
+        return each
+
+    def item(self, fields: Mapping[str, Any], path: Path) -> str:
+        name = self.optional(fields, "as", str, path)
+        if name is not None:
+            self.channel_name(name, (*path, "as"))
+        return name or "item"
+
+    def retry(self, fields: Mapping[str, Any], path: Path) -> Retry | None:
+        here: Path = (*path, "retry")
+        given = self.optional(fields, "retry", dict, path)
+        if given is None:
+            return None
+        self.known_keys(given, here, _RETRY)
+        attempts = self.count(given, "attempts", here, 100)
+        delay = self.duration(given, "delay", here)
+        longest = self.duration(given, "longest", here)
+        usual = Retry()
+        return Retry(
+            attempts=attempts or usual.attempts,
+            delay=usual.delay if delay is None else delay,
+            longest=usual.longest if longest is None else longest,
+        )
+
+    def timeout(self, fields: Mapping[str, Any], path: Path) -> float | None:
+        if isinstance(fields.get("timeout"), Mapping):
+            self.later("a timeout between tokens", (*path, "timeout"))
+            return None
+        return self.duration(fields, "timeout", path)
+
+    def on_error(self, fields: Mapping[str, Any], path: Path) -> OnError | str:
+        here: Path = (*path, "on_error")
+        given = fields.get("on_error", "fail")
+        if isinstance(given, Mapping):
+            self.known_keys(given, here, ("node",))
+            return self.optional(given, "node", str, here) or OnError.fail
+        if given in [policy.value for policy in OnError]:
+            return OnError(given)
+        self.error(
+            "bad-value",
+            f"on_error is fail, continue or {{node: NAME}}, not {given!r}",
+            self.places.at(here),
+        )
+        return OnError.fail
+
+    # ---- edges ----
+
+    def routes(self, top: Mapping[str, Any]) -> tuple[Route, ...]:
+        if "edges" not in top:
+            return ()
+        items = self.optional(top, "edges", list, ())
+        if items is None or not items:
+            self.edges_broken = True
+            if items is not None or top["edges"] is None:
+                self.error(
+                    "no-edges",
+                    "edges is empty",
+                    self.key(("edges",)),
+                    "leave it out to have the edges follow from references",
+                )
+            return ()
+        before = len(self.findings)
+        routes = [route for i, item in enumerate(items) for route in self.edge(item, ("edges", i))]
+        self.edges_broken = len(self.findings) > before
+        return tuple(routes)
+
+    def edge(self, item: Any, path: Path) -> Iterable[Route]:
+        if isinstance(item, str):
+            return self.chain(item, path)
+        if isinstance(item, Mapping):
+            return self.choice(item, path)
+        self.error(
+            "wrong-type",
+            "an edge is a chain such as a -> b, or {from: a, to: [...]}",
+            self.places.at(path),
+        )
+        return ()
+
+    def chain(self, text: str, path: Path) -> Iterable[Route]:
+        links = list(self.links(text, path))
+        if len(links) < 2:
+            if all(links):
+                self.error(
+                    "bad-edge", f"{text!r} leads nowhere: write a -> b", self.places.at(path)
+                )
+            return
+        for position, link in enumerate(links):
+            for name, offset in link:
+                place = self.places.inside(path, offset, name)
+                if name == START and position > 0:
+                    self.error("bad-edge", "no edge leads to START", place)
+                if name == END and position < len(links) - 1:
+                    self.error("bad-edge", "no edge leads out of END", place)
+        for sources, targets in pairwise(links):
+            for source, source_offset in sources:
+                for target, offset in targets:
+                    entry = Entry(target=target, path=path, offset=offset)
+                    yield Route(source=source, entries=(entry,), path=path, offset=source_offset)
+
+    def links(self, text: str, path: Path) -> Iterable[list[tuple[str, int]]]:
+        """The nodes between the arrows of a chain, each with where it begins."""
+        start = 0
+        for part in text.split("->"):
+            words = [(m.group(), start + m.start()) for m in _WORD.finditer(part)]
+            bare = part.strip()
+            grouped = bare.startswith("[") and bare.endswith("]") and bare.count("[") == 1
+            if not words:
+                self.error(
+                    "bad-edge", "a node is missing here", self.places.inside(path, start, part)
+                )
+            elif not (bare == words[0][0] or (grouped and _is_list(bare[1:-1]))):
+                self.error(
+                    "bad-edge",
+                    f"{bare!r} is neither a node nor a list such as [b, c]",
+                    self.places.inside(path, words[0][1], words[0][0]),
+                )
+                words = []
+            yield words
+            start += len(part) + 2
+
+    def choice(self, item: Mapping[str, Any], path: Path) -> Iterable[Route]:
+        self.known_keys(item, path, _ROUTE)
+        for key in _ROUTE:
+            if key not in item:
+                self.error("missing-key", f"an edge needs {key!r}", self.places.at(path))
+        source = self.optional(item, "from", str, path)
+        if source == END:
+            self.error("bad-edge", "no edge leads out of END", self.places.at((*path, "from")))
+        given = item.get("to")
+        here: Path = (*path, "to")
+        if isinstance(given, list):
+            entries = [self.entry(to, (*here, i)) for i, to in enumerate(given)]
+            if not given:
+                self.error("bad-edge", "'to' is empty", self.places.at(here))
+        else:
+            entries = [self.entry(given, here)] if "to" in item else []
+        kept = tuple(entry for entry in entries if entry is not None)
+        if source and kept:
+            yield Route(source=source, entries=kept, path=path)
+
+    def entry(self, given: Any, path: Path) -> Entry | None:
+        if isinstance(given, str):
+            return self.target(Entry(target=given, path=path), self.places.at(path))
+        fields = self.mapping(given, path, "an entry of 'to'")
+        if fields is None:
+            return None
+        self.known_keys(fields, path, _ENTRY)
+        target = self.optional(fields, "node", str, path)
+        if "node" not in fields:
+            self.error("missing-key", "an entry of 'to' needs 'node'", self.places.at(path))
+        entry = Entry(
+            target=target or "",
+            when=self.condition(fields, path),
+            at_most=self.count(fields, "at_most", path, None),
+            path=path,
+        )
+        return self.target(entry, self.places.at((*path, "node"))) if target else None
+
+    def condition(self, fields: Mapping[str, Any], path: Path) -> str | None:
+        given = fields.get("when")
+        if isinstance(given, bool):
+            return "true" if given else "false"
+        when = self.optional(fields, "when", str, path)
+        if when is not None and when.startswith("${") and when.endswith("}"):
+            self.error(
+                "bad-expression",
+                "'when' is an expression already: write it without ${ }",
+                self.places.at((*path, "when")),
+            )
+            return None
+        return when
+
+    def target(self, entry: Entry, place: Position | None) -> Entry | None:
+        if entry.target == START:
+            self.error("bad-edge", "no edge leads to START", place)
+            return None
+        return entry
+
+    # ---- values ----
+
+    def text(self, fields: Mapping[str, Any], key: str) -> str | None:
+        return self.optional(fields, key, str, ())
+
+    def optional(self, fields: Mapping[str, Any], key: str, kind: type[T], path: Path) -> T | None:
+        """The value at `key` if it has the type that it must have."""
+        if key not in fields:
+            return None
+        value = fields[key]
+        if isinstance(value, kind) and not isinstance(value, bool):
+            return value
+        self.error(
+            "wrong-type",
+            f"{key!r} must be {TYPE_WORDS[kind]}, not {_shown(value)}",
+            self.places.at((*path, key)),
+        )
+        return None
+
+    def count(
+        self, fields: Mapping[str, Any], key: str, path: Path, most: int | None
+    ) -> int | None:
+        number = self.optional(fields, key, int, path)
+        if number is None or (number >= 1 and (most is None or number <= most)):
+            return number
+        bound = "at least 1" if number < 1 else f"at most {most}"
+        self.error("bad-value", f"{key!r} must be {bound}", self.places.at((*path, key)))
+        return None
+
+    def duration(self, fields: Mapping[str, Any], key: str, path: Path) -> float | None:
+        if key not in fields:
+            return None
+        value = fields[key]
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
+        seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+        if (number or isinstance(value, str)) and seconds > 0:
+            return seconds
+        self.error(
+            "bad-value",
+            f"{key!r} must be a time such as 500ms, 60s, 5m or 1h, not {_shown(value)}",
+            self.places.at((*path, key)),
+        )
+        return None
+
+    def mapping(self, value: Any, path: Path, what: str) -> dict[str, Any] | None:
+        if isinstance(value, dict):
+            return value
+        self.error(
+            "wrong-type", f"{what} must be a mapping, not {_shown(value)}", self.places.at(path)
+        )
+        return None
+
+    def known_keys(
+        self,
+        fields: Mapping[str, Any],
+        path: Path,
+        known: tuple[str, ...],
+        allowed: tuple[str, ...] = (),
+    ) -> None:
+        for key in fields:
+            if key not in known and key not in allowed:
+                self.error(
+                    "unknown-key",
+                    f"there is no key {key!r} here",
+                    self.key((*path, key)),
+                    _meant(key, known) or f"there is {', '.join(known)}",
+                )
+
+    def channel_name(self, name: str, path: Path, *, key: bool = False) -> None:
+        place = self.places.at(path, key=key)
+        if name.startswith("_"):
+            self.error("reserved-name", "names with a leading underscore are reserved", place)
+        elif name in RESERVED or name in (START, END, "errors"):
+            self.error("reserved-name", f"{name} is a reserved name", place)
+        elif not _CHANNEL_NAME.fullmatch(name):
+            self.error(
+                "bad-name",
+                f"{name!r} cannot name a value: letters, digits and '_' only, a letter first",
+                place,
+            )
+
+    def later(self, what: str, path: Path, *, key: bool = False) -> None:
+        self.error(
+            "not-yet", f"{what}: not supported yet by this version", self.places.at(path, key=key)
+        )
+
+    def key(self, path: Path) -> Position | None:
+        return self.places.at(path, key=True)
+
+    def error(
+        self, code: str, message: str, position: Position | None, hint: str | None = None
+    ) -> None:
+        self.findings.append(
+            Finding(severity="error", message=message, position=position, hint=hint, code=code)
+        )
+
+
+def _dump_node(node: Node) -> dict[str, Any]:
+    plain: dict[str, tuple[Any, Callable[[], Any]]] = {
+        "with": (node.inputs, lambda: dict(node.inputs)),
+        "writes": (node.writes, lambda: node.writes),
+        "each": (node.each, lambda: node.each),
+        "as": (node.each, lambda: node.item),
+        "limit": (node.limit, lambda: node.limit),
+        "retry": (node.retry, lambda: _dump_retry(node.retry)),
+        "timeout": (node.timeout, lambda: node.timeout),
+        "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
+    }
+    return {"agent": node.agent, **{key: say() for key, (given, say) in plain.items() if given}}
+
+
+def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:
+    if retry is None:
+        return None
+    return {"attempts": retry.attempts, "delay": retry.delay, "longest": retry.longest}
+
+
+def _dump_on_error(policy: OnError | str) -> Any:
+    return policy.value if isinstance(policy, OnError) else {"node": policy}
+
+
+def _dump_route(route: Route) -> dict[str, Any]:
+    return {"from": route.source, "to": [_dump_entry(entry) for entry in route.entries]}
+
+
+def _dump_entry(entry: Entry) -> dict[str, Any]:
+    return {
+        "node": entry.target,
+        **({} if entry.when is None else {"when": entry.when}),
+        **({} if entry.at_most is None else {"at_most": entry.at_most}),
+    }
+
+
+def _is_list(inside: str) -> bool:
+    return all(_WORD.fullmatch(part.strip()) for part in inside.split(","))
+
+
+def _meant(name: Any, names: Iterable[str]) -> str | None:
+    near = nearest(name, names) if isinstance(name, str) else None
+    return f"did you mean {near!r}?" if near else None
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    text = repr(value)
+    return text if len(text) <= 40 else text[:37] + "…'"

@@ -1,0 +1,190 @@
+"""A Python graph as a workflow: StateGraph, compiled graph, or a factory of either, unchanged."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import inspect
+import json
+import threading
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import date, datetime, time
+from enum import Enum
+from functools import cached_property
+from pathlib import PurePath
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from ucop.agents.errors import InvalidDefinition
+from ucop.agents.source import Finding
+from ucop.graphs.errors import InvalidInput, StateError
+from ucop.graphs.state import normalise
+from ucop.graphs.topology import reach
+from ucop.graphs.workflow import COMPILER_FORMAT, Workflow
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+
+class PythonWorkflow(Workflow):
+    """A graph of the project's own Python. It is built when it is first needed."""
+
+    kind = "python"
+
+    def __init__(
+        self, name: str, source: Any, *, origin: str = "Python", description: str = ""
+    ) -> None:
+        self.name = name
+        self.origin = origin
+        self.description = description
+        self.needs = (f"graph:{name}",)
+        self._source = source
+        self._lock = threading.Lock()
+
+    @cached_property
+    def stored(self) -> dict[str, Any]:  # type: ignore[override]
+        return {
+            "kind": "python",
+            "format": COMPILER_FORMAT,
+            "name": self.name,
+            "fingerprint": self.fingerprint,
+            "nodes": self.shown_nodes(),
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        """Of the graph's shape: its nodes, edges and channels. Code inside nodes is not seen."""
+        graph = self.graph()
+        builder = graph.builder
+        shape = {
+            "name": self.name,
+            "nodes": sorted(builder.nodes),
+            "edges": sorted(map(list, builder.edges)),
+            "waiting": sorted([sorted(starts), end] for starts, end in builder.waiting_edges),
+            "branches": sorted([node, sorted(named)] for node, named in builder.branches.items()),
+            "channels": sorted(map(str, builder.channels)),
+        }
+        return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any] | None:  # type: ignore[override]
+        """The graph's own, for people and for reading texts; None where it has none."""
+        from pydantic.errors import PydanticUserError
+
+        try:
+            return self.graph().get_input_jsonschema()
+        except (PydanticUserError, TypeError, NameError):
+            return None
+
+    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """Any JSON object. LangGraph itself takes more than the graph's schema tells."""
+        if not isinstance(data, Mapping):
+            raise InvalidInput(f"the input of graph {self.name!r} must be an object")
+        try:
+            return dict(normalise(data, None, f"the input of graph {self.name!r}"))
+        except StateError as error:
+            raise InvalidInput(str(error)) from error
+
+    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        with self._lock:
+            return self._graph
+
+    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        return dict(data)
+
+    def result(self, values: Any) -> Any:
+        return as_json(values)
+
+    def shown_nodes(self) -> list[str]:
+        builder = self.graph().builder
+        edges: dict[str, list[str]] = {}
+        for start, end in builder.edges:
+            edges.setdefault(start, []).append(end)
+        for starts, end in builder.waiting_edges:
+            for start in starts:
+                edges.setdefault(start, []).append(end)
+        return sorted(builder.nodes, key=lambda node: -len(reach(node, edges)))
+
+    @cached_property
+    def _graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """A copy, so that the project's own object keeps its checkpointer."""
+        from langgraph.graph import StateGraph
+        from langgraph.graph.state import CompiledStateGraph
+
+        made = _made(self._source)
+        if isinstance(made, StateGraph):
+            made = made.compile(name=self.name)
+        if not isinstance(made, CompiledStateGraph):
+            raise InvalidDefinition([self._not_a_graph(made)])
+        return made.copy({"checkpointer": None})
+
+    def _not_a_graph(self, made: Any) -> Finding:
+        return Finding(
+            severity="error",
+            message=f"{self.origin} is a {type(made).__name__}, not a graph",
+            position=None,
+            hint="it must be a StateGraph, a compiled graph, or a function without arguments "
+            "that returns one",
+            code="not-a-graph",
+        )
+
+
+def as_json(value: Any) -> Any:
+    """A Python graph's value as JSON: models and messages as their data, the rest as text."""
+    if value is None or (
+        isinstance(value, bool | int | float | str) and not isinstance(value, Enum)
+    ):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): as_json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [as_json(item) for item in value]
+    if isinstance(value, Enum):
+        return as_json(value.value)
+    if isinstance(value, datetime | date | time):
+        return value.isoformat()
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    if is_dataclass(value) and not isinstance(value, type):
+        return as_json(asdict(value))
+    if callable(dump := getattr(value, "model_dump", None)):
+        return as_json(dump(mode="json"))
+    return str(value) if isinstance(value, UUID | PurePath) else repr(value)
+
+
+def _made(source: Any) -> Any:
+    """The graph itself, where `source` is a factory."""
+    from langgraph.graph import StateGraph
+    from langgraph.pregel import Pregel
+
+    if isinstance(source, StateGraph | Pregel) or not callable(source):
+        return source
+    made = source()
+    return _awaited(made) if inspect.isawaitable(made) else made
+
+
+def _awaited(made: Awaitable[Any]) -> Any:
+    """The result of an async factory; in a thread, because a loop may be running here."""
+    outcome: list[Any] = []
+
+    async def wait() -> Any:
+        return await made
+
+    def work() -> None:
+        try:
+            outcome.append((asyncio.run(wait()), None))
+        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
+            outcome.append((None, error))
+
+    thread = threading.Thread(target=work, name="ucop-graph-factory")
+    thread.start()
+    thread.join()
+    value, error = outcome[0]
+    if error is not None:
+        raise error
+    return value
+
+
+Source = Callable[[], Any]

@@ -1,0 +1,284 @@
+"""A workflow as the job layer sees it: YAML or a Python graph, behind one view."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import threading
+from abc import ABC, abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
+from ucop.agents.source import Document, Finding, read_yaml_file
+from ucop.agents.spec import AgentSpec, spec_agent
+from ucop.graphs.check import check, raise_errors
+from ucop.graphs.definition import Channel, Definition, Merge
+from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
+from ucop.graphs.load import dump, load_data
+from ucop.graphs.routing import GATE, LOOPS, shown_name
+from ucop.graphs.state import normalise
+from ucop.graphs.templates import compile_output
+from ucop.graphs.topology import topology_of
+
+if TYPE_CHECKING:
+    from langgraph.graph.state import CompiledStateGraph
+
+    from ucop.agents.registry import Registry
+    from ucop.agents.spec import Agent
+    from ucop.graphs.catalog import Catalog
+
+COMPILER_FORMAT = 1
+"""Part of every fingerprint: raised when the compiled graph's nodes or channels change."""
+COMPILED_KEPT = 256
+OVERWRITE = "__overwrite__"
+"""LangGraph's marker for a value that replaces what a reducer would add to."""
+
+
+class Workflow(ABC):
+    """Something that can be run as a job."""
+
+    kind: Literal["yaml", "python"]
+    name: str
+    description: str
+    origin: str
+    """Where it was defined, for people."""
+    fingerprint: str
+    """Changes when a run may go another way; ignores layout and comments."""
+    stored: dict[str, Any]
+    """What a job keeps of it, as JSON. The order of keys matters: keep it as text."""
+    needs: tuple[str, ...]
+    """What only the project's own Python can supply: `graph:NAME`, `agent:NAME`."""
+    input_schema: dict[str, Any] | None
+    warnings: tuple[Finding, ...] = ()
+
+    @abstractmethod
+    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """The input with its defaults. Raises InvalidInput naming everything that is wrong."""
+
+    @abstractmethod
+    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        """The compiled graph, without a checkpointer. Imports LangGraph."""
+
+    @abstractmethod
+    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        """What a first attempt gives to the graph, from an accepted input."""
+
+    @abstractmethod
+    def result(self, values: Mapping[str, Any]) -> Any:
+        """The job's output, as JSON, from the values of the state at the end."""
+
+    @abstractmethod
+    def shown_nodes(self) -> list[str]:
+        """The nodes in an order that the edges allow."""
+
+    def hides(self, node: str) -> bool:
+        """Whether `node` is one of the compiler's own."""
+        return False
+
+    def shown_name(self, node: str) -> str:
+        """The node of the definition that `node` belongs to."""
+        return node
+
+
+class YamlWorkflow(Workflow):
+    """A checked definition, bound to its agents."""
+
+    kind = "yaml"
+
+    def __init__(
+        self,
+        definition: Definition,
+        agents: Mapping[str, Agent],
+        *,
+        origin: str = "",
+        warnings: tuple[Finding, ...] = (),
+    ) -> None:
+        self.definition = definition
+        self.agents = agents
+        self.name = definition.name
+        self.description = definition.description
+        self.origin = origin
+        self.warnings = warnings
+
+    @cached_property
+    def stored(self) -> dict[str, Any]:  # type: ignore[override]
+        return {
+            "kind": "yaml",
+            "format": COMPILER_FORMAT,
+            "definition": dump(self.definition),
+            "agents": self._specs,
+        }
+
+    @cached_property
+    def fingerprint(self) -> str:  # type: ignore[override]
+        text = json.dumps(self.stored, sort_keys=True, ensure_ascii=False)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    @cached_property
+    def needs(self) -> tuple[str, ...]:  # type: ignore[override]
+        return tuple(
+            f"agent:{name}"
+            for name, agent in self.agents.items()
+            if agent.spec is None and not agent.bundled
+        )
+
+    @cached_property
+    def input_schema(self) -> dict[str, Any]:  # type: ignore[override]
+        return fields_schema({n: dict(c.schema) for n, c in self.definition.inputs.items()})
+
+    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(data, Mapping):
+            raise InvalidInput(f"the input of workflow {self.name!r} must be an object")
+        filled = with_defaults(self.input_schema, data)
+        if problems := validate(self.input_schema, filled):
+            raise InvalidInput(self._refusal(problems))
+        try:
+            accepted = normalise(filled, self.input_schema, f"the input of workflow {self.name!r}")
+        except StateError as error:
+            raise InvalidInput(str(error)) from error
+        return {name: accepted.get(name) for name in self.definition.inputs}
+
+    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        bound = tuple((name, agent.fingerprint, id(agent)) for name, agent in self.agents.items())
+        graph: CompiledStateGraph[Any, Any, Any, Any]
+        graph = _COMPILED.get((self.fingerprint, bound), self._compile)
+        return graph
+
+    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
+        first = {name: _first(channel) for name, channel in self.definition.channels.items()}
+        return {**first, LOOPS: {}, **data}
+
+    def result(self, values: Mapping[str, Any]) -> Any:
+        scope = {name: values.get(name) for name in self.definition.channels}
+        if self.definition.output is None:
+            return {name: scope[name] for name in self.definition.written}
+        return self._output(scope)
+
+    def shown_nodes(self) -> list[str]:
+        return list(topology_of(self.definition).order)
+
+    def hides(self, node: str) -> bool:
+        return GATE in node
+
+    def shown_name(self, node: str) -> str:
+        return shown_name(node)
+
+    @cached_property
+    def _output(self) -> Callable[[Mapping[str, Any]], Any]:
+        return compile_output(self.definition.output, self.definition.places)
+
+    @cached_property
+    def _specs(self) -> dict[str, Any]:
+        return {
+            name: agent.spec.model_dump(mode="json", exclude_defaults=True)
+            for name, agent in self.agents.items()
+            if agent.spec is not None
+        }
+
+    def _compile(self) -> CompiledStateGraph[Any, Any, Any, Any]:
+        from ucop.graphs.compile import compile_graph
+
+        return compile_graph(self.definition, self.agents)
+
+    def _refusal(self, problems: list[Problem]) -> str:
+        lines = [f"the input does not fit workflow {self.name!r}:"]
+        for problem in problems:
+            place = self._declared(problem)
+            lines.append(f"  {problem}" + (f" (declared in {place})" if place else ""))
+        return "\n".join(lines)
+
+    def _declared(self, problem: Problem) -> Any:
+        """Where the input that a problem is about was declared."""
+        named = problem.path[0] if problem.path else None
+        for name, channel in self.definition.inputs.items():
+            if name == named or (named is None and problem.message.startswith(repr(name))):
+                return self.definition.places.at(channel.path, key=True)
+        return None
+
+
+def read_workflow(path: str | Path, registry: Registry) -> YamlWorkflow:
+    """The workflow of a YAML file. Raises InvalidDefinition with every mistake in it."""
+    return workflow_of(read_yaml_file(path), registry)
+
+
+def workflow_of(document: Document, registry: Registry) -> YamlWorkflow:
+    """The workflow of a document that was read."""
+    checked = check(document, registry)
+    raise_errors(checked.findings)
+    return YamlWorkflow(
+        checked.definition,
+        checked.agents,
+        origin=document.file,
+        warnings=tuple(checked.findings),
+    )
+
+
+def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) -> Workflow:
+    """The workflow that a job began with.
+
+    A YAML workflow comes back with its own agents of then. Raises WorkflowChanged for a
+    Python graph that lost nodes, and for a definition that only another version can read.
+    """
+    if stored["kind"] == "python":
+        workflow = catalog.find(stored["name"])
+        _still_fits(workflow, stored)
+        return workflow
+    if stored["format"] != COMPILER_FORMAT:
+        raise WorkflowChanged(
+            f"the job's workflow was compiled with format {stored['format']}, this version has "
+            f"{COMPILER_FORMAT}; finish the job with the version it began with"
+        )
+    loaded = load_data(stored["definition"])
+    raise_errors(loaded.findings)
+    own = {
+        name: spec_agent(AgentSpec.model_validate(spec), "kept by the job")
+        for name, spec in stored["agents"].items()
+    }
+    names = dict.fromkeys(node.agent for node in loaded.definition.nodes.values())
+    agents = {name: own[name] if name in own else registry.get(name) for name in names}
+    return YamlWorkflow(loaded.definition, agents, origin="kept by the job")
+
+
+def _still_fits(workflow: Workflow, stored: Mapping[str, Any]) -> None:
+    lost = [node for node in stored["nodes"] if node not in workflow.shown_nodes()]
+    if lost:
+        raise WorkflowChanged(
+            f"graph {workflow.name!r} ({workflow.origin}) has no node "
+            f"{', '.join(map(repr, lost))} any more, which the job began with. LangGraph would "
+            "end such a run without a word. Restore the node, or start a new job"
+        )
+
+
+def _first(channel: Channel) -> Any:
+    """The value that a channel begins with, also where the thread held another job's."""
+    value = channel.schema.get("default")
+    return value if channel.merge is Merge.replace else {OVERWRITE: value}
+
+
+class _Compiled:
+    """The graphs that were compiled last. Engines of several threads may share them."""
+
+    def __init__(self) -> None:
+        self._graphs: OrderedDict[Any, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Any, compile_it: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key in self._graphs:
+                self._graphs.move_to_end(key)
+                return self._graphs[key]
+        graph = compile_it()
+        with self._lock:
+            self._graphs[key] = graph
+            while len(self._graphs) > COMPILED_KEPT:
+                self._graphs.popitem(last=False)
+        return graph
+
+
+_COMPILED = _Compiled()
+
+__all__ = ["Workflow", "WorkflowError", "YamlWorkflow", "read_workflow", "restore", "workflow_of"]
