@@ -162,7 +162,9 @@ class FunctionBody:
     @cached_property
     def _hints(self) -> dict[str, Any]:
         try:
-            return typing.get_type_hints(self.function, include_extras=True)
+            # People import AgentContext under TYPE_CHECKING, where its name means nothing here.
+            known = {"AgentContext": Any}
+            return typing.get_type_hints(self.function, localns=known, include_extras=True)
         except (NameError, TypeError, AttributeError) as error:
             _refuse(self.function, f"a type hint cannot be read: {error}")
 

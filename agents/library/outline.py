@@ -1,0 +1,84 @@
+"""`outliner`: from research notes to the outline of an article."""
+
+from __future__ import annotations
+
+from pathlib import PurePosixPath
+
+from pydantic import BaseModel
+
+from ucop.agents.errors import AgentOutputError
+from ucop.agents.function import agent
+from ucop.agents.library.specs import bundled_spec
+from ucop.agents.library.text import ends_open, share_of_stems
+from ucop.agents.run import AgentContext, ask
+from ucop.agents.schema import Problem
+
+GROUNDED = 0.5
+"""How much of a heading must be words of its text. Small models forget what they read."""
+
+
+class Note(BaseModel):
+    """What research found in one passage."""
+
+    facts: list[str]
+    source: str
+
+
+class Section(BaseModel):
+    """One entry of an outline."""
+
+    heading: str
+    note: str
+    source: str
+
+
+class Outline(BaseModel):
+    """The plan of an article."""
+
+    title: str
+    sections: list[Section]
+
+
+@agent(capabilities=["outline"], category="writing")
+async def outliner(topic: str, notes: list[Note], context: AgentContext) -> Outline:
+    """Plan an article: one section for each note, each with a heading of its own.
+
+    The headings are asked for one by one: asked for all at once, small models repeat them.
+    """
+    sections: list[Section] = []
+    for note in notes:
+        text = " ".join(dict.fromkeys(note.facts))
+        heading = await _heading(text, note.source, [s.heading for s in sections], context)
+        context.progress(f"section {len(sections) + 1} of {len(notes)}: {heading}")
+        sections.append(Section(heading=heading, note=text, source=note.source))
+    title = " ".join(topic.split())
+    return Outline(title=title[:1].upper() + title[1:], sections=sections)
+
+
+async def _heading(text: str, source: str, used: list[str], context: AgentContext) -> str:
+    def serves(value: dict[str, str]) -> list[Problem]:
+        wrong = _wrong_with(value["heading"], text, used)
+        return [Problem(("heading",), wrong)] if wrong else []
+
+    try:
+        spec = bundled_spec("headline_writer")
+        answer = await ask(spec, {"text": text}, context=context, check=serves)
+    except AgentOutputError:
+        return _named_after(source, used)
+    return str(answer["heading"])
+
+
+def _wrong_with(heading: str, text: str, used: list[str]) -> str | None:
+    if heading.casefold() in (other.casefold() for other in used):
+        return "is used already; find another one"
+    if ends_open(heading):
+        return "breaks off; make it shorter"
+    return None if share_of_stems(heading, [text]) >= GROUNDED else "is not what the text says"
+
+
+def _named_after(source: str, used: list[str]) -> str:
+    """A heading from the document's name, where the model found no new one."""
+    words = PurePosixPath(source).stem.replace("-", " ").replace("_", " ")
+    name = words[:1].upper() + words[1:]
+    times = sum(heading == name or heading.startswith(f"{name} (") for heading in used)
+    return f"{name} ({times + 1})" if times else name
