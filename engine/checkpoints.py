@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
+from weakref import WeakKeyDictionary
 
 # LangGraph reads this once, at import. Without it a crafted row in the database can call any
 # importable function.
@@ -65,9 +66,20 @@ def attach(
     """A shallow copy of `graph` that saves to `saver`; the caller's graph stays as it was."""
     bound = copy.copy(graph)
     bound.checkpointer = saver
-    if bound._serde_allowlist is None:  # compiled before strict msgpack was switched on
-        bound._serde_allowlist = graph.builder.compile()._serde_allowlist
+    if bound._serde_allowlist is None:
+        bound._serde_allowlist = _allowlist(graph)
     return bound
+
+
+_allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+
+
+def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
+    """The types of the schema, for a graph compiled before strict msgpack was switched on."""
+    builder = graph.builder
+    if builder not in _allowlists:
+        _allowlists[builder] = builder.compile()._serde_allowlist
+    return _allowlists[builder]
 
 
 class FencedSqliteSaver(SqliteSaver):

@@ -99,6 +99,7 @@ class Engine:
         )
         self._owns_models = models is None
         self._workflows: dict[str, Workflow] = {}
+        self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
         self._worker: Worker | None = None
@@ -144,6 +145,7 @@ class Engine:
         """Make a LangGraph graph, compiled graph or factory known under `name`. Every process
         that shall run its jobs must do the same."""
         workflow = self.catalog.add(name, graph)
+        self._known = None
         if self._worker is not None:
             self._worker.wake()
         return workflow
@@ -374,11 +376,13 @@ class Engine:
 
     async def _news(self, id: JobId, after: int) -> tuple[list[Event], bool]:
         """Events above `after`, waiting for at least one, and whether the job rests then."""
-        with self._notices.subscribe(id) as news:
+        with self._notices.follow(id) as news:
             while True:
                 news.clear()
                 status = await self._database.read(lambda: ledger.status(id))
                 rows = await self._database.read(lambda: ledger.events(id, after, EVENT_PAGE))
+                if (trouble := self._notices.take_trouble(id)) is not None:
+                    raise trouble
                 if rows or status not in BUSY:
                     return rows, status not in BUSY and len(rows) < EVENT_PAGE
                 await news.wait()
@@ -398,7 +402,9 @@ class Engine:
         return workflow
 
     def _knows(self) -> str:
-        return names(self.catalog.supplies())
+        if self._known is None:
+            self._known = names(self.catalog.supplies())
+        return self._known
 
     def _new_job(
         self,

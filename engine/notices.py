@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 
 
 class Notices:
@@ -17,40 +17,55 @@ class Notices:
 
     def __init__(self) -> None:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
+        self._following: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._trouble: dict[str, Exception] = {}
 
-    @contextmanager
-    def subscribe(self, job_id: str) -> Iterator[asyncio.Event]:
-        event = asyncio.Event()
-        self._waiting[job_id].add(event)
-        try:
-            yield event
-        finally:
-            waiting = self._waiting[job_id]
-            waiting.discard(event)
-            if not waiting:
-                del self._waiting[job_id]
+    def subscribe(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Hear when the job's status changes."""
+        return _listed(self._waiting, job_id)
+
+    def follow(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
+        """Hear of every event."""
+        return _listed(self._following, job_id)
+
+    def tell_events(self, job_id: str) -> None:
+        """Events of this job were committed in this process."""
+        for event in self._following.get(job_id, ()):
+            event.set()
 
     def tell(self, job_id: str) -> None:
-        """Something about this job was committed in this process."""
+        """This job's status was changed in this process."""
+        self.tell_events(job_id)
         for event in self._waiting.get(job_id, ()):
             event.set()
 
     def tell_all(self) -> None:
         """Another process committed something."""
-        for events in self._waiting.values():
+        for events in (*self._waiting.values(), *self._following.values()):
             for event in events:
                 event.set()
 
     def trouble(self, job_id: str, error: Exception) -> None:
         """An attempt of this job broke off for a reason that is not the job's own (the disk
         is full, say). Who waits for the job here is told; the job itself goes on later."""
-        if job_id in self._waiting:
+        if job_id in self._waiting or job_id in self._following:
             self._trouble[job_id] = error
             self.tell(job_id)
 
     def take_trouble(self, job_id: str) -> Exception | None:
         return self._trouble.pop(job_id, None)
 
-    def __bool__(self) -> bool:
-        return bool(self._waiting)
+
+@contextmanager
+def _listed(
+    listeners: defaultdict[str, set[asyncio.Event]], job_id: str
+) -> Iterator[asyncio.Event]:
+    event = asyncio.Event()
+    listeners[job_id].add(event)
+    try:
+        yield event
+    finally:
+        listening = listeners[job_id]
+        listening.discard(event)
+        if not listening:
+            del listeners[job_id]

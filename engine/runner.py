@@ -25,6 +25,7 @@ from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.plain import plain
 from ucop.engine.states import Change
 from ucop.graphs.context import RunContext
+from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models, ModelUse
@@ -98,7 +99,7 @@ class Attempt:
         stream = graph.astream(
             data,
             self._config(),
-            context=self._context(models, folder) if workflow.kind == "yaml" else None,
+            context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
             stream_mode=["tasks", "values", "custom"],
             output_keys=graph.output_channels,
             durability="sync",
@@ -202,7 +203,7 @@ class Attempt:
 
     def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
         try:
-            output = to_json(plain(workflow.result(values)))
+            output = to_json(workflow.result(values))
         except UcopError as error:
             return self._outcome(Change.FAIL, error=_describe(error, None))
         return self._outcome(Change.COMPLETE, output=output)

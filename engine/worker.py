@@ -139,7 +139,7 @@ class Worker:
         """Run a claimed attempt and write how it ended. Never raises."""
         fault("after claim")
         self._notices.tell(claimed.job_id)
-        attempt = Attempt(claimed=claimed, on_news=self._notices.tell)
+        attempt = Attempt(claimed=claimed, on_news=self._notices.tell_events)
         key = (claimed.job_id, claimed.attempt)
         task = asyncio.ensure_future(self._execute(attempt))
         self._running[key] = (attempt, task)

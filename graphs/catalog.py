@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -98,6 +98,8 @@ class Catalog:
 
     def find(self, name: str) -> Workflow:
         """The workflow of that name, and never a file. Raises as `get`."""
+        if name in self._added:
+            return self._added[name].load()
         entries = self._index().get(name)
         if not entries:
             raise UnknownWorkflow(self._unknown(name))
@@ -140,7 +142,7 @@ class Catalog:
                     yield self._yaml_entry(path, _shown(path, self._root))
             else:
                 yield self._python_entry(pattern)
-        for entry_point in entry_points(group=ENTRY_POINTS):
+        for entry_point in _entry_points():
             listing = Listing(name=entry_point.name, kind="python", origin=entry_point.value)
             yield _Entry(listing, partial(self._load_entry_point, entry_point))
 
@@ -245,6 +247,12 @@ def split_pattern(pattern: str) -> tuple[str, str]:
         return given.strip(), reference.strip()
     stem = module.removesuffix(".py").replace("\\", "/").rsplit("/", 1)[-1].rsplit(".", 1)[-1]
     return (stem if attribute in UNTOLD else attribute), reference
+
+
+@cache
+def _entry_points() -> tuple[EntryPoint, ...]:
+    """Those of installed packages; looking for them reads every package's metadata."""
+    return tuple(entry_points(group=ENTRY_POINTS))
 
 
 def _heading(path: Path) -> tuple[str, str]:

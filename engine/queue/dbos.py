@@ -72,8 +72,13 @@ class DbosQueue:
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_attempt)
         # Inside a running loop DBOS adopts that loop for asynchronous workflows: ours.
         DBOS.launch()
-        await DBOS.register_queue_async(
-            QUEUE, polling_interval_sec=self._poll, worker_concurrency=self._slots
+        # In a thread: DBOS's asynchronous methods would replace the loop's default executor
+        # with its own, which ends with `destroy` while the loop still needs one.
+        await asyncio.to_thread(
+            DBOS.register_queue,
+            QUEUE,
+            polling_interval_sec=self._poll,
+            worker_concurrency=self._slots,
         )
         self._client = await asyncio.to_thread(client, self._database.url)
 

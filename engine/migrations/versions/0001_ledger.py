@@ -68,20 +68,27 @@ def upgrade() -> None:
         sa.Column("started_at", Time),
         sa.Column("finished_at", Time),
     )
-    live = sa.text("status in ('pending', 'running')")
+    pending = sa.text("status = 'pending'")
     running = sa.text("status = 'running'")
     op.create_index(
-        "jobs_live",
+        "jobs_due",
         "jobs",
-        ["status", "queued_at"],
-        sqlite_where=live,
-        postgresql_where=live,
+        [sa.text("priority desc"), "queued_at", "created_at"],
+        sqlite_where=pending,
+        postgresql_where=pending,
     )
     op.create_index(
         "jobs_one_per_thread",
         "jobs",
         ["thread_id"],
         unique=True,
+        sqlite_where=running,
+        postgresql_where=running,
+    )
+    op.create_index(
+        "jobs_running",
+        "jobs",
+        ["worker"],
         sqlite_where=running,
         postgresql_where=running,
     )
@@ -97,6 +104,7 @@ def upgrade() -> None:
         sa.Column("queued_at", Time, nullable=False),
         sa.Column("started_at", Time),
         sa.Column("finished_at", Time),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "steps",
@@ -115,6 +123,7 @@ def upgrade() -> None:
         sa.Column("tokens_out", sa.Integer, nullable=False),
         sa.Column("cost", Time),
         sa.Column("models", Text, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "events",
@@ -123,6 +132,7 @@ def upgrade() -> None:
         sa.Column("type", Text, nullable=False),
         sa.Column("at", Time, nullable=False),
         sa.Column("data", Text, nullable=False),
+        sqlite_with_rowid=False,
     )
     op.create_table(
         "workers",
