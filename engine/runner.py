@@ -39,6 +39,9 @@ current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
 FLUSH_AFTER = 0.005
 """Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
 
+PATIENCE = 0.2
+"""Longest wait, in seconds, while the loop is busy with other jobs."""
+
 
 class Drained(Exception):
     """The graph stopped between two supersteps, because it was asked to."""
@@ -59,6 +62,7 @@ class Attempt:
     _used: set[tuple[str, str]] = field(default_factory=set)
     _failing: tuple[str, str] | None = None
     """Task id and node of the node that raised."""
+    _waited: float = 0.0
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
 
@@ -161,15 +165,23 @@ class Attempt:
         )
         self.saver = saver.for_attempt(self.journal)
 
-    def _flush_soon(self) -> None:
+    def _flush_soon(self, after: float = FLUSH_AFTER) -> None:
         if self._flush is None and self._flushing is None:
             loop = asyncio.get_running_loop()
-            self._flush = loop.call_later(FLUSH_AFTER, self._begin_flush)
+            self._flush = loop.call_at(loop.time() + after, self._begin_flush)
 
     def _begin_flush(self) -> None:
-        self._flush = None
-        if self.journal.has_notes:
-            self._flushing = asyncio.ensure_future(self._flush_notes())
+        flush, self._flush = self._flush, None
+        if flush is None or not self.journal.has_notes:
+            return
+        late = asyncio.get_running_loop().time() - flush.when()
+        if late > FLUSH_AFTER and self._waited < PATIENCE:
+            # The loop is busy: a checkpoint that the notes can ride with is near.
+            self._waited += late
+            self._flush_soon(min(10 * late, PATIENCE))
+            return
+        self._waited = 0.0
+        self._flushing = asyncio.ensure_future(self._flush_notes())
 
     async def _flush_notes(self) -> None:
         try:
