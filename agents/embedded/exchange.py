@@ -148,6 +148,7 @@ class Exchange(BaseHTTPRequestHandler):
             self.server.llama.generate(translated.body) as generation,
         ):
             while (event := _next(generation, meanwhile)) is not None:
+                self._check_hung_up()
                 said = answer.take(event)
                 if said and streamed:
                     send({"role": "assistant", "content": said})
@@ -262,6 +263,8 @@ class Exchange(BaseHTTPRequestHandler):
             self.close_connection = True
 
     def _check_hung_up(self) -> None:
+        if self.server.closing.is_set():
+            raise HungUp
         readable, _, _ = select.select([self.connection], [], [], 0)
         if readable and self.connection.recv(1, socket.MSG_PEEK) == b"":
             raise HungUp

@@ -14,6 +14,7 @@ from ucop.agents.embedded.llama import Llama
 from ucop.agents.embedded.weights import Weights, find_weights, verify
 
 LOOPBACK = "127.0.0.1"
+CLOSE_TIMEOUT = 5.0
 
 
 class Line:
@@ -22,6 +23,7 @@ class Line:
     def __init__(self) -> None:
         self._waiting: deque[threading.Event] = deque()
         self._lock = threading.Lock()
+        self._left = threading.Condition(self._lock)
 
     @contextmanager
     def turn(self, meanwhile: Callable[[], None]) -> Iterator[None]:
@@ -37,8 +39,13 @@ class Line:
         finally:
             with self._lock:
                 self._waiting.remove(ticket)
+                self._left.notify_all()
                 if self._waiting:
                     self._waiting[0].set()
+
+    def wait_until_empty(self, timeout: float) -> None:
+        with self._left:
+            self._left.wait_for(lambda: not self._waiting, timeout)
 
 
 class OllamaServer(ThreadingHTTPServer):
@@ -51,11 +58,18 @@ class OllamaServer(ThreadingHTTPServer):
         self.llama = llama
         self.weights = weights
         self.line = Line()
+        self.closing = threading.Event()
         super().__init__((LOOPBACK, port), Exchange)
 
     @property
     def url(self) -> str:
         return f"http://{LOOPBACK}:{self.server_port}"
+
+    def server_close(self) -> None:
+        """Break off what runs: llama.cpp crashes when it is torn down while it generates."""
+        self.closing.set()
+        self.line.wait_until_empty(CLOSE_TIMEOUT)
+        super().server_close()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A client that breaks its connection is no error here; its thread simply ends."""

@@ -392,7 +392,7 @@ def test_a_closed_model_leaves_no_process() -> None:
     assert gone(pid, within=0.1)
 
 
-def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c() -> None:
+def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c_in_the_middle_of_an_answer() -> None:
     code = "from ucop.agents.embedded.server import serve; serve(); print('left')"
     served = subprocess.Popen(
         [sys.executable, "-u", "-c", code],
@@ -404,6 +404,12 @@ def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c() -> None:
     url = served.stdout.readline().strip()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+", url)
     assert chat(url, "Say hi.")[0] == 200
+    client = http.client.HTTPConnection(urlsplit(url).netloc, timeout=60)
+    messages = [{"role": "user", "content": "Count."}]
+    body = {"model": EMBEDDED_MODEL, "messages": messages, "format": LONG}
+    client.request("POST", "/api/chat", json.dumps(body))
+    assert client.getresponse().readline()
     served.send_signal(signal.SIGINT)
     out, err = served.communicate(timeout=10)
+    client.close()
     assert (served.returncode, out, err) == (0, "left\n", "")
