@@ -372,7 +372,7 @@ class _Builder:
         return value
 
     def scalar(self, event: Any) -> str | int | float | bool | None:
-        text: str = event.value
+        text = _joined(event.value)
         unfit = _UNFIT.search(text)
         if unfit:
             message = f"the character {_code(unfit.group())} cannot be stored"
@@ -389,6 +389,14 @@ class _Builder:
 
 # PostgreSQL stores no NUL, and no database a half surrogate.
 _UNFIT = re.compile("[\x00\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def _joined(text: str) -> str:
+    r"""The text with surrogate pairs as one character: JSON's way to escape emoji."""
+    if not _SURROGATE.search(text):
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
 
 
 class _Enough(Exception):

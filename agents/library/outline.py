@@ -9,7 +9,7 @@ from pydantic import BaseModel
 from ucop.agents.errors import AgentOutputError
 from ucop.agents.function import agent
 from ucop.agents.library.specs import bundled_spec
-from ucop.agents.library.text import ends_open, share_of_stems
+from ucop.agents.library.text import ends_open, has_twin_words, share_of_stems
 from ucop.agents.run import AgentContext, ask
 from ucop.agents.schema import Problem
 
@@ -73,6 +73,8 @@ def _wrong_with(heading: str, text: str, used: list[str]) -> str | None:
         return "is used already; find another one"
     if ends_open(heading):
         return "breaks off; make it shorter"
+    if has_twin_words(heading):
+        return "says one word twice"
     return None if share_of_stems(heading, [text]) >= GROUNDED else "is not what the text says"
 
 

@@ -66,6 +66,12 @@ def ends_open(text: str) -> bool:
     return bool(words) and words[-1] in _EMPTY_WORDS
 
 
+def has_twin_words(text: str) -> bool:
+    """Does a short text use one word of meaning twice?"""
+    used = stems(text)
+    return len(set(used)) < len(used)
+
+
 def repeats_itself(text: str) -> bool:
     """Does a text go in circles? Tuned on the loops that small models fall into."""
     words = re.findall(r"\w+", text.lower())
