@@ -60,7 +60,9 @@ def _schema(definition: Definition) -> Any:
     fields: dict[str, Any] = {}
     for name, channel in definition.channels.items():
         reducer = REDUCERS.get(channel.merge)
-        fields[name] = Any if reducer is None else Annotated[Any, reducer]
+        # A reducer's channel needs a first value of its own: LangGraph keeps what is written
+        # before there is one as it is, the overwrite marker of `start` included.
+        fields[name] = Any if reducer is None else Annotated[list[Any], reducer]
     fields[RUNNING] = Annotated[list[str], Topic(str)]
     fields[LOOPS] = dict[str, int]
     return TypedDict("State_" + re.sub(r"\W", "_", definition.name), fields, total=False)  # type: ignore[operator]

@@ -31,6 +31,9 @@ logger = logging.getLogger(__name__)
 MANY_ITEMS = 2_000
 """From here on an `each` costs more than its items: LangGraph's own work grows faster."""
 
+SHORT_DELAY = 0.1
+"""Seconds below which a retry's delay is kept to the point."""
+
 NEVER_CURED = (WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent)
 """Errors that another try with the same state cannot cure."""
 
@@ -74,6 +77,8 @@ class Call:
             max_attempts=given.attempts,
             initial_interval=given.delay,
             max_interval=given.longest,
+            # LangGraph adds up to a second, which is out of proportion to a short delay.
+            jitter=given.delay >= SHORT_DELAY,
             retry_on=_may_be_cured,
         )
 

@@ -66,7 +66,7 @@ class Topology:
     def ancestors(self) -> dict[str, frozenset[str]]:
         """For each join the nodes that can still lead to it over forward edges."""
         before = _reversed(self.forward)
-        return {join: reach(join, before) - {START} for join in self.joins}
+        return {join: reach(join, before) for join in self.joins}
 
     @cached_property
     def unreachable(self) -> tuple[str, ...]:
