@@ -1,0 +1,58 @@
+"""What the shell offers after a Tab: job ids, workflows and agents of this project."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import typer
+
+from ucop.engine.errors import UcopError
+
+if TYPE_CHECKING:
+    from ucop.console.cli.place import Place
+
+
+def complete_job(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """The newest jobs whose ids begin with what is there."""
+    try:
+        with _place(ctx).reader() as reader:
+            jobs = reader.jobs(limit=200)
+    except UcopError:
+        return
+    for job in jobs:
+        if job.id.startswith(incomplete):
+            yield job.id, f"{job.workflow}, {job.status}"
+
+
+def complete_workflow(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Workflows whose names begin with what is there."""
+    try:
+        listings = _place(ctx).listings()
+    except UcopError:
+        return
+    for listing in listings:
+        if listing.name.startswith(incomplete):
+            yield listing.name, listing.description
+
+
+def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Agents whose names begin with what is there."""
+    try:
+        agents = list(_place(ctx).registry)
+    except UcopError:
+        return
+    for agent in agents:
+        if agent.name.startswith(incomplete):
+            yield agent.name, agent.description
+
+
+def _place(ctx: typer.Context) -> Place:
+    from ucop.console.cli.place import place_of
+
+    before = ctx.find_root().params
+    return place_of(
+        ctx,
+        ctx.params.get("project") or before.get("project"),
+        ctx.params.get("database") or before.get("database"),
+    )

@@ -1,0 +1,89 @@
+"""A job's input as it is typed: `-i key=value`, a file, or one text."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ucop.console.cli.exits import UsageProblem
+
+if TYPE_CHECKING:
+    from ucop.graphs.workflow import Workflow
+
+
+def read_input(
+    workflow: Workflow, typed: Sequence[str], file: str | None, text: str | None = None
+) -> dict[str, Any]:
+    """The input for `workflow`, not yet checked. Raises UsageProblem, InvalidDefinition."""
+    data = _read_file(file) if file else {}
+    if text is not None:
+        data[text_input(workflow)] = text
+    fields = _fields(workflow)
+    for key, value in pairs(typed, "-i").items():
+        data[key] = _typed(fields.get(key, {}), value)
+    return data
+
+
+def pairs(typed: Sequence[str], option: str) -> dict[str, str]:
+    """`key=value` texts as a mapping. Raises UsageProblem naming every one that is none."""
+    split = [text.partition("=") for text in typed]
+    wrong = [key + eq + value for key, eq, value in split if not eq or not key.strip()]
+    if wrong:
+        named = ", ".join(repr(text) for text in wrong)
+        raise UsageProblem(f"{option} takes KEY=VALUE, not {named}")
+    return {key.strip(): value for key, _, value in split}
+
+
+def text_input(workflow: Workflow) -> str:
+    """The input that takes a text: the first required one that may be a string."""
+    schema = workflow.input_schema or {}
+    required = schema.get("required", ())
+    for name, field in _fields(workflow).items():
+        if name in required and _takes_text(field):
+            return name
+    known = ", ".join(_fields(workflow)) or "none"
+    raise UsageProblem(
+        f"workflow {workflow.name!r} has no required text input (its inputs: {known}); "
+        f"use `ucop run {workflow.name} -i key=value`"
+    )
+
+
+def _takes_text(field: Mapping[str, Any]) -> bool:
+    declared = field.get("type")
+    return "string" in declared if isinstance(declared, list) else declared in ("string", None)
+
+
+def _fields(workflow: Workflow) -> dict[str, Any]:
+    return dict((workflow.input_schema or {}).get("properties", {}))
+
+
+def _typed(field: Mapping[str, Any], text: str) -> Any:
+    from ucop.agents.schema import coerce_text
+
+    return coerce_text(field, text)
+
+
+def _read_file(file: str) -> dict[str, Any]:
+    data = _parse(file)
+    if not isinstance(data, dict):
+        raise UsageProblem(f"{file}: inputs are an object of names and values")
+    return data
+
+
+def _parse(file: str) -> Any:
+    try:
+        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageProblem(f"--input-file {file}: cannot be read: {error}") from error
+    if not file.endswith((".yaml", ".yml")):
+        try:
+            return json.loads(text)
+        except ValueError as error:
+            if file.endswith(".json"):
+                raise UsageProblem(f"--input-file {file}: not JSON: {error}") from error
+    from ucop.agents.source import read_yaml
+
+    return read_yaml(text, file).data

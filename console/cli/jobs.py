@@ -1,0 +1,378 @@
+"""`ucop jobs`: look at jobs, follow them, let them go on."""
+
+from __future__ import annotations
+
+import json as json_text
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import Exit, UsageProblem
+from ucop.console.cli.follow import BUSY, next_steps, report, tail
+from ucop.console.cli.output import note, put, put_json, put_records
+from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.tables import (
+    Column,
+    Table,
+    count,
+    duration,
+    first_line,
+    moment,
+    on_terminal,
+    plural,
+)
+from ucop.engine.states import JobStatus
+
+if TYPE_CHECKING:
+    from ucop.engine.job import Event, Job, Step
+    from ucop.engine.reader import Reader
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at jobs and continue them."
+)
+
+SHORT = 8
+"""Characters of an id in lists; any unique beginning is understood."""
+
+
+# ---------------------------------------------------------------- list
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    status: Annotated[
+        JobStatus | None, typer.Option(help="Only jobs of this status.", show_default=False)
+    ] = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only jobs of this workflow.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List jobs, the newest first."""
+    place = place_of(ctx, project, database)
+    found = _jobs(place, status, workflow, limit)
+    if json:
+        put_records(found)
+        return
+    if not found:
+        note(f"no jobs{' like that' if status or workflow else ' yet'}; `ucop run NAME` starts one")
+    _jobs_table(found, datetime.now(UTC)).show()
+
+
+def _jobs(place: Place, status: JobStatus | None, workflow: str | None, limit: int) -> list[Job]:
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        reader = place.reader()
+    except NoDatabase:
+        return []
+    with reader:
+        try:
+            return reader.jobs(status=status, workflow=workflow, limit=limit)
+        except NoDatabase:  # a file without tables yet
+            return []
+
+
+def _jobs_table(jobs: list[Job], now: datetime) -> Table:
+    table = Table(
+        [
+            Column(title="id"),
+            Column(title="workflow"),
+            Column(title="status", status=True),
+            Column(title="created"),
+            Column(title="duration", numbers=True),
+            Column(title="attempts", numbers=True),
+            Column(title="reason", long=True),
+        ]
+    )
+    length = _short_enough([job.id for job in jobs])
+    for job in jobs:
+        table.rows.append(
+            (
+                job.id[:length],
+                job.workflow,
+                job.status.value,
+                moment(job.created_at, now),
+                duration(_lasted(job, now)),
+                str(job.attempt),
+                first_line(_why(job)),
+            )
+        )
+    return table
+
+
+def _short_enough(ids: list[str]) -> int:
+    """The shortest length, from SHORT on, at which the listed ids differ."""
+    length = SHORT
+    while len({id[:length] for id in ids}) < len(ids):
+        length += 1
+    return length
+
+
+def _lasted(job: Job, now: datetime) -> float | None:
+    if job.started_at is None:
+        return None
+    end = job.finished_at or (now if job.status in BUSY else None)
+    return (end - job.started_at).total_seconds() if end else None
+
+
+def _why(job: Job) -> str:
+    return f"{job.error.type}: {job.error.message}" if job.error else job.reason or ""
+
+
+# ---------------------------------------------------------------- show
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    id: options.JobId,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Show everything about one job: input, output, steps, what it used."""
+    place = place_of(ctx, project, database)
+    with _reader(place, id) as reader:
+        job = reader.job(id)
+    if json:
+        put_json(job.model_dump(mode="json"))
+        return
+    if _facts(job):
+        _steps(job)
+    for line in [*next_steps(place, job)[:-2], place.command(f"jobs events {job.id}")]:
+        note(f"next: {line}")
+
+
+def _facts(job: Job) -> bool:
+    now = datetime.now(UTC)
+    facts: dict[str, Any] = {
+        "id": job.id,
+        "workflow": job.workflow,
+        "status": job.status.value,
+        "reason": job.reason,
+        "error": job.error and _error(job),
+        "created": moment(job.created_at, now),
+        "started": moment(job.started_at, now),
+        "finished": moment(job.finished_at, now),
+        "duration": duration(_lasted(job, now)),
+        "attempts": str(job.attempt),
+        "used": _used(job),
+        "key": job.key,
+        "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
+        "input": _value(job.input),
+        "output": None if job.output is None else _value(job.output),
+    }
+    shown = {name: value for name, value in facts.items() if value}
+    return all(put(f"{name:<9} {value}") for name, value in shown.items())
+
+
+def _error(job: Job) -> str:
+    assert job.error is not None
+    node = f" (node {job.error.node})" if job.error.node else ""
+    return f"{job.error.type}: {job.error.message}{node}"
+
+
+def _used(job: Job) -> str:
+    usage = job.usage
+    if not usage.model_calls:
+        return ""
+    tokens = f"{count(usage.tokens_in)} tokens in, {count(usage.tokens_out)} out"
+    cost = f", {usage.cost:.4f} USD" if usage.cost else ""
+    return f"{plural(usage.model_calls, 'model call')}, {tokens}{cost}"
+
+
+def _value(value: Any) -> str:
+    text = json_text.dumps(value, ensure_ascii=False)
+    if len(text) <= 100:
+        return text
+    return "\n" + "\n".join(
+        f"  {line}" for line in json_text.dumps(value, ensure_ascii=False, indent=2).splitlines()
+    )
+
+
+def _steps(job: Job) -> None:
+    table = Table(
+        [
+            Column(title="step"),
+            Column(title="status", status=True),
+            Column(title="attempt", numbers=True),
+            Column(title="time", numbers=True),
+            Column(title="calls", numbers=True),
+            Column(title="tokens in", numbers=True),
+            Column(title="out", numbers=True),
+            Column(title="error", long=True),
+        ]
+    )
+    for step in job.steps:
+        table.rows.append(
+            (
+                step.node,
+                step.status.value,
+                str(step.attempt),
+                duration(_took(step)),
+                str(step.model_calls),
+                count(step.tokens_in),
+                count(step.tokens_out),
+                first_line(step.error.message if step.error else ""),
+            )
+        )
+    if job.steps and put(""):
+        table.show(titles=True)
+
+
+def _took(step: Step) -> float | None:
+    if step.started_at is None or step.finished_at is None:
+        return None
+    return (step.finished_at - step.started_at).total_seconds()
+
+
+# ---------------------------------------------------------------- events
+
+
+@app.command()
+def events(
+    ctx: typer.Context,
+    id: options.JobId,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Also those to come, until the job rests.")
+    ] = False,
+    after: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Only events with numbers above N.")
+    ] = 0,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Print what happened to a job, one event a line."""
+    place = place_of(ctx, project, database)
+    with _reader(place, id) as reader:
+        for event in tail(reader, reader.find(id), after=after, follow=follow):
+            if not put(event.model_dump_json() if json else _event_line(event)):
+                return
+
+
+def _event_line(event: Event) -> str:
+    at = event.at.astimezone(None if on_terminal() else UTC)
+    time = at.strftime("%H:%M:%S.%f")[:-3] if on_terminal() else at.isoformat()
+    cells = [str(event.seq), time, event.type, _details(event.data)]
+    if not on_terminal():
+        return "\t".join(cells)
+    return f"{cells[0]:>4}  {cells[1]}  {cells[2]:<15}  {cells[3]}".rstrip()
+
+
+def _details(data: dict[str, Any]) -> str:
+    shown = {key: value for key, value in data.items() if key != "task_id" and value != ""}
+    return " ".join(f"{key}={_short(value)}" for key, value in shown.items())
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False)
+    if isinstance(value, str) and (not text or " " in text or "\n" in text):
+        text = json_text.dumps(text, ensure_ascii=False)
+    return first_line(text, 120)
+
+
+# ---------------------------------------------------------------- watch
+
+
+@app.command()
+def watch(
+    ctx: typer.Context,
+    id: options.JobId,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Follow a job that another process runs, until it rests.
+
+    Ends like `ucop run`: the output on stdout, and the same exit code.
+    """
+    place = place_of(ctx, project, database)
+    with _reader(place, id) as reader:
+        id = reader.find(id)
+        try:
+            _watch(place, reader, id)
+        except KeyboardInterrupt:
+            note(f"job {id} goes on; look again with: {place.command(f'jobs watch {id}')}")
+            raise typer.Exit(Exit.INTERRUPTED) from None
+        raise typer.Exit(report(place, reader.job(id), as_json=json))
+
+
+def _watch(place: Place, reader: Reader, id: str) -> None:
+    from ucop.console.cli.display import display_for
+
+    job = reader.job(id)
+    if job.status in BUSY and not reader.workers():
+        note(f"no worker is running; start one with: {place.command('worker')}")
+    with display_for(f"job {id}  {job.workflow}", _known_nodes(reader, id)) as display:
+        for event in tail(reader, id):
+            display.apply(event)
+
+
+def _known_nodes(reader: Reader, id: str) -> list[str]:
+    """The nodes of the definition that the job was submitted with."""
+    definition = reader.definition(id)
+    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
+
+
+# ---------------------------------------------------------------- resume
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    id: options.JobId,
+    detach: options.Detach = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let a stopped or failed job go on from its last checkpoint."""
+    place = place_of(ctx, project, database)
+    with _reader(place, id) as reader:
+        job = reader.job(id)
+        nodes = _known_nodes(reader, job.id)
+    _refuse_to_resume(place, job)
+    raise typer.Exit(_resume(place, job, nodes, detach=detach, as_json=json))
+
+
+def _refuse_to_resume(place: Place, job: Job) -> None:
+    if job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
+        raise UsageProblem(
+            f"job {job.id} is {job.status}, which is final; "
+            f"`{place.command(f'jobs show {job.id}')}` shows it"
+        )
+
+
+def _resume(place: Place, job: Job, nodes: list[str], *, detach: bool, as_json: bool) -> Exit:
+    from ucop.console.cli import run
+    from ucop.engine import Engine, JobHandle
+
+    def go_on(engine: Engine) -> JobHandle:
+        handle = engine.job(job.id)
+        if job.status not in BUSY:
+            handle.resume()
+        return handle
+
+    if detach:
+        return run.queue(place, go_on, as_json=as_json)
+    return run.attend(place, go_on, as_json=as_json, nodes=nodes)
+
+
+def _reader(place: Place, id: str) -> Reader:
+    """Where there is no database yet there is no such job either."""
+    from ucop.engine.errors import JobNotFound
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        return place.reader()
+    except NoDatabase as error:
+        raise JobNotFound(f"no job {id!r}: {error}") from error

@@ -1,0 +1,90 @@
+"""Options and arguments that several commands share, declared once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ucop.console.cli.completion import complete_agent, complete_job, complete_workflow
+
+Project = Annotated[
+    Path | None,
+    typer.Option(
+        "--project",
+        metavar="DIR",
+        help="The project's folder. Default: found from here upward.",
+        show_default=False,
+    ),
+]
+Database = Annotated[
+    str | None,
+    typer.Option(
+        "--database",
+        metavar="URL",
+        help="The database, as sqlite:///FILE or postgresql://…. Default: the project's.",
+        show_default=False,
+    ),
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+JobId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        help="The job's id, or its beginning as far as no other job's begins so.",
+        autocompletion=complete_job,
+    ),
+]
+WorkflowName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME|FILE",
+        help="A workflow by name, or a YAML file.",
+        autocompletion=complete_workflow,
+    ),
+]
+AgentName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="An agent by name.", autocompletion=complete_agent),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "-i",
+        "--input",
+        metavar="KEY=VALUE",
+        help="One input, read as the type that the workflow declares. May be repeated.",
+        show_default=False,
+    ),
+]
+InputFile = Annotated[
+    str | None,
+    typer.Option(
+        "--input-file",
+        metavar="FILE",
+        help="A JSON or YAML file with inputs, or - for stdin. -i goes before it.",
+        show_default=False,
+    ),
+]
+Detach = Annotated[
+    bool, typer.Option("--detach", help="Only queue the job and print its id; a worker runs it.")
+]
+Key = Annotated[
+    str | None,
+    typer.Option(
+        "--key",
+        metavar="TEXT",
+        help="For idempotence: a job that has this key already is shown instead of a new one.",
+        show_default=False,
+    ),
+]
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="A label to find the job by. May be repeated.",
+        show_default=False,
+    ),
+]

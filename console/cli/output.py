@@ -1,0 +1,70 @@
+"""The two streams: data goes to stdout, everything else to stderr."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pydantic import BaseModel
+
+
+def put(text: str) -> bool:
+    """Write a line of data. False where nobody reads any more (`| head`): then stop."""
+    try:
+        sys.stdout.write(text + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_quietly()
+        return False
+    return True
+
+
+def put_json(value: Any) -> bool:
+    """Write one value as JSON."""
+    return put(json.dumps(value, ensure_ascii=False, indent=2))
+
+
+def put_records(records: Iterable[BaseModel]) -> bool:
+    """Write pydantic models as one JSON array."""
+    return put_json([record.model_dump(mode="json") for record in records])
+
+
+def note(text: str = "") -> None:
+    """Tell a person something that is not data."""
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+
+
+def close_quietly() -> None:
+    """Let what is still written to a closed stdout vanish, instead of failing at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def as_text(output: Any) -> str:
+    """A job's output for a person: a text as it is, fields as rows, the rest as JSON.
+
+    An object with one text in it is that text: the path of an article, say.
+    """
+    if isinstance(output, dict) and len(output) == 1:
+        (only,) = output.values()
+        output = only if isinstance(only, str) else output
+    if isinstance(output, str):
+        return output
+    if isinstance(output, dict) and output and all(map(_is_short, output.values())):
+        return "\n".join(f"{name}: {_word(value)}" for name, value in output.items())
+    return json.dumps(output, ensure_ascii=False, indent=2)
+
+
+def _is_short(value: Any) -> bool:
+    return not isinstance(value, dict | list) and "\n" not in str(value)
+
+
+def _word(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)

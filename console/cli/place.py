@@ -1,0 +1,73 @@
+"""Where a command works: the project and its database, as the options name them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+    from ucop.agents.registry import Registry
+    from ucop.engine.reader import Reader
+    from ucop.engine.settings import Settings
+    from ucop.graphs.catalog import Catalog, Listing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`--project` and `--database` as they were given; the rest is found when it is needed."""
+
+    project: Path | None = None
+    database: str | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises InvalidSettings."""
+        from ucop.engine.settings import Settings
+
+        return Settings.load(self.project, database=self.database)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The project's agents. Raises InvalidDefinition."""
+        from ucop.agents.registry import load_registry
+
+        return load_registry(self.settings.root, self.settings.agents)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The project's workflows. Raises InvalidDefinition."""
+        from ucop.graphs.catalog import Catalog
+
+        return Catalog(self.settings.root, self.settings.workflows, self.registry)
+
+    def listings(self) -> list[Listing]:
+        """The names of workflows; imports nothing of the project. Raises InvalidSettings."""
+        from ucop.graphs.catalog import Catalog
+
+        return Catalog(self.settings.root, self.settings.workflows).names()
+
+    def reader(self) -> Reader:
+        """Reads jobs; creates nothing. Raises DatabaseError, NoDatabase among them."""
+        from ucop.engine.reader import open_reader
+
+        return open_reader(self.settings.url)
+
+    def command(self, rest: str) -> str:
+        """A `ucop` command line that works in this same place."""
+        words = ["ucop"]
+        if self.project is not None:
+            words += ["--project", shlex.quote(str(self.project))]
+        if self.database is not None:
+            words += ["--database", shlex.quote(self.database)]
+        return " ".join([*words, rest])
+
+
+def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+    """The place of a command: its own options, else those before it."""
+    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
+    return Place(project=project or given.project, database=database or given.database)

@@ -1,0 +1,203 @@
+"""`ucop run` and `ucop generate`: a job from its submission to its result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.display import display_for
+from ucop.console.cli.exits import Exit, UsageProblem
+from ucop.console.cli.follow import BUSY, Interrupts, report
+from ucop.console.cli.inputs import pairs, read_input
+from ucop.console.cli.logs import show_warnings
+from ucop.console.cli.output import note, put, put_json
+from ucop.console.cli.place import Place, place_of
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine, JobHandle
+    from ucop.engine.job import Job
+    from ucop.graphs.workflow import Workflow
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A job as it was typed, checked and ready to be submitted."""
+
+    workflow: Workflow
+    input: Mapping[str, object]
+    key: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def run(
+    ctx: typer.Context,
+    workflow: options.WorkflowName,
+    input: options.Inputs = None,
+    input_file: options.InputFile = None,
+    detach: options.Detach = False,
+    json: options.Json = False,
+    key: options.Key = None,
+    label: options.Labels = None,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Run a workflow as a durable job and show its progress.
+
+    Ctrl-C stops it without a loss: `ucop jobs resume ID` goes on from the last checkpoint.
+    """
+    place = place_of(ctx, project, database)
+    order = _order(place, workflow, input, input_file, key, label)
+    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+
+
+def generate(
+    ctx: typer.Context,
+    workflow: options.WorkflowName,
+    text: Annotated[
+        str, typer.Argument(metavar="TEXT", help="Goes into the first required text input.")
+    ],
+    input: options.Inputs = None,
+    input_file: options.InputFile = None,
+    detach: options.Detach = False,
+    json: options.Json = False,
+    key: options.Key = None,
+    label: options.Labels = None,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Run a workflow on one text: generate blog "My topic"."""
+    place = place_of(ctx, project, database)
+    order = _order(place, workflow, input, input_file, key, label, text)
+    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+
+
+def _order(
+    place: Place,
+    name: str,
+    typed: Sequence[str] | None,
+    file: str | None,
+    key: str | None,
+    labels: Sequence[str] | None,
+    text: str | None = None,
+) -> Order:
+    """Check everything that can be wrong before a database is opened, let alone made."""
+    workflow = place.catalog.get(name)
+    for finding in workflow.warnings:
+        note(f"warning: {finding.position or ''} {finding.message}")
+    data = workflow.accept(read_input(workflow, typed or (), file, text))
+    return Order(workflow=workflow, input=data, key=key, labels=pairs(labels or (), "--label"))
+
+
+def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+    _supply(place, order.workflow, detach=detach)
+
+    def begin(engine: Engine) -> JobHandle:
+        return engine.submit(
+            order.workflow, dict(order.input), key=order.key, labels=dict(order.labels)
+        )
+
+    if detach:
+        return queue(place, begin, as_json=as_json)
+    return attend(place, begin, as_json=as_json, nodes=order.workflow.shown_nodes())
+
+
+def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
+    """Let this process's worker know a Python graph that the project does not list."""
+    missing = set(workflow.needs) - set(place.catalog.supplies())
+    if not missing:
+        return
+    listed = f"add {workflow.origin!r} to `workflows` in the project's ucop.toml"
+    if detach:
+        raise UsageProblem(f"no worker would know graph {workflow.name!r}: {listed}")
+    place.catalog.add(workflow.name, workflow.graph())
+    note(f"graph {workflow.name!r} is known to this command alone; to resume its jobs, {listed}")
+
+
+def queue(place: Place, begin: Callable[[Engine], JobHandle], *, as_json: bool) -> Exit:
+    """Begin a job and leave it to a worker."""
+    with open_engine(place, worker=False) as engine:
+        job = begin(engine).get()
+    _tell_queued(place, job, as_json=as_json)
+    return Exit.OK
+
+
+def _tell_queued(place: Place, job: Job, *, as_json: bool) -> None:
+    """The id of a job that a worker will run, and how to get one where none is alive."""
+    if as_json:
+        put_json(job.model_dump(mode="json"))
+    else:
+        put(job.id)
+    with place.reader() as reader:
+        workers = reader.workers()
+    if not workers and job.status in BUSY:
+        note(f"no worker is running; start one with: {place.command('worker')}")
+    note(f"watch it with: {place.command(f'jobs watch {job.id}')}")
+
+
+def attend(
+    place: Place,
+    begin: Callable[[Engine], JobHandle],
+    *,
+    as_json: bool,
+    nodes: Sequence[str] = (),
+) -> Exit:
+    """Open an engine with a worker, begin a job there, and stay until it rests."""
+    show_warnings()
+    handle: JobHandle | None = None
+    with Interrupts():
+        engine = open_engine(place, worker=True)
+        try:
+            handle = begin(engine)
+            _show(handle, nodes)
+        except KeyboardInterrupt:
+            _stop(engine)
+            if handle is None:
+                return Exit.INTERRUPTED
+            return _interrupted(place, handle.id, as_json=as_json)
+        finally:
+            engine.close()
+    return report(place, _job(place, handle.id), as_json=as_json)
+
+
+def open_engine(place: Place, *, worker: bool, concurrency: int | None = None) -> Engine:
+    """The engine of this place, with the workflows and agents that were read already."""
+    from ucop.engine import Engine
+    from ucop.engine.settings import Settings
+
+    settings = place.settings
+    if concurrency is not None:
+        settings = Settings.load(place.project, database=place.database, concurrency=concurrency)
+    return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
+
+
+def _show(handle: JobHandle, nodes: Sequence[str]) -> None:
+    job = handle.get()
+    with display_for(f"job {job.id}  {job.workflow}", nodes) as display:
+        for event in handle.events():
+            display.apply(event)
+
+
+def _stop(engine: Engine) -> None:
+    grace = engine.settings.grace
+    note(f"stopping: running nodes have {grace:g} s to end; Ctrl-C again stops at once")
+    engine.close()
+
+
+def _interrupted(place: Place, id: str, *, as_json: bool) -> Exit:
+    job = _job(place, id)
+    if job.status not in BUSY:
+        return report(place, job, as_json=as_json)
+    if as_json:
+        put_json(job.model_dump(mode="json"))
+    note(f"job {id} is stopped; what it finished is kept. It goes on with:")
+    note(f"  {place.command(f'jobs resume {id}')}")
+    return Exit.INTERRUPTED
+
+
+def _job(place: Place, id: str) -> Job:
+    with place.reader() as reader:
+        return reader.job(id)

@@ -1,0 +1,89 @@
+"""`ucop worker`: runs queued jobs until it is stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.follow import Interrupts
+from ucop.console.cli.logs import show_activity
+from ucop.console.cli.output import note
+from ucop.console.cli.place import place_of
+from ucop.console.cli.run import open_engine
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine
+
+
+def worker(
+    ctx: typer.Context,
+    concurrency: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="N", help="Jobs at the same time.", show_default=False),
+    ] = None,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Run queued jobs in the foreground until Ctrl-C or SIGTERM.
+
+    The first signal lets running nodes end and gives their jobs back; a second stops at once.
+    """
+    place = place_of(ctx, project, database)
+    show_activity()
+    with Interrupts() as interrupts:
+        try:
+            engine = open_engine(place, worker=True, concurrency=concurrency)
+        except KeyboardInterrupt:
+            raise typer.Exit(_stopped_by(interrupts)) from None
+        try:
+            _announce(engine)
+            _wait_until_lost(engine)
+        except KeyboardInterrupt:
+            note(f"stopping: running nodes have {engine.settings.grace:g} s to end")
+        finally:
+            engine.close()
+    note("stopped")
+    raise typer.Exit(Exit.FAILED if engine.lost else _stopped_by(interrupts))
+
+
+def _announce(engine: Engine) -> None:
+    known = [listing.name for listing in engine.catalog.names()]
+    note(
+        f"worker on {shown_url(engine.settings.url)}: {engine.settings.concurrency} jobs at a time"
+    )
+    note(f"workflows: {', '.join(known) or 'none of its own'}; Ctrl-C stops")
+
+
+def _wait_until_lost(engine: Engine) -> None:
+    """Returns when the worker was declared lost; a signal raises KeyboardInterrupt."""
+    heard, tell = os.pipe()
+    try:
+        engine.on_lost = lambda message: _poke(tell, message)
+        os.read(heard, 1)
+    finally:
+        os.close(heard)
+
+
+def _poke(pipe: int, message: str) -> None:
+    note(message)
+    os.write(pipe, b"x")
+
+
+def _stopped_by(interrupts: Interrupts) -> Exit:
+    """SIGTERM is how a supervisor stops a worker: that is no failure."""
+    return Exit.OK if interrupts.first == signal.SIGTERM else Exit.INTERRUPTED
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":…@", 1)

@@ -1,0 +1,160 @@
+"""`ucop workflows`: what can be run, and whether it is sound."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.output import put, put_json
+from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.schemas import fields_of
+from ucop.console.cli.tables import Column, Table, first_line, plural
+from ucop.console.cli.trouble import tell_findings
+from ucop.engine.errors import InvalidDefinition
+
+if TYPE_CHECKING:
+    from ucop.agents.source import Finding
+    from ucop.graphs.workflow import Workflow
+
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, help="Look at workflows and check them."
+)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List the workflows of the project, of installed packages, and the bundled ones."""
+    listings = place_of(ctx, project, database).listings()
+    if json:
+        put_json(
+            [
+                {
+                    "name": listing.name,
+                    "kind": listing.kind,
+                    "origin": listing.origin,
+                    "description": listing.description,
+                }
+                for listing in listings
+            ]
+        )
+        return
+    titles = [Column(title="name"), Column(title="kind"), Column(title="from")]
+    table = Table([*titles, Column(title="description", long=True)])
+    for listing in listings:
+        told = first_line(listing.description)
+        table.rows.append((listing.name, listing.kind, listing.origin, told))
+    table.show()
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    workflow: options.WorkflowName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Show what a workflow takes and which nodes it has."""
+    found = place_of(ctx, project, database).catalog.get(workflow)
+    if json:
+        put_json(_as_json(found))
+        return
+    put(f"{found.name}  ({found.origin})")
+    if found.description:
+        put(found.description)
+    put("")
+    put("input:")
+    for line in fields_of(found.input_schema):
+        put(f"  {line}")
+    put("nodes:")
+    for line in _nodes(found):
+        put(f"  {line}")
+
+
+def _as_json(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "name": workflow.name,
+        "description": workflow.description,
+        "origin": workflow.origin,
+        "fingerprint": workflow.fingerprint,
+        "needs": list(workflow.needs),
+        "input_schema": workflow.input_schema,
+        "nodes": workflow.shown_nodes(),
+        "definition": workflow.stored,
+    }
+
+
+def _nodes(workflow: Workflow) -> list[str]:
+    definition = getattr(workflow, "definition", None)
+    if definition is None:
+        return workflow.shown_nodes()
+    lines = []
+    for name in workflow.shown_nodes():
+        node = definition.nodes[name]
+        each = f", once for each of {node.each}" if node.each else ""
+        writes = f", writes {node.writes}" if node.writes else ""
+        lines.append(f"{name}: agent {node.agent}{each}{writes}")
+    return lines
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    files: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[FILES]...", help="YAML files, or names. Default: all."),
+    ] = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Check workflows and tell every mistake with file, line and column."""
+    place = place_of(ctx, project, database)
+    names = files or list(dict.fromkeys(listing.name for listing in place.catalog.names()))
+    checked = {name: _check(place, name) for name in names}
+    findings = [finding for found in checked.values() for finding in found]
+    if json:
+        put_json([_finding_json(finding) for finding in findings])
+    else:
+        _tell(place, checked)
+    wrong = any(finding.severity == "error" for finding in findings)
+    raise typer.Exit(Exit.USAGE if wrong else Exit.OK)
+
+
+def _check(place: Place, name: str) -> tuple[Finding, ...]:
+    """Load a workflow as a run would; a Python graph is built, too."""
+    try:
+        workflow = place.catalog.get(name)
+        workflow.shown_nodes()
+    except InvalidDefinition as error:
+        return error.findings
+    return workflow.warnings
+
+
+def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
+    for name, findings in checked.items():
+        tell_findings(findings, [place.settings.root])
+        errors = sum(finding.severity == "error" for finding in findings)
+        said = plural(errors, "mistake") if errors else "ok"
+        put(f"{name}: {said}")
+
+
+def _finding_json(finding: Finding) -> dict[str, Any]:
+    position = finding.position
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "message": finding.message,
+        "hint": finding.hint,
+        "file": position.file if position else None,
+        "line": position.line if position else None,
+        "column": position.column if position else None,
+    }
