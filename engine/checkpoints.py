@@ -143,7 +143,10 @@ class FencedSqliteSaver(SqliteSaver):
         return result
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self.get_tuple(config)
+        found = self.get_tuple(config)
+        if self.journal is not None and found is not None:
+            self.journal.kept(found.pending_writes or ())
+        return found
 
     async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
         # get_tuple() while list() is open would wait for its own lock.
@@ -217,6 +220,12 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         clone.journal = journal
         clone.lock = journal.lock
         return clone
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found = await super().aget_tuple(config)
+        if self.journal is not None and found is not None:
+            self.journal.kept(found.pending_writes or ())
+        return found
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:

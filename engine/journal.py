@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ Writes = Sequence[tuple[str, Any]]
 
 ERROR = "__error__"
 INTERRUPT = "__interrupt__"
+CONTROL = frozenset({ERROR, INTERRUPT, "__resume__", "__error_source_node__"})
+"""Channels in which LangGraph keeps that a task has not succeeded, or not yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +64,18 @@ class Journal:
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
+        self._kept: set[str] = set()
 
     # ------------------------------------------------------------ notes
 
+    def kept(self, pending: Iterable[tuple[str, str, Any]]) -> None:
+        """Writes that the checkpointer held when the attempt began. LangGraph announces the
+        tasks that wrote them with the rest of their superstep, and does not run them."""
+        self._kept.update(task for task, channel, _ in pending if channel not in CONTROL)
+
     def started(self, task_id: str, node: str, data: Any) -> None:
         """A node began. Nodes that the compiler made for itself are not told."""
-        if task_id in self._open:
+        if task_id in self._open or task_id in self._kept:
             return
         if self._hides(node):
             self._open[task_id] = None
