@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from ucop.engine.checkpoints import FencedPostgresSaver
+    from ucop.engine.queue.dbos import Sender
 
 T = TypeVar("T")
 
@@ -43,16 +44,12 @@ KEEPALIVES: dict[str, Any] = {
     "keepalives_count": 3,
 }
 
-EnqueueIn = Callable[["sa.Connection", Enqueue], None]
-
-
 class PostgresDatabase:
     """See database.Database."""
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
         self.url = url
-        self.enqueue_in: EnqueueIn | None = None
-        """Puts an attempt into DBOS's queue, in the transaction of the connection."""
+        self._sender: Sender | None = None
         self._size = connections
         self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
         self._sync: sa.Engine | None = None
@@ -83,9 +80,9 @@ class PostgresDatabase:
                 _sqlalchemy_url(self.url), pool_size=4, connect_args={"options": OPTIONS}
             )
             await self._listen()
-        from ucop.engine.queue.dbos import transactional_enqueue
+            from ucop.engine.queue.dbos import Sender
 
-        self.enqueue_in = await asyncio.to_thread(transactional_enqueue, self.url)
+            self._sender = await asyncio.to_thread(Sender, self.url)
 
     async def close(self) -> None:
         if self._ear is not None:
@@ -94,6 +91,8 @@ class PostgresDatabase:
             await self._pool.close()
         if self._sync is not None:
             self._sync.dispose()
+        if self._sender is not None:
+            await asyncio.to_thread(self._sender.close)
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -161,8 +160,8 @@ class PostgresDatabase:
 
     def _dispatch(self, make: Callable[[], Operation[T]]) -> T:
         assert self._sync is not None
-        assert self.enqueue_in is not None
-        enqueue_in = self.enqueue_in
+        assert self._sender is not None
+        sender = self._sender
         with self._sync.begin() as transaction:
             driver = transaction.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
@@ -171,7 +170,7 @@ class PostgresDatabase:
                 def execute(statement: Statement) -> Sequence[Any]:
                     match statement:
                         case Enqueue():
-                            enqueue_in(transaction, statement)
+                            sender.enqueue(transaction, statement)
                         case One(sql, params):
                             cursor.execute(_clocked(sql), params)
                             return cursor.fetchall() if cursor.description else ()

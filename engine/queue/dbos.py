@@ -149,11 +149,13 @@ class DbosQueue:
                 fault("after cancel row")
 
 
-def transactional_enqueue(url: str) -> Callable[[sa.Connection, Enqueue], None]:
-    """Puts an attempt into the queue in the caller's own transaction."""
-    queue = client(url)
+class Sender:
+    """Puts attempts into the queue, each in the caller's own transaction."""
 
-    def enqueue(connection: sa.Connection, what: Enqueue) -> None:
+    def __init__(self, url: str) -> None:
+        self._client = client(url)
+
+    def enqueue(self, connection: sa.Connection, what: Enqueue) -> None:
         options: Any = {
             "workflow_name": WORKFLOW,
             "queue_name": QUEUE,
@@ -164,9 +166,10 @@ def transactional_enqueue(url: str) -> Callable[[sa.Connection, Enqueue], None]:
             options["priority"] = max(1, FIRST - what.priority)
         if what.delay:
             options["delay_seconds"] = what.delay
-        queue.enqueue_in_transaction(connection, options, what.job_id, what.attempt)
+        self._client.enqueue_in_transaction(connection, options, what.job_id, what.attempt)
 
-    return enqueue
+    def close(self) -> None:
+        self._client.destroy()
 
 
 def client(url: str) -> DBOSClient:

@@ -1,0 +1,22 @@
+"""What all tests share: a PostgreSQL server for the session, a database for a test."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from support.postgres import PostgresServer
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    with PostgresServer() as server:
+        yield server
+
+
+@pytest.fixture
+def postgres_url(postgres_server: PostgresServer) -> Iterator[str]:
+    """A database with ucop's schema, of this test's own."""
+    url = postgres_server.fresh()
+    yield url
+    postgres_server.drop(url)

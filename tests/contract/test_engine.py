@@ -1,0 +1,358 @@
+"""Jobs from submit to result, on both databases."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import Send, interrupt
+from support.graphs import Log, chain, failing
+from typing_extensions import TypedDict
+
+from ucop.engine import Engine, JobFailed, JobHandle, JobNotFound, JobStopped, ResultTimeout
+from ucop.engine.errors import RefusedChange, UnknownWorkflow
+
+DEADLINE = 60.0
+
+
+class Rounds(TypedDict):
+    round: int
+    done: Annotated[list[str], operator.add]
+
+
+def until(condition: Callable[[], Any], deadline: float = DEADLINE) -> Any:
+    end = time.monotonic() + deadline
+    while not (found := condition()):
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.01)
+    return found
+
+
+def test_a_job_runs_its_graph_and_tells_of_every_step(engine: Engine) -> None:
+    job = engine.submit(engine.add("three", chain("a", "b", "c")), {"log": ["in"]})
+    assert job.result(DEADLINE) == {"log": ["in", "a", "b", "c"]}
+    data = job.get()
+    assert data.status == "completed"
+    assert [(s.node, s.status, s.attempt) for s in data.steps] == [
+        ("a", "completed", 1),
+        ("b", "completed", 1),
+        ("c", "completed", 1),
+    ]
+    assert all(step.started_at and step.finished_at for step in data.steps)
+    events = list(job.events())
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    kinds = [event.type for event in events]
+    assert kinds[:2] == ["job.submitted", "job.running"]
+    assert kinds[-1] == "job.completed"
+    assert kinds.count("step.completed") == 3
+
+
+def test_measured_times_of_parallel_nodes_overlap(engine: Engine) -> None:
+    graph = StateGraph(Log)
+    for name in "ab":
+        graph.add_node(name, _sleeps(name, 0.3))
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    job = engine.submit(engine.add("both", graph))
+    job.result(DEADLINE)
+    first, second = job.steps()
+    assert first.finished_at is not None
+    assert second.started_at is not None
+    assert second.started_at < first.finished_at
+    assert job.get().usage.seconds >= 0.6
+
+
+def test_a_node_that_raises_fails_the_job_and_nothing_later_runs(engine: Engine) -> None:
+    ran: list[str] = []
+    job = engine.submit(engine.add("breaking", failing(99, ran)))
+    with pytest.raises(JobFailed, match="the oven is cold") as caught:
+        job.result(DEADLINE)
+    assert (caught.value.type, caught.value.node) == ("ValueError", "breaks")
+    assert ran == ["before", "breaks"]
+    data = job.get()
+    assert data.status == "failed"
+    assert data.error is not None
+    assert (data.error.type, data.error.message, data.error.node) == (
+        "ValueError",
+        "the oven is cold",
+        "breaks",
+    )
+    assert [(s.node, s.status) for s in data.steps] == [
+        ("before", "completed"),
+        ("breaks", "failed"),
+    ]
+
+
+def test_a_failed_job_goes_on_from_its_last_checkpoint(engine: Engine) -> None:
+    ran: list[str] = []
+    job = engine.submit(engine.add("breaking", failing(1, ran)))
+    with pytest.raises(JobFailed):
+        job.result(DEADLINE)
+    job.resume()
+    assert job.result(DEADLINE) == {"log": ["before", "breaks", "after"]}
+    assert ran == ["before", "breaks", "breaks", "after"]
+    assert job.get().attempt == 2
+    with pytest.raises(RefusedChange):
+        job.resume()
+
+
+def test_siblings_that_finished_before_the_error_are_kept(engine: Engine) -> None:
+    ran: list[str] = []
+    gate = threading.Event()
+
+    async def good(state: Log) -> dict[str, list[str]]:
+        ran.append("good")
+        return {"log": ["good"]}
+
+    async def bad(state: Log) -> dict[str, list[str]]:
+        ran.append("bad")
+        if not gate.is_set():
+            await asyncio.sleep(0.3)
+            raise ValueError("no")
+        return {"log": ["bad"]}
+
+    graph = StateGraph(Log)
+    for node in (good, bad):
+        graph.add_node(node.__name__, node)
+        graph.add_edge(START, node.__name__)
+    job = engine.submit(engine.add("siblings", graph))
+    with pytest.raises(JobFailed):
+        job.result(DEADLINE)
+    gate.set()
+    job.resume()
+    assert sorted(job.result(DEADLINE)["log"]) == ["bad", "good"]
+    assert sorted(ran) == ["bad", "bad", "good"]
+
+
+def test_a_fan_out_by_send_and_a_loop_run_every_node_once(engine: Engine) -> None:
+    async def plan(state: Rounds) -> dict[str, Any]:
+        return {"done": [f"plan{state['round']}"]}
+
+    async def work(state: dict[str, Any]) -> dict[str, Any]:
+        return {"done": [f"work{state['round']}.{state['i']}"]}
+
+    async def join(state: Rounds) -> dict[str, Any]:
+        return {"round": state["round"] + 1}
+
+    def fan(state: Rounds) -> list[Send]:
+        return [Send("work", {"round": state["round"], "i": i}) for i in range(5)]
+
+    graph = StateGraph(Rounds)
+    graph.add_node("plan", plan)
+    graph.add_node("work", work)  # type: ignore[type-var]
+    graph.add_node("join", join)
+    graph.add_edge(START, "plan")
+    graph.add_conditional_edges("plan", fan, ["work"])
+    graph.add_edge("work", "join")
+    graph.add_conditional_edges("join", lambda s: "plan" if s["round"] < 3 else END)
+    job = engine.submit(engine.add("rounds", graph), {"round": 0})
+    done = job.result(DEADLINE)["done"]
+    assert len(done) == len(set(done)) == 18
+    assert len([s for s in job.steps() if s.node == "work"]) == 15
+
+
+def test_a_graph_that_interrupts_waits_and_is_not_completed(engine: Engine) -> None:
+    async def ask(state: Log) -> dict[str, list[str]]:
+        return {"log": [interrupt("go on?")]}
+
+    graph = StateGraph(Log)
+    graph.add_node("ask", ask)
+    graph.add_edge(START, "ask")
+    job = engine.submit(engine.add("asking", graph))
+    with pytest.raises(JobStopped, match="ask"):
+        job.result(DEADLINE)
+    assert job.status == "waiting"
+    assert [(s.node, s.status) for s in job.steps()] == [("ask", "pending")]
+
+
+def test_a_graph_that_stops_at_a_breakpoint_waits_and_is_not_completed(engine: Engine) -> None:
+    compiled = chain("a", "b").compile(interrupt_before=["b"])
+    job = engine.submit(engine.add("breakpoint", compiled))
+    with pytest.raises(JobStopped, match="before b"):
+        job.result(DEADLINE)
+    assert job.status == "waiting"
+
+
+def test_checkpoints_tell_which_nodes_ran_and_which_are_due(engine: Engine) -> None:
+    job = engine.submit(engine.add("three", chain("a", "b", "c")))
+    job.result(DEADLINE)
+    found = list(reversed(job.checkpoints()))
+    assert [(c.nodes, c.next) for c in found] == [
+        ((), ()),
+        ((), ("a",)),
+        (("a",), ("b",)),
+        (("b",), ("c",)),
+        (("c",), ()),
+    ]
+    assert [c.parent_id for c in found[1:]] == [c.id for c in found[:-1]]
+    assert found[-1].values == {"log": ["a", "b", "c"]}
+
+
+def test_the_callers_graph_is_left_as_it_was(engine: Engine) -> None:
+    compiled = chain("a").compile()
+    engine.submit(engine.add("mine", compiled)).result(DEADLINE)
+    assert compiled.checkpointer is None
+
+
+def test_sync_nodes_and_subgraphs_run(engine: Engine) -> None:
+    inner = chain("x", "y").compile()
+
+    def sync(state: Log) -> dict[str, list[str]]:
+        return {"log": ["sync"]}
+
+    graph = StateGraph(Log)
+    graph.add_node("sync", sync)
+    graph.add_node("inner", inner)
+    graph.add_edge(START, "sync")
+    graph.add_edge("sync", "inner")
+    job = engine.submit(engine.add("nested", graph))
+    assert job.result(DEADLINE)["log"] == ["sync", "sync", "x", "y"]
+    assert [s.node for s in job.steps()] == ["sync", "inner"]
+
+
+def test_jobs_of_one_thread_see_the_state_before_them(engine: Engine) -> None:
+    graph = engine.add("chat", chain("a"))
+    first = engine.submit(graph, {"log": ["1"]}, thread_id="talk")
+    second = engine.submit(graph, {"log": ["2"]}, thread_id="talk")
+    assert first.result(DEADLINE)["log"] == ["1", "a"]
+    assert second.result(DEADLINE)["log"] == ["1", "a", "2", "a"]
+
+
+async def test_everything_works_inside_a_running_loop(engine: Engine) -> None:
+    workflow = engine.add("three", chain("a", "b"))
+    job = await engine.asubmit(workflow)
+    assert await job.aresult(DEADLINE) == {"log": ["a", "b"]}
+    kinds = [event.type async for event in job.aevents()]
+    assert kinds[-1] == "job.completed"
+    assert [s.node for s in await job.asteps()] == ["a", "b"]
+    assert (await job.aget()).status == "completed"
+    assert len(await job.acheckpoints()) == 4
+    assert engine.submit(workflow).result(DEADLINE) == {"log": ["a", "b"]}
+    assert (await engine.ajob(job.id)).id == job.id
+    assert len(await engine.ajobs()) == 2
+
+
+def test_a_job_that_takes_longer_than_the_caller_waits_goes_on(engine: Engine) -> None:
+    job = engine.submit(engine.add("slow", chain("a", seconds=1.0)))
+    with pytest.raises(ResultTimeout, match="goes on"):
+        job.result(0.1)
+    assert job.result(DEADLINE) == {"log": ["a"]}
+
+
+def test_a_node_that_waits_for_its_own_engine_is_told_so(engine: Engine) -> None:
+    async def node(state: Log) -> dict[str, list[str]]:
+        engine.submit("self")
+        return {}
+
+    graph = StateGraph(Log)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    with pytest.raises(JobFailed, match="a… twin"):
+        engine.submit(engine.add("self", graph)).result(DEADLINE)
+
+
+def test_a_second_submit_under_a_key_is_the_same_job(engine: Engine) -> None:
+    workflow = engine.add("three", chain("a"))
+    found: list[JobHandle] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(engine.submit(workflow, key="k")))
+        for _ in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len({job.id for job in found}) == 1
+    assert len(engine.jobs()) == 1
+
+
+def test_a_reader_with_a_worker_elsewhere_sees_the_result(
+    open_engine: Callable[..., Engine],
+) -> None:
+    worker, client = open_engine(), open_engine(worker=False)
+    graph = chain("a", "b")
+    worker.add("three", graph)
+    job = client.submit(client.add("three", graph))
+    assert job.result(DEADLINE) == {"log": ["a", "b"]}
+    assert [e.type for e in job.events()][-1] == "job.completed"
+
+
+def test_a_closing_engine_gives_its_jobs_back_and_the_next_one_finishes_them(
+    open_engine: Callable[..., Engine],
+) -> None:
+    ran: list[str] = []
+
+    async def first(state: Log) -> dict[str, list[str]]:
+        ran.append("first")
+        return {"log": ["first"]}
+
+    async def second(state: Log) -> dict[str, list[str]]:
+        ran.append("second")
+        await asyncio.sleep(30 if ran.count("second") == 1 else 0)
+        return {"log": ["second"]}
+
+    graph = StateGraph(Log)
+    graph.add_sequence([first, second])
+    graph.add_edge(START, "first")
+    one = open_engine()
+    job = one.submit(one.add("two", graph))
+    until(lambda: "second" in ran)
+    one.close(grace=0)
+    two = open_engine()
+    two.add("two", graph)
+    assert two.job(job.id).result(DEADLINE) == {"log": ["first", "second"]}
+    assert ran == ["first", "second", "second"]
+
+
+def test_a_job_waits_for_a_worker_that_knows_its_graph(
+    open_engine: Callable[..., Engine],
+) -> None:
+    client = open_engine(worker=False)
+    worker = open_engine()
+    job = client.submit(client.add("rare", chain("a")))
+    with pytest.raises(ResultTimeout):
+        job.result(1.0)
+    assert job.status == "pending"
+    worker.add("rare", chain("a"))
+    assert job.result(DEADLINE) == {"log": ["a"]}
+
+
+def test_a_job_is_found_by_the_beginning_of_its_id(engine: Engine) -> None:
+    job = engine.submit(engine.add("three", chain("a")))
+    assert engine.job(job.id[:8]).id == job.id
+    with pytest.raises(JobNotFound, match="nothing"):
+        engine.job("nothing")
+
+
+def test_an_unknown_workflow_is_refused_with_the_nearest_name(engine: Engine) -> None:
+    with pytest.raises(UnknownWorkflow, match="blog"):
+        engine.submit("blogg", {})
+    assert engine.jobs() == []
+
+
+def test_a_yaml_workflow_runs_python_agents(engine: Engine, tmp_path: Path) -> None:
+    file = tmp_path / "flow.yaml"
+    file.write_text(
+        "name: cut\ninput: {text: string}\n"
+        "nodes:\n"
+        "  read: {agent: document_reader, with: {topic: '${text}'}, writes: found}\n"
+        "output: {passages: '${found}'}\n"
+    )
+    job = engine.submit(file, {"text": "checkpoints"})
+    assert job.result(DEADLINE)["passages"]
+    assert [s.node for s in job.steps()] == ["read"]
+
+
+def _sleeps(name: str, seconds: float) -> Callable[[Log], Any]:
+    async def node(state: Log) -> dict[str, list[str]]:
+        await asyncio.sleep(seconds)
+        return {"log": [name]}
+
+    return node

@@ -1,0 +1,149 @@
+"""The fenced savers: LangGraph's own conformance suite, the fence, and what rides with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.checkpoint.conformance import checkpointer_test, validate
+
+from ucop.agents.meter import Meter
+from ucop.engine import ledger
+from ucop.engine.checkpoints import FencedSaver
+from ucop.engine.database import Database
+from ucop.engine.errors import Superseded
+from ucop.engine.job import JobId, ThreadId, WorkerId
+from ucop.engine.journal import Journal
+from ucop.engine.ledger import NewJob
+from ucop.engine.reader import Reader, open_reader
+
+WORKER = WorkerId("w-me")
+
+
+async def test_the_saver_passes_langgraphs_conformance_suite(database: Database) -> None:
+    @checkpointer_test(name="ucop")
+    async def saver() -> AsyncIterator[FencedSaver]:
+        yield database.saver()
+
+    report = await validate(saver)
+    assert report.passed_all_base(), report
+
+
+async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Journal]:
+    """A claimed attempt's saver and journal."""
+    new = NewJob(
+        id=JobId(job),
+        workflow="flow",
+        fingerprint="f",
+        definition="{}",
+        needs="[]",
+        input="{}",
+        thread_id=ThreadId(job),
+    )
+    await database.write(lambda: ledger.join(WORKER, "here", 1, "[]", time.time()))
+    await database.dispatch(lambda: ledger.submit(new, time.time()))
+    assert await database.write(lambda: ledger.claim(job, 1, WORKER, time.time()))
+    meter = Meter()
+    journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
+    return database.saver().for_attempt(journal), journal
+
+
+async def put(saver: FencedSaver, job: str = "a") -> Any:
+    checkpoint = empty_checkpoint()
+    config: Any = {"configurable": {"thread_id": job, "checkpoint_ns": ""}}
+    return await saver.aput(config, checkpoint, {"source": "loop", "step": 0}, {})
+
+
+async def take_over(database: Database) -> None:
+    await database.dispatch(
+        lambda: ledger.release("a", 1, "worker w-me was lost", time.time(), lost=True)
+    )
+
+
+async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database: Database) -> None:
+    saver, _ = await running(database)
+    config = await put(saver)
+    await take_over(database)
+    with pytest.raises(Superseded):
+        await put(saver)
+    with pytest.raises(Superseded):
+        await saver.aput_writes(config, [("log", "late")], "t1")
+    held = [item async for item in database.saver().alist({"configurable": {"thread_id": "a"}})]
+    assert len(held) == 1
+    assert not held[0].pending_writes
+
+
+async def test_a_step_is_in_the_ledger_when_its_writes_are_saved(
+    database: Database, url: str
+) -> None:
+    saver, journal = await running(database)
+    config = await put(saver)
+    journal.started("t1", "one", {"in": 1})
+    journal.started("t2", "two", {"in": 2})
+    await saver.aput_writes(config, [("log", "x"), ("branch:to:three", None), ("_own", 1)], "t1")
+    with open_reader(url) as reader:
+        steps = {step.node: step for step in reader.steps("a")}
+        assert steps["one"].status == "completed"
+        assert steps["one"].output == {"log": "x"}
+        assert steps["two"].status == "running"
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    assert held.pending_writes is not None
+    assert {write[0] for write in held.pending_writes} == {"t1"}
+
+
+async def test_the_last_writes_of_a_superstep_commit_with_its_checkpoint(
+    database: Database, url: str
+) -> None:
+    saver, journal = await running(database)
+    config = await put(saver)
+    journal.started("t1", "one", {})
+    await saver.aput_writes(config, [("log", "x")], "t1")
+    with open_reader(url) as reader:
+        assert _written(reader) == []
+        await put(saver)
+        assert _written(reader) == ["one"]
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    assert held.pending_writes
+
+
+async def test_nodes_of_the_compilers_own_are_not_told(database: Database, url: str) -> None:
+    saver, journal = await running(database)
+    journal.started("t1", "_own gate", {})
+    await put(saver)
+    with open_reader(url) as reader:
+        assert reader.steps("a") == []
+
+
+async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> None:
+    saver, _ = await running(database)
+    await put(saver)
+    await take_over(database)
+    claimed = await database.write(lambda: ledger.claim("a", 2, WORKER, time.time()))
+    assert claimed is not None
+    assert claimed.begun
+
+
+async def test_a_pickle_in_the_database_is_not_loaded(database: Database) -> None:
+    saver = database.saver()
+    with pytest.raises((ValueError, NotImplementedError)):
+        saver.serde.loads_typed(("pickle", b"\x80\x04."))
+
+
+async def test_a_crafted_type_in_the_database_is_not_called(database: Database) -> None:
+    import ormsgpack
+    from langgraph.checkpoint.serde.jsonplus import EXT_CONSTRUCTOR_SINGLE_ARG
+
+    call = ormsgpack.packb(("os", "getenv", "HOME"))
+    crafted = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_SINGLE_ARG, call))
+    import os
+
+    assert database.saver().serde.loads_typed(("msgpack", crafted)) != os.environ.get("HOME", "-")
+
+
+def _written(reader: Reader) -> list[str]:
+    return [step.node for step in reader.steps("a") if step.status == "completed"]
