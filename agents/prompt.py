@@ -73,7 +73,9 @@ class Prompt:
         messages.append(HumanMessage(self.question))
         if self.spec.repair == "feedback":
             for bad in answers:
-                messages += [AIMessage(bad.text[:LONGEST_QUOTE]), HumanMessage(_feedback(bad))]
+                if bad.text:
+                    messages.append(AIMessage(bad.text[:LONGEST_QUOTE]))
+                messages.append(HumanMessage(_feedback(bad)))
         return messages
 
     def options(self, tries: int) -> dict[str, Any]:

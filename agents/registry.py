@@ -90,7 +90,8 @@ def load_registry(
     """
     found = _Found()
     for pattern in patterns:
-        found.load(partial(_of_pattern, pattern, root or Path.cwd()))
+        for source in _sources(pattern, root or Path.cwd()):
+            found.load(source)
     for entry_point in entry_points(group=ENTRY_POINTS):
         found.load(partial(_of_entry_point, entry_point))
     return found.registry(bundled_agents() if bundled else {})
@@ -133,16 +134,17 @@ class _Found:
         return Registry({**below, **self.agents})
 
 
-def _of_pattern(pattern: str, root: Path) -> list[Agent]:
+def _sources(pattern: str, root: Path) -> list[Callable[[], list[Agent]]]:
+    """What gives the agents of each file or module that a pattern names."""
     if pattern.endswith((".yaml", ".yml")):
-        return [agent for path in _files(pattern, root) for agent in _of_yaml(path, root=root)]
+        return [partial(_of_yaml, path, root=root) for path in _files(pattern, root)]
     if pattern.endswith(".py"):
-        return [
-            agent
-            for path in _files(pattern, root)
-            for agent in _of_module(load_module(str(path), root))
-        ]
-    return _of_module(load_module(pattern, root))
+        return [partial(_of_python, str(path), root) for path in _files(pattern, root)]
+    return [partial(_of_python, pattern, root)]
+
+
+def _of_python(reference: str, root: Path) -> list[Agent]:
+    return _of_module(load_module(reference, root))
 
 
 def _files(pattern: str, root: Path) -> list[Path]:

@@ -50,7 +50,23 @@ def normalise(shorthand: Any) -> Any:
         return {"type": shorthand}
     if not isinstance(shorthand, Mapping):
         return shorthand
-    return {key: _normalise_keyword(key, value) for key, value in shorthand.items()}
+    return {
+        key: map_subschemas(key, value, normalise, otherwise=copy.deepcopy)
+        for key, value in shorthand.items()
+    }
+
+
+def map_subschemas(
+    key: str, value: Any, change: Callable[[Any], Any], *, otherwise: Callable[[Any], Any]
+) -> Any:
+    """The value of a keyword with `change` done to the schemas that it holds, if it holds any."""
+    if key in _ONE:
+        return change(value)
+    if key in _LIST and isinstance(value, list):
+        return [change(item) for item in value]
+    if key in _NAMED and isinstance(value, Mapping):
+        return {name: change(item) for name, item in value.items()}
+    return otherwise(value)
 
 
 def fields_schema(fields: Mapping[str, Any], required: Iterable[str] | None = None) -> Schema:
@@ -80,9 +96,27 @@ def is_schema(declaration: Any) -> bool:
     return not _KEYWORDS_THAT_DECIDE.isdisjoint(declaration) and _KEYWORDS.issuperset(declaration)
 
 
+def declared_parts(declaration: Any) -> list[tuple[DataPath, Any]]:
+    """The schemas of a declaration where they are written: each field's, or the whole."""
+    if is_schema(declaration):
+        return [((), normalise(declaration))]
+    return [((name,), normalise(field)) for name, field in declaration.items()]
+
+
 def declared_schema(declaration: Any) -> Any:
     """The schema of an agent's `input:` or `output:`, given as fields or as a schema."""
     return normalise(declaration) if is_schema(declaration) else fields_schema(declaration)
+
+
+def subschemas(schema: Mapping[str, Any]) -> Iterable[tuple[DataPath, Any]]:
+    """The schemas directly inside a schema, with the paths to them."""
+    for key, value in schema.items():
+        if key in _ONE:
+            yield (key,), value
+        elif key in _LIST and isinstance(value, list):
+            yield from (((key, index), item) for index, item in enumerate(value))
+        elif key in _NAMED and isinstance(value, Mapping):
+            yield from (((key, name), item) for name, item in value.items())
 
 
 def check_schema(schema: Any) -> list[Problem]:
@@ -154,16 +188,6 @@ _KEYWORDS = (
 )
 
 
-def _normalise_keyword(key: str, value: Any) -> Any:
-    if key in _ONE:
-        return normalise(value)
-    if key in _LIST and isinstance(value, list):
-        return [normalise(item) for item in value]
-    if key in _NAMED and isinstance(value, Mapping):
-        return {name: normalise(item) for name, item in value.items()}
-    return copy.deepcopy(value)
-
-
 def _has_default(field: Any) -> bool:
     return isinstance(field, Mapping) and "default" in field
 
@@ -229,19 +253,9 @@ def _check_keywords(schema: Any, path: DataPath) -> list[Problem]:
     problems += _check_type(schema.get("type"), (*path, "type"))
     problems += _check_pattern(schema.get("pattern"), (*path, "pattern"))
     problems += _check_local(schema.get("$ref"), (*path, "$ref"))
-    for inner_path, inner in _subschemas(schema):
+    for inner_path, inner in subschemas(schema):
         problems += _check_keywords(inner, path + inner_path)
     return problems
-
-
-def _subschemas(schema: Mapping[str, Any]) -> Iterable[tuple[DataPath, Any]]:
-    for key, value in schema.items():
-        if key in _ONE:
-            yield (key,), value
-        elif key in _LIST and isinstance(value, list):
-            yield from (((key, index), item) for index, item in enumerate(value))
-        elif key in _NAMED and isinstance(value, Mapping):
-            yield from (((key, name), item) for name, item in value.items())
 
 
 def _is_keyword(key: str) -> bool:
@@ -313,7 +327,7 @@ def _references(schema: Any, path: DataPath) -> Iterable[tuple[DataPath, str]]:
         return
     if isinstance(schema.get("$ref"), str):
         yield (*path, "$ref"), schema["$ref"]
-    for inner_path, inner in _subschemas(schema):
+    for inner_path, inner in subschemas(schema):
         yield from _references(inner, path + inner_path)
 
 

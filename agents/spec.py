@@ -17,7 +17,14 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
-from ucop.agents.schema import Schema, declared_schema, fields_schema
+
+from ucop.agents.schema import (
+    Schema,
+    declared_schema,
+    fields_schema,
+    map_subschemas,
+    subschemas,
+)
 from ucop.agents.source import DataPath
 from ucop.agents.template import Lookup, Template, TemplateError, parse
 
@@ -26,8 +33,7 @@ if TYPE_CHECKING:
 
 AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
-# Keywords of an output schema that may refer to an input, and what stands for the value while
-# it is not known.
+# Keywords of an output schema that may refer to an input.
 REFERABLE = frozenset(
     ("enum", "const", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems")
 )
@@ -166,17 +172,16 @@ def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
 # ---- output schemas that refer to inputs ----
 
 
-def schema_references(schema: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Template]]:
+def schema_references(schema: Any) -> Iterator[tuple[DataPath, Template]]:
     """The `${…}` in a schema that stand for values, with their paths."""
-    if isinstance(schema, Mapping):
-        for key, value in schema.items():
-            if key in REFERABLE and isinstance(value, str) and "${" in value:
-                yield (*path, key), parse(value)
-            elif key not in _NOT_SCHEMAS:
-                yield from schema_references(value, (*path, key))
-    elif isinstance(schema, list):
-        for index, item in enumerate(schema):
-            yield from schema_references(item, (*path, index))
+    if not isinstance(schema, Mapping):
+        return
+    for key, value in schema.items():
+        if _refers(key, value):
+            yield (key,), parse(value)
+    for path, inner in subschemas(schema):
+        for inner_path, template in schema_references(inner):
+            yield path + inner_path, template
 
 
 def without_references(schema: Any) -> Any:
@@ -189,28 +194,25 @@ def filled_schema(schema: Any, lookup: Lookup) -> Any:
     return _replaced(schema, lambda key, text: _value_for(key, parse(text), lookup))
 
 
-# What these hold are values or names, not schemas.
-_NOT_SCHEMAS = frozenset(("enum", "const", "default", "examples", "required", "description"))
-
-
 _LEFT_OUT = object()
 
 
+def _refers(keyword: str, value: Any) -> bool:
+    return keyword in REFERABLE and isinstance(value, str) and "${" in value
+
+
 def _replaced(schema: Any, value_of: Callable[[str, str], Any]) -> Any:
-    if isinstance(schema, list):
-        return [_replaced(item, value_of) for item in schema]
     if not isinstance(schema, Mapping):
         return schema
-    replaced: dict[str, Any] = {}
-    for key, value in schema.items():
-        if key in REFERABLE and isinstance(value, str) and "${" in value:
-            value = value_of(key, value)
-            if value is _LEFT_OUT:
-                continue
-        elif key not in _NOT_SCHEMAS:
-            value = _replaced(value, value_of)
-        replaced[key] = value
-    return replaced
+    replaced = {
+        key: value_of(key, value)
+        if _refers(key, value)
+        else map_subschemas(
+            key, value, lambda inner: _replaced(inner, value_of), otherwise=lambda same: same
+        )
+        for key, value in schema.items()
+    }
+    return {key: value for key, value in replaced.items() if value is not _LEFT_OUT}
 
 
 def _value_for(keyword: str, template: Template, lookup: Lookup) -> Any:

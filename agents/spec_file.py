@@ -7,7 +7,7 @@ same key.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from ucop.agents.schema import (
     Problem,
     Schema,
     check_schema,
+    declared_parts,
     declared_schema,
     fields_schema,
-    is_schema,
     validate,
     with_defaults,
 )
@@ -117,7 +117,7 @@ def _spec_schema() -> Schema:
 
 def _input_problems(data: Mapping[str, Any]) -> list[Problem]:
     declared = data.get("input") or {}
-    problems = _declaration_problems(declared, ("input",))
+    problems = _declaration_problems(declared, ("input",), check_schema)
     if not problems and declared_schema(declared).get("type", "object") != "object":
         problems.append(Problem(("input", "type"), "an agent's input is always an object"))
     return problems
@@ -125,29 +125,32 @@ def _input_problems(data: Mapping[str, Any]) -> list[Problem]:
 
 def _output_problems(data: Mapping[str, Any]) -> list[Problem]:
     declared = data.get("output")
-    if declared is None:
-        return []
-    if not isinstance(declared, str | Mapping):
+    if declared is not None and not isinstance(declared, str | Mapping):
         return [Problem(("output",), "must be fields, a type name or a JSON Schema")]
-    try:
-        known = without_references(declared)
-        return _declaration_problems(known, ("output",))
-    except TemplateError as error:
-        return [Problem(("output",), str(error))]
+    return (
+        []
+        if declared is None
+        else _declaration_problems(declared, ("output",), _open_schema_problems)
+    )
 
 
-def _declaration_problems(declared: Any, path: DataPath) -> list[Problem]:
+def _declaration_problems(
+    declared: Any, path: DataPath, check: Callable[[Any], list[Problem]]
+) -> list[Problem]:
     """Problems of fields or of a schema, with paths as they are written."""
-    if isinstance(declared, Mapping) and not is_schema(declared):
-        return [
-            Problem((*path, name, *problem.path), problem.message, problem.key)
-            for name, field in fields_schema(declared)["properties"].items()
-            for problem in check_schema(field)
-        ]
     return [
-        Problem((*path, *problem.path), problem.message, problem.key)
-        for problem in check_schema(declared_schema(declared))
+        problem
+        for part, schema in declared_parts(declared)
+        for problem in _under((*path, *part), check(schema))
     ]
+
+
+def _open_schema_problems(schema: Any) -> list[Problem]:
+    """As `check_schema`, for a schema that may refer to inputs."""
+    try:
+        return check_schema(without_references(schema))
+    except TemplateError as error:
+        return [Problem((), str(error))]
 
 
 def _template_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
@@ -155,13 +158,12 @@ def _template_problems(data: Mapping[str, Any]) -> Iterator[Problem]:
     for key in ("system", "prompt"):
         if isinstance(data.get(key), str):
             yield from _references_in(data[key], (key,), inputs)
-    output = data.get("output")
-    if not isinstance(output, Mapping):
-        return
-    for path, template in schema_references(output):
-        if template.whole is None:
-            yield Problem(("output", *path), "must be one reference, such as ${name}")
-        yield from _references_in(template.text, ("output", *path), inputs)
+    for part, schema in declared_parts(data.get("output") or {}):
+        for path, template in schema_references(schema):
+            place = ("output", *part, *path)
+            if template.whole is None:
+                yield Problem(place, "must be one reference, such as ${name}")
+            yield from _references_in(template.text, place, inputs)
 
 
 def _references_in(text: str, path: DataPath, inputs: Schema) -> Iterator[Problem]:

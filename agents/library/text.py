@@ -34,7 +34,9 @@ def sentences(paragraph: str) -> list[str]:
             found[-1] = f"{found[-1]} {piece}"
         else:
             found.append(piece)
-    return [s for s in found if s[-1] in ".!?" and len(s.split()) >= 4]
+    return [
+        s for s in found if s.rstrip("\"”'’)").endswith((".", "!", "?")) and len(s.split()) >= 4
+    ]
 
 
 def groups(items: list[str]) -> Iterator[list[str]]:
@@ -92,7 +94,7 @@ def slug(text: str) -> str:
 
 
 _NOT_PROSE = re.compile(r"\s*(#{1,6}\s|\||>|<|!\[|[-=*_]{3,}\s*$|\[[^\]]+\]:)")
-_AFTER_SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[\"“'(]?[A-Z0-9])")
+_AFTER_SENTENCE = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"”'’)]))\s+(?=[\"“'(]?[A-Z0-9])")
 _ABBREVIATION = re.compile(r"\b(?:e\.g|i\.e|etc|vs|cf|Dr|Mr|Mrs|Ms|St|No|Fig|approx|[A-Z])\.$")
 _SUFFIXES = ("ations", "ation", "ings", "ing", "ied", "ies", "edly", "ed", "es", "ly", "s", "e")
 _EMPTY_WORDS = frozenset(
