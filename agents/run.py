@@ -7,7 +7,8 @@ import contextvars
 import logging
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -112,12 +113,18 @@ async def _run_function(
 ) -> Any:
     arguments = _arguments(agent, body, data, context)
     if body.takes_context:
-        arguments[CONTEXT] = context
+        arguments[CONTEXT] = context if body.is_async else _for_thread(context)
     if body.is_async:
         value = await body.function(**arguments)
     else:
         value = await in_thread(lambda: body.function(**arguments))
     return _as_json(agent, body, value, context)
+
+
+def _for_thread(context: AgentContext) -> AgentContext:
+    """The context for a function outside the loop: progress is told on the loop."""
+    tell = partial(asyncio.get_running_loop().call_soon_threadsafe, context.progress)
+    return replace(context, progress=tell)
 
 
 def _arguments(

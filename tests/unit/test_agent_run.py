@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 from collections.abc import AsyncIterator, Iterator
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,21 @@ async def test_sync_functions_run_beside_each_other_and_off_the_loop(context: Ag
 
     names = await asyncio.gather(*(run(waiter, context) for _ in range(20)))
     assert set(names) == {"ucop-agent"}
+
+
+async def test_progress_is_told_on_the_loop_also_from_a_thread(context: AgentContext) -> None:
+    told: list[tuple[str, asyncio.AbstractEventLoop]] = []
+
+    def hear(text: str) -> None:
+        told.append((text, asyncio.get_running_loop()))
+
+    @agent
+    def threaded(context: AgentContext) -> None:
+        context.progress("half")
+        context.progress("whole")
+
+    await run(threaded, replace(context, progress=hear))
+    assert told == [(text, asyncio.get_running_loop()) for text in ("half", "whole")]
 
 
 async def test_a_cancelled_sync_function_is_left_behind_at_once() -> None:
