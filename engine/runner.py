@@ -59,6 +59,7 @@ class Attempt:
     """Called with the job's id after each commit."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _failing: tuple[str, str] | None = None
     """Task id and node of the node that raised."""
@@ -134,7 +135,9 @@ class Attempt:
         )
 
     def _progress(self, node: str, text: str) -> None:
-        self.journal.event("progress", {"node": node, "text": text})
+        """An agent tells how far it is; from any thread, for synchronous agents have their own."""
+        loop = self._loop
+        loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
 
     def _note_task(self, task: Mapping[str, Any]) -> None:
         if "input" in task:
@@ -150,7 +153,7 @@ class Attempt:
             return
         self._used.add((use.asked, use.name))
         data = {"asked": use.asked, "name": use.name, "embedded": use.embedded, "note": use.note}
-        self.journal.event("model.used", data)
+        self._loop.call_soon_threadsafe(self.journal.event, "model.used", data)
 
     # ------------------------------------------------------------ the journal
 
@@ -167,14 +170,13 @@ class Attempt:
 
     def _flush_soon(self, after: float = FLUSH_AFTER) -> None:
         if self._flush is None and self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flush = loop.call_at(loop.time() + after, self._begin_flush)
+            self._flush = self._loop.call_at(self._loop.time() + after, self._begin_flush)
 
     def _begin_flush(self) -> None:
         flush, self._flush = self._flush, None
         if flush is None or not self.journal.has_notes:
             return
-        late = asyncio.get_running_loop().time() - flush.when()
+        late = self._loop.time() - flush.when()
         if late > FLUSH_AFTER and self._waited < PATIENCE:
             # The loop is busy: a checkpoint that the notes can ride with is near.
             self._waited += late
