@@ -8,7 +8,6 @@ import logging
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,7 +122,11 @@ async def _run_function(
 
 def _for_thread(context: AgentContext) -> AgentContext:
     """The context for a function outside the loop: progress is told on the loop."""
-    tell = partial(asyncio.get_running_loop().call_soon_threadsafe, context.progress)
+    loop = asyncio.get_running_loop()
+
+    def tell(text: str) -> None:
+        loop.call_soon_threadsafe(context.progress, text)
+
     return replace(context, progress=tell)
 
 
