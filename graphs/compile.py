@@ -9,6 +9,7 @@ and nothing else.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -64,7 +65,7 @@ def _schema(definition: Definition) -> Any:
         # before there is one as it is, the overwrite marker of `start` included.
         fields[name] = Any if reducer is None else Annotated[list[Any], reducer]
     fields[RUNNING] = Annotated[list[str], Topic(str)]
-    fields[LOOPS] = dict[str, int]
+    fields[LOOPS] = Annotated[dict[str, int], operator.or_]
     return TypedDict("State_" + re.sub(r"\W", "_", definition.name), fields, total=False)  # type: ignore[operator]
 
 

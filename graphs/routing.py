@@ -75,16 +75,16 @@ class Router:
 
         Raises RoutingError where a condition cannot be evaluated.
         """
-        counts = dict(state.get(LOOPS) or {})
-        looped = False
+        counts: Mapping[str, int] = state.get(LOOPS) or {}
+        # Only what changes: a node that runs beside this one counts loops of its own.
+        changed: dict[str, int] = {}
         targets: list[str] = []
         for route in self._routes.get(node, ()):
-            entry = self._choose(route, scope, counts)
+            entry = self._choose(route, scope, {**counts, **changed})
             if entry.at_most is not None:
-                looped = True
-                self._count(entry, counts)
+                changed |= self._counted(entry, {**counts, **changed})
             targets.append(entry.target)
-        return self.to(node, targets, state, {LOOPS: counts} if looped else {})
+        return self.to(node, targets, state, {LOOPS: changed} if changed else {})
 
     def to(
         self,
@@ -160,8 +160,7 @@ class Router:
         where = f" ({place})" if place else ""
         return f"edge {route.source} -> {entry.target}{where}: when {entry.when!r}: {why}"
 
-    def _count(self, entry: Entry, counts: dict[str, int]) -> None:
+    def _counted(self, entry: Entry, counts: Mapping[str, int]) -> dict[str, int]:
+        """The counters that taking a loop edge sets: its own, and those of the loops inside."""
         key = self._keys[id(entry)]
-        counts[key] = counts.get(key, 0) + 1
-        for inner in self._topology.loops[key].inner:
-            counts[inner] = 0
+        return {key: counts.get(key, 0) + 1, **dict.fromkeys(self._topology.loops[key].inner, 0)}

@@ -162,7 +162,8 @@ class Topology:
         found = []
         for loop in self.loops.values():
             for fork, arm in self._other_arms(loop):
-                if END in self._arm(loop, arm):
+                beside = self._arm(loop, arm) - {END}
+                if any(END in self.forward.get(node, ()) for node in beside):
                     found.append((loop, fork, arm))
         return tuple(found)
 

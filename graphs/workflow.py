@@ -150,7 +150,7 @@ class YamlWorkflow(Workflow):
 
     def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
         first = {name: _first(channel) for name, channel in self.definition.channels.items()}
-        return {**first, LOOPS: {}, **data}
+        return {**first, LOOPS: {OVERWRITE: {}}, **data}
 
     def result(self, values: Mapping[str, Any]) -> Any:
         scope = {name: values.get(name) for name in self.definition.channels}

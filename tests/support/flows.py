@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ucop.agents.function import agent
 from ucop.agents.models import Models
@@ -125,11 +126,32 @@ def answers(*given: Any) -> Answers:
     return Answers(given)
 
 
+class InlineSaver(SqliteSaver):
+    """LangGraph's SQLite saver on the caller's loop, so that a cancelled run leaves no write half
+    done behind: a killed process does not either."""
+
+    async def aget_tuple(self, config: Any) -> Any:
+        return self.get_tuple(config)
+
+    async def alist(self, config: Any, **options: Any) -> AsyncIterator[Any]:
+        for found in list(self.list(config, **options)):
+            yield found
+
+    async def aput(self, *given: Any) -> Any:
+        return self.put(*given)
+
+    async def aput_writes(self, *given: Any) -> None:
+        self.put_writes(*given)
+
+
 @asynccontextmanager
-async def saver_at(path: Path | str) -> AsyncIterator[AsyncSqliteSaver]:
+async def saver_at(path: Path | str) -> AsyncIterator[InlineSaver]:
     """LangGraph's own saver on a file."""
-    async with AsyncSqliteSaver.from_conn_string(str(path)) as saver:
-        yield saver
+    connection = sqlite3.connect(path, check_same_thread=False)
+    try:
+        yield InlineSaver(connection)
+    finally:
+        connection.close()
 
 
 def flow(nodes: str, edges: str, rest: str = "", **options: Any) -> Flow:
