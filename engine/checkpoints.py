@@ -11,6 +11,7 @@ from __future__ import annotations
 import copy
 import os
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -192,11 +193,15 @@ class FencedSqliteSaver(SqliteSaver):
         if journal is None:
             await self.retry(write)
             return
-        if _note(journal, config, writes, task_id, task_path):
-            return
-        fault("before writes")
+        now = time.time()
         async with journal.lock:
-            await self.retry(lambda: self._commit(journal, 1, None, write))
+            last = journal.is_last(task_id)
+            with journal.finished(task_id, writes, now):
+                if _may_wait(last, writes):
+                    journal.held.append((config, writes, task_id, task_path))
+                    return
+                fault("before writes")
+                await self.retry(lambda: self._commit(journal, 1, None, write))
         fault("after writes")
 
     async def flush(self) -> None:
@@ -249,7 +254,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         checkpoint: str | None,
         write: Callable[[Self], Awaitable[T]],
     ) -> T:
-        async with journal.lock, _ainternal.get_connection(self.conn) as connection:
+        async with _ainternal.get_connection(self.conn) as connection:
             batch = journal.batch()
             held = list(journal.held)
             try:
@@ -287,7 +292,8 @@ class FencedPostgresSaver(AsyncPostgresSaver):
             return await put(config, checkpoint, metadata, new_versions)
 
         fault("before put")
-        result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
+        async with self.journal.lock:
+            result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
         fault("after put")
         return result
 
@@ -302,14 +308,19 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         if journal is None:
             await super().aput_writes(config, writes, task_id, task_path)
             return
-        if _note(journal, config, writes, task_id, task_path):
-            return
 
         async def write(inside: Self) -> None:
             await super().aput_writes(config, writes, task_id, task_path)
 
-        fault("before writes")
-        await self._commit(journal, 1, None, write)
+        now = time.time()
+        async with journal.lock:
+            last = journal.is_last(task_id)
+            with journal.finished(task_id, writes, now):
+                if _may_wait(last, writes):
+                    journal.held.append((config, writes, task_id, task_path))
+                    return
+                fault("before writes")
+                await self._commit(journal, 1, None, write)
         fault("after writes")
 
     async def flush(self) -> None:
@@ -320,27 +331,17 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         async def nothing(inside: Self) -> None:
             return None
 
-        await self._commit(self.journal, 0, None, nothing)
+        async with self.journal.lock:
+            await self._commit(self.journal, 0, None, nothing)
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
 
 
-def _note(
-    journal: Journal,
-    config: RunnableConfig,
-    writes: Sequence[tuple[str, Any]],
-    task_id: str,
-    path: str,
-) -> bool:
-    """Note that a task ended. True where its writes are held, to commit with the checkpoint
-    that follows at once: the last task of a superstep, if nothing but values was written."""
-    last = journal.is_last(task_id)
-    journal.finished(task_id, writes)
-    if last and not any(channel in WRITES_IDX_MAP for channel, _ in writes):
-        journal.held.append((config, writes, task_id, path))
-        return True
-    return False
+def _may_wait(last: bool, writes: Sequence[tuple[str, Any]]) -> bool:
+    """Whether a task's writes may commit with the checkpoint that follows at once: those of
+    the last task of a superstep, if it wrote nothing but values."""
+    return last and not any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
 def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -91,32 +92,45 @@ class Journal:
         self._steps.append(step)
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
-    def finished(self, task_id: str, writes: Writes) -> None:
-        """A node's writes are about to be saved."""
-        if any(channel in (ERROR, INTERRUPT) for channel, _ in writes):
+    @contextmanager
+    def finished(self, task_id: str, writes: Writes, at: float) -> Iterator[None]:
+        """A node ended at `at`, and its writes are saved inside this context, with the lock
+        held; where that fails, the node has not finished."""
+        if task_id not in self._open or any(name in (ERROR, INTERRUPT) for name, _ in writes):
+            yield
             return
-        step = self._open.pop(task_id, None)
+        step = self._open.pop(task_id)
         if step is None:
+            yield
             return
         output = {channel: value for channel, value in writes if self._shown(channel)}
-        self._end(step, StepStatus.COMPLETED, output=to_json(brief(output)))
+        row, event = self._end(step, StepStatus.COMPLETED, at, output=to_json(brief(output)))
+        try:
+            yield
+        except BaseException:
+            self._steps = [step if known is row else known for known in self._steps]
+            self._events = [known for known in self._events if known is not event]
+            self._open[task_id] = step
+            raise
 
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
         step = self._open.pop(task_id, None)
         if step is not None:
-            self._end(step, StepStatus.FAILED, error=error)
+            self._end(step, StepStatus.FAILED, time.time(), error=error)
 
     def asks(self, task_id: str) -> None:
         """A node interrupts: its run goes on when a person has answered."""
         step = self._open.pop(task_id, None)
         if step is not None:
             self.asked.append(step.node)
-            self._end(step, StepStatus.PENDING)
+            self._end(step, StepStatus.PENDING, time.time())
 
-    def event(self, type: str, data: dict[str, Any]) -> None:
-        self._events.append(NewEvent(type=type, at=time.time(), data=to_json(data)))
+    def event(self, type: str, data: dict[str, Any]) -> NewEvent:
+        event = NewEvent(type=type, at=time.time(), data=to_json(data))
+        self._events.append(event)
         self._on_note()
+        return event
 
     @property
     def has_notes(self) -> bool:
@@ -134,12 +148,12 @@ class Journal:
         self,
         step: StepRow,
         status: StepStatus,
+        now: float,
         *,
         output: str | None = None,
         error: dict[str, Any] | None = None,
-    ) -> None:
+    ) -> tuple[StepRow, NewEvent]:
         spent = self._spent(step.task_id)
-        now = time.time()
         row = replace(
             step,
             status=status,
@@ -164,7 +178,8 @@ class Journal:
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
         }
-        self.event(f"step.{status}", {**data, "error": error} if error else data)
+        event = self.event(f"step.{status}", {**data, "error": error} if error else data)
+        return row, event
 
     def _shown(self, channel: str) -> bool:
         """Whether a written channel is the user's own, and not LangGraph's or the compiler's."""

@@ -267,7 +267,8 @@ on conflict (job_id, task_id, attempt) do update set status = excluded.status,
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-    cost = excluded.cost, models = excluded.models"""
+    cost = excluded.cost, models = excluded.models
+where steps.status <> 'completed'"""
 
 
 def tell(
