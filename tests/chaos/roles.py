@@ -1,0 +1,115 @@
+"""What a forked process does: a worker that works until it is killed, a script that submits."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+from tests.chaos import mazes
+from tests.chaos.witness import Witness
+from ucop.engine import faults
+
+
+def warm() -> None:
+    """Import what workers import; start no thread, open no connection."""
+    import ucop.engine.checkpoints
+    import ucop.engine.engine
+    import ucop.engine.history
+    import ucop.engine.postgres
+    import ucop.engine.queue.dbos
+    import ucop.engine.queue.embedded
+    import ucop.engine.runner
+    import ucop.engine.sqlite  # noqa: F401
+
+    mazes.registry()
+    mazes.maze().compile()
+
+
+def open_engine(
+    folder: Path, url: str, *, worker: bool = True, settings: dict[str, Any] | None = None
+) -> Any:
+    """An engine that knows both workflows before its worker starts."""
+    from ucop.engine.engine import Engine
+    from ucop.engine.settings import Settings
+    from ucop.graphs.catalog import Catalog
+
+    registry = mazes.registry()
+    catalog = Catalog(folder, ["quarry.yaml"], registry)
+    catalog.add("maze", mazes.maze())
+    return Engine(
+        settings=Settings.load(folder, database=url, **(settings or {})),
+        worker=worker,
+        catalog=catalog,
+        registry=registry,
+    )
+
+
+def work(
+    folder: Path, url: str, *, settings: dict[str, Any], fault: str = "", fence: bool = True
+) -> None:
+    """Be a worker until SIGTERM."""
+    _log()
+    if not fence:
+        _tear_down_fence()
+    faults.arm(fault)
+    done = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: done.set())
+    engine = open_engine(folder, url, settings=settings)
+    Witness().tell("ready")
+    while not done.wait(0.2):
+        pass
+    engine.close()
+
+
+def submit(
+    folder: Path,
+    url: str,
+    *,
+    jobs: list[dict[str, Any]],
+    settings: dict[str, Any] | None = None,
+    fault: str = "",
+    worker: bool = False,
+) -> None:
+    """Submit jobs, telling the witness the id of each that was accepted."""
+    _log()
+    engine = open_engine(folder, url, worker=worker, settings=settings)
+    witness = Witness()
+    faults.arm(fault)
+    for job in jobs:
+        witness.tell("submitting", job["input"]["name"])
+        accepted = engine.submit(job["workflow"], job["input"], key=job.get("key"))
+        witness.tell("accepted", job["input"]["name"], accepted.id)
+    faults.arm("")
+    engine.close()
+
+
+def resume(folder: Path, url: str, *, job: str, fault: str = "") -> None:
+    """Resume a failed job."""
+    _log()
+    engine = open_engine(folder, url, worker=False)
+    faults.arm(fault)
+    engine.job(job).resume()
+    faults.arm("")
+    engine.close()
+
+
+def _log() -> None:
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format=f"{os.getpid()} %(name)s %(message)s"
+    )
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+
+
+def _tear_down_fence() -> None:
+    """Let every attempt write, current or not: to see that the audit finds it."""
+    from ucop.engine import ledger
+
+    current = "where id = :job and attempt = :attempt and status = 'running' returning seq"
+    assert current in ledger._TELL
+    torn = "where id = :job and :attempt > 0 returning seq"
+    ledger._TELL = ledger._TELL.replace(current, torn)
