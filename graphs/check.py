@@ -71,6 +71,7 @@ class _Checker:
     """One pass over one definition. What rests on something broken is not checked."""
 
     def __init__(self, loaded: Loaded, registry: Registry, broken_agents: set[str]) -> None:
+        self.loaded = loaded
         self.definition = loaded.definition
         self.edges_broken = loaded.edges_broken
         self.registry = registry
@@ -92,7 +93,8 @@ class _Checker:
         self.check_inputs()
         if sound:
             self.check_parallel_writes()
-        self.warn_of_unused()
+        if not self.loaded.findings and all(f.severity == "warning" for f in self.findings):
+            self.warn_of_unused()
         return self.findings
 
     @cached_property
@@ -208,9 +210,10 @@ class _Checker:
         self.warn_of_repeats()
         if not known:
             return False
-        sound = self.check_cycles()
+        if not self.check_cycles():
+            return False
         self.check_reach()
-        return sound and self.check_loops()
+        return self.check_loops()
 
     def check_names(self) -> bool:
         known = True
@@ -534,16 +537,17 @@ class _Checker:
         schema: Mapping[str, Any] = (
             {"type": "string"} if agent.output_schema is None else agent.output_schema
         )
+        closed = agent.spec is None
         if node.each is None:
-            return Shape.of(schema)
+            return Shape(schema, schema, closed) if schema else None
         uses = self.readings.each[node.name]
         types = self.types_of(uses[0], None) if len(uses) == 1 else None
         if types is None or len(types - {"null"}) != 1:
             return None
         root = {"$defs": schema.get("$defs", {})}
         if "array" in types:
-            return Shape({"type": "array", "items": schema}, root)
-        return Shape({"type": "object", "additionalProperties": schema}, root)
+            return Shape({"type": "array", "items": schema}, root, closed)
+        return Shape({"type": "object", "additionalProperties": schema}, root, closed)
 
     def item_shape(self, node: Node) -> Shape | None:
         uses = self.readings.each[node.name]

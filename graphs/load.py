@@ -106,7 +106,7 @@ class _Loader:
         top = self.mapping(data, (), "a workflow") or {}
         self.known_keys(top, (), _TOP)
         for needed in ("name", "nodes"):
-            if needed not in top:
+            if needed not in top and isinstance(data, dict):
                 self.error("missing-key", f"a workflow needs {needed!r}", self.places.at(()))
         nodes = self.nodes(top)
         routes = self.routes(top)
@@ -190,7 +190,8 @@ class _Loader:
             self.error("no-nodes", "a workflow needs at least one node", self.places.at(("nodes",)))
         for name in section:
             self.node_name(name)
-        return {name: self.node(name, given) for name, given in section.items()}
+        known = {name: given for name, given in section.items() if name not in (START, END)}
+        return {name: self.node(name, given) for name, given in known.items()}
 
     def node_name(self, name: str) -> None:
         where = self.key(("nodes", name))
@@ -301,16 +302,18 @@ class _Loader:
     def routes(self, top: Mapping[str, Any]) -> tuple[Route, ...]:
         if "edges" not in top:
             return ()
-        items = self.optional(top, "edges", list, ())
-        if items is None or not items:
+        if top["edges"] is None or top["edges"] == []:
             self.edges_broken = True
-            if items is not None or top["edges"] is None:
-                self.error(
-                    "no-edges",
-                    "edges is empty",
-                    self.key(("edges",)),
-                    "leave it out to have the edges follow from references",
-                )
+            self.error(
+                "no-edges",
+                "edges is empty",
+                self.key(("edges",)),
+                "leave it out to have the edges follow from references",
+            )
+            return ()
+        items = self.optional(top, "edges", list, ())
+        if items is None:
+            self.edges_broken = True
             return ()
         before = len(self.findings)
         routes = [route for i, item in enumerate(items) for route in self.edge(item, ("edges", i))]

@@ -28,6 +28,9 @@ class Shape:
 
     schema: Schema
     root: Schema
+    closed: bool = False
+    """Whether fields that are not listed do not exist, also where the schema is silent: pydantic
+    leaves them out of what a function returned."""
 
     @classmethod
     def of(cls, schema: Any) -> Shape | None:
@@ -38,7 +41,7 @@ class Shape:
         """The shape that a `$ref` leads to."""
         shape, seen = self, 0
         while (target := shape._referred()) is not None and seen < 20:
-            shape, seen = Shape(target, self.root), seen + 1
+            shape, seen = Shape(target, self.root, self.closed), seen + 1
         return shape
 
     @property
@@ -83,14 +86,16 @@ class Shape:
     @staticmethod
     def inside(shape: Shape, schema: Any) -> Shape | None:
         """The shape of a part of `shape`."""
-        return Shape(schema, shape.root) if isinstance(schema, Mapping) and schema else None
+        known = isinstance(schema, Mapping) and bool(schema)
+        return Shape(schema, shape.root, shape.closed) if known else None
 
     def _property(self, name: str) -> Shape | str | None:
         properties = self.schema.get("properties")
         if isinstance(properties, Mapping) and name in properties:
             return Shape.inside(self, properties[name])
         additional = self.schema.get("additionalProperties")
-        closed = additional is False and "patternProperties" not in self.schema
+        closed = additional is False or (additional is None and self.closed)
+        closed = closed and "patternProperties" not in self.schema
         if closed and isinstance(properties, Mapping):
             return f"has no {name!r}"
         return Shape.inside(self, additional) if not properties else None
