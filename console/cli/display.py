@@ -25,6 +25,8 @@ Spent = Callable[[], Mapping[str, Spending]]
 class Display(Protocol):
     """Shows events while they come; leave it before other things are written."""
 
+    title: str
+
     def __enter__(self) -> Self: ...
     def __exit__(
         self,
@@ -39,11 +41,14 @@ def display_for(title: str, nodes: Sequence[str], spent: Spent = dict) -> Displa
     """A moving table where stderr can show one, else plain lines."""
     if sys.stderr.isatty() and os.environ.get("TERM") not in (None, "", "dumb"):
         return LiveTable(title, nodes, spent)
-    return Lines()
+    return Lines(title)
 
 
 class Lines:
     """One line for each event that tells a person something."""
+
+    def __init__(self, title: str) -> None:
+        self.title = title
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +68,8 @@ class LiveTable:
         from rich.console import Console
         from rich.live import Live
 
-        self._title, self._spent = title, spent
+        self.title, self._spent = title, spent
+        self._begun = False
         self._progress = Progress(nodes)
         self._live = Live(
             console=Console(stderr=True, highlight=False, markup=False, emoji=False),
@@ -78,9 +84,12 @@ class LiveTable:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # A table in which nothing happened only stands in the way of what went wrong.
+        self._live.transient = not self._begun
         self._live.stop()
 
     def apply(self, event: Event) -> None:
+        self._begun = True
         self._progress.apply(event)
 
     def _draw(self) -> RenderableType:
@@ -88,7 +97,7 @@ class LiveTable:
         from rich.text import Text
 
         progress = self._progress
-        head = [Text(_headline(self._title, progress), style="bold")]
+        head = [Text(_headline(self.title, progress), style="bold")]
         head += [Text(f"model: {sentence}", style="dim") for sentence in progress.models]
         rows = progress.rows(datetime.now(UTC), self._spent())
         return Group(*head, _drawn(rows)) if rows else Group(*head)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.exits import Exit, UsageProblem
+from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import BUSY, next_steps, report, tail
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of
@@ -23,9 +23,13 @@ from ucop.console.cli.tables import (
     on_terminal,
     plural,
 )
-from ucop.engine.states import JobStatus
+from ucop.engine.errors import RefusedChange
+from ucop.engine.states import FINAL, JobStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ucop.engine import Engine, JobHandle
     from ucop.engine.job import Event, Job, Step
     from ucop.engine.reader import Reader
 
@@ -312,14 +316,14 @@ def _watch(place: Place, reader: Reader, id: str) -> None:
     job = reader.job(id)
     if job.status in BUSY and not reader.workers():
         note(f"no worker is running; start one with: {place.command('worker')}")
-    with display_for(f"job {id}  {job.workflow}", _known_nodes(reader, id)) as display:
+    nodes = _nodes_of(reader.definition(id))
+    with display_for(f"job {id}  {job.workflow}", nodes) as display:
         for event in tail(reader, id):
             display.apply(event)
 
 
-def _known_nodes(reader: Reader, id: str) -> list[str]:
-    """The nodes of the definition that the job was submitted with."""
-    definition = reader.definition(id)
+def _nodes_of(definition: Mapping[str, Any]) -> list[str]:
+    """The nodes of the definition that a job was submitted with."""
     return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
 
 
@@ -339,32 +343,68 @@ def resume(
     place = place_of(ctx, project, database)
     with _reader(place, id) as reader:
         job = reader.job(id)
-        nodes = _known_nodes(reader, job.id)
-    _refuse_to_resume(place, job)
-    raise typer.Exit(_resume(place, job, nodes, detach=detach, as_json=json))
+        definition = reader.definition(job.id)
+    if job.status is JobStatus.WAITING:
+        note(f"job {job.id} waits for a person's answer; going on would only ask again")
+        raise typer.Exit(Exit.WAITS)
+    _check_resumable(place, job, definition, detach=detach)
+    raise typer.Exit(_resume(place, job, definition, detach=detach, as_json=json))
 
 
-def _refuse_to_resume(place: Place, job: Job) -> None:
-    if job.status in (JobStatus.COMPLETED, JobStatus.CANCELLED):
-        raise UsageProblem(
+def _check_resumable(
+    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool
+) -> None:
+    if job.status in FINAL:
+        raise RefusedChange(
             f"job {job.id} is {job.status}, which is final; "
             f"`{place.command(f'jobs show {job.id}')}` shows it"
         )
+    if detach and job.status is JobStatus.RUNNING:
+        raise _runs(place, job)
+    if not detach and _graph_is_missing(place, definition):
+        raise RefusedChange(
+            f"job {job.id} needs the Python graph {definition['name']!r}, which this project "
+            "does not name; add its file.py:attribute to `workflows` in ucop.toml"
+        )
 
 
-def _resume(place: Place, job: Job, nodes: list[str], *, detach: bool, as_json: bool) -> Exit:
+def _graph_is_missing(place: Place, definition: Mapping[str, Any]) -> bool:
+    if definition["kind"] != "python":
+        return False
+    return f"graph:{definition['name']}" not in place.catalog.supplies()
+
+
+def _runs(place: Place, job: Job) -> RefusedChange:
+    return RefusedChange(
+        f"job {job.id} is running in another process; `{place.command(f'jobs watch {job.id}')}` "
+        "shows it. Should that process be gone, the next worker takes the job up by itself"
+    )
+
+
+def _resume(
+    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool, as_json: bool
+) -> Exit:
     from ucop.console.cli import run
-    from ucop.engine import Engine, JobHandle
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
         if job.status not in BUSY:
             handle.resume()
+        elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
+            raise _runs(place, job)
         return handle
 
     if detach:
         return run.queue(place, go_on, as_json=as_json)
-    return run.attend(place, go_on, as_json=as_json, nodes=nodes)
+    nodes = _nodes_of(definition)
+    return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)
+
+
+def _still_runs(handle: JobHandle, before: Job) -> bool:
+    """Whether the worker that had the job still has it, after an engine that starts has taken
+    the jobs of workers that are gone."""
+    now = handle.get()
+    return now.status is JobStatus.RUNNING and now.attempt == before.attempt
 
 
 def _reader(place: Place, id: str) -> Reader:

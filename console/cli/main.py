@@ -5,19 +5,36 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from ucop.console.cli import agents, jobs, models, options, project, run, worker, workflows
 from ucop.console.cli.exits import Exit, exit_of_error
+from ucop.console.cli.findings import tell_findings
 from ucop.console.cli.output import close_quietly, note
 from ucop.console.cli.place import Place
-from ucop.console.cli.trouble import tell
-from ucop.engine.errors import UcopError
+from ucop.engine.errors import InvalidDefinition, UcopError
+
+
+class Ucop(TyperGroup):
+    """All commands; an error that ucop can explain becomes a message and an exit code."""
+
+    def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
+        try:
+            return super().invoke(ctx)
+        except InvalidDefinition as error:
+            tell_findings(error.findings, _folders(ctx.obj))
+            raise typer.Exit(Exit.USAGE) from error
+        except UcopError as error:
+            note(f"error: {error}")
+            raise typer.Exit(exit_of_error(error)) from error
+
 
 app = typer.Typer(
     name="ucop",
+    cls=Ucop,
     help="Durable jobs for LangGraph agent workflows.",
     no_args_is_help=True,
     # Plain text: it reads the same in a pipe, and --help stays quick.
@@ -77,9 +94,6 @@ def _run() -> int:
         app(prog_name="ucop")
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.FAILED
-    except UcopError as error:
-        tell(error, _folders())
-        return exit_of_error(error)
     except BrokenPipeError:
         raise
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a defect, or the machine
@@ -95,14 +109,13 @@ def _tell_defect(error: Exception) -> int:
     return Exit.DEFECT
 
 
-def _folders() -> list[Path]:
+def _folders(place: Place) -> list[Path]:
     """Where the files of findings may be: the project's folder, and ucop's own."""
     from importlib.util import find_spec
 
-    here = Path.cwd()
     floors = [find_spec(f"ucop.{floor}") for floor in ("agents", "graphs")]
     own = [Path(spec.origin).parent for spec in floors if spec and spec.origin]
-    return [here, *here.parents, *own]
+    return [place.settings.root, *own]
 
 
 if __name__ == "__main__":

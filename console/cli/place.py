@@ -70,4 +70,6 @@ class Place:
 def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
     """The place of a command: its own options, else those before it."""
     given = ctx.obj if isinstance(ctx.obj, Place) else Place()
-    return Place(project=project or given.project, database=database or given.database)
+    place = Place(project=project or given.project, database=database or given.database)
+    ctx.find_root().obj = place
+    return place

@@ -27,7 +27,17 @@ class NodeState(StrEnum):
     STOPPED = "stopped"
     """It ran when its attempt ended."""
     SKIPPED = "skipped"
-    """The job ended without it."""
+    """The job was completed without it."""
+    NOT_RUN = "not run"
+    """The job ended before its turn."""
+
+
+_UNREACHED = {
+    "completed": NodeState.SKIPPED,
+    "failed": NodeState.NOT_RUN,
+    "cancelled": NodeState.NOT_RUN,
+}
+"""What a job's end makes of nodes that never began."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +87,7 @@ class Progress:
         self._nodes = {node: _Node() for node in nodes}
         self.models: list[str] = []
         """A sentence for each model that is used."""
-        self.status = "pending"
+        self.status = "starting"
         self.attempt = 1
         self.reason = ""
 
@@ -103,16 +113,24 @@ class Progress:
 
     def _job(self, status: str, event: Event) -> None:
         if status == "submitted":
+            self.status = "pending"
             return
         self.status = status
         self.reason = str(event.data.get("reason") or "")
         self.attempt = int(event.data.get("attempt") or self.attempt)
         if status == "running":
+            self._go_on()
             return
         for node in self._nodes.values():
             self._leave(node, event.at)
-            if status == "completed" and node.state is NodeState.WAITING:
-                node.state = NodeState.SKIPPED
+            if node.state is NodeState.WAITING:
+                node.state = _UNREACHED.get(status, NodeState.WAITING)
+
+    def _go_on(self) -> None:
+        """A further attempt: what was not reached may be now."""
+        for node in self._nodes.values():
+            if node.state is NodeState.NOT_RUN:
+                node.state = NodeState.WAITING
 
     def _leave(self, node: _Node, at: datetime) -> None:
         """The attempt ended: whatever still ran was stopped."""

@@ -102,7 +102,8 @@ def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Ex
 
     if detach:
         return queue(place, begin, as_json=as_json)
-    return attend(place, begin, as_json=as_json, nodes=order.workflow.shown_nodes())
+    nodes = order.workflow.shown_nodes()
+    return attend(place, begin, as_json=as_json, title=order.workflow.name, nodes=nodes)
 
 
 def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
@@ -143,23 +144,30 @@ def attend(
     begin: Callable[[Engine], JobHandle],
     *,
     as_json: bool,
+    title: str,
     nodes: Sequence[str] = (),
 ) -> Exit:
     """Open an engine with a worker, begin a job there, and stay until it rests."""
     show_warnings()
+    engine: Engine | None = None
     handle: JobHandle | None = None
     with Interrupts():
-        engine = open_engine(place, worker=True)
         try:
-            handle = begin(engine)
-            _show(handle, nodes)
+            with display_for(title, nodes) as display:
+                engine = open_engine(place, worker=True)
+                handle = begin(engine)
+                display.title = f"job {handle.id}  {title}"
+                for event in handle.events():
+                    display.apply(event)
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
+                note(f"stopped; whether a job was queued tells: {place.command('jobs list')}")
                 return Exit.INTERRUPTED
             return _interrupted(place, handle.id, as_json=as_json)
         finally:
-            engine.close()
+            if engine is not None:
+                engine.close()
     return report(place, _job(place, handle.id), as_json=as_json)
 
 
@@ -174,14 +182,9 @@ def open_engine(place: Place, *, worker: bool, concurrency: int | None = None) -
     return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
 
 
-def _show(handle: JobHandle, nodes: Sequence[str]) -> None:
-    job = handle.get()
-    with display_for(f"job {job.id}  {job.workflow}", nodes) as display:
-        for event in handle.events():
-            display.apply(event)
-
-
-def _stop(engine: Engine) -> None:
+def _stop(engine: Engine | None) -> None:
+    if engine is None:
+        return
     grace = engine.settings.grace
     note(f"stopping: running nodes have {grace:g} s to end; Ctrl-C again stops at once")
     engine.close()

@@ -24,6 +24,7 @@ COLOURS = {
     "cancelled": "dim",
     "skipped": "dim",
     "stopped": "dim",
+    "not run": "dim",
 }
 """Colours of states. The word is always there too."""
 

@@ -8,11 +8,11 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
+from ucop.console.cli.findings import tell_findings
 from ucop.console.cli.output import put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.schemas import fields_of
 from ucop.console.cli.tables import Column, Table, first_line, plural
-from ucop.console.cli.trouble import tell_findings
 from ucop.engine.errors import InvalidDefinition
 
 if TYPE_CHECKING:

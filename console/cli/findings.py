@@ -1,4 +1,4 @@
-"""Errors as a person reads them; nothing here raises."""
+"""Mistakes in definitions, each with its line underlined."""
 
 from __future__ import annotations
 
@@ -6,20 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ucop.console.cli.output import note
-from ucop.engine.errors import InvalidDefinition, UcopError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from ucop.agents.source import Finding
-
-
-def tell(error: UcopError, folders: Sequence[Path] = ()) -> None:
-    """Say on stderr what happened. `folders` is where files of findings may be."""
-    if isinstance(error, InvalidDefinition):
-        tell_findings(error.findings, folders)
-    else:
-        note(f"error: {error}")
 
 
 def tell_findings(findings: Iterable[Finding], folders: Sequence[Path] = ()) -> None:

@@ -1,0 +1,32 @@
+"""A project of quick Python agents, and the real `ucop` command in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.command import Ucop
+from support.project import FILES
+
+
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Python's compiled files, shared by all processes of this test run."""
+    return tmp_path_factory.mktemp("compiled")
+
+
+@pytest.fixture
+def bare(tmp_path: Path, compiled: Path) -> Iterator[Ucop]:
+    """`ucop` in an empty folder."""
+    ucop = Ucop(tmp_path, compiled)
+    yield ucop
+    ucop.close()
+
+
+@pytest.fixture
+def ucop(bare: Ucop) -> Ucop:
+    """`ucop` in a small project."""
+    for path, text in FILES.items():
+        bare.write(path, text)
+    return bare
