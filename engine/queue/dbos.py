@@ -68,24 +68,24 @@ class DbosQueue:
     async def start(self, run: Run) -> None:
         self._run = run
         _claim_process(self)
-        DBOS(config=_config(self._database.url, self._worker))
-        DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_attempt)
-        # Inside a running loop DBOS adopts that loop for asynchronous workflows: ours.
-        DBOS.launch()
-        # In a thread: DBOS's asynchronous methods would replace the loop's default executor
-        # with its own, which ends with `destroy` while the loop still needs one.
+        self._client = await asyncio.to_thread(client, self._database.url)
+        # Before the launch: a queue that is registered later is first polled after a second.
         await asyncio.to_thread(
-            DBOS.register_queue,
+            self._client.register_queue,
             QUEUE,
             polling_interval_sec=self._poll,
             worker_concurrency=self._slots,
         )
-        self._client = await asyncio.to_thread(client, self._database.url)
+        DBOS(config=_config(self._database.url, self._worker))
+        DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_attempt)
+        # Inside a running loop DBOS adopts that loop for asynchronous workflows: ours.
+        DBOS.launch()
 
     async def stop(self) -> None:
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
         if self._client is not None:
             await asyncio.to_thread(self._client.destroy)
+            self._client = None
         _release_process(self)
 
     def wake(self) -> None:
@@ -197,6 +197,8 @@ def _config(url: str, worker: WorkerId) -> DBOSConfig:
         "serializer": PortableJson(),
         "log_level": "CRITICAL",
         "run_migrations": False,
+        # A process stopped inside DBOS's own transactions keeps what it was about to take.
+        "sys_db_idle_transaction_timeout_sec": 15.0,
         "notification_listener_polling_interval_sec": 0.05,
     }
 
