@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -19,6 +20,9 @@ from ucop.agents.errors import ModelError
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
+
+MODELS_NAME = "ucop_model"
+"""The key in a call's metadata under which Models tells the name of the model."""
 
 OUTSIDE = ""
 """The task id of calls that no graph task makes."""
@@ -80,7 +84,10 @@ class Meter(BaseCallbackHandler):
     ignore_retry = True
     ignore_custom_event = True
 
-    def __init__(self) -> None:
+    def __init__(self, on_other: Callable[[str], None] = lambda model: None) -> None:
+        """`on_other` hears of each call that does not come from Models, in the thread that
+        makes it, with the model's `provider:model`."""
+        self._on_other = on_other
         self._lock = threading.Lock()
         self._running: dict[UUID, _Call] = {}
         self._counted: dict[str, Usage] = {}
@@ -150,6 +157,8 @@ class Meter(BaseCallbackHandler):
         with self._lock:
             self._running[run_id] = call
             self._add(task_id, Usage(model_calls=1, models=(model,) if model else ()))
+        if model and MODELS_NAME not in metadata:
+            self._on_other(model)
 
     def _end(self, run_id: UUID, more: Usage) -> None:
         with self._lock:
@@ -170,8 +179,8 @@ def task_of(metadata: dict[str, Any]) -> str:
 
 def _model_of(metadata: dict[str, Any]) -> str:
     """The name that Models gave it, else what LangChain knows of it."""
-    if "ucop_model" in metadata:
-        return str(metadata["ucop_model"])
+    if MODELS_NAME in metadata:
+        return str(metadata[MODELS_NAME])
     known = [metadata.get("ls_provider"), metadata.get("ls_model_name")]
     return ":".join(str(part) for part in known if part)
 

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 Writes = Sequence[tuple[str, Any]]
 
+INTERRUPTED = "Interrupted"
+"""The error type of a step that ended before its node did."""
+
 ERROR = "__error__"
 INTERRUPT = "__interrupt__"
 CONTROL = frozenset({ERROR, INTERRUPT, "__resume__", "__error_source_node__"})
@@ -118,6 +121,11 @@ class Journal:
         step = self._open.pop(task_id, None)
         if step is not None:
             self._end(step, StepStatus.FAILED, time.time(), error=error)
+
+    def stopped(self, why: str) -> None:
+        """What still runs was stopped, and ends with what it has spent so far."""
+        for task_id in list(self._open):
+            self.failed(task_id, {"type": INTERRUPTED, "message": why, "node": None})
 
     def asks(self, task_id: str) -> None:
         """A node interrupts: its run goes on when a person has answered."""

@@ -54,18 +54,21 @@ class Attempt:
     claimed: Claimed
     control: RunControl = field(default_factory=RunControl)
     """Asks the graph to stop at the next superstep."""
-    meter: Meter = field(default_factory=Meter)
+    meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
-    _failing: tuple[str, str] | None = None
-    """Task id and node of the node that raised."""
+    _raised: list[tuple[str, BaseException]] = field(default_factory=list)
+    """Nodes that raised, and what."""
     _waited: float = 0.0
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
+
+    def __post_init__(self) -> None:
+        self.meter = Meter(on_other=self._note_other)
 
     async def run(
         self, workflow: Workflow, *, saver: FencedSaver, models: Models, folder: Path
@@ -81,12 +84,16 @@ class Attempt:
             values = await self._stream(graph, workflow, models, folder)
             waits = await self._waits(graph)
         except GraphDrained:
+            self.journal.stopped("the worker stops")
             await self.saver.flush()
             raise Drained from None
+        except asyncio.CancelledError:
+            await self._keep_stopped()
+            raise
         except (Superseded, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of an attempt
-            return await self._failed(error)
+            return await self._failed(error, workflow)
         finally:
             self._stop_flushing()
         if waits:
@@ -144,15 +151,23 @@ class Attempt:
             self.journal.started(task["id"], task["name"], task["input"])
         elif task.get("interrupts"):
             self.journal.asks(task["id"])
-        elif task.get("error") is not None:
-            self._failing = (task["id"], task["name"])
+        elif (error := task.get("error")) is not None:
+            self._raised.append((task["name"], error))
+            self.journal.failed(task["id"], _describe(error, task["name"]))
 
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""
-        if (use.asked, use.name) in self._used:
+        self._tell_model(use.asked, use.name, use.embedded, use.note)
+
+    def _note_other(self, name: str) -> None:
+        """A graph or an agent of Python asks a model of its own."""
+        self._tell_model(name, name, False, f"{name}, which the graph's own code asks")
+
+    def _tell_model(self, asked: str, name: str, embedded: bool, note: str) -> None:
+        if (asked, name) in self._used:
             return
-        self._used.add((use.asked, use.name))
-        data = {"asked": use.asked, "name": use.name, "embedded": use.embedded, "note": use.note}
+        self._used.add((asked, name))
+        data = {"asked": asked, "name": name, "embedded": embedded, "note": note}
         self._loop.call_soon_threadsafe(self.journal.event, "model.used", data)
 
     # ------------------------------------------------------------ the journal
@@ -222,15 +237,23 @@ class Attempt:
             return self._outcome(Change.FAIL, error=_describe(error, None))
         return self._outcome(Change.COMPLETE, output=output)
 
-    async def _failed(self, error: Exception) -> Outcome:
+    async def _failed(self, error: Exception, workflow: Workflow) -> Outcome:
         if (cause := _superseding(error)) is not None:
             raise cause from None
-        node = None
-        if self._failing is not None:
-            task_id, node = self._failing
-            self.journal.failed(task_id, _describe(error, node))
+        # Where two nodes raise at once, LangGraph passes on the error of either.
+        node = next((node for node, raised in self._raised if raised is error), None)
+        node = node and workflow.shown_name(node)
+        self.journal.stopped(f"node {node} failed" if node else "the graph failed")
         await self._keep_finished()
         return self._outcome(Change.FAIL, error=_describe(error, node))
+
+    async def _keep_stopped(self) -> None:
+        """Write what a stopped attempt finished and spent, if it still is the current one."""
+        self.journal.stopped("the attempt was stopped")
+        try:
+            await self.saver.flush()
+        except (Superseded, DatabaseError) as error:
+            log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
 
     async def _keep_finished(self) -> None:
         """Save what siblings finished before the error, should it still be held."""
