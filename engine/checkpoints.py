@@ -42,6 +42,7 @@ from ucop.engine import ledger
 from ucop.engine.faults import fault
 from ucop.engine.journal import Batch, Journal
 from ucop.engine.operation import Many, One, Statement, pyformat, run
+from ucop.engine.postgres import reachable
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -137,6 +138,7 @@ class FencedSqliteSaver(SqliteSaver):
                 for config, writes, task_id, path in journal.held:
                     self.put_writes(config, writes, task_id, path)
                 result = write()
+                fault("inside saver write")
             finally:
                 self._inside = None
         journal.told(batch)
@@ -144,14 +146,14 @@ class FencedSqliteSaver(SqliteSaver):
         return result
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = self.get_tuple(config)
+        found: CheckpointTuple | None = await self.retry(lambda: self.get_tuple(config))
         if self.journal is not None and found is not None:
             self.journal.kept(found.pending_writes or ())
         return found
 
     async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
         # get_tuple() while list() is open would wait for its own lock.
-        for item in list(self.list(*args, **kwargs)):
+        for item in await self.retry(lambda: list(self.list(*args, **kwargs))):
             yield item
 
     async def adelete_thread(self, thread_id: str) -> None:
@@ -218,6 +220,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     journal: Journal | None = None
+    url: str = ""
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:
@@ -227,7 +230,8 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         return clone
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await super().aget_tuple(config)
+        with reachable(self.url):
+            found = await super().aget_tuple(config)
         if self.journal is not None and found is not None:
             self.journal.kept(found.pending_writes or ())
         return found
@@ -254,25 +258,27 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         checkpoint: str | None,
         write: Callable[[Self], Awaitable[T]],
     ) -> T:
-        async with _ainternal.get_connection(self.conn) as connection:
-            batch = journal.batch()
-            held = list(journal.held)
-            try:
-                async with (
-                    connection.pipeline(),
-                    connection.transaction(),
-                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
-                ):
-                    await _tell(cursor, journal, batch, saved, checkpoint)
-                    inside = copy.copy(self)
-                    inside._inside = cursor
-                    for each in held:
-                        await super(FencedPostgresSaver, inside).aput_writes(*each)
-                    result = await write(inside)
-            except psycopg.Error as error:
-                if error.sqlstate == "UC001":
-                    raise ledger.superseded(journal.job_id, journal.attempt) from None
-                raise
+        with reachable(self.url):
+            async with _ainternal.get_connection(self.conn) as connection:
+                batch = journal.batch()
+                held = list(journal.held)
+                try:
+                    async with (
+                        connection.pipeline(),
+                        connection.transaction(),
+                        connection.cursor(binary=True, row_factory=dict_row) as cursor,
+                    ):
+                        await _tell(cursor, journal, batch, saved, checkpoint)
+                        inside = copy.copy(self)
+                        inside._inside = cursor
+                        for each in held:
+                            await super(FencedPostgresSaver, inside).aput_writes(*each)
+                        result = await write(inside)
+                        fault("inside saver write")
+                except psycopg.Error as error:
+                    if error.sqlstate == "UC001":
+                        raise ledger.superseded(journal.job_id, journal.attempt) from None
+                    raise
         journal.told(batch)
         del journal.held[: len(held)]
         return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import WorkerId
+from ucop.engine.ledger import WorkerAt
 from ucop.engine.operation import Operation
 
 if TYPE_CHECKING:
@@ -52,6 +53,10 @@ class Database(Protocol):
 
     async def is_held(self, worker: str) -> bool:
         """Whether a living process holds the worker's lock."""
+
+    async def unblock(self, worker: WorkerAt, lease: float) -> None:
+        """End the transaction of a worker that exists, but gave no heartbeat for a lease: a
+        process that was stopped inside one lets everyone else wait for its locks."""
 
 
 def connect(settings: Settings) -> Database:

@@ -104,6 +104,7 @@ class Engine:
         self._database = connect(settings)
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
+        self._restarting: asyncio.Task[None] | None = None
         self._reader: Reader | None = None
         self.lost: str | None = None
         """Why this engine's worker was declared lost, where it was."""
@@ -312,8 +313,18 @@ class Engine:
         if self.on_lost is not None:
             self.on_lost(message)
             return
+        if not self._closed:
+            self._restarting = asyncio.create_task(self._restart_worker(), name="ucop-restart")
+
+    async def _restart_worker(self) -> None:
         log.error("a new worker takes its place")
-        self._restarting = asyncio.ensure_future(self._start_worker())
+        while True:
+            try:
+                return await self._start_worker()
+            except DatabaseError as error:
+                self._worker = None
+                log.error("no new worker yet: %s", error)
+                await asyncio.sleep(1)
 
     async def _shut(self, grace: float | None) -> None:
         if self._ear is not None:
@@ -321,6 +332,9 @@ class Engine:
             await asyncio.gather(self._ear, return_exceptions=True)
         if self._worker is not None:
             await self._worker.stop(grace=grace)
+        if self._restarting is not None:
+            self._restarting.cancel()
+            await asyncio.gather(self._restarting, return_exceptions=True)
         if self._owns_models:
             await self._models.aclose()
         await self._database.close()

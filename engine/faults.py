@@ -1,7 +1,8 @@
 """Named points between any two writes, where a crash test can end the process.
 
 `UCOP_FAULT="after put"` kills the process with SIGKILL at the first such point;
-`UCOP_FAULT="after put:3"` at the third. Without the variable a point costs one comparison.
+`UCOP_FAULT="after put:3"` at the third; `UCOP_FAULT="inside put=STOP"` stops it there, as
+SIGSTOP does. Without the variable a point costs one comparison.
 """
 
 from __future__ import annotations
@@ -9,13 +10,14 @@ from __future__ import annotations
 import os
 import signal
 
-_armed: list[str | int] = ["", 0]
+_armed: list[str | int] = ["", 0, signal.SIGKILL]
 
 
 def arm(spec: str) -> None:
     """Arm one point, as `UCOP_FAULT` does; an empty text disarms."""
+    spec, _, name = spec.partition("=")
     point, _, count = spec.partition(":")
-    _armed[:] = [point, int(count or 1)]
+    _armed[:] = [point, int(count or 1), signal.Signals[f"SIG{name or 'KILL'}"]]
 
 
 def fault(point: str) -> None:
@@ -24,7 +26,7 @@ def fault(point: str) -> None:
         return
     _armed[1] = int(_armed[1]) - 1
     if _armed[1] == 0:
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), int(_armed[2]))
 
 
 arm(os.environ.get("UCOP_FAULT", ""))

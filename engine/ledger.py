@@ -184,6 +184,8 @@ where job_id = :job and number = :attempt"""
 _DUE = """
 select id, attempt from jobs
 where status = 'pending' and not_before <= :now
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'running')
     and (needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
         where need.value not in (select value from json_each(:known))))
 order by priority desc, queued_at, created_at, rowid limit :limit"""
@@ -599,7 +601,7 @@ select distinct worker from jobs where status = 'running' and worker is not null
 
 _LOST = "select lost from workers where id = :worker"
 
-_LAST_BEAT = "select beat_at from workers where id = :worker"
+_WHERE_IS = "select host, pid, beat_at from workers where id = :worker"
 
 
 def working() -> Operation[list[str]]:
@@ -613,7 +615,20 @@ def is_lost(worker: str) -> Operation[bool]:
     return not rows or bool(rows[0]["lost"])
 
 
-def last_beat(worker: str) -> Operation[float | None]:
-    """When a worker last said that it lives, on the database's clock."""
-    rows = yield One(_LAST_BEAT, {"worker": worker})
-    return float(rows[0]["beat_at"]) if rows else None
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerAt:
+    """A worker's process."""
+
+    host: str
+    pid: int
+    beat_at: float
+    """When it last said that it lives, on the database's clock."""
+
+
+def where_is(worker: str) -> Operation[WorkerAt | None]:
+    """A worker's process, None where it has signed off."""
+    rows = yield One(_WHERE_IS, {"worker": worker})
+    if not rows:
+        return None
+    row = rows[0]
+    return WorkerAt(host=row["host"], pid=row["pid"], beat_at=float(row["beat_at"]))

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
+import os
+import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -17,8 +20,10 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool
 
-from ucop.engine.errors import DatabaseError
+from ucop.engine.errors import DatabaseBusy, DatabaseError
+from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
+from ucop.engine.ledger import WorkerAt
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import Enqueue, Many, One, Operation, Statement, pyformat, run
 from ucop.engine.sqlite import check_version
@@ -30,9 +35,17 @@ if TYPE_CHECKING:
     from ucop.engine.checkpoints import FencedPostgresSaver
     from ucop.engine.queue.dbos import Sender
 
+log = logging.getLogger("ucop.database")
+
 T = TypeVar("T")
 
-OPTIONS = "-c search_path=ucop,public"
+OPTIONS = "-c search_path=ucop,public -c lock_timeout=10s"
+"""Nobody waits for ever for a lock: what holds it may be stopped, and must be ended first."""
+
+_END_SESSIONS = """
+select pg_terminate_backend(pid) from pg_stat_activity
+where application_name = %(name)s and datname = current_database()
+    and xact_start <= to_timestamp(%(until)s)"""
 
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
@@ -43,6 +56,7 @@ KEEPALIVES: dict[str, Any] = {
     "keepalives_interval": 5,
     "keepalives_count": 3,
 }
+
 
 class PostgresDatabase:
     """See database.Database."""
@@ -72,12 +86,18 @@ class PostgresDatabase:
                     "prepare_threshold": 0,
                     "row_factory": dict_row,
                     "options": OPTIONS,
+                    "application_name": _session(socket.gethostname(), os.getpid()),
                     **KEEPALIVES,
                 },
             )
             await self._pool.open(wait=True, timeout=30)
             self._sync = sa.create_engine(
-                _sqlalchemy_url(self.url), pool_size=4, connect_args={"options": OPTIONS}
+                _sqlalchemy_url(self.url),
+                pool_size=4,
+                connect_args={
+                    "options": OPTIONS,
+                    "application_name": _session(socket.gethostname(), os.getpid()),
+                },
             )
             await self._listen()
             from ucop.engine.queue.dbos import Sender
@@ -98,6 +118,7 @@ class PostgresDatabase:
         with explained(self.url):
             async with self._opened().connection() as connection, connection.transaction():
                 result = await _drive(make(), connection)
+                fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
 
@@ -129,6 +150,7 @@ class PostgresDatabase:
 
         if self._saver is None:
             self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
+            self._saver.url = self.url
         return self._saver
 
     @contextmanager
@@ -154,6 +176,23 @@ class PostgresDatabase:
                     await connection.execute("select pg_advisory_unlock(%s)", (number,))
                 return not free
 
+    async def unblock(self, worker: WorkerAt, lease: float) -> None:
+        """End the sessions that a stopped process keeps in a transaction: those that it began
+        before its next heartbeat was due. Idle ones stay; the fence keeps them out."""
+        async with self._opened().connection() as connection:
+            ended = await connection.execute(
+                _END_SESSIONS,
+                {"name": _session(worker.host, worker.pid), "until": worker.beat_at + lease},
+            )
+            if ended.rowcount:
+                log.error(
+                    "process %d on %s was stopped inside a transaction: %d of its sessions were "
+                    "ended, and its jobs are taken over",
+                    worker.pid,
+                    worker.host,
+                    ended.rowcount,
+                )
+
     async def _listen(self) -> None:
         self._ear = await psycopg.AsyncConnection.connect(self.url, autocommit=True, **KEEPALIVES)
         await self._ear.execute(f"listen {CHANNEL}")
@@ -178,9 +217,8 @@ class PostgresDatabase:
                             cursor.executemany(_clocked(sql), many)
                     return ()
 
-                # A zombie may be stopped inside its write transaction, and hold its row.
-                cursor.execute("set local lock_timeout = '5s'")
                 result = run(make(), execute)
+                fault("inside ledger write")
                 cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
         return result
 
@@ -263,6 +301,11 @@ def _migrate(url: str) -> None:
         engine.dispose()
 
 
+def _session(host: str, pid: int) -> str:
+    """What PostgreSQL calls a process's sessions; its names have at most 63 bytes."""
+    return f"ucop {pid}@{host}"[:63]
+
+
 def _sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg://" + url.split("://", 1)[1]
 
@@ -286,6 +329,16 @@ def explained(url: str) -> Iterator[None]:
         raise _explain(error, url) from error
 
 
+@contextmanager
+def reachable(url: str) -> Iterator[None]:
+    """`explained` for what is no fault of the statement: a lost connection, a full server, a
+    lock that nobody lets go of. A value that PostgreSQL cannot hold stays the job's error."""
+    try:
+        yield
+    except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        raise _explain(error, url) from error
+
+
 def _explain(error: BaseException, url: str) -> DatabaseError:
     place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -293,7 +346,12 @@ def _explain(error: BaseException, url: str) -> DatabaseError:
     state = getattr(error, "sqlstate", None) or ""
     if state.startswith("53"):
         return DatabaseError(f"PostgreSQL at {place} is out of resources ({text}); {kept}")
-    if isinstance(error, psycopg.OperationalError):
+    if state == "55P03":
+        return DatabaseBusy(
+            f"PostgreSQL at {place}: a lock was held too long ({text}); a process that was stopped "
+            f"inside a transaction may have it. {kept}"
+        )
+    if isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return DatabaseError(
             f"PostgreSQL at {place} cannot be reached ({text}); check that it runs, and the URL; "
             f"{kept}"

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import logging
 import os
+import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -19,12 +22,17 @@ from ucop.engine.errors import (
     DatabaseError,
     DatabaseTooNew,
 )
+from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
+from ucop.engine.ledger import WorkerAt
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import Many, One, Operation, Statement, run
+from ucop.engine.write_lock import holder, is_stopped, started_before
 
 if TYPE_CHECKING:
     from ucop.engine.checkpoints import FencedSqliteSaver
+
+log = logging.getLogger("ucop.database")
 
 T = TypeVar("T")
 
@@ -62,8 +70,8 @@ class SqliteDatabase:
     dispatch = write
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
-        with explained(self.path):
-            return run(make(), self._execute)
+        # Readers wait too, for a moment: while the log of a killed process is recovered.
+        return await self.retry(lambda: run(make(), self._execute))
 
     async def changed(self) -> bool:
         with explained(self.path):
@@ -76,30 +84,51 @@ class SqliteDatabase:
 
         if self._saver is None:
             saver = FencedSqliteSaver(self._open(), serde=serializer())
-            with explained(self.path):
-                saver.setup()
+            saver.is_setup = True  # by `prepare`
             saver.retry = self.retry
             self._saver = saver
         return self._saver
 
     @contextmanager
     def hold(self, worker: WorkerId) -> Iterator[None]:
-        folder = self._locks()
-        folder.mkdir(exist_ok=True)
-        file = folder / worker
-        with file.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        file = self._locks() / worker
+        with explained(self.path):
+            file.parent.mkdir(exist_ok=True)
+            lock = file.open("w")
+        with lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
             try:
                 yield
             finally:
                 file.unlink(missing_ok=True)
 
     async def is_held(self, worker: str) -> bool:
+        file = self._locks() / worker
         try:
-            with (self._locks() / worker).open("r+") as lock:
-                return not _try_lock(lock)
+            with file.open("r+") as lock:
+                if not _try_lock(lock):
+                    return True
+                file.unlink(missing_ok=True)  # its process is dead, and its id never used again
         except FileNotFoundError:
-            return False
+            pass
+        return False
+
+    async def unblock(self, worker: WorkerAt, lease: float) -> None:
+        """A stopped process cannot be made to let go of the write lock: it is ended. It is
+        known by its number, its start, and by holding the lock, and must be stopped."""
+        pid = worker.pid
+        if worker.host != socket.gethostname() or not is_stopped(pid):
+            return
+        if await asyncio.to_thread(holder, self.path) != pid:
+            return
+        if is_stopped(pid) and started_before(pid, worker.beat_at):
+            log.error(
+                "process %d was stopped while it held the write lock of %s, and everyone waited "
+                "for it: it was ended with SIGKILL, and its jobs are taken over",
+                pid,
+                self.path,
+            )
+            os.kill(pid, signal.SIGKILL)
 
     async def retry(self, write: Callable[[], T]) -> T:
         """Run a write; while another process holds the lock, let the loop do other work and
@@ -121,6 +150,7 @@ class SqliteDatabase:
         connection.execute("begin immediate")
         try:
             result = run(operation, self._execute)
+            fault("inside ledger write")
             connection.execute("commit")
         except BaseException:
             if connection.in_transaction:
@@ -183,7 +213,8 @@ def version(path: Path) -> str | None:
     """The schema's version, None where there is none yet. Raises DatabaseTooNew."""
     if not path.exists() or path.stat().st_size == 0:
         return None
-    connection = open_file(path)
+    connection = _patient_connection(path)
+    connection.row_factory = sqlite3.Row
     try:
         table = "select 1 from sqlite_master where name = 'alembic_version'"
         if not connection.execute(table).fetchone():
@@ -207,7 +238,8 @@ def check_version(found: str | None, where: str) -> str | None:
 def _migrate(path: Path) -> None:
     import sqlalchemy as sa
 
-    engine = sa.create_engine("sqlite://", creator=lambda: _migration_connection(path))
+    _prepare_saver(path)
+    engine = sa.create_engine("sqlite://", creator=lambda: _patient_connection(path))
     try:
         with engine.connect() as connection:
             connection.exec_driver_sql("pragma journal_mode = wal")
@@ -220,7 +252,19 @@ def _migrate(path: Path) -> None:
         engine.dispose()
 
 
-def _migration_connection(path: Path) -> sqlite3.Connection:
+def _prepare_saver(path: Path) -> None:
+    """LangGraph's tables. Before ours: their version says that all are there."""
+    from langgraph.checkpoint.sqlite import SqliteSaver
+
+    connection = _patient_connection(path)
+    try:
+        SqliteSaver(connection).setup()
+    finally:
+        connection.close()
+
+
+def _patient_connection(path: Path) -> sqlite3.Connection:
+    """For a thread, which may wait for other processes."""
     return sqlite3.connect(path, timeout=PATIENCE, isolation_level=None)
 
 
@@ -245,6 +289,8 @@ def explained(path: Path) -> Iterator[None]:
     """SQLite's errors and the file system's, as errors that say what to do."""
     try:
         yield
+    except sqlite3.DataError:
+        raise  # a value too big for SQLite: the job's own error
     except sqlite3.Error as error:
         raise explain(error, path) from error
     except PermissionError as error:

@@ -25,7 +25,7 @@ from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
-from ucop.engine.ledger import Claimed, Outcome, to_json
+from ucop.engine.ledger import Claimed, Outcome, WorkerAt, to_json
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.runner import Attempt, Drained
@@ -72,6 +72,8 @@ class Worker:
         self._loops: list[asyncio.Task[None]] = []
         self._held = ExitStack()
         self._stopping = False
+        self._abandoning: asyncio.Task[None] | None = None
+        """Ends everything here, once this worker was declared lost."""
         self._beats: dict[str, tuple[float | None, float]] = {}
         """Each other worker's last heartbeat, and since when (monotonic) it is the last."""
         self._missing: set[tuple[str, int]] = set()
@@ -84,20 +86,30 @@ class Worker:
 
     async def start(self) -> None:
         self._held.enter_context(self._database.hold(self.id))
-        host, pid, now = socket.gethostname(), os.getpid(), time.time()
-        knows = self._knows()
-        await self._database.write(lambda: ledger.join(self.id, host, pid, knows, now))
-        await self._sweep()
-        await self._queue.start(self._run)
+        try:
+            await self._join()
+            await self._sweep()
+            await self._queue.start(self._run)
+        except BaseException:
+            self._held.close()
+            raise
         beat = self._settings.lease / BEATS_PER_LEASE
         self._loops = [
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
         ]
 
+    async def _join(self) -> None:
+        host, pid, now = socket.gethostname(), os.getpid(), time.time()
+        knows = self._knows()
+        await self._database.write(lambda: ledger.join(self.id, host, pid, knows, now))
+
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
         them; the jobs go back to the queue and go on elsewhere from their last checkpoint."""
+        if self._abandoning is not None:
+            await self._abandoning
+            return
         self._stopping = True
         await self._queue.stop()
         for loop in self._loops:
@@ -124,14 +136,22 @@ class Worker:
     def wake(self) -> None:
         self._queue.wake()
 
-    def abandon(self) -> None:
+    async def _abandon(self, message: str) -> None:
         """Stop at once and write nothing: this worker was declared lost."""
         self._stopping = True
         for loop in self._loops:
             loop.cancel()
-        for _, task in list(self._running.values()):
+        tasks = [task for _, task in self._running.values()]
+        for task in tasks:
             task.cancel()
+        try:
+            await self._queue.stop()
+            if tasks:
+                await asyncio.wait(tasks, timeout=self._settings.grace)
+        except Exception:  # whatever it is, a new worker must come
+            log.exception("worker %s: its end", self.id)
         self._held.close()
+        self._on_lost(message)
 
     # ------------------------------------------------------------ one attempt
 
@@ -180,6 +200,8 @@ class Worker:
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
             workflow = await self._workflow(attempt.claimed.fingerprint)
+        except DatabaseError:
+            raise  # not the job's fault: it goes on when the database works
         except UcopError as error:
             return _failure(error)
         return await attempt.run(
@@ -190,6 +212,9 @@ class Worker:
         )
 
     async def _release(self, job: JobId, number: int, why: str) -> None:
+        if self._abandoning is not None:
+            log.error("job %s: attempt %d was stopped; this worker was declared lost", job, number)
+            return
         try:
             await self._database.dispatch(
                 lambda: ledger.release(job, number, why, time.time(), lost=False)
@@ -214,8 +239,7 @@ class Worker:
             return
         message = LOST.format(lease=self._settings.lease)
         log.error("worker %s: %s", self.id, message)
-        self.abandon()
-        self._on_lost(message)
+        self._abandoning = asyncio.create_task(self._abandon(message), name="ucop-abandon")
 
     async def watch(self) -> None:
         """Stop attempts that the ledger no longer gives to this worker. Called when another
@@ -231,8 +255,8 @@ class Worker:
         """Take up what nobody runs any more."""
         lost = [worker for worker in await self._others() if not await self._lives(worker)]
         for worker in lost:
-            self._beats.pop(worker, None)
             await self._take_over(worker)
+            self._beats.pop(worker, None)
         await self._release_forgotten()
         await self._queue.repair(self._lives)
         if lost:
@@ -248,28 +272,35 @@ class Worker:
             return True
         if await self._database.read(lambda: ledger.is_lost(worker)):
             return False
-        if await self._database.is_held(worker) and not await self._is_silent(worker):
-            return True
+        at = await self._database.read(lambda: ledger.where_is(worker))
+        if at is not None and await self._database.is_held(worker):
+            if not self._is_silent(worker, at):
+                return True
+            await self._database.unblock(at, self._settings.lease)
+        fault("before mark lost")
         if await self._database.write(lambda: ledger.mark_lost(worker)):
             log.warning("worker %s is gone; its jobs are taken over", worker)
         fault("after mark lost")
         return False
 
-    async def _is_silent(self, worker: str) -> bool:
+    def _is_silent(self, worker: str, at: WorkerAt) -> bool:
         """Whether a worker that exists gave no heartbeat for a lease, watched on this
         process's own clock: no two clocks are compared, and a laptop that slept has nobody
         declared lost when it wakes."""
-        beat = await self._database.read(lambda: ledger.last_beat(worker))
         now = time.monotonic()
         known, since = self._beats.get(worker, (None, now))
-        if known != beat:
+        if known != at.beat_at:
             since = now
-        self._beats[worker] = (beat, since)
+        self._beats[worker] = (at.beat_at, since)
         return now - since > self._settings.lease
 
     async def _take_over(self, worker: str) -> None:
         why = f"worker {worker} was lost"
+        at = await self._database.read(lambda: ledger.where_is(worker))
+        if at is not None and await self._database.is_held(worker):
+            await self._database.unblock(at, self._settings.lease)
         for job, number in await self._database.read(lambda: ledger.running_on(worker)):
+            fault("before takeover")
             await self._database.dispatch(
                 partial(ledger.release, job, number, why, time.time(), lost=True)
             )
