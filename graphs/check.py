@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
@@ -219,9 +219,11 @@ class _Checker:
         known = True
         nodes = self.definition.nodes
         said: set[Position | None] = set()
-        for name, place in self.named_nodes():
-            if name not in nodes and name not in (START, END) and place not in said:
-                known = False
+        for name, place_of in self.named_nodes():
+            if name in nodes or name in (START, END):
+                continue
+            known, place = False, place_of()
+            if place not in said:
                 said.add(place)
                 self.error(
                     "unknown-node",
@@ -231,11 +233,11 @@ class _Checker:
                 )
         return known
 
-    def named_nodes(self) -> Iterator[tuple[str, Position | None]]:
+    def named_nodes(self) -> Iterator[tuple[str, Callable[[], Position | None]]]:
         for route in self.definition.routes:
-            yield route.source, self.source_place(route)
+            yield route.source, partial(self.source_place, route)
             for entry in route.entries:
-                yield entry.target, self.target_place(entry)
+                yield entry.target, partial(self.target_place, entry)
 
     def check_choices(self) -> None:
         for route in self.definition.routes:

@@ -6,9 +6,10 @@ Nothing here reads files, looks agents up or imports LangGraph.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -112,6 +113,10 @@ class Places:
 
     document: Document | None = None
 
+    @cached_property
+    def _lines(self) -> list[str]:
+        return self.document.text.splitlines() if self.document else []
+
     def at(self, path: Path, *, key: bool = False) -> Position | None:
         """The place of the value at `path`, or of its key."""
         return self.document.at(path, key=key) if self.document else None
@@ -128,7 +133,7 @@ class Places:
         value = _value(self.document.data, path)
         if not isinstance(value, str):
             return position
-        lines = self.document.text.splitlines()
+        lines = self._lines
         line, start = lines[position.line - 1], position.column - 1
         for quote in (0, 1):
             if line.startswith(value, start + quote):
@@ -149,7 +154,7 @@ class Definition:
     state: Mapping[str, Channel] = field(default_factory=dict)
     nodes: Mapping[str, Node] = field(default_factory=dict)
     routes: tuple[Route, ...] = ()
-    derived: bool = False
+    derived: bool = field(default=False, compare=False)
     """Whether the edges follow from references because the file has none."""
     output: Any = None
     """A template; None stands for every name that a node writes."""
@@ -157,7 +162,7 @@ class Definition:
     """Specs of the file's own agents, as they were read."""
     places: Places = field(default_factory=Places, compare=False, repr=False)
 
-    @property
+    @cached_property
     def channels(self) -> dict[str, Channel]:
         """Every name of the state: inputs, declared state, and what nodes write."""
         channels = {**self.inputs, **self.state}
@@ -171,9 +176,17 @@ class Definition:
         """The names that nodes write, in the order of the file."""
         return tuple(dict.fromkeys(n.writes for n in self.nodes.values() if n.writes))
 
-    def writers(self, channel: str) -> Iterator[Node]:
+    def writers(self, channel: str) -> Sequence[Node]:
         """The nodes that write `channel`."""
-        return (node for node in self.nodes.values() if node.writes == channel)
+        return self._writers.get(channel, ())
+
+    @cached_property
+    def _writers(self) -> dict[str, list[Node]]:
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes.values():
+            if node.writes:
+                found.setdefault(node.writes, []).append(node)
+        return found
 
 
 def _value(data: Any, path: Path) -> Any:

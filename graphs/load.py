@@ -89,7 +89,7 @@ def dump(definition: Definition) -> dict[str, Any]:
             name: {**c.schema, "merge": c.merge.value} for name, c in definition.state.items()
         },
         "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
-        **({} if definition.derived else {"edges": [_dump_route(r) for r in definition.routes]}),
+        "edges": _dump_routes(definition.routes),
         **({} if definition.output is None else {"output": definition.output}),
     }
 
@@ -141,10 +141,15 @@ class _Loader:
         for name, declared in (self.optional(top, section, dict, ()) or {}).items():
             path: Path = (section, name)
             self.channel_name(name, path, key=True)
-            if section == "state" and name in (top.get("input") or {}):
+            if section == "state" and name in self.declared_inputs(top):
                 self.error("duplicate-name", f"{name!r} is an input already", self.key(path))
             found[name] = self.channel(name, declared, path, section)
         return found
+
+    @staticmethod
+    def declared_inputs(top: Mapping[str, Any]) -> Mapping[str, Any]:
+        given = top.get("input")
+        return given if isinstance(given, dict) else {}
 
     def channel(self, name: str, declared: Any, path: Path, section: str) -> Channel:
         merge = Merge.replace
@@ -342,11 +347,13 @@ class _Loader:
             return
         for position, link in enumerate(links):
             for name, offset in link:
-                place = self.places.inside(path, offset, name)
+                wrong = None
                 if name == START and position > 0:
-                    self.error("bad-edge", "no edge leads to START", place)
+                    wrong = "no edge leads to START"
                 if name == END and position < len(links) - 1:
-                    self.error("bad-edge", "no edge leads out of END", place)
+                    wrong = "no edge leads out of END"
+                if wrong:
+                    self.error("bad-edge", wrong, self.places.inside(path, offset, name))
         for sources, targets in pairwise(links):
             for source, source_offset in sources:
                 for target, offset in targets:
@@ -552,6 +559,11 @@ def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:
 
 def _dump_on_error(policy: OnError | str) -> Any:
     return policy.value if isinstance(policy, OnError) else {"node": policy}
+
+
+def _dump_routes(routes: Iterable[Route]) -> list[dict[str, Any]]:
+    """Routes of one node stay in their order; among nodes there is none."""
+    return [_dump_route(route) for route in sorted(routes, key=lambda route: route.source)]
 
 
 def _dump_route(route: Route) -> dict[str, Any]:

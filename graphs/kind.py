@@ -1,0 +1,39 @@
+"""What kinds of nodes there are, and how a node says which it is.
+
+Read from a node as the language writes it (`load.dump`), which is what a job keeps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Any
+
+
+class NodeKind(Enum):
+    """Who does a node's work. The value is the node's key in the language."""
+
+    agent = "agent"
+    workflow = "workflow"
+    ask = "ask"
+    mesh = "mesh"
+    python = "python"
+    """A function of a Python graph; the language has no such key."""
+
+
+def kind_of(said: Mapping[str, Any]) -> NodeKind:
+    """The kind of a node as the language writes it."""
+    return next((kind for kind in NodeKind if kind.value in said), NodeKind.agent)
+
+
+def work_of(said: Mapping[str, Any]) -> str:
+    """Who does the work, in a few words: `agent reviewer`, `asks “Publish?”`."""
+    kind = kind_of(said)
+    named = said.get(kind.value)
+    if kind is NodeKind.ask:
+        return f"asks “{named}”"
+    if isinstance(named, Mapping):
+        return f"{kind.value} that can {named.get('capability', 'do it')}"
+    if isinstance(named, list):
+        return f"{kind.value} of {', '.join(map(str, named))}"
+    return f"{kind.value} {named}"

@@ -1,0 +1,183 @@
+"""A workflow as boxes and arrows, before any way of drawing them.
+
+The boxes are the definition's own nodes: what the compiler adds (gates, routes) is not in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ucop.graphs.definition import END, START, Entry, Route
+from ucop.graphs.kind import NodeKind, kind_of, work_of
+from ucop.graphs.topology import reach, topology_of
+from ucop.graphs.workflow import Workflow, YamlWorkflow
+
+if TYPE_CHECKING:
+    from langchain_core.runnables.graph import Graph
+
+    from ucop.graphs.definition import Definition
+    from ucop.graphs.topology import Topology
+
+
+@dataclass(frozen=True, kw_only=True)
+class Box:
+    """One node, or START or END, which have no kind."""
+
+    name: str
+    kind: NodeKind | None = None
+    lines: tuple[str, ...] = ()
+    """What stands under the name: who works, on what, what it joins."""
+    each: bool = False
+    """Whether it runs once an item."""
+    joins: bool = False
+    """Whether several ways lead here, and it runs once when all that run have come."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrow:
+    """One edge. `label` tells when it is taken; empty where always."""
+
+    source: str
+    target: str
+    label: str = ""
+    loop: bool = False
+    """Leads back."""
+    error: bool = False
+    """Taken when the source fails."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """What there is to draw; boxes in an order that the forward arrows allow."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    arrows: tuple[Arrow, ...]
+
+
+def picture_of(workflow: Workflow) -> Picture:
+    """The picture of a workflow. That of a Python graph has what LangGraph tells of it."""
+    if isinstance(workflow, YamlWorkflow):
+        return _of_definition(workflow.definition, workflow.stored["definition"])
+    return _of_graph(workflow.name, workflow.graph().get_graph())
+
+
+# ---- YAML ----
+
+
+def _of_definition(definition: Definition, language: Mapping[str, Any]) -> Picture:
+    topology, nodes = topology_of(definition), language["nodes"]
+    boxes = [_box(name, nodes[name], topology) for name in topology.order]
+    return Picture(
+        title=definition.name,
+        boxes=(Box(name=START), *boxes, Box(name=END)),
+        arrows=(*_arrows(definition.routes, topology), *_error_arrows(nodes)),
+    )
+
+
+def _box(name: str, said: Mapping[str, Any], topology: Topology) -> Box:
+    lines = [work_of(said)]
+    if "each" in said:
+        lines.append(each_of(said))
+    before = [s for s, targets in topology.forward.items() if name in targets]
+    if name in topology.joins:
+        lines.append(f"joins {', '.join(before)}")
+    return Box(
+        name=name,
+        kind=kind_of(said),
+        lines=tuple(lines),
+        each="each" in said,
+        joins=name in topology.joins,
+    )
+
+
+def each_of(said: Mapping[str, Any]) -> str:
+    """What a node runs over: `each of outline.sections, 4 at a time`."""
+    source = str(said["each"]).removeprefix("${").removesuffix("}")
+    limit = f", {said['limit']} at a time" if said.get("limit") else ""
+    return f"each of {source}{limit}"
+
+
+def _arrows(routes: tuple[Route, ...], topology: Topology) -> Iterator[Arrow]:
+    for route in routes:
+        for entry in route.entries:
+            yield Arrow(
+                source=route.source,
+                target=entry.target,
+                label=condition_of(entry, route),
+                loop=entry.at_most is not None
+                and topology.leads_back(route.source, entry.target),
+            )
+
+
+def condition_of(entry: Entry, route: Route) -> str:
+    """When an entry of a route is taken: `score < 7, at most 2 times`, `otherwise`."""
+    words = []
+    if entry.when is not None:
+        words.append(" ".join(entry.when.split()))
+    elif len(route.entries) > 1 and entry.at_most is None:
+        words.append("otherwise")
+    if entry.at_most is not None:
+        words.append("at most once" if entry.at_most == 1 else f"at most {entry.at_most} times")
+    return ", ".join(words)
+
+
+def _error_arrows(nodes: Mapping[str, Any]) -> Iterator[Arrow]:
+    for name, said in nodes.items():
+        policy = said.get("on_error")
+        if isinstance(policy, Mapping) and "node" in policy:
+            yield Arrow(source=name, target=policy["node"], label="on error", error=True)
+
+
+# ---- Python graphs ----
+
+
+def _of_graph(title: str, graph: Graph) -> Picture:
+    ends = {"__start__": START, "__end__": END}
+    edges = [(ends.get(e.source, e.source), ends.get(e.target, e.target), e) for e in graph.edges]
+    back = _back_edges([(source, target) for source, target, _ in edges])
+    names = [ends.get(id, id) for id in graph.nodes]
+    return Picture(
+        title=title,
+        boxes=tuple(_python_box(name) for name in names),
+        arrows=tuple(
+            Arrow(
+                source=source,
+                target=target,
+                label=_branch(edge, target),
+                loop=(source, target) in back,
+            )
+            for source, target, edge in edges
+        ),
+    )
+
+
+def _python_box(name: str) -> Box:
+    if name in (START, END):
+        return Box(name=name)
+    return Box(name=name, kind=NodeKind.python, lines=("python",))
+
+
+def _branch(edge: Any, target: str) -> str:
+    """The name of a conditional edge's branch; what decides is code, so more is not known."""
+    if not edge.conditional:
+        return ""
+    told = str(edge.data) if edge.data is not None else ""
+    return told if told and told != target else "if"
+
+
+def _back_edges(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
+    """Edges that close a cycle: from the way that was walked first, back onto it."""
+    kept: dict[str, list[str]] = {}
+    back = set()
+    for source, target in edges:
+        if source == target or source in reach(target, kept):
+            back.add((source, target))
+        else:
+            kept.setdefault(source, []).append(target)
+    return back
+
+
+__all__ = ["Arrow", "Box", "Picture", "condition_of", "each_of", "picture_of"]
