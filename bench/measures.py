@@ -19,7 +19,7 @@ from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
 from bench.graphs import chain
 from ucop.engine import Engine, Settings
-from ucop.engine.engine import JobHandle
+from ucop.engine.handle import JobHandle
 
 IDLE_SECONDS = 10.0
 

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ucop.engine.engine import Engine, JobHandle
+    from ucop.engine.engine import Engine
     from ucop.engine.errors import (
         DatabaseError,
         InvalidDefinition,
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         UcopError,
         UnknownWorkflow,
     )
+    from ucop.engine.handle import JobHandle
     from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, Step, Usage
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
@@ -52,7 +53,8 @@ __all__ = [
 ]
 
 _PLACES = {
-    "engine": ("Engine", "JobHandle"),
+    "engine": ("Engine",),
+    "handle": ("JobHandle",),
     "job": ("Attempt", "Checkpoint", "Event", "Job", "JobError", "Step", "Usage"),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),

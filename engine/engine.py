@@ -8,10 +8,10 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
@@ -20,13 +20,12 @@ from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
     InvalidInput,
-    JobFailed,
-    JobStopped,
     ResultTimeout,
     UcopError,
 )
 from ucop.engine.faults import fault
-from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Step, ThreadId, WorkerId
+from ucop.engine.handle import EVENT_PAGE, JobHandle
+from ucop.engine.job import Event, Job, JobId, ThreadId, WorkerId
 from ucop.engine.ledger import NewJob, to_json
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
@@ -47,12 +46,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ucop.engine")
 
-T = TypeVar("T")
-
 BUSY = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
 """Statuses in which a job goes on by itself; in all others it rests."""
-
-EVENT_PAGE = 500
 
 
 class Engine:
@@ -449,139 +444,6 @@ class Engine:
             labels=to_json(dict(labels or {})),
             budget=to_json(dict(budget or {})),
         )
-
-
-class JobHandle:
-    """A job that can be waited for, followed and continued."""
-
-    def __init__(self, engine: Engine, id: JobId) -> None:
-        self.id = id
-        self._engine = engine
-
-    def __repr__(self) -> str:
-        return f"<job {self.id}>"
-
-    def get(self) -> Job:
-        """Everything about the job but its events and checkpoints."""
-        return self._engine.reader.job(self.id)
-
-    async def aget(self) -> Job:
-        """`get`, awaited."""
-        return await asyncio.to_thread(self.get)
-
-    @property
-    def status(self) -> JobStatus:
-        """Where the job stands now."""
-        return self._engine.reader.status(self.id)[0]
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the job's output (JSON). `timeout` in seconds.
-
-        Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
-        ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
-        """
-        self._call(self._engine._rest(self.id, timeout))
-        return _output(self.get())
-
-    async def aresult(self, timeout: float | None = None) -> Any:
-        """`result`, awaited."""
-        await self._acall(self._engine._rest(self.id, timeout))
-        return _output(await self.aget())
-
-    def wait(self, timeout: float | None = None) -> JobStatus:
-        """Wait until the job rests, however it ended; returns its status."""
-        return self._call(self._engine._rest(self.id, timeout))
-
-    async def await_rest(self, timeout: float | None = None) -> JobStatus:
-        """`wait`, awaited."""
-        return await self._acall(self._engine._rest(self.id, timeout))
-
-    def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
-        """The job's events with numbers above `after`, in order and without a gap; with
-        `follow` also those to come, until the job rests."""
-        while True:
-            if not follow:
-                found = self._engine.reader.events(self.id, after=after, limit=EVENT_PAGE)
-                rests = len(found) < EVENT_PAGE
-            else:
-                found, rests = self._call(self._engine._news(self.id, after))
-            yield from found
-            if rests:
-                return
-            after = found[-1].seq if found else after
-
-    async def aevents(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
-        """`events`, awaited."""
-        while True:
-            if not follow:
-                found = await asyncio.to_thread(
-                    self._engine.reader.events, self.id, after=after, limit=EVENT_PAGE
-                )
-                rests = len(found) < EVENT_PAGE
-            else:
-                found, rests = await self._acall(self._engine._news(self.id, after))
-            for event in found:
-                yield event
-            if rests:
-                return
-            after = found[-1].seq if found else after
-
-    def steps(self) -> list[Step]:
-        """The job's node runs in the order in which they began."""
-        return self._engine.reader.steps(self.id)
-
-    async def asteps(self) -> list[Step]:
-        """`steps`, awaited."""
-        return await asyncio.to_thread(self.steps)
-
-    def attempts(self) -> list[Attempt]:
-        """The job's attempts from the first."""
-        return self._engine.reader.attempts(self.id)
-
-    async def aattempts(self) -> list[Attempt]:
-        """`attempts`, awaited."""
-        return await asyncio.to_thread(self.attempts)
-
-    def checkpoints(self) -> list[Checkpoint]:
-        """The job's saved states, the newest first."""
-        return self._call(self._checkpoints())
-
-    async def acheckpoints(self) -> list[Checkpoint]:
-        """`checkpoints`, awaited."""
-        return await self._acall(self._checkpoints())
-
-    def resume(self) -> None:
-        """Let a failed, paused or waiting job go on from its last checkpoint.
-
-        Raises RefusedChange where it is pending, running, completed or cancelled.
-        """
-        self._call(self._engine._resume(self.id))
-
-    async def aresume(self) -> None:
-        """`resume`, awaited."""
-        await self._acall(self._engine._resume(self.id))
-
-    async def _checkpoints(self) -> list[Checkpoint]:
-        from ucop.engine.history import history
-
-        database = self._engine._database
-        thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
-        workflow = await self._engine._restore(fingerprint)
-        return await history(self.id, thread, workflow, database.saver())
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._engine._loop.call(work)
-
-    async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._engine._loop.acall(work)
-
-
-def _output(job: Job) -> Any:
-    if job.status is JobStatus.COMPLETED:
-        return job.output
-    if job.status is JobStatus.FAILED and job.error is not None:
-        raise JobFailed(job.id, job.error.type, job.error.message, job.error.node)
-    raise JobStopped(job.id, job.status.value, job.reason)
 
 
 def _input_json(workflow: str, data: Mapping[str, Any]) -> str:

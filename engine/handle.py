@@ -1,0 +1,153 @@
+"""One job, as its caller holds it: to wait for, to follow, and to continue."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ucop.engine import ledger
+from ucop.engine.errors import JobFailed, JobStopped
+from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Step
+from ucop.engine.states import JobStatus
+
+if TYPE_CHECKING:
+    from ucop.engine.engine import Engine
+
+T = TypeVar("T")
+
+EVENT_PAGE = 500
+"""Events read at once."""
+
+
+class JobHandle:
+    """A job that can be waited for, followed and continued."""
+
+    def __init__(self, engine: Engine, id: JobId) -> None:
+        self.id = id
+        self._engine = engine
+
+    def __repr__(self) -> str:
+        return f"<job {self.id}>"
+
+    def get(self) -> Job:
+        """Everything about the job but its events and checkpoints."""
+        return self._engine.reader.job(self.id)
+
+    async def aget(self) -> Job:
+        """`get`, awaited."""
+        return await asyncio.to_thread(self.get)
+
+    @property
+    def status(self) -> JobStatus:
+        """Where the job stands now."""
+        return self._engine.reader.status(self.id)[0]
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job's output (JSON). `timeout` in seconds.
+
+        Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
+        ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
+        """
+        self._call(self._engine._rest(self.id, timeout))
+        return _output(self.get())
+
+    async def aresult(self, timeout: float | None = None) -> Any:
+        """`result`, awaited."""
+        await self._acall(self._engine._rest(self.id, timeout))
+        return _output(await self.aget())
+
+    def wait(self, timeout: float | None = None) -> JobStatus:
+        """Wait until the job rests, however it ended; returns its status."""
+        return self._call(self._engine._rest(self.id, timeout))
+
+    async def await_rest(self, timeout: float | None = None) -> JobStatus:
+        """`wait`, awaited."""
+        return await self._acall(self._engine._rest(self.id, timeout))
+
+    def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
+        """The job's events with numbers above `after`, in order and without a gap; with
+        `follow` also those to come, until the job rests."""
+        while True:
+            if not follow:
+                found = self._engine.reader.events(self.id, after=after, limit=EVENT_PAGE)
+                rests = len(found) < EVENT_PAGE
+            else:
+                found, rests = self._call(self._engine._news(self.id, after))
+            yield from found
+            if rests:
+                return
+            after = found[-1].seq if found else after
+
+    async def aevents(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
+        """`events`, awaited."""
+        while True:
+            if not follow:
+                found = await asyncio.to_thread(
+                    self._engine.reader.events, self.id, after=after, limit=EVENT_PAGE
+                )
+                rests = len(found) < EVENT_PAGE
+            else:
+                found, rests = await self._acall(self._engine._news(self.id, after))
+            for event in found:
+                yield event
+            if rests:
+                return
+            after = found[-1].seq if found else after
+
+    def steps(self) -> list[Step]:
+        """The job's node runs in the order in which they began."""
+        return self._engine.reader.steps(self.id)
+
+    async def asteps(self) -> list[Step]:
+        """`steps`, awaited."""
+        return await asyncio.to_thread(self.steps)
+
+    def attempts(self) -> list[Attempt]:
+        """The job's attempts from the first."""
+        return self._engine.reader.attempts(self.id)
+
+    async def aattempts(self) -> list[Attempt]:
+        """`attempts`, awaited."""
+        return await asyncio.to_thread(self.attempts)
+
+    def checkpoints(self) -> list[Checkpoint]:
+        """The job's saved states, the newest first."""
+        return self._call(self._checkpoints())
+
+    async def acheckpoints(self) -> list[Checkpoint]:
+        """`checkpoints`, awaited."""
+        return await self._acall(self._checkpoints())
+
+    def resume(self) -> None:
+        """Let a failed, paused or waiting job go on from its last checkpoint.
+
+        Raises RefusedChange where it is pending, running, completed or cancelled.
+        """
+        self._call(self._engine._resume(self.id))
+
+    async def aresume(self) -> None:
+        """`resume`, awaited."""
+        await self._acall(self._engine._resume(self.id))
+
+    async def _checkpoints(self) -> list[Checkpoint]:
+        from ucop.engine.history import history
+
+        database = self._engine._database
+        thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
+        workflow = await self._engine._restore(fingerprint)
+        return await history(self.id, thread, workflow, database.saver())
+
+    def _call(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._engine._loop.call(work)
+
+    async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
+        return await self._engine._loop.acall(work)
+
+
+def _output(job: Job) -> Any:
+    if job.status is JobStatus.COMPLETED:
+        return job.output
+    if job.status is JobStatus.FAILED and job.error is not None:
+        raise JobFailed(job.id, job.error.type, job.error.message, job.error.node)
+    raise JobStopped(job.id, job.status.value, job.reason)
