@@ -37,15 +37,23 @@ class Box:
 
 @dataclass(frozen=True, kw_only=True)
 class Arrow:
-    """One edge. `label` tells when it is taken; empty where always."""
+    """One edge."""
 
     source: str
     target: str
-    label: str = ""
+    when: str = ""
+    """What must hold for it to be taken; empty where nothing must."""
+    bound: str = ""
+    """How often it is taken: `at most 2 times`."""
     loop: bool = False
     """Leads back."""
     error: bool = False
     """Taken when the source fails."""
+
+    @property
+    def label(self) -> str:
+        """All that is said of it, in one line."""
+        return ", ".join(part for part in (self.when, self.bound) if part)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,8 +89,8 @@ def _box(name: str, said: Mapping[str, Any], topology: Topology) -> Box:
     lines = [work_of(said)]
     if "each" in said:
         lines.append(each_of(said))
-    before = [s for s, targets in topology.forward.items() if name in targets]
     if name in topology.joins:
+        before = [n for n in (START, *topology.order) if name in topology.forward.get(n, ())]
         lines.append(f"joins {', '.join(before)}")
     return Box(
         name=name,
@@ -106,29 +114,32 @@ def _arrows(routes: tuple[Route, ...], topology: Topology) -> Iterator[Arrow]:
             yield Arrow(
                 source=route.source,
                 target=entry.target,
-                label=condition_of(entry, route),
+                when=condition_of(entry, route),
+                bound=bound_of(entry),
                 loop=entry.at_most is not None
                 and topology.leads_back(route.source, entry.target),
             )
 
 
 def condition_of(entry: Entry, route: Route) -> str:
-    """When an entry of a route is taken: `score < 7, at most 2 times`, `otherwise`."""
-    words = []
+    """When an entry of a route is taken: `score < 7`, `otherwise`; empty where always."""
     if entry.when is not None:
-        words.append(" ".join(entry.when.split()))
-    elif len(route.entries) > 1 and entry.at_most is None:
-        words.append("otherwise")
-    if entry.at_most is not None:
-        words.append("at most once" if entry.at_most == 1 else f"at most {entry.at_most} times")
-    return ", ".join(words)
+        return " ".join(entry.when.split())
+    return "otherwise" if len(route.entries) > 1 and entry.at_most is None else ""
+
+
+def bound_of(entry: Entry) -> str:
+    """How often a loop edge is taken; empty for other edges."""
+    if entry.at_most is None:
+        return ""
+    return "at most once" if entry.at_most == 1 else f"at most {entry.at_most} times"
 
 
 def _error_arrows(nodes: Mapping[str, Any]) -> Iterator[Arrow]:
     for name, said in nodes.items():
         policy = said.get("on_error")
         if isinstance(policy, Mapping) and "node" in policy:
-            yield Arrow(source=name, target=policy["node"], label="on error", error=True)
+            yield Arrow(source=name, target=policy["node"], when="on error", error=True)
 
 
 # ---- Python graphs ----
@@ -146,7 +157,7 @@ def _of_graph(title: str, graph: Graph) -> Picture:
             Arrow(
                 source=source,
                 target=target,
-                label=_branch(edge, target),
+                when=_branch(edge, target),
                 loop=(source, target) in back,
             )
             for source, target, edge in edges
@@ -178,6 +189,3 @@ def _back_edges(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
         else:
             kept.setdefault(source, []).append(target)
     return back
-
-
-__all__ = ["Arrow", "Box", "Picture", "condition_of", "each_of", "picture_of"]

@@ -123,7 +123,7 @@ class PythonWorkflow(Workflow):
     def _not_a_graph(self, made: Any) -> Finding:
         return Finding(
             severity="error",
-            message=f"{self.origin} is a {type(made).__name__}, not a graph",
+            message=f"{self.origin} is of type {type(made).__name__}, not a graph",
             position=None,
             hint="it must be a StateGraph, a compiled graph, or a function without arguments "
             "that returns one",
