@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
+from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -211,6 +212,7 @@ class Models:
         if stand_in and self._may_stand_in and self._embedded.available():
             reasons = "; ".join(absence.reason for absence in absences.values())
             return [await self._embedded_use(asked, reasons)]
+        self._missed.clear()  # whoever asks next may have mended it
         raise _nobody_serves(asked, absences, stand_in and self._may_stand_in)
 
     async def _serve(self, candidate: str, asked: str) -> ModelUse | _Absence:
@@ -257,10 +259,8 @@ class Models:
             return absence
 
     async def _probe(self, tagged: str) -> _Absence | None:
-        from ucop.agents.ollama import list_models
-
         try:
-            held = await list_models(self._ollama)
+            held = await self._list()
         except ModelUnavailable as error:
             return _Absence(reason=str(error))
         if held is None:
@@ -272,6 +272,20 @@ class Models:
                 may_stand_in=True,
             )
         return None
+
+    async def _list(self) -> frozenset[str] | None:
+        """What the Ollama has; tried again, as a call is, where it is in trouble."""
+        from ucop.agents.ollama import list_models
+
+        for tries in count(1):
+            try:
+                return await list_models(self._ollama)
+            except ModelUnavailable as error:
+                pause = self._retry.pause(error, tries)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("counting has no end")
 
     async def _embedded_use(self, asked: str, because: str) -> ModelUse:
         note = f"the embedded {EMBEDDED_MODEL}, a small model: expect simple answers"

@@ -235,7 +235,9 @@ def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
     status = response.status_code
     wait = parse_retry_after(response.headers.get("Retry-After"))
     return ModelResponseError(
-        f"{model} at {url}: HTTP {status}: {_reason(response)}. {_advice(model, status)}",
+        f"{model} at {url}: HTTP {status}: {_reason(response)}. "
+        + (f"It asks to wait {wait:g} s. " if wait else "")
+        + _advice(model, status),
         status=status,
         transient=status in _TRANSIENT or status >= 500,
         retry_after=wait,

@@ -75,6 +75,7 @@ async def ask(
     """
     prompt = _prompt(spec, data, context)
     answers: list[Answer] = []
+    model = ""
     while len(answers) <= spec.repairs:
         message = await context.models.ask(
             spec.model,
@@ -82,6 +83,7 @@ async def ask(
             options=prompt.options(len(answers)),
             schema=prompt.schema,
         )
+        model = message.response_metadata.get("model_name") or model
         answer = read_answer(message, prompt.schema, check)
         if not answer.problems:
             return answer.value
@@ -89,7 +91,7 @@ async def ask(
         context.logger.info(
             "%s: answer %d does not fit: %s", spec.name, len(answers), answer.problems[0]
         )
-    raise AgentOutputError(_no_answer_fits(spec, context, answers))
+    raise AgentOutputError(_no_answer_fits(spec, context, answers, model or "the model"))
 
 
 def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
@@ -215,13 +217,15 @@ def _does_not_fit(what: str, name: str, context: AgentContext, problems: list[Pr
     )
 
 
-def _no_answer_fits(spec: AgentSpec, context: AgentContext, answers: list[Answer]) -> str:
+def _no_answer_fits(
+    spec: AgentSpec, context: AgentContext, answers: list[Answer], model: str
+) -> str:
     last = answers[-1]
     times = "1 answer" if len(answers) == 1 else f"{len(answers)} answers"
     listed = "; ".join(str(problem) for problem in last.problems[:SHOWN_PROBLEMS])
     began = f" The last one began: {last.text[:200]!r}." if last.text else ""
     return (
-        f"agent {spec.name!r} in {_where(context)}: {times} of the model did not fit: {listed}."
+        f"agent {spec.name!r} in {_where(context)}: {times} of {model} did not fit: {listed}."
         f"{began} Loosen the output's schema, give an example, raise `repairs`, or use a larger "
         "model."
     )

@@ -208,6 +208,7 @@ class _Exchange(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         scripted = self.server.scripted
         scripted.paths.append(self.path)
+        scripted._count()
         if self.path == "/api/tags" and scripted.tags is not None:
             self._play(scripted.tags, {})
         elif self.path == "/api/tags":
