@@ -58,7 +58,7 @@ def article_writer(
     directory = inside(context.folder, folder)
     directory.mkdir(parents=True, exist_ok=True)
     path = directory / _file_name(topic, context.job_id)
-    _write_whole(path, article.markdown)
+    write_whole(path, article.markdown)
     relative = Path(os.path.relpath(path, context.folder)).as_posix()
     context.progress(f"wrote {relative}")
     return PublishedArticle(path=relative, words=article.words, sections=article.sections)
@@ -70,7 +70,8 @@ def _file_name(topic: str, job_id: str) -> str:
     return f"{slug(topic) or 'article'}-{job}.md"
 
 
-def _write_whole(path: Path, text: str) -> None:
+def write_whole(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
