@@ -13,6 +13,8 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
+from ucop.agents.embedded import openmp
+
 CONTEXT = 4096
 # Small batches let llama.cpp notice between two of them that its client hung up.
 BATCH = 128
@@ -33,6 +35,7 @@ class Llama:
     """A loaded model that answers on a loopback port which only this process knows of."""
 
     def __init__(self, weights: Path) -> None:
+        openmp.provide()
         # Untyped, and not there without the extra `local`.
         xllamacpp = import_module("xllamacpp")
         self._server = xllamacpp.Server(_parameters(xllamacpp, weights))

