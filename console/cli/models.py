@@ -75,28 +75,31 @@ async def _answer(models: Models, name: str) -> dict[str, Any]:
 
 
 @app.command()
-def install() -> None:
+def install(json: options.Json = False) -> None:
     """Install the small embedded model into this Python environment (about 130 MB)."""
     from ucop.agents.embedded import EMBEDDED_MODEL
     from ucop.agents.embedded.install import install
 
     install()
+    if json:
+        put_json({"model": EMBEDDED_MODEL})
     note(f"{EMBEDDED_MODEL} is installed; it answers where no Ollama does")
 
 
 @app.command()
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    json: options.Json = False,
 ) -> None:
     """Serve the embedded model on loopback, for anything that speaks Ollama's protocol."""
     from ucop.agents.embedded.server import serve
 
     try:
-        serve(port, ready=_ready)
+        serve(port, ready=lambda url: _ready(url, as_json=json))
     except OSError as error:
         raise UsageProblem(f"port {port}: {error.strerror}; --port 0 takes a free one") from error
 
 
-def _ready(url: str) -> None:
-    put(url)
+def _ready(url: str, *, as_json: bool) -> None:
+    put_json({"url": url}) if as_json else put(url)
     note("serves until Ctrl-C; other programs reach it with OLLAMA_HOST set to this address")

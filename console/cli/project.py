@@ -8,14 +8,16 @@ from typing import Annotated
 
 import typer
 
+from ucop.console.cli import options
 from ucop.console.cli.exits import UsageProblem
-from ucop.console.cli.output import note, put
+from ucop.console.cli.output import note, put, put_json
 
 
 def init(
     folder: Annotated[
         Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")
     ] = Path(),
+    json: options.Json = False,
 ) -> None:
     """Write a small working project into a folder.
 
@@ -29,6 +31,8 @@ def init(
             _write(folder / path, text)
     except OSError as error:
         raise UsageProblem(f"{error.filename}: {error.strerror}") from error
+    written = [str(folder / path) for path in FILES]
+    put_json(written) if json else put("\n".join(written))
     note("try it:")
     if folder != Path():
         note(f"  cd {shlex.quote(str(folder))}")
@@ -48,4 +52,3 @@ def _write(file: Path, text: str) -> None:
     # "x": also a file that appeared just now is kept.
     with file.open("x", encoding="utf-8") as stream:
         stream.write(text)
-    put(str(file))
