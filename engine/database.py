@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import WorkerId
-from ucop.engine.ledger import WorkerAt
 from ucop.engine.operation import Operation
+from ucop.engine.roster import WorkerAt
 
 if TYPE_CHECKING:
     from ucop.engine.checkpoints import FencedSaver
@@ -65,7 +65,7 @@ def connect(settings: Settings) -> Database:
     if url.startswith("sqlite:///"):
         from ucop.engine.sqlite import SqliteDatabase
 
-        return SqliteDatabase(url, synchronous=settings.synchronous)
+        return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
     if url.startswith(("postgresql://", "postgres://")):
         from ucop.engine.postgres import PostgresDatabase
 

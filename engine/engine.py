@@ -364,6 +364,20 @@ class Engine:
         if self._worker is not None:
             self._worker.wake()
 
+    async def _pause(self, id: JobId, at_once: bool) -> None:
+        await self._database.write(lambda: ledger.pause(id, time.time(), at_once=at_once))
+        await self._heed(id)
+
+    async def _cancel(self, id: JobId) -> None:
+        await self._database.write(lambda: ledger.cancel(id, time.time()))
+        await self._heed(id)
+
+    async def _heed(self, id: JobId) -> None:
+        """See at once to what was asked of a job that may run in this process."""
+        self._notices.tell(id)
+        if self._worker is not None:
+            await self._worker.watch()
+
     async def _rest(self, id: JobId, timeout: float | None) -> JobStatus:
         """Wait until the job rests. Raises ResultTimeout, or what broke its attempt off."""
         with self._notices.subscribe(id) as news:

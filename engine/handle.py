@@ -119,6 +119,29 @@ class JobHandle:
         """`checkpoints`, awaited."""
         return await self._acall(self._checkpoints())
 
+    def pause(self, *, now: bool = False) -> None:
+        """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its
+        nodes, which run again when it goes on. `wait()` tells when it has.
+
+        Raises RefusedChange where it is neither pending nor running.
+        """
+        self._call(self._engine._pause(self.id, now))
+
+    async def apause(self, *, now: bool = False) -> None:
+        """`pause`, awaited."""
+        await self._acall(self._engine._pause(self.id, now))
+
+    def cancel(self) -> None:
+        """End the job for ever; what it finished stays to be read.
+
+        Raises RefusedChange where it has completed, failed or was cancelled before.
+        """
+        self._call(self._engine._cancel(self.id))
+
+    async def acancel(self) -> None:
+        """`cancel`, awaited."""
+        await self._acall(self._engine._cancel(self.id))
+
     def resume(self) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint.
 

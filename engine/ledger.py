@@ -16,10 +16,16 @@ from typing import Any
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId
 from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
-from ucop.engine.states import Change, JobStatus, StepStatus, sources, target
+from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, sources, target
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
+
+PAUSE, PAUSE_NOW = "pause", "pause now"
+"""What a running job may be asked for (`jobs.want`); its worker sees to it."""
+
+UNBEGUN_ATTEMPTS = 10
+"""The same, where the last of them did not even begin a node: then the job is hardly to blame."""
 
 BACK_OFF = 1.0
 """Seconds before the attempt after the first of them; doubles."""
@@ -344,13 +350,12 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
     yield from tell(job, attempt, steps=outcome.steps, events=outcome.events)
     status = target(outcome.change)
-    settled = status in (JobStatus.COMPLETED, JobStatus.FAILED)
     params: dict[str, Any] = {
         "status": status.value,
         "output": outcome.output,
         "error": outcome.error,
         "reason": outcome.reason,
-        "settled": int(settled),
+        "settled": int(status in SETTLED),
     }
     rows = yield One(_FINISH, {"job": job, "attempt": attempt, "now": now, **params})
     if not rows:
@@ -377,7 +382,7 @@ from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.
 where jobs.id = :job"""
 
 _NEXT_ATTEMPT = """
-update jobs set status = :status, attempt = attempt + 1, want = null, worker = null,
+update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
     reason = :reason, stalls = :stalls, not_before = :due, seq = seq + 1,
     queued_at = case when :last = 1 then cast(:now as double precision) else queued_at end,
     error = null, finished_at = null
@@ -385,8 +390,11 @@ where id = :job and attempt = :attempt and status = :from_status returning seq""
 
 _SETTLE = """
 update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
-    seq = seq + 1, finished_at = :now
+    seq = seq + 1, finished_at = case when :ended = 1 then cast(:now as double precision) end
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
+
+
+_BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1"
 
 
 def release(
@@ -404,27 +412,89 @@ def release(
         return None
     idle = lost and state["progress"] == state["progress_before"]
     stalls = state["stalls"] + 1 if idle else 0
-    if stalls >= POISON_ATTEMPTS:
-        return (yield from _poisoned(job, attempt, stalls, why, now))
-    delay = BACK_OFF * 2 ** (stalls - 1) if stalls else 0.0
+    begun = bool(stalls and (yield One(_BEGAN, {"job": job, "attempt": attempt})))
+    if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
+        reason = _POISON.format(stalls=stalls, why=why)
+        error = {"type": "PoisonJob", "message": reason, "node": None}
+        return (yield from _settle(job, state, Change.FAIL, reason, now, error=error))
+    if state["want"] in (PAUSE, PAUSE_NOW):
+        return (yield from _settle(job, state, Change.PAUSE, "asked to pause", now))
+    delay = BACK_OFF * 2 ** min(stalls - 1, 5) if stalls else 0.0
     return (
         yield from _next_attempt(job, state, Change.RELEASE, why, now, stalls=stalls, delay=delay)
     )
 
 
-def _poisoned(job: str, attempt: int, stalls: int, why: str, now: float) -> Operation[JobStatus]:
-    reason = (
-        f"{stalls} attempts in a row lost their worker and saved nothing new ({why}); "
-        "the job itself may take its worker down"
-    )
-    error = {"type": "PoisonJob", "message": reason, "node": None}
-    params = {"status": target(Change.FAIL).value, "reason": reason, "error": to_json(error)}
-    where = {"job": job, "attempt": attempt, "from_status": "running", "now": now}
+_POISON = (
+    "{stalls} attempts in a row lost their worker and saved nothing new ({why}); "
+    "the job itself may take its worker down"
+)
+
+
+def _settle(
+    job: str,
+    state: Row,
+    change: Change,
+    reason: str,
+    now: float,
+    *,
+    error: dict[str, Any] | None = None,
+) -> Operation[JobStatus | None]:
+    """The job rests, and no attempt follows. None where its status changed meanwhile."""
+    status, attempt = target(change), state["attempt"]
+    params = {
+        "status": status.value,
+        "reason": reason,
+        "error": to_json(error) if error else None,
+        "ended": int(status in SETTLED),
+    }
+    where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
     rows = yield One(_SETTLE, {**params, **where})
-    yield from _end_attempt(job, attempt, "poison", now)
-    event = {"job": job, "seq": rows[0]["seq"], "type": "job.failed", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "error": error})})
-    return JobStatus.FAILED
+    if not rows:
+        return None
+    yield from _end_attempt(job, attempt, reason if error else status.value, now)
+    data = {"attempt": attempt, "reason": reason, "error": error}
+    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
+    yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+    return status
+
+
+_WANT = """
+update jobs set want = :want, seq = seq + 1
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+
+def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus]:
+    """Ask a job to pause. A pending one is paused when this returns; a running one when its
+    worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
+    which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
+    """
+    state = yield from _existing(job)
+    if state["status"] == JobStatus.PENDING:
+        paused = yield from _settle(job, state, Change.PAUSE, "asked to pause", now)
+        if paused:
+            return paused
+    elif state["status"] == JobStatus.RUNNING:
+        want = {"job": job, "attempt": state["attempt"], "want": PAUSE_NOW if at_once else PAUSE}
+        if rows := (yield One(_WANT, want)):
+            event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
+            yield One(_ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
+            return JobStatus.RUNNING
+    raise RefusedChange(
+        f"job {job} is {state['status']}; only a pending or running job can be paused"
+    )
+
+
+def cancel(job: str, now: float) -> Operation[JobStatus]:
+    """End a job for ever. Nothing of a running attempt is committed after this; its worker
+    stops it within its poll. Raises JobNotFound or RefusedChange.
+    """
+    state = yield from _existing(job)
+    if state["status"] in sources(Change.CANCEL):
+        cancelled = yield from _settle(job, state, Change.CANCEL, "cancelled", now)
+        if cancelled:
+            return cancelled
+    raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
 
 
 def resume(job: str, now: float) -> Operation[JobStatus]:
@@ -432,9 +502,7 @@ def resume(job: str, now: float) -> Operation[JobStatus]:
 
     Raises JobNotFound or RefusedChange.
     """
-    state = yield from _state(job)
-    if state is None:
-        raise JobNotFound(f"no job {job}")
+    state = yield from _existing(job)
     status = JobStatus(state["status"])
     for change in (Change.RESUME, Change.RETRY):
         if status in sources(change):
@@ -471,6 +539,13 @@ def _state(job: str) -> Operation[Row | None]:
     return rows[0] if rows else None
 
 
+def _existing(job: str) -> Operation[Row]:
+    state = yield from _state(job)
+    if state is None:
+        raise JobNotFound(f"no job {job}; `ucop jobs list` shows the jobs there are")
+    return state
+
+
 def _next_attempt(
     job: str,
     state: Row,
@@ -481,11 +556,9 @@ def _next_attempt(
     stalls: int = 0,
     delay: float = 0.0,
 ) -> Operation[JobStatus | None]:
-    """Attempt n ends, n+1 is queued; a pause that was asked for holds it instead."""
+    """Attempt n ends, n+1 is queued."""
     attempt = state["attempt"]
-    paused = change is Change.RELEASE and state["want"] == "pause"
-    status = JobStatus.PAUSED if paused else JobStatus.PENDING
-    params = {"status": status.value, "reason": why, "stalls": stalls, "due": now + delay}
+    params = {"reason": why, "stalls": stalls, "due": now + delay}
     where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
     # What a worker gave up keeps its place in the queue; what a person resumes goes last.
     last = int(change in (Change.RESUME, Change.RETRY))
@@ -494,11 +567,10 @@ def _next_attempt(
         return None
     yield from _end_attempt(job, attempt, why, now)
     yield One(_ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
-    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
+    event = {"job": job, "seq": rows[0]["seq"], "type": "job.pending", "at": now}
     yield One(_ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
-    if status is JobStatus.PENDING:
-        yield Enqueue(JobId(job), attempt + 1, state["priority"], delay)
-    return status
+    yield Enqueue(JobId(job), attempt + 1, state["priority"], delay)
+    return JobStatus.PENDING
 
 
 # ---------------------------------------------------------------- reading, on the engine's loop
@@ -552,83 +624,3 @@ def definition(fingerprint: str) -> Operation[dict[str, Any]]:
     rows = yield One(_DEFINITION, {"fingerprint": fingerprint})
     body: dict[str, Any] = json.loads(rows[0]["body"])
     return body
-
-
-# ---------------------------------------------------------------- workers
-
-_ADD_WORKER = """
-insert into workers (id, host, pid, started_at, beat_at, lost, knows)
-values (:worker, :host, :pid, :now, {now}, 0, :knows)"""
-
-_BEAT = "update workers set beat_at = {now} where id = :worker and lost = 0 returning id"
-
-_MARK_LOST = "update workers set lost = 1 where id = :worker and lost = 0 returning id"
-
-_REMOVE_WORKER = "delete from workers where id = :worker"
-
-_RUNNING_ON = "select id, attempt from jobs where status = 'running' and worker = :worker"
-
-
-def join(worker: WorkerId, host: str, pid: int, knows: str, now: float) -> Operation[None]:
-    """Register a worker; its id is new at every start."""
-    params = {"worker": worker, "host": host, "pid": pid, "knows": knows, "now": now}
-    yield One(_ADD_WORKER, params)
-
-
-def beat(worker: WorkerId, now: float) -> Operation[bool]:
-    """Say that this worker lives. False: it was declared lost and must stop."""
-    return bool((yield One(_BEAT, {"worker": worker, "now": now})))
-
-
-def mark_lost(worker: str) -> Operation[bool]:
-    """From now on this worker can claim nothing; its jobs may be taken over."""
-    return bool((yield One(_MARK_LOST, {"worker": worker})))
-
-
-def leave(worker: WorkerId) -> Operation[None]:
-    """Strike a worker that has no running job off the list."""
-    yield One(_REMOVE_WORKER, {"worker": worker})
-
-
-def running_on(worker: str) -> Operation[list[tuple[str, int]]]:
-    """Jobs and attempts that a worker has."""
-    rows = yield One(_RUNNING_ON, {"worker": worker})
-    return [(row["id"], row["attempt"]) for row in rows]
-
-
-_WORKING = """
-select distinct worker from jobs where status = 'running' and worker is not null"""
-
-_LOST = "select lost from workers where id = :worker"
-
-_WHERE_IS = "select host, pid, beat_at from workers where id = :worker"
-
-
-def working() -> Operation[list[str]]:
-    """Workers that have a running job."""
-    return [row["worker"] for row in (yield One(_WORKING, {}))]
-
-
-def is_lost(worker: str) -> Operation[bool]:
-    """Whether a worker was declared lost, or has signed off."""
-    rows = yield One(_LOST, {"worker": worker})
-    return not rows or bool(rows[0]["lost"])
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class WorkerAt:
-    """A worker's process."""
-
-    host: str
-    pid: int
-    beat_at: float
-    """When it last said that it lives, on the database's clock."""
-
-
-def where_is(worker: str) -> Operation[WorkerAt | None]:
-    """A worker's process, None where it has signed off."""
-    rows = yield One(_WHERE_IS, {"worker": worker})
-    if not rows:
-        return None
-    row = rows[0]
-    return WorkerAt(host=row["host"], pid=row["pid"], beat_at=float(row["beat_at"]))

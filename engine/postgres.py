@@ -23,9 +23,9 @@ from psycopg_pool import AsyncConnectionPool
 from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
-from ucop.engine.ledger import WorkerAt
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import Enqueue, Many, One, Operation, Statement, pyformat, run
+from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
 if TYPE_CHECKING:

@@ -54,6 +54,8 @@ class Attempt:
     claimed: Claimed
     control: RunControl = field(default_factory=RunControl)
     """Asks the graph to stop at the next superstep."""
+    given_back: bool = False
+    """Whether its worker stops it to give the job back, and not because it lost it."""
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""

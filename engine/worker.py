@@ -20,14 +20,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.engine import ledger
+from ucop.engine import ledger, roster
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
-from ucop.engine.ledger import Claimed, Outcome, WorkerAt, to_json
+from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
+from ucop.engine.roster import WorkerAt
 from ucop.engine.runner import Attempt, Drained
 from ucop.engine.states import Change
 
@@ -102,7 +103,7 @@ class Worker:
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
         knows = self._knows()
-        await self._database.write(lambda: ledger.join(self.id, host, pid, knows, now))
+        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now))
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
@@ -117,7 +118,7 @@ class Worker:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._drain(self._settings.grace if grace is None else grace)
         try:
-            await self._database.write(lambda: ledger.leave(self.id))
+            await self._database.write(lambda: roster.leave(self.id))
         except DatabaseError as error:
             log.warning("worker %s could not sign off: %s", self.id, error)
         self._held.close()
@@ -183,7 +184,7 @@ class Worker:
         except Drained:
             await self._release(job, number, "the worker was stopped")
         except asyncio.CancelledError:
-            if not self._stopping:
+            if not (self._stopping or attempt.given_back):
                 log.info("job %s: attempt %d was stopped", job, number)
                 return
             await self._release(job, number, "the worker was stopped")
@@ -235,20 +236,26 @@ class Worker:
                 log.exception("worker %s", self.id)
 
     async def _beat(self) -> None:
-        if await self._database.write(lambda: ledger.beat(self.id, time.time())):
+        if await self._database.write(lambda: roster.beat(self.id, time.time())):
             return
         message = LOST.format(lease=self._settings.lease)
         log.error("worker %s: %s", self.id, message)
         self._abandoning = asyncio.create_task(self._abandon(message), name="ucop-abandon")
 
     async def watch(self) -> None:
-        """Stop attempts that the ledger no longer gives to this worker. Called when another
-        process has written."""
+        """See to what the ledger wants of this worker's attempts: stop those that are no longer
+        its own, drain those that shall pause. Called when something was written."""
         if not self._running:
             return
-        mine = dict(await self._database.read(lambda: ledger.running_on(self.id)))
-        for (job, number), (_, task) in list(self._running.items()):
-            if mine.get(job) != number:
+        mine = await self._database.read(lambda: roster.wanted(self.id))
+        for (job, number), (attempt, task) in list(self._running.items()):
+            held, want = mine.get(job, (0, None))
+            if held != number:
+                task.cancel()
+            elif want == ledger.PAUSE:
+                attempt.control.request_drain("pause")
+            elif want == ledger.PAUSE_NOW:
+                attempt.given_back = True
                 task.cancel()
 
     async def _sweep(self) -> None:
@@ -263,22 +270,22 @@ class Worker:
             self._queue.wake()
 
     async def _others(self) -> list[str]:
-        workers = await self._database.read(ledger.working)
+        workers = await self._database.read(roster.working)
         return [worker for worker in workers if worker != self.id]
 
     async def _lives(self, worker: str) -> bool:
         """Whether a worker may still commit. One that is found dead is marked lost first."""
         if worker == self.id:
             return True
-        if await self._database.read(lambda: ledger.is_lost(worker)):
+        if await self._database.read(lambda: roster.is_lost(worker)):
             return False
-        at = await self._database.read(lambda: ledger.where_is(worker))
+        at = await self._database.read(lambda: roster.where_is(worker))
         if at is not None and await self._database.is_held(worker):
             if not self._is_silent(worker, at):
                 return True
             await self._database.unblock(at, self._settings.lease)
         fault("before mark lost")
-        if await self._database.write(lambda: ledger.mark_lost(worker)):
+        if await self._database.write(lambda: roster.mark_lost(worker)):
             log.warning("worker %s is gone; its jobs are taken over", worker)
         fault("after mark lost")
         return False
@@ -296,10 +303,10 @@ class Worker:
 
     async def _take_over(self, worker: str) -> None:
         why = f"worker {worker} was lost"
-        at = await self._database.read(lambda: ledger.where_is(worker))
+        at = await self._database.read(lambda: roster.where_is(worker))
         if at is not None and await self._database.is_held(worker):
             await self._database.unblock(at, self._settings.lease)
-        for job, number in await self._database.read(lambda: ledger.running_on(worker)):
+        for job, number in await self._database.read(lambda: roster.running_on(worker)):
             fault("before takeover")
             await self._database.dispatch(
                 partial(ledger.release, job, number, why, time.time(), lost=True)
@@ -312,7 +319,7 @@ class Worker:
         one could not be written. One that was only just claimed is not among `_running` yet,
         so an attempt must be missing twice."""
         missing = set()
-        for job, number in await self._database.read(lambda: ledger.running_on(self.id)):
+        for job, number in await self._database.read(lambda: roster.running_on(self.id)):
             if (job, number) in self._running:
                 continue
             if (job, number) not in self._missing:

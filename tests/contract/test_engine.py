@@ -356,3 +356,80 @@ def _sleeps(name: str, seconds: float) -> Callable[[Log], Any]:
         return {"log": [name]}
 
     return node
+
+
+def test_a_paused_job_stops_at_the_next_superstep_and_goes_on_where_it_was(engine: Engine) -> None:
+    ran: list[str] = []
+    job = engine.submit(engine.add("slow", _recorded(ran, "a", "b", "c")))
+    until(lambda: "a" in ran)
+    job.pause()
+    assert job.wait(DEADLINE) == "paused"
+    assert ran == ["a"]
+    assert job.get().reason == "asked to pause"
+    job.resume()
+    assert job.result(DEADLINE) == {"log": ["a", "b", "c"]}
+    assert ran == ["a", "b", "c"]
+
+
+def test_a_pause_now_stops_the_node_which_runs_again_later(engine: Engine) -> None:
+    ran: list[str] = []
+    job = engine.submit(engine.add("slow", _recorded(ran, "a", "b", seconds=30)))
+    until(lambda: "a" in ran)
+    job.pause(now=True)
+    assert job.wait(DEADLINE) == "paused"
+    assert ran == ["a"]
+    job.cancel()
+    assert job.status == "cancelled"
+
+
+def test_a_pending_job_is_paused_at_once_and_not_claimed(
+    open_engine: Callable[..., Engine],
+) -> None:
+    client = open_engine(worker=False)
+    job = client.submit(client.add("one", chain("a")))
+    job.pause()
+    assert job.status == "paused"
+    worker = open_engine()
+    worker.add("one", chain("a"))
+    with pytest.raises(JobStopped, match="paused"):
+        job.result(DEADLINE)
+    job.resume()
+    assert job.result(DEADLINE) == {"log": ["a"]}
+
+
+def test_a_cancelled_job_stops_in_another_process_too_and_stays_cancelled(
+    open_engine: Callable[..., Engine],
+) -> None:
+    ran: list[str] = []
+    worker, client = open_engine(), open_engine(worker=False)
+    graph = _recorded(ran, "a", "b", seconds=1.0)
+    worker.add("slow", graph)
+    job = client.submit(client.add("slow", graph))
+    until(lambda: "a" in ran)
+    job.cancel()
+    with pytest.raises(JobStopped, match="cancelled"):
+        job.result(DEADLINE)
+    time.sleep(1.5)
+    assert ran == ["a"]
+    for change in (job.resume, job.pause, job.cancel):
+        with pytest.raises(RefusedChange, match="cancelled"):
+            change()
+
+
+def _recorded(ran: list[str], *names: str, seconds: float = 0.5) -> StateGraph[Any]:
+    """Nodes in a row that note that they begin, and then wait."""
+    graph = StateGraph(Log)
+    for name in names:
+        graph.add_node(name, _notes(ran, name, seconds))
+    for before, after in zip([START, *names], [*names, END], strict=True):
+        graph.add_edge(before, after)
+    return graph
+
+
+def _notes(ran: list[str], name: str, seconds: float) -> Callable[[Log], Any]:
+    async def node(state: Log) -> dict[str, list[str]]:
+        ran.append(name)
+        await asyncio.sleep(seconds)
+        return {"log": [name]}
+
+    return node

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ucop.engine import ledger
+from ucop.engine import ledger, roster
 from ucop.engine.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.job import JobId, TaskId, ThreadId, WorkerId
@@ -53,7 +53,7 @@ async def release(database: Database, attempt: int, *, lost: bool = True) -> Any
 @pytest.fixture
 async def joined(database: Database) -> Database:
     for worker in (ME, OTHER):
-        await database.write(lambda w=worker: ledger.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
+        await database.write(lambda w=worker: roster.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
     return database
 
 
@@ -108,9 +108,9 @@ async def test_an_attempt_that_is_not_the_current_one_is_not_claimed(joined: Dat
 
 async def test_a_worker_that_was_declared_lost_claims_nothing(joined: Database) -> None:
     await submit(joined, new_job())
-    assert await joined.write(lambda: ledger.mark_lost(ME))
+    assert await joined.write(lambda: roster.mark_lost(ME))
     assert await claim(joined) is None
-    assert not await joined.write(lambda: ledger.beat(ME, time.time()))
+    assert not await joined.write(lambda: roster.beat(ME, time.time()))
 
 
 async def test_jobs_of_one_thread_do_not_run_at_the_same_time(joined: Database) -> None:

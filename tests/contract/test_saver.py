@@ -11,7 +11,7 @@ from langgraph.checkpoint.base import empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
 
 from ucop.agents.meter import Meter
-from ucop.engine import ledger
+from ucop.engine import ledger, roster
 from ucop.engine.checkpoints import FencedSaver
 from ucop.engine.database import Database
 from ucop.engine.errors import Superseded
@@ -43,7 +43,7 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         input="{}",
         thread_id=ThreadId(job),
     )
-    await database.write(lambda: ledger.join(WORKER, "here", 1, "[]", time.time()))
+    await database.write(lambda: roster.join(WORKER, "here", 1, "[]", time.time()))
     await database.dispatch(lambda: ledger.submit(new, time.time()))
     assert await database.write(lambda: ledger.claim(job, 1, WORKER, time.time()))
     meter = Meter()
