@@ -105,13 +105,15 @@ def _dot_box(box: Box) -> str:
 
 def _dot_arrow(arrow: Arrow) -> str:
     said = [f"label={_quoted(arrow.label)}"] if arrow.label else []
+    source, target = arrow.source, arrow.target
     if arrow.loop:
-        # A loop must not pull its target below its source.
-        said += ["style=dashed", "constraint=false"]
+        # Written from its target on: so Graphviz keeps the target above.
+        source, target = target, source
+        said += ["style=dashed", "dir=back"]
     if arrow.error:
         said.append("style=dotted")
     options = f" [{', '.join(said)}]" if said else ""
-    return f"\t{_quoted(arrow.source)} -> {_quoted(arrow.target)}{options};"
+    return f"\t{_quoted(source)} -> {_quoted(target)}{options};"
 
 
 def _quoted(text: str) -> str:

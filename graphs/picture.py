@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.graphs.definition import END, START, Entry, Route
 from ucop.graphs.kind import NodeKind, kind_of, work_of
-from ucop.graphs.topology import reach, topology_of
+from ucop.graphs.topology import topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
@@ -116,8 +116,7 @@ def _arrows(routes: tuple[Route, ...], topology: Topology) -> Iterator[Arrow]:
                 target=entry.target,
                 when=condition_of(entry, route),
                 bound=bound_of(entry),
-                loop=entry.at_most is not None
-                and topology.leads_back(route.source, entry.target),
+                loop=entry.at_most is not None and topology.leads_back(route.source, entry.target),
             )
 
 
@@ -180,12 +179,32 @@ def _branch(edge: Any, target: str) -> str:
 
 
 def _back_edges(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Edges that close a cycle: from the way that was walked first, back onto it."""
-    kept: dict[str, list[str]] = {}
-    back = set()
+    """Edges that lead back onto the way from START on which they were met."""
+    targets: dict[str, list[str]] = {}
     for source, target in edges:
-        if source == target or source in reach(target, kept):
-            back.add((source, target))
-        else:
-            kept.setdefault(source, []).append(target)
+        targets.setdefault(source, []).append(target)
+    back: set[tuple[str, str]] = set()
+    seen: set[str] = set()
+    for root in (START, *targets):
+        if root not in seen:
+            _walk(root, targets, seen, back)
     return back
+
+
+def _walk(
+    root: str, targets: Mapping[str, list[str]], seen: set[str], back: set[tuple[str, str]]
+) -> None:
+    """Depth first, without recursion: a chain may be longer than Python's stack."""
+    seen.add(root)
+    trail, pending = [root], [iter(targets.get(root, ()))]
+    while pending:
+        target = next(pending[-1], None)
+        if target is None:
+            pending.pop()
+            trail.pop()
+        elif target in trail:
+            back.add((trail[-1], target))
+        elif target not in seen:
+            seen.add(target)
+            trail.append(target)
+            pending.append(iter(targets.get(target, ())))

@@ -94,7 +94,7 @@ class _Way:
     """How an arrow runs, and where its label stands."""
 
     points: tuple[Point, ...]
-    label: Point | None
+    label: Point | None = None
 
 
 def _lay_out(
@@ -112,9 +112,8 @@ def _lay_out(
             shape="ellipse" if box.kind is None else "box",
             rank={START: "first", END: "last"}.get(box.name, "free"),
         )
-    for arrow in picture.arrows:
-        room = {"label_size": _label_size(arrow)} if arrow.label else {}
-        graph.edge(arrow.source, arrow.target, reverse_for_ranking=arrow.loop, **room)
+    for number, arrow in enumerate(picture.arrows):
+        _add_arrow(graph, arrow, number)
     made = graphlay.layout(graph, preset="process_map", options=_OPTIONS)
     placed = [
         _Placed(
@@ -124,24 +123,57 @@ def _lay_out(
             width=node["size"]["width"],
             height=node["size"]["height"],
         )
-        for box, node in zip(picture.boxes, made.nodes, strict=True)
+        for box, node in zip(picture.boxes, made.nodes, strict=False)
     ]
-    ways = [_way(edge) for edge in made.edges]
+    edges = iter(made.edges)
+    ways = [
+        _joined(next(edges), next(edges)) if _has_stop(arrow) else _alone(next(edges), arrow)
+        for arrow in picture.arrows
+    ]
     return placed, ways, _frame(made.bounds, picture.arrows, ways)
 
 
-_OPTIONS = {
-    "spacing": {"layer_gap": 58.0, "node_gap": 44.0, "edge_label_margin": 14.0},
-    "labels": {"reservation": "always"},
-}
+def _has_stop(arrow: Arrow) -> bool:
+    """Whether an arrow's label is laid out as a stop on its way: so it stands on its own line,
+    and nothing else passes through it."""
+    return bool(arrow.label) and arrow.source != arrow.target
 
 
-def _way(edge: Mapping[str, Any]) -> _Way:
-    anchor = edge.get("label_anchor")
-    return _Way(
-        points=tuple((point["x"], point["y"]) for point in edge["points"]),
-        label=(anchor["x"], anchor["y"]) if anchor else None,
-    )
+def _add_arrow(graph: Any, arrow: Arrow, number: int) -> None:
+    # Loops give way where both cannot be straight.
+    said = {"reverse_for_ranking": arrow.loop, "weight": 1.0 if arrow.loop else 4.0}
+    if not _has_stop(arrow):
+        graph.edge(arrow.source, arrow.target, **said)
+        return
+    graph.node(number, **_label_size(arrow))
+    graph.edge(arrow.source, number, **said)
+    graph.edge(number, arrow.target, **said)
+
+
+_OPTIONS = {"spacing": {"layer_gap": 46.0, "node_gap": 44.0}}
+
+
+def _points(edge: Mapping[str, Any]) -> tuple[Point, ...]:
+    return tuple((point["x"], point["y"]) for point in edge["points"])
+
+
+def _alone(edge: Mapping[str, Any], arrow: Arrow) -> _Way:
+    """A way without a stop. A node's arrow to itself has its label outside, beside it."""
+    points = _points(edge)
+    if not arrow.label:
+        return _Way(points=points)
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    room = _label_size(arrow)["width"] / 2 + 4
+    leftwards = max(xs) - points[0][0] < points[0][0] - min(xs)
+    x = min(xs) - room if leftwards else max(xs) + room
+    return _Way(points=points, label=(x, (min(ys) + max(ys)) / 2))
+
+
+def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> _Way:
+    """The way over a stop, where the label stands."""
+    to, on = _points(first), _points(second)
+    (x1, y1), (x2, y2) = to[-1], on[0]
+    return _Way(points=(*to, *on), label=((x1 + x2) / 2, (y1 + y2) / 2))
 
 
 def _frame(
@@ -151,7 +183,7 @@ def _frame(
     xs = [bounds["min"]["x"], bounds["max"]["x"] + STACK]
     ys = [bounds["min"]["y"], bounds["max"]["y"] + STACK]
     for arrow, way in zip(arrows, ways, strict=True):
-        if way.label and arrow.label:
+        if way.label:
             size = _label_size(arrow)
             xs += [way.label[0] + sign * size["width"] / 2 for sign in (-1, 1)]
             ys += [way.label[1] + sign * size["height"] / 2 for sign in (-1, 1)]
@@ -228,15 +260,19 @@ def _shape(placed: _Placed, classes: str, shift: float) -> str:
     """The outline of a node, moved down and right by `shift` for a sheet behind it."""
     left, top = placed.left + shift, placed.top + shift
     width, height = placed.width, placed.height
-    if placed.box.kind is NodeKind.ask:
-        right, bottom, middle, slant = left + width, top + height, top + height / 2, 14.0
+    if placed.box.kind in (NodeKind.ask, NodeKind.mesh):
+        # Six corners for a question, eight for a mesh.
+        slant, cut = (14.0, height / 2) if placed.box.kind is NodeKind.ask else (11.0, 11.0)
+        right, bottom = left + width, top + height
         corners = (
-            (left, middle),
+            (left, top + cut),
             (left + slant, top),
             (right - slant, top),
-            (right, middle),
+            (right, top + cut),
+            (right, bottom - cut),
             (right - slant, bottom),
             (left + slant, bottom),
+            (left, bottom - cut),
         )
         points = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
         return f'<polygon class="{classes}" points="{points}"/>'
@@ -290,9 +326,9 @@ def _towards(corner: Point, other: Point, radius: float = 6.0) -> Point:
 
 
 def _label(arrow: Arrow, way: _Way) -> str:
-    if not arrow.label:
+    if way.label is None:
         return ""
-    x, y = way.label or _middle(way.points)
+    x, y = way.label
     size = _label_size(arrow)
     first = y - size["height"] / 2 + LABEL_HEIGHT - 2
     lines = "".join(
@@ -305,12 +341,6 @@ def _label(arrow: Arrow, way: _Way) -> str:
         f'width="{_n(size["width"])}" height="{_n(size["height"])}" rx="3"/>'
         f"{lines}</g>"
     )
-
-
-def _middle(points: Sequence[Point]) -> Point:
-    near = len(points) // 2
-    (x1, y1), (x2, y2) = points[near - 1], points[near]
-    return (x1 + x2) / 2, (y1 + y2) / 2
 
 
 def _centred(classes: str, x: float, y: float, text: str) -> str:
@@ -330,5 +360,3 @@ def _text(text: str) -> str:
 def _n(number: float) -> str:
     """A number as short as it goes."""
     return f"{number:.1f}".removesuffix(".0")
-
-

@@ -1,0 +1,28 @@
+"""Every example of docs/workflows.md is a workflow without a finding."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ucop.agents.registry import load_registry
+from ucop.agents.source import read_yaml
+from ucop.graphs.workflow import workflow_of
+
+PAGE = Path(__file__).parents[2] / "docs" / "workflows.md"
+EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.split("\n")[0])
+def test_given_an_example_of_the_page_then_it_loads_and_compiles_without_a_finding(
+    text: str,
+) -> None:
+    workflow = workflow_of(read_yaml(text, "workflows.md"), load_registry(None))
+    assert workflow.warnings == ()
+    workflow.graph()
+
+
+def test_given_the_page_then_it_has_examples() -> None:
+    assert len(EXAMPLES) >= 5
