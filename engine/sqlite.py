@@ -16,6 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
+from ucop.engine import roster
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -24,9 +25,9 @@ from ucop.engine.errors import (
 )
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
-from ucop.engine.ledger import WorkerAt
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import Many, One, Operation, Statement, run
+from ucop.engine.roster import WorkerAt
 from ucop.engine.write_lock import holder, is_stopped, started_before
 
 if TYPE_CHECKING:
@@ -42,12 +43,16 @@ BUSY = 0.005
 PATIENCE = 60.0
 """Seconds that a write is tried again before DatabaseBusy."""
 
+SUSPICIOUS = 1.0
+"""Seconds of waiting after which a write looks who holds the lock, and looks again."""
+
 
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL") -> None:
+    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
         self.url = url
+        self._lease = lease
         self.path = Path(url.removeprefix("sqlite:///"))
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
@@ -114,36 +119,47 @@ class SqliteDatabase:
         return False
 
     async def unblock(self, worker: WorkerAt, lease: float) -> None:
-        """A stopped process cannot be made to let go of the write lock: it is ended. It is
-        known by its number, its start, and by holding the lock, and must be stopped."""
-        pid = worker.pid
-        if worker.host != socket.gethostname() or not is_stopped(pid):
-            return
-        if await asyncio.to_thread(holder, self.path) != pid:
-            return
-        if is_stopped(pid) and started_before(pid, worker.beat_at):
-            log.error(
-                "process %d was stopped while it held the write lock of %s, and everyone waited "
-                "for it: it was ended with SIGKILL, and its jobs are taken over",
-                pid,
-                self.path,
-            )
-            os.kill(pid, signal.SIGKILL)
+        """Nothing to do here: whoever waits for the write lock sees to that; see `retry`."""
 
     async def retry(self, write: Callable[[], T]) -> T:
         """Run a write; while another process holds the lock, let the loop do other work and
         try again."""
-        deadline = time.monotonic() + PATIENCE
+        began = looked = time.monotonic()
         pause = 0.001
         while True:
             try:
                 with explained(self.path):
                     return write()
             except DatabaseBusy:
-                if time.monotonic() > deadline:
+                now = time.monotonic()
+                if now - began > PATIENCE:
                     raise
+            if now - looked > SUSPICIOUS:
+                await self._end_stopped_holder()
+                looked = time.monotonic()
             await asyncio.sleep(pause)
             pause = min(pause * 2, 0.05)
+
+    async def _end_stopped_holder(self) -> None:
+        """A worker's process that was stopped inside a transaction cannot be made to let go of
+        the write lock, so it is ended. It is known by its number, its start and by holding the
+        lock; it must be stopped, and silent for a lease."""
+        pid = await asyncio.to_thread(holder, self.path)
+        if pid is None or not is_stopped(pid):
+            return
+        with explained(self.path):
+            here = run(roster.workers_at(socket.gethostname(), pid), self._execute)
+        beat = max((worker.beat_at for worker in here), default=None)
+        if beat is None or time.time() - beat < self._lease or not started_before(pid, beat):
+            log.warning("process %d was stopped while it held the write lock of %s", pid, self.path)
+            return
+        log.error(
+            "process %d was stopped while it held the write lock of %s, and everyone waited "
+            "for it: it was ended with SIGKILL, and its jobs are taken over",
+            pid,
+            self.path,
+        )
+        os.kill(pid, signal.SIGKILL)
 
     def _transact(self, operation: Operation[T]) -> T:
         connection = self._open()
