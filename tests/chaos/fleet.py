@@ -133,11 +133,21 @@ class Fleet:
         return process
 
     def worker(
-        self, *, fault: str = "", fence: bool = True, ready: bool = True, **settings: Any
+        self,
+        *,
+        fault: str = "",
+        fence: bool = True,
+        deaf: bool = False,
+        ready: bool = True,
+        **settings: Any,
     ) -> Process:
         """A new worker; with `ready`, it is up when this returns (or has ended by its fault)."""
         process = self.start(
-            "work", settings={**self.settings, **settings}, fault=fault, fence=fence
+            "work",
+            settings={**self.settings, **settings},
+            fault=fault,
+            fence=fence,
+            deaf=deaf,
         )
         if ready:
             self.wait_ready(process)

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.chaos import mazes
 from tests.chaos.witness import Witness
-from ucop.engine import faults
+from ucop.engine import faults, ledger
 
 
 def warm() -> None:
@@ -50,10 +50,18 @@ def open_engine(
 
 
 def work(
-    folder: Path, url: str, *, settings: dict[str, Any], fault: str = "", fence: bool = True
+    folder: Path,
+    url: str,
+    *,
+    settings: dict[str, Any],
+    fault: str = "",
+    fence: bool = True,
+    deaf: bool = False,
 ) -> None:
     """Be a worker until SIGTERM."""
     _log()
+    if deaf:
+        _grow_deaf()
     if not fence:
         _tear_down_fence()
     faults.arm(fault)
@@ -105,10 +113,25 @@ def _log() -> None:
     logging.getLogger("alembic").setLevel(logging.WARNING)
 
 
+def _grow_deaf() -> None:
+    """Never hear that other processes took over: neither by the heartbeat nor by the watch."""
+    from ucop.engine.worker import Worker
+
+    beat = Worker._beat
+
+    async def beat_while_alive(self: Worker) -> None:
+        if not await self._database.read(lambda: roster.is_lost(self.id)):
+            await beat(self)
+
+    async def watch_nothing(self: Worker) -> None:
+        return None
+
+    Worker._beat = beat_while_alive  # type: ignore[method-assign]
+    Worker.watch = watch_nothing  # type: ignore[method-assign]
+
+
 def _tear_down_fence() -> None:
     """Let every attempt write, current or not: to see that the audit finds it."""
-    from ucop.engine import ledger
-
     current = "where id = :job and attempt = :attempt and status = 'running' returning seq"
     assert current in ledger._TELL
     torn = "where id = :job and :attempt > 0 returning seq"
