@@ -115,6 +115,9 @@ def _text(value: str, path: tuple[str | int, ...], where: str) -> str:
         value.encode()
     except UnicodeEncodeError:
         raise StateError(_refused(where, path, "the text is not valid Unicode")) from None
+    if "\0" in value:
+        # PostgreSQL stores no NUL: the checkpoint, and every resume, would fail.
+        raise StateError(_refused(where, path, "the text holds a NUL character"))
     return value
 
 

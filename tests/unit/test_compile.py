@@ -312,6 +312,7 @@ async def test_given_a_write_that_cannot_be_merged_then_node_and_name_are_told(
     [
         ({"x": [2**63]}, r"node a: x\[0\]: the number does not fit into 64 bits"),
         ("\ud800", "node a: the text is not valid Unicode"),
+        ({"x": "a\0b"}, "node a: x: the text holds a NUL character"),
     ],
 )
 async def test_given_a_value_that_JSON_cannot_hold_then_node_and_field_are_told(

@@ -136,6 +136,7 @@ def test_given_an_input_then_defaults_are_filled_and_numbers_are_floats() -> Non
         ({"topic": 3}, "topic: must be text, not 3 (declared in whole.yaml:5:3)"),
         ({"topic": "tea", "cuont": 1}, "cuont: is not expected; did you mean 'count'?"),
         ({"topic": "tea", "count": 10**30}, "count: the number does not fit into 64 bits"),
+        ({"topic": "te\0a"}, "topic: the text holds a NUL character"),
         ([], "must be an object"),
     ],
 )
