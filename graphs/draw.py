@@ -79,7 +79,8 @@ def _mermaid_arrows(arrows: Iterable[Arrow], ids: dict[str, str]) -> Iterator[st
 
 def _mermaid_text(text: str) -> str:
     """Everything that Mermaid or HTML could read as more than text becomes a number."""
-    return re.sub(r"[^\w\s.,:/()=+-]", lambda found: f"#{ord(found.group())};", text)
+    one_line = " ".join(text.split())
+    return re.sub(r"[^\w .,:/()=+-]", lambda found: f"#{ord(found.group())};", one_line)
 
 
 def dot(picture: Picture) -> str:
@@ -117,8 +118,9 @@ def _dot_arrow(arrow: Arrow) -> str:
 
 
 def _quoted(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-    return f'"{escaped}"'
+    """A text in quotes; its lines stay lines."""
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return '"' + "\\n".join(" ".join(line.split()) for line in escaped.splitlines()) + '"'
 
 
 def _ids(boxes: Iterable[Box]) -> dict[str, str]:

@@ -136,7 +136,7 @@ def _lay_out(
 def _has_stop(arrow: Arrow) -> bool:
     """Whether an arrow's label is laid out as a stop on its way: so it stands on its own line,
     and nothing else passes through it."""
-    return bool(arrow.label) and arrow.source != arrow.target
+    return bool(_label_lines(arrow)) and arrow.source != arrow.target
 
 
 def _add_arrow(graph: Any, arrow: Arrow, number: int) -> None:
@@ -160,7 +160,7 @@ def _points(edge: Mapping[str, Any]) -> tuple[Point, ...]:
 def _alone(edge: Mapping[str, Any], arrow: Arrow) -> _Way:
     """A way without a stop. A node's arrow to itself has its label outside, beside it."""
     points = _points(edge)
-    if not arrow.label:
+    if not _label_lines(arrow):
         return _Way(points=points)
     xs, ys = [x for x, _ in points], [y for _, y in points]
     room = _label_size(arrow)["width"] / 2 + 4
@@ -274,7 +274,7 @@ def _shape(placed: _Placed, classes: str, shift: float) -> str:
             (left + slant, bottom),
             (left, bottom - cut),
         )
-        points = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
+        points = " ".join(f"{_n(x)},{_n(y)}" for x, y in dict.fromkeys(corners))
         return f'<polygon class="{classes}" points="{points}"/>'
     radius = 2 if placed.box.kind is NodeKind.workflow else 8
     return (

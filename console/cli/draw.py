@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from ucop.console.cli.output import note, put
 from ucop.console.cli.place import place_of
 
 
-class PictureFormat(str, Enum):
+class PictureFormat(StrEnum):
     """How a picture is written."""
 
     mermaid = "mermaid"
