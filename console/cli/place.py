@@ -58,12 +58,12 @@ class Place:
         return open_reader(self.settings.url)
 
     def command(self, rest: str) -> str:
-        """A `ucop` command line that works in this same place."""
+        """A `ucop` command line that works in this same place, but for a password."""
         words = ["ucop"]
         if self.project is not None:
             words += ["--project", shlex.quote(str(self.project))]
         if self.database is not None:
-            words += ["--database", shlex.quote(self.database)]
+            words += ["--database", shlex.quote(shown_url(self.database))]
         return " ".join([*words, rest])
 
 
@@ -73,3 +73,13 @@ def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> 
     place = Place(project=project or given.project, database=database or given.database)
     ctx.find_root().obj = place
     return place
+
+
+def shown_url(url: str) -> str:
+    """A database's URL without its password."""
+    from urllib.parse import urlsplit
+
+    parts = urlsplit(url)
+    if parts.password is None:
+        return url
+    return url.replace(f":{parts.password}@", ":…@", 1)

@@ -31,17 +31,22 @@ description: Write a greeting for somebody, and measure it.
 
 input:
   name: {type: string, minLength: 1}
-  occasion: {type: string, default: a first meeting}
+  occasion: {type: string, default: a birthday}
 
 # An agent of this workflow's own: a prompt for a chat model. What the model answers is checked
-# against `output`, and goes back to the model where it does not fit.
+# against `output`, and goes back to the model where it does not fit. An example says more to a
+# small model than a long prompt.
 agents:
   greeter:
+    system: You write one short, friendly greeting. Reply with JSON.
+    prompt: "Name: ${name}. Occasion: ${occasion}."
     input: {name: string, occasion: string}
-    prompt: |
-      Write one short, friendly sentence to greet ${name} at ${occasion}.
     output:
-      greeting: {type: string, minLength: 5, maxLength: 200}
+      greeting: {type: string, minLength: 5, maxLength: 120}
+    examples:
+      - input: {name: Tom, occasion: a wedding}
+        output: {greeting: "Dear Tom, all the best for the wedding!"}
+    options: {temperature: 0}
 
 nodes:
   write:

@@ -13,7 +13,7 @@ from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import Interrupts
 from ucop.console.cli.logs import show_activity
 from ucop.console.cli.output import note
-from ucop.console.cli.place import place_of
+from ucop.console.cli.place import place_of, shown_url
 from ucop.console.cli.run import open_engine
 
 if TYPE_CHECKING:
@@ -77,13 +77,3 @@ def _poke(pipe: int, message: str) -> None:
 def _stopped_by(interrupts: Interrupts) -> Exit:
     """SIGTERM is how a supervisor stops a worker: that is no failure."""
     return Exit.OK if interrupts.first == signal.SIGTERM else Exit.INTERRUPTED
-
-
-def shown_url(url: str) -> str:
-    """A database's URL without its password."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":…@", 1)

@@ -14,10 +14,9 @@ from ucop.console.cli.exits import Exit, UsageProblem, exit_of_error, exit_of_jo
 from ucop.console.cli.follow import tail
 from ucop.console.cli.inputs import pairs, read_input, text_input
 from ucop.console.cli.output import as_text
-from ucop.console.cli.place import Place
+from ucop.console.cli.place import Place, shown_url
 from ucop.console.cli.schemas import fields_of
 from ucop.console.cli.tables import ago, duration, first_line, moment
-from ucop.console.cli.worker import shown_url
 from ucop.engine import errors
 from ucop.engine.job import Event
 from ucop.engine.states import JobStatus
@@ -192,6 +191,8 @@ def test_commands_name_the_place_that_was_given() -> None:
 def test_a_password_is_not_shown() -> None:
     assert shown_url("postgresql://me:secret@host/db") == "postgresql://me:…@host/db"
     assert shown_url("sqlite:////x.db") == "sqlite:////x.db"
+    place = Place(database="postgresql://me:secret@host/db")
+    assert "secret" not in place.command("jobs list")
 
 
 class Growing:
