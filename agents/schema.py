@@ -406,6 +406,9 @@ def _unexpected(error: Any) -> Iterable[tuple[str, str]]:
     known = error.schema.get("properties", {})
     patterns = error.schema.get("patternProperties", {})
     for name in error.instance:
+        if not isinstance(name, str):
+            yield name, "is not expected: every name is a text"
+            continue
         if name in known or any(re.search(pattern, name) for pattern in patterns):
             continue
         near = nearest(name, known)
