@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
+from json import dumps as to_json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +14,9 @@ from ucop.console.cli import options
 from ucop.console.cli.exits import UsageProblem
 from ucop.console.cli.output import note, put
 from ucop.console.cli.place import place_of
+
+if TYPE_CHECKING:
+    from ucop.graphs.workflow import Workflow
 
 
 class PictureFormat(StrEnum):
@@ -52,16 +57,13 @@ def draw(
             show_default=False,
         ),
     ] = None,
+    json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
     """Draw a workflow: its nodes, conditions and loops, as Mermaid, DOT or SVG."""
-    from ucop.graphs.draw import draw as drawn
-
-    by_name = _OF_SUFFIX.get(output.suffix.lower()) if output else None
-    chosen = format or by_name or PictureFormat.mermaid
     found = place_of(ctx, project, database).catalog.get(workflow)
-    text = drawn(found, chosen.value)
+    text = _as_json(found) if json else _drawn(found, format or _of_name(output))
     if output is None:
         put(text.rstrip("\n"))
         return
@@ -69,4 +71,22 @@ def draw(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageProblem(f"{output}: {error.strerror}") from error
-    note(f"{output}: {found.name} as {chosen.value}")
+    note(f"{found.name} is drawn in {output}")
+
+
+def _of_name(output: Path | None) -> PictureFormat:
+    suffix = output.suffix.lower() if output else ""
+    return _OF_SUFFIX.get(suffix, PictureFormat.mermaid)
+
+
+def _drawn(workflow: Workflow, format: PictureFormat) -> str:
+    from ucop.graphs.draw import draw as drawn
+
+    return drawn(workflow, format.value)
+
+
+def _as_json(workflow: Workflow) -> str:
+    from ucop.graphs.picture import picture_of
+
+    picture = asdict(picture_of(workflow))
+    return to_json(picture, ensure_ascii=False, indent=2, default=lambda kind: kind.value)
