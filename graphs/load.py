@@ -44,6 +44,8 @@ _LATER = {
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
+KEYS = {"workflow": _TOP, "node": _NODE, "edge": _ROUTE, "entry": _ENTRY, "retry": _RETRY}
+"""Every key of the language by where it stands: what `json_schema.py` has to describe."""
 
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
