@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         UnknownWorkflow,
     )
     from ucop.engine.handle import JobHandle
-    from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, Step, Usage
+    from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, Question, Step, Usage
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
 
@@ -43,6 +43,7 @@ __all__ = [
     "JobStatus",
     "JobStopped",
     "KeyConflict",
+    "Question",
     "ResultTimeout",
     "Settings",
     "Step",
@@ -55,7 +56,7 @@ __all__ = [
 _PLACES = {
     "engine": ("Engine",),
     "handle": ("JobHandle",),
-    "job": ("Attempt", "Checkpoint", "Event", "Job", "JobError", "Step", "Usage"),
+    "job": ("Attempt", "Checkpoint", "Event", "Job", "JobError", "Question", "Step", "Usage"),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),
 }

@@ -372,6 +372,12 @@ class Engine:
         await self._database.write(lambda: ledger.cancel(id, time.time()))
         await self._heed(id)
 
+    async def _answer(self, id: JobId, question: str, answer: str) -> None:
+        await self._database.dispatch(lambda: ledger.answer(id, question, answer, time.time()))
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
     async def _heed(self, id: JobId) -> None:
         """See at once to what was asked of a job that may run in this process."""
         self._notices.tell(id)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ucop.agents.schema import validate
 from ucop.engine import ledger
-from ucop.engine.errors import JobFailed, JobStopped
-from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Step
+from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
+from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -152,6 +154,46 @@ class JobHandle:
     async def aresume(self) -> None:
         """`resume`, awaited."""
         await self._acall(self._engine._resume(self.id))
+
+    def questions(self) -> list[Question]:
+        """What the job asks people and is not answered yet."""
+        asked = self._engine.reader.questions(self.id)
+        return [question for question in asked if question.answered_at is None]
+
+    async def aquestions(self) -> list[Question]:
+        """`questions`, awaited."""
+        return await asyncio.to_thread(self.questions)
+
+    def answer(self, answer: Any, *, question: str | None = None) -> None:
+        """Answer the open question, or the one named where several are open; the job goes on.
+
+        Raises RefusedChange where no such question is open, and InvalidInput where the answer
+        does not fit the question's schema.
+        """
+        open_one, text = self._checked(answer, question)
+        self._call(self._engine._answer(self.id, open_one, text))
+
+    async def aanswer(self, answer: Any, *, question: str | None = None) -> None:
+        """`answer`, awaited."""
+        open_one, text = await asyncio.to_thread(self._checked, answer, question)
+        await self._acall(self._engine._answer(self.id, open_one, text))
+
+    def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
+        """The open question's id, and the answer as JSON that fits it."""
+        found = [q for q in self.questions() if name is None or q.id.startswith(name)]
+        if len(found) != 1:
+            what = "several questions are open" if found else "no such question is open"
+            ids = ", ".join(f"{q.id} ({q.node})" for q in self.questions()) or "none"
+            raise RefusedChange(f"job {self.id}: {what}; open: {ids}")
+        question = found[0]
+        problems = validate(question.answer_schema, answer) if question.answer_schema else []
+        if problems:
+            listed = "; ".join(str(problem) for problem in problems)
+            raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
+        try:
+            return question.id, json.dumps(answer, ensure_ascii=False, allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise InvalidInput(f"the answer must be JSON: {error}") from error
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from ucop.engine.history import history

@@ -79,6 +79,21 @@ class Attempt(Record):
     """Why it ended: a job status, or what took it away."""
 
 
+class Question(Record):
+    """What a job that waits wants to know from a person."""
+
+    id: str
+    node: str
+    question: Any
+    """What the graph passed to `interrupt`: a text, or any JSON."""
+    answer_schema: dict[str, Any] | None = None
+    """JSON Schema that the answer must fit."""
+    asked_at: datetime
+    answer: Any = None
+    answered_at: datetime | None = None
+    """None while the question is open."""
+
+
 class Checkpoint(Record):
     """One saved state of a job's graph."""
 

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.engine import ledger
 from ucop.engine.job import JobId, TaskId
-from ucop.engine.ledger import NewEvent, StepRow, to_json
+from ucop.engine.ledger import NewEvent, Question, StepRow, to_json
 from ucop.engine.operation import Operation
-from ucop.engine.plain import brief
+from ucop.engine.plain import brief, plain
 from ucop.engine.states import StepStatus
 
 if TYPE_CHECKING:
@@ -61,8 +61,8 @@ class Journal:
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
         self.held: list[tuple[Any, Writes, str, str]] = []
         """Writes of a superstep's last task: they commit together with its checkpoint."""
-        self.asked: list[str] = []
-        """Nodes that interrupted."""
+        self.questions: list[Question] = []
+        """What nodes that interrupted ask."""
         self._spent, self._hides = spent, hides
         self._on_note, self._on_told = on_note, on_told
         self._steps: list[StepRow] = []
@@ -127,12 +127,21 @@ class Journal:
         for task_id in list(self._open):
             self.failed(task_id, {"type": INTERRUPTED, "message": why, "node": None})
 
-    def asks(self, task_id: str) -> None:
+    def asks(self, task_id: str, interrupts: Iterable[Mapping[str, Any]]) -> None:
         """A node interrupts: its run goes on when a person has answered."""
         step = self._open.pop(task_id, None)
-        if step is not None:
-            self.asked.append(step.node)
-            self._end(step, StepStatus.PENDING, time.time())
+        if step is None:
+            return
+        for interrupt in interrupts:
+            schema = interrupt.get("response_schema")
+            question = Question(
+                id=interrupt["id"],
+                node=step.node,
+                question=to_json(plain(interrupt["value"])),
+                answer_schema=to_json(schema) if schema else None,
+            )
+            self.questions.append(question)
+        self._end(step, StepStatus.PENDING, time.time())
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
         event = NewEvent(type=type, at=time.time(), data=to_json(data))

@@ -8,7 +8,7 @@ due, its place in the queue. What may follow what is the table in states.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -61,6 +61,8 @@ class Claimed:
     input: dict[str, Any]
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """What people answered so far, by question."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,6 +92,16 @@ class NewEvent:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What an interrupted node wants to know; texts are JSON."""
+
+    id: str
+    node: str
+    question: str
+    answer_schema: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
     """How an attempt ended, as its worker saw it."""
 
@@ -99,6 +111,7 @@ class Outcome:
     reason: str | None = None
     steps: Sequence[StepRow] = field(default=())
     events: Sequence[NewEvent] = field(default=())
+    questions: Sequence[Question] = field(default=())
 
 
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -233,7 +246,16 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
+        answers=(yield from _answers(job)) if attempt > 1 else {},
     )
+
+
+_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null"
+
+
+def _answers(job: str) -> Operation[dict[str, Any]]:
+    rows = yield One(_ANSWERS, {"job": job})
+    return {row["id"]: json.loads(row["answer"]) for row in rows}
 
 
 def due(known: str, limit: int, now: float) -> Operation[list[tuple[str, int]]]:
@@ -361,12 +383,32 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     if not rows:
         raise superseded(job, attempt)
     yield from _end_attempt(job, attempt, status.value, now)
-    data = {"attempt": attempt, "reason": outcome.reason}
+    data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
     if outcome.error:
         data["error"] = json.loads(outcome.error)
+    if outcome.questions:
+        data["questions"] = [question.id for question in outcome.questions]
+        asked = [_question_params(job, question, now) for question in outcome.questions]
+        yield Many(_ASK, asked)
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
     yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
+
+
+_ASK = """
+insert into questions (job_id, id, node, question, answer_schema, asked_at)
+values (:job, :id, :node, :question, :answer_schema, :now) on conflict (job_id, id) do nothing"""
+
+
+def _question_params(job: str, question: Question, now: float) -> Params:
+    return {
+        "job": job,
+        "id": question.id,
+        "node": question.node,
+        "question": question.question,
+        "answer_schema": question.answer_schema,
+        "now": now,
+    }
 
 
 def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[None]:
@@ -497,13 +539,42 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
     raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
 
 
+_ANSWER = """
+update questions set answer = :answer, answered_at = :now
+where job_id = :job and id = :question and answered_at is null returning id"""
+
+
+def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
+    """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
+    other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
+    question that is no longer open was answered, or never asked.
+    """
+    state = yield from _existing(job)
+    if state["status"] != JobStatus.WAITING:
+        raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
+    given = {"job": job, "question": question, "answer": answer, "now": now}
+    if not (yield One(_ANSWER, given)):
+        raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
+    new = yield from _next_attempt(job, state, Change.RESUME, "answered", now)
+    if new is None:
+        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
+    return new
+
+
+_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
+
+
 def resume(job: str, now: float) -> Operation[JobStatus]:
     """Let a paused, waiting or failed job go on from its last checkpoint.
 
-    Raises JobNotFound or RefusedChange.
+    Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
     """
     state = yield from _existing(job)
     status = JobStatus(state["status"])
+    if status is JobStatus.WAITING:
+        rows = yield One(_OPEN, {"job": job})
+        if rows[0]["open"]:
+            raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     for change in (Change.RESUME, Change.RETRY):
         if status in sources(change):
             why = "resumed" if change is Change.RESUME else "retried"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
-from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Step, Usage
+from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, Usage
 from ucop.engine.ledger import event_of
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
@@ -53,6 +53,10 @@ where job_id = :id and seq > :after order by seq limit :limit"""
 _ATTEMPTS = """
 select number, status, worker, started_at, finished_at, outcome
 from attempts where job_id = :id order by number"""
+
+_QUESTIONS = """
+select id, node, question, answer_schema, asked_at, answer, answered_at
+from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
 select definitions.body from definitions join jobs on jobs.fingerprint = definitions.fingerprint
@@ -150,6 +154,21 @@ class Reader:
                 outcome=row["outcome"],
             )
             for row in self._rows(_ATTEMPTS, {"id": id})
+        ]
+
+    def questions(self, id: str) -> list[Question]:
+        """What the job asked people, the answered ones too, in the order of asking."""
+        return [
+            Question(
+                id=row["id"],
+                node=row["node"],
+                question=json.loads(row["question"]),
+                answer_schema=json.loads(row["answer_schema"]) if row["answer_schema"] else None,
+                asked_at=_time(row["asked_at"]),
+                answer=json.loads(row["answer"]) if row["answer"] is not None else None,
+                answered_at=_maybe(row["answered_at"]),
+            )
+            for row in self._rows(_QUESTIONS, {"id": id})
         ]
 
     def definition(self, id: str) -> dict[str, Any]:

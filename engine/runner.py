@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
+from langgraph.types import Command
 
 from ucop.agents.meter import Meter
 from ucop.engine.checkpoints import FencedSaver, attach
@@ -107,11 +108,9 @@ class Attempt:
     async def _stream(
         self, graph: Any, workflow: Workflow, models: Models, folder: Path
     ) -> Mapping[str, Any]:
-        claimed = self.claimed
-        data = None if claimed.begun else workflow.start(claimed.input)
         values: Any = {}
         stream = graph.astream(
-            data,
+            self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
             stream_mode=["tasks", "values", "custom"],
@@ -129,6 +128,13 @@ class Attempt:
                 case "custom":
                     self.journal.event("progress", {"data": plain(part["data"])})
         return values  # type: ignore[no-any-return]
+
+    def _input(self, workflow: Workflow) -> Any:
+        """The job's input, once; after that, what people answered. LangGraph takes each answer
+        where its question is open, so that one given before may be given again."""
+        if not self.claimed.begun:
+            return workflow.start(self.claimed.input)
+        return Command(resume=dict(self.claimed.answers)) if self.claimed.answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
@@ -152,7 +158,7 @@ class Attempt:
         if "input" in task:
             self.journal.started(task["id"], task["name"], task["input"])
         elif task.get("interrupts"):
-            self.journal.asks(task["id"])
+            self.journal.asks(task["id"], task["interrupts"])
         elif (error := task.get("error")) is not None:
             self._raised.append((task["name"], error))
             self.journal.failed(task["id"], _describe(error, task["name"]))
@@ -222,9 +228,9 @@ class Attempt:
 
     async def _waits(self, graph: Any) -> str | None:
         """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
-        asked = self.journal.asked
+        asked = {question.node for question in self.journal.questions}
         if asked:
-            return f"an answer is due in {', '.join(sorted(set(asked)))}"
+            return f"an answer is due in {', '.join(sorted(asked))}"
         if not (graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
         state = await graph.aget_state(self._config())
@@ -278,6 +284,7 @@ class Attempt:
             reason=reason,
             steps=batch.steps,
             events=batch.events,
+            questions=self.journal.questions,
         )
 
 

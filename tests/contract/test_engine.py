@@ -16,7 +16,15 @@ from langgraph.types import Send, interrupt
 from support.graphs import Log, chain, failing
 from typing_extensions import TypedDict
 
-from ucop.engine import Engine, JobFailed, JobHandle, JobNotFound, JobStopped, ResultTimeout
+from ucop.engine import (
+    Engine,
+    InvalidInput,
+    JobFailed,
+    JobHandle,
+    JobNotFound,
+    JobStopped,
+    ResultTimeout,
+)
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
 
 DEADLINE = 60.0
@@ -159,17 +167,43 @@ def test_a_fan_out_by_send_and_a_loop_run_every_node_once(engine: Engine) -> Non
 
 
 def test_a_graph_that_interrupts_waits_and_is_not_completed(engine: Engine) -> None:
-    async def ask(state: Log) -> dict[str, list[str]]:
-        return {"log": [interrupt("go on?")]}
-
-    graph = StateGraph(Log)
-    graph.add_node("ask", ask)
-    graph.add_edge(START, "ask")
-    job = engine.submit(engine.add("asking", graph))
+    job = engine.submit(engine.add("asking", _asking("ask")))
     with pytest.raises(JobStopped, match="ask"):
         job.result(DEADLINE)
     assert job.status == "waiting"
     assert [(s.node, s.status) for s in job.steps()] == [("ask", "pending")]
+    with pytest.raises(RefusedChange, match="answer"):
+        job.resume()
+
+
+def test_an_answer_lets_the_job_go_on_and_counts_once(engine: Engine) -> None:
+    job = engine.submit(engine.add("asking", _asking("ask")))
+    assert job.wait(DEADLINE) == "waiting"
+    (question,) = job.questions()
+    assert (question.node, question.question) == ("ask", "ask: one?")
+    with pytest.raises(InvalidInput, match="ask"):
+        job.answer(7)
+    job.answer("yes")
+    assert job.wait(DEADLINE) == "waiting"
+    (second,) = job.questions()
+    assert second.question == "ask: two?"
+    with pytest.raises(RefusedChange, match="no such question"):
+        job.answer("again", question=question.id)
+    job.answer("no")
+    assert job.result(DEADLINE) == {"log": ["ask", "yes", "no"]}
+    with pytest.raises(RefusedChange):
+        job.answer("late")
+
+
+def test_open_questions_of_parallel_nodes_are_answered_one_by_one(engine: Engine) -> None:
+    job = engine.submit(engine.add("both", _asking("a", "b")))
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(RefusedChange, match="several"):
+        job.answer("which?")
+    while job.wait(DEADLINE) == "waiting":
+        question = job.questions()[-1]
+        job.answer(f"to {question.node}", question=question.id)
+    assert sorted(job.result(DEADLINE)["log"]) == ["a", "b", "to a", "to a", "to b", "to b"]
 
 
 def test_a_graph_that_stops_at_a_breakpoint_waits_and_is_not_completed(engine: Engine) -> None:
@@ -414,6 +448,23 @@ def test_a_cancelled_job_stops_in_another_process_too_and_stays_cancelled(
     for change in (job.resume, job.pause, job.cancel):
         with pytest.raises(RefusedChange, match="cancelled"):
             change()
+
+
+def _asking(*names: str) -> StateGraph[Any]:
+    """Parallel nodes that ask two questions each, one after the other."""
+    graph = StateGraph(Log)
+    for name in names:
+        graph.add_node(name, _asks(name))
+        graph.add_edge(START, name)
+    return graph
+
+
+def _asks(name: str) -> Callable[[Log], Any]:
+    async def node(state: Log) -> dict[str, list[str]]:
+        first = interrupt(f"{name}: one?", response_schema={"type": "string"})
+        return {"log": [name, first, interrupt(f"{name}: two?")]}
+
+    return node
 
 
 def _recorded(ran: list[str], *names: str, seconds: float = 0.5) -> StateGraph[Any]:

@@ -143,6 +143,8 @@ async def test_a_job_that_takes_its_workers_down_is_failed_after_three_attempts(
     seen = []
     for attempt in (1, 2, 3):
         assert await claim(joined, attempt=attempt)
+        step, number = _step(f"t{attempt}", StepStatus.RUNNING), attempt
+        await joined.write(lambda n=number, s=step: ledger.tell("a", n, steps=[s]))  # type: ignore[misc]
         seen.append(await release(joined, attempt))
     assert seen == ["pending", "pending", "failed"]
     with open_reader(url) as reader:

@@ -1,4 +1,4 @@
-"""The ledger: definitions, jobs, attempts, steps, events, workers.
+"""The ledger: definitions, jobs, attempts, steps, events, questions, workers.
 
 Amounts of time are seconds, points in time are seconds since the epoch; JSON is text, so
 that SQLite and PostgreSQL hold the same.
@@ -132,6 +132,18 @@ def upgrade() -> None:
         sa.Column("type", Text, nullable=False),
         sa.Column("at", Time, nullable=False),
         sa.Column("data", Text, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "questions",
+        sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), primary_key=True),
+        sa.Column("id", Text, primary_key=True),
+        sa.Column("node", Text, nullable=False),
+        sa.Column("question", Text, nullable=False),
+        sa.Column("answer_schema", Text),
+        sa.Column("asked_at", Time, nullable=False),
+        sa.Column("answer", Text),
+        sa.Column("answered_at", Time),
         sqlite_with_rowid=False,
     )
     op.create_table(
