@@ -65,9 +65,13 @@ def article_writer(
 
 
 def _file_name(topic: str, job_id: str) -> str:
+    return f"{slug(topic) or 'article'}-{job_part(job_id)}.md"
+
+
+def job_part(job_id: str) -> str:
+    """A job's id as a part of a file name."""
     plain = slug(job_id) == job_id and len(job_id) <= 40
-    job = job_id if plain else hashlib.sha256(job_id.encode()).hexdigest()[:16]
-    return f"{slug(topic) or 'article'}-{job}.md"
+    return job_id if plain else hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def write_whole(path: Path, text: str) -> None:
