@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
+from ucop.agents.errors import ModelError
 from ucop.agents.function import agent
 from ucop.agents.library.specs import bundled_spec
 from ucop.agents.library.text import paragraphs, repeats_itself, sentences, stems
@@ -69,13 +70,14 @@ async def text_checker(
     grounding: float = GROUNDED,
     score: int | None = None,
     min_score: int = 4,
+    comments: str | None = None,
     round: int | None = None,
 ) -> Verdict:
     """Check a text by name: length, placeholders, repetition, grounding, score.
 
     `grounding` is the share of each sentence's words that must occur in `sources`. `round` is
     that of the last verdict, null for the first. The score of a reviewer counts where a model
-    gave it that is larger than the embedded one.
+    gave it that is larger than the embedded one; its comments are then the remark.
     """
     rules = Rules(
         min_words=min_words,
@@ -85,9 +87,8 @@ async def text_checker(
     )
     checks = check_text(text, rules)
     if score is not None:
-        use = await context.models.resolve(bundled_spec("reviewer").model)
-        checks.append(_score(score, min_score, counts=not use.embedded))
-    found = verdict(checks, round=(round or 0) + 1, words=len(text.split()))
+        checks.append(_score(score, min_score, counts=await _counts(context)))
+    found = verdict(checks, round=(round or 0) + 1, words=len(text.split()), comments=comments)
     context.progress(f"round {found.round}: {told(found)}")
     return found
 
@@ -98,14 +99,18 @@ def check_text(text: str, rules: Rules) -> list[Check]:
     return [*checks, _grounding(text, rules)] if rules.sources else checks
 
 
-def verdict(checks: list[Check], *, round: int, words: int) -> Verdict:
+def verdict(checks: list[Check], *, round: int, words: int, comments: str | None = None) -> Verdict:
+    """What checks say together; a reviewer's comments tell more than the score does."""
     failed = [check for check in checks if check.counts and not check.passed]
-    remarks = " ".join(f"{check.name}: {check.detail}." for check in failed)
+    remarks = [
+        comments if check.name == "score" and comments else f"{check.name}: {check.detail}."
+        for check in failed
+    ]
     return Verdict(
         passed=not failed,
         checks=checks,
         failed=[check.name for check in failed],
-        remarks=remarks or None,
+        remarks=" ".join(remarks) or None,
         round=round,
         words=words,
     )
@@ -152,6 +157,15 @@ def placeholders(text: str) -> list[str]:
     Links, footnotes, lists in brackets and prose about such fields are none.
     """
     return [match.group().strip() for pattern in _PLACEHOLDERS for match in pattern.finditer(text)]
+
+
+async def _counts(context: AgentContext) -> bool:
+    """Whether a score means anything: the small embedded model repeats its example's."""
+    try:
+        use = await context.models.resolve(bundled_spec("reviewer").model)
+    except ModelError:  # who gave it is gone, and was not the embedded model, which stands in
+        return True
+    return not use.embedded
 
 
 def _length(text: str, rules: Rules) -> Check:

@@ -45,9 +45,9 @@ def gatekeeper(
 ) -> Outcome:
     """Let a job end with what it found, or fail where it must pass and did not."""
     if must_pass and not passed:
-        why = f": {remarks}" if remarks else "."
+        why = f" ({remarks.rstrip('.')})" if remarks else ""
         raise AgentOutputError(
-            f"node {context.node!r} of job {context.job_id}: the checks did not pass{why} "
-            "The steps of the job hold what was tried; leave `must_pass` out to have it as output."
+            f"node {context.node!r} of job {context.job_id}: the checks did not pass{why}. "
+            "The steps of the job hold what was tried; without `must_pass` it is the job's output."
         )
     return Outcome(passed=passed)

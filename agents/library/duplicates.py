@@ -1,0 +1,73 @@
+"""`duplicate_finder`: an article on the same topic that another job wrote."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from ucop.agents.function import agent
+from ucop.agents.library.article import job_part
+from ucop.agents.library.folder import inside
+from ucop.agents.library.text import slug, stems
+from ucop.agents.run import AgentContext
+
+MAX_FILES = 2_000
+READ = 4_096
+"""Bytes of a file in which its title is looked for."""
+ALIKE = 0.8
+"""Share of two titles' words that they have in common, of all that either has."""
+
+
+class EarlierArticle(BaseModel):
+    """Whether a topic was written about, and where."""
+
+    found: bool
+    path: str | None
+    """Relative to the project's folder."""
+
+
+@agent(capabilities=["search"], category="files")
+def duplicate_finder(topic: str, context: AgentContext, folder: str = "articles") -> EarlierArticle:
+    """Look for an article on the same topic in a folder of the project.
+
+    Two topics are the same when their words of meaning are, whatever their order and endings.
+    What this job wrote itself does not count.
+    """
+    own = f"-{job_part(context.job_id)}.md"
+    for path in _articles(inside(context.folder, folder)):
+        if not path.name.endswith(own) and _same(topic, _title(path)):
+            found = Path(os.path.relpath(path, context.folder)).as_posix()
+            context.progress(f"there is an article on it already: {found}")
+            return EarlierArticle(found=True, path=found)
+    return EarlierArticle(found=False, path=None)
+
+
+def _articles(folder: Path) -> Iterator[Path]:
+    """The Markdown files of a folder, by name, as many as are worth a look."""
+    if not folder.is_dir():
+        return
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".md"))
+    for name in names[:MAX_FILES]:
+        if not name.startswith(".") and (folder / name).is_file():
+            yield folder / name
+
+
+def _title(path: Path) -> str:
+    """Its first heading; its name where it has none."""
+    try:
+        with path.open("rb") as stream:
+            text = stream.read(READ).decode("utf-8", "replace")
+    except OSError:
+        return path.stem
+    headings = [line[2:] for line in text.splitlines() if line.startswith("# ")]
+    return headings[0] if headings else path.stem
+
+
+def _same(topic: str, title: str) -> bool:
+    one, other = set(stems(topic)), set(stems(title))
+    if not one or not other:
+        return bool(slug(topic)) and slug(topic) == slug(title)
+    return len(one & other) / len(one | other) >= ALIKE
