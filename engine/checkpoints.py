@@ -211,8 +211,10 @@ class FencedSqliteSaver(SqliteSaver):
         journal = self.journal
         if journal is None:
             return
+        fault("before flush")
         async with journal.lock:
             await self.retry(lambda: self._commit(journal, 0, None, lambda: None))
+        fault("after flush")
 
 
 class FencedPostgresSaver(AsyncPostgresSaver):
@@ -337,8 +339,10 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         async def nothing(inside: Self) -> None:
             return None
 
+        fault("before flush")
         async with self.journal.lock:
             await self._commit(self.journal, 0, None, nothing)
+        fault("after flush")
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver

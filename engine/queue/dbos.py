@@ -130,10 +130,12 @@ class DbosQueue:
             status, executor = dispatched.get(name(job, attempt), ("", ""))
             if status and (status != "PENDING" or await alive(executor)):
                 continue
+            fault("before redispatch")
             done = await self._database.dispatch(
                 partial(ledger.redispatch, job, attempt, time.time())
             )
             repaired += done is not None
+            fault("after redispatch")
         return repaired
 
     async def _cancel_dead(

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from ucop.engine import ledger
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError
+from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.ledger import Claimed
 from ucop.engine.queue import Run
@@ -69,6 +70,7 @@ class EmbeddedQueue:
         due = await self._database.read(lambda: ledger.due(known, limit, now))
         if not due:
             return []
+        fault("before claim")
         return await self._database.write(lambda: ledger.claim_all(due, self._worker, now))
 
     def _launch(self, attempt: Claimed, run: Run) -> None:

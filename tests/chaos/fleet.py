@@ -34,7 +34,7 @@ class Process:
 
     pid: int
     log_file: Path
-    _fleet: Fleet
+    _forge: Forge
     status: int | None = None
 
     def kill(self) -> bool:
@@ -44,7 +44,7 @@ class Process:
         return sent
 
     def signal(self, number: int) -> bool:
-        return bool(self._fleet.order("signal", pid=self.pid, signal=int(number))["sent"])
+        return bool(self._forge.order("signal", pid=self.pid, signal=int(number))["sent"])
 
     def freeze(self) -> None:
         """SIGSTOP, and wait until it has really stopped."""
@@ -57,7 +57,7 @@ class Process:
     def wait(self, timeout: float) -> int | None:
         """Its exit status, negative for a signal; None where it runs on."""
         if self.status is None:
-            answer = self._fleet.order("wait", pid=self.pid, timeout=timeout)
+            answer = self._forge.order("wait", pid=self.pid, timeout=timeout)
             self.status = answer["status"]
         return self.status
 
@@ -75,21 +75,11 @@ class Process:
         return self.log_file.read_text() if self.log_file.exists() else ""
 
 
-class Fleet:
-    """A forge, a folder with the workflows, a witness, and the processes of one database."""
+class Forge:
+    """The process that forks; see forge.py. One serves many fleets."""
 
-    def __init__(self, folder: Path, url: str, *, nap: float = 0.05, **settings: Any) -> None:
-        self.folder, self.url, self.nap = folder, url, nap
-        self.settings = {**SETTINGS, **settings}
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "quarry.yaml").write_text(mazes.QUARRY)
-        self.witness = Witness(folder / "witness")
-        self.processes: list[Process] = []
-        self._started = 0
-        self._forge: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        self._forge = subprocess.Popen(
+    def __init__(self) -> None:
+        self._process = subprocess.Popen(
             [sys.executable, "-W", "ignore", "-m", "tests.chaos.forge"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -97,28 +87,66 @@ class Fleet:
             cwd=ROOT,
         )
         self._answer()
+
+    def order(self, verb: str, **order: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps({"verb": verb, **order}) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(60)
+        self._process.stdout.close()
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError("the forge has ended")
+        answer: dict[str, Any] = json.loads(line)
+        return answer
+
+
+class Fleet:
+    """A forge, a folder with the workflows, a witness, and the processes of one database."""
+
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        *,
+        nap: float = 0.05,
+        forge: Forge | None = None,
+        **settings: Any,
+    ) -> None:
+        self.folder, self.url, self.nap = folder, url, nap
+        self._forge = forge or Forge()
+        self._owns_forge = forge is None
+        self.settings = {**SETTINGS, **settings}
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "quarry.yaml").write_text(mazes.QUARRY)
+        self.witness = Witness(folder / "witness")
+        self.processes: list[Process] = []
+        self._started = 0
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        assert self._forge is not None
-        assert self._forge.stdin is not None
-        assert self._forge.stdout is not None
-        self._forge.stdin.close()
-        self._forge.wait(60)
-        self._forge.stdout.close()
+        for process in self.processes:
+            if process.wait(0) is None:
+                process.kill()
+        if self._owns_forge:
+            self._forge.close()
         self.witness.close()
-
-    def order(self, verb: str, **order: Any) -> dict[str, Any]:
-        assert self._forge is not None
-        assert self._forge.stdin is not None
-        self._forge.stdin.write(json.dumps({"verb": verb, **order}) + "\n")
-        self._forge.stdin.flush()
-        return self._answer()
 
     def start(self, role: str, *, url: str | None = None, **given: Any) -> Process:
         self._started += 1
         log = self.folder / f"{role}-{self._started}.log"
-        answer = self.order(
+        answer = self._forge.order(
             "start",
             role=role,
             folder=str(self.folder),
@@ -128,7 +156,7 @@ class Fleet:
             log=str(log),
             given=given,
         )
-        process = Process(answer["pid"], log, self)
+        process = Process(answer["pid"], log, self._forge)
         self.processes.append(process)
         return process
 
@@ -169,15 +197,6 @@ class Fleet:
             f"--- {process.log_file.name} ({process.pid}, {process.status})\n{process.log[-2000:]}"
             for process in self.processes
         )
-
-    def _answer(self) -> dict[str, Any]:
-        assert self._forge is not None
-        assert self._forge.stdout is not None
-        line = self._forge.stdout.readline()
-        if not line:
-            raise RuntimeError(f"the forge has ended\n{self.logs()}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
 
 
 def wait_for(

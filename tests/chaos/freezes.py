@@ -25,7 +25,7 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor, Findings, judge
-from tests.chaos.fleet import Fleet, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
 from tests.chaos.mazes import start_of
 
 JOBS = 3
@@ -190,7 +190,9 @@ class Winter:
             self._inside += 1
 
     def _verdict(self, tries: int) -> Verdict:
-        rows = self._auditor.rows("select kind, stale, count(*) as n from audit group by kind, stale")
+        rows = self._auditor.rows(
+            "select kind, stale, count(*) as n from audit group by kind, stale"
+        )
         audited: Counter[str] = Counter()
         stale: Counter[str] = Counter()
         for row in rows:
@@ -219,9 +221,17 @@ class Winter:
         return Verdict(findings, summary, self._silent)
 
 
-def winter(folder: Path, url: str, *, tries: int, seed: int, fence: bool = True) -> Verdict:
+def winter(
+    folder: Path,
+    url: str,
+    *,
+    tries: int,
+    seed: int,
+    fence: bool = True,
+    forge: Forge | None = None,
+) -> Verdict:
     """Freeze workers of a fresh database, and judge."""
-    with Fleet(folder, url, nap=NAP, lease=LEASE) as fleet:
+    with Fleet(folder, url, nap=NAP, forge=forge, lease=LEASE) as fleet:
         with roles.open_engine(folder, url, worker=False) as engine, Auditor(url) as auditor:
             return Winter(fleet, engine, auditor, Random(seed), fence=fence).run(tries)
 

@@ -22,7 +22,7 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor, Findings, Held, hold, judge, run_again
-from tests.chaos.fleet import Fleet, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
 from tests.chaos.mazes import start_of
 
 WORKERS = 3
@@ -200,9 +200,14 @@ class Carnage:
         return Verdict(findings, again, tally, summary)
 
 
-def carnage(folder: Path, url: str, *, kills: int, seed: int) -> Verdict:
+def carnage(
+    folder: Path, url: str, *, kills: int, seed: int, forge: Forge | None = None
+) -> Verdict:
     """Kill workers of a fresh database, let the rest settle, and judge."""
-    with Fleet(folder, url) as fleet, roles.open_engine(folder, url, worker=False) as engine:
+    with (
+        Fleet(folder, url, forge=forge) as fleet,
+        roles.open_engine(folder, url, worker=False) as engine,
+    ):
         with Auditor(url) as auditor:
             return Carnage(fleet, engine, auditor, Random(seed)).run(kills)
 

@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any
 
 from langgraph.graph import END, START, StateGraph
@@ -171,6 +172,26 @@ def maze() -> StateGraph[Maze]:
     return graph
 
 
+# ---------------------------------------------------------------- twig: the smallest
+
+
+def twig() -> StateGraph[Maze]:
+    """Three nodes in a row, for many small jobs."""
+    graph = StateGraph(Maze)
+    for node in TWIG:
+
+        async def run(state: Maze, node: str = node) -> dict[str, Any]:
+            return _did(await visit(state["name"], label(node, 0)))
+
+        graph.add_node(node, run)
+    graph.add_edge(START, TWIG[0])
+    for before, after in pairwise(TWIG):
+        graph.add_edge(before, after)
+    return graph
+
+
+TWIG = ("bud", "leaf", "fruit")
+
 # ---------------------------------------------------------------- quarry: YAML
 
 QUARRY = """
@@ -252,7 +273,7 @@ def registry() -> Registry:
 
 def start_of(workflow: str, name: str) -> dict[str, Any]:
     """The input of a job."""
-    if workflow == "maze":
+    if workflow in ("maze", "twig"):
         return {"name": name, "round": 0, "done": [], "who": []}
     return {"name": name}
 
@@ -260,6 +281,8 @@ def start_of(workflow: str, name: str) -> dict[str, Any]:
 @cache
 def visits(workflow: str) -> frozenset[str]:
     """Every visit of a job that completed."""
+    if workflow == "twig":
+        return frozenset(label(node, 0) for node in TWIG)
     if workflow == "maze":
         rounds = {
             label(node, round)
@@ -281,6 +304,8 @@ def visits(workflow: str) -> frozenset[str]:
 @cache
 def steps(workflow: str) -> Counter[str]:
     """How often each node completed in a job that completed."""
+    if workflow == "twig":
+        return Counter(TWIG)
     if workflow == "maze":
         each = dict.fromkeys(("plan", "left", "right", "gather"), ROUNDS)
         return Counter({**each, "item": ROUNDS * ITEMS, "last": 1})
@@ -289,6 +314,8 @@ def steps(workflow: str) -> Counter[str]:
 
 def output_is_right(workflow: str, output: Any) -> bool:
     """Whether a job's output is what it would be without any accident."""
+    if workflow == "twig":
+        return bool(output["done"] == [label(node, 0) for node in TWIG])
     if workflow == "maze":
         return sorted(output["done"]) == sorted(visits("maze")) and output["round"] == ROUNDS
     last = QUARRY_ROUNDS - 1

@@ -41,6 +41,7 @@ def open_engine(
     registry = mazes.registry()
     catalog = Catalog(folder, ["quarry.yaml"], registry)
     catalog.add("maze", mazes.maze())
+    catalog.add("twig", mazes.twig())
     return Engine(
         settings=Settings.load(folder, database=url, **(settings or {})),
         worker=worker,
