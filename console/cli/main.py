@@ -10,7 +10,18 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ucop.console.cli import agents, draw, jobs, models, options, project, run, worker, workflows
+from ucop.console.cli import (
+    agents,
+    draw,
+    jobs,
+    language,
+    models,
+    options,
+    project,
+    run,
+    worker,
+    workflows,
+)
 from ucop.console.cli.exits import Exit, exit_of_error
 from ucop.console.cli.findings import tell_findings
 from ucop.console.cli.output import close_quietly, note
@@ -48,6 +59,7 @@ app.command()(worker.worker)
 app.add_typer(jobs.app, name="jobs")
 app.add_typer(workflows.app, name="workflows")
 workflows.app.command()(draw.draw)
+workflows.app.command()(language.schema)
 app.add_typer(agents.app, name="agents")
 app.add_typer(models.app, name="models")
 app.command()(project.init)

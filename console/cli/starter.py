@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
+from ucop.graphs.json_schema import FILE_NAME, schema_text
+
 SETTINGS: Final = """\
 # A ucop project: this folder. Every `ucop` command finds it from here or from a folder below.
 
@@ -24,6 +26,7 @@ default = "ollama:llama3.2"
 """
 
 WORKFLOW: Final = """\
+# yaml-language-server: $schema=workflow.schema.json
 # Try it:   ucop run greet -i name=Ada
 # Check it: ucop workflows check
 name: greet
@@ -87,6 +90,11 @@ def measure_text(text: str) -> Size:
 '''
 
 FILES: Final = MappingProxyType(
-    {"ucop.toml": SETTINGS, "workflows/greet.yaml": WORKFLOW, "agents.py": AGENTS}
+    {
+        "ucop.toml": SETTINGS,
+        "workflows/greet.yaml": WORKFLOW,
+        f"workflows/{FILE_NAME}": schema_text(),
+        "agents.py": AGENTS,
+    }
 )
 """Text by path, relative to the project's folder."""

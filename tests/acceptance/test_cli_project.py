@@ -8,7 +8,12 @@ from support.ollama import ScriptedOllama, answer
 
 def test_a_new_project_works_at_once(bare: Ucop) -> None:
     made = bare("init", "fresh")
-    assert made.out.split() == ["fresh/ucop.toml", "fresh/workflows/greet.yaml", "fresh/agents.py"]
+    assert made.out.split() == [
+        "fresh/ucop.toml",
+        "fresh/workflows/greet.yaml",
+        "fresh/workflows/workflow.schema.json",
+        "fresh/agents.py",
+    ]
     bare.folder /= "fresh"
     assert bare("workflows", "check").code == 0
     with ScriptedOllama([answer({"greeting": "Welcome, dear Ada!"})]) as ollama:
