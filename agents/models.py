@@ -101,7 +101,7 @@ class Models:
         self._timeout = timeout
         self._idle_timeout = idle_timeout
         self._retry = retry or Retry()
-        self._on_use = on_use
+        self._listeners = [on_use] if on_use else []
         self._held: set[str] = set()
         self._missed: dict[str, tuple[float, _Absence]] = {}
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
@@ -162,7 +162,12 @@ class Models:
                     break
         raise _all_of(failures)
 
-    async def aclose(self) -> None:
+    def listen(self, on_use: Callable[[ModelUse], None]) -> None:
+        """Let one more hear, before each call, which model it goes to."""
+        if on_use not in self._listeners:
+            self._listeners.append(on_use)
+
+    async def aclose(self, *, connections_only: bool = False) -> None:
         """Close this loop's connections, and the embedded model where it is ours.
 
         Connections belong to the loop that opened them; another loop closes its own.
@@ -170,7 +175,7 @@ class Models:
         state = self._loops.pop(asyncio.get_running_loop(), None)
         for chat in state.chats.values() if state else ():
             await chat.aclose()
-        if self._owns_embedded:
+        if self._owns_embedded and not connections_only:
             await asyncio.to_thread(self._embedded.close)
 
     # Who serves a name
@@ -367,8 +372,8 @@ class Models:
         return self._loops[running]
 
     def _tell(self, use: ModelUse) -> None:
-        if self._on_use is not None:
-            self._on_use(use)
+        for listener in self._listeners:
+            listener(use)
 
 
 async def _one_try(

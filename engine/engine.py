@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
+from pydantic import ValidationError
+
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
 from ucop.engine import ledger
@@ -25,7 +27,7 @@ from ucop.engine.errors import (
 )
 from ucop.engine.faults import fault
 from ucop.engine.handle import EVENT_PAGE, JobHandle
-from ucop.engine.job import Event, Job, JobId, ThreadId, WorkerId
+from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId
 from ucop.engine.ledger import NewJob, to_json
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
@@ -90,8 +92,8 @@ class Engine:
             embedded=settings.embedded,
             timeout=settings.model_timeout,
             idle_timeout=settings.model_idle_timeout,
-            on_use=_note_model,
         )
+        self._models.listen(_note_model)
         self._owns_models = models is None
         self._workflows: dict[str, Workflow] = {}
         self._known: str | None = None
@@ -181,7 +183,8 @@ class Engine:
 
         Raises UnknownWorkflow, InvalidDefinition, InvalidInput, KeyConflict, DatabaseError.
         """
-        job = self._new_job(workflow, input, key, priority, tenant, labels, budget, thread_id)
+        terms = _terms(key, priority, tenant, labels, budget, thread_id)
+        job = self._new_job(workflow, input, terms)
         return JobHandle(self, self._loop.call(self._submit(job)))
 
     async def asubmit(
@@ -197,9 +200,8 @@ class Engine:
         thread_id: str | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
-        job = await asyncio.to_thread(
-            self._new_job, workflow, input, key, priority, tenant, labels, budget, thread_id
-        )
+        terms = _terms(key, priority, tenant, labels, budget, thread_id)
+        job = await asyncio.to_thread(self._new_job, workflow, input, terms)
         return JobHandle(self, await self._loop.acall(self._submit(job)))
 
     def job(self, id: str) -> JobHandle:
@@ -330,8 +332,7 @@ class Engine:
         if self._restarting is not None:
             self._restarting.cancel()
             await asyncio.gather(self._restarting, return_exceptions=True)
-        if self._owns_models:
-            await self._models.aclose()
+        await self._models.aclose(connections_only=not self._owns_models)
         await self._database.close()
 
     async def _listen(self) -> None:
@@ -439,15 +440,10 @@ class Engine:
         self,
         workflow: str | Path | Workflow | Graph,
         input: Mapping[str, Any] | None,
-        key: str | None,
-        priority: int,
-        tenant: str | None,
-        labels: Mapping[str, str] | None,
-        budget: Mapping[str, float] | None,
-        thread_id: str | None,
+        terms: Terms,
     ) -> NewJob:
         found = self.workflow(workflow)
-        data = found.accept(dict(input or {}))
+        data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
         id = JobId(secrets.token_hex(8))
         return NewJob(
@@ -457,13 +453,40 @@ class Engine:
             definition=to_json(found.stored),
             needs=to_json(list(found.needs)),
             input=_input_json(found.name, data),
-            thread_id=ThreadId(thread_id or id),
-            key=key,
-            priority=priority,
-            tenant=tenant,
-            labels=to_json(dict(labels or {})),
-            budget=to_json(dict(budget or {})),
+            thread_id=ThreadId(terms.thread_id or id),
+            key=terms.key,
+            priority=terms.priority,
+            tenant=terms.tenant,
+            labels=to_json(terms.labels),
+            budget=to_json(terms.budget),
         )
+
+
+def _terms(
+    key: str | None,
+    priority: int,
+    tenant: str | None,
+    labels: Mapping[str, str] | None,
+    budget: Mapping[str, float] | None,
+    thread_id: str | None,
+) -> Terms:
+    given = {
+        "key": key,
+        "priority": priority,
+        "tenant": tenant,
+        "labels": {} if labels is None else labels,
+        "budget": {} if budget is None else budget,
+        "thread_id": thread_id,
+    }
+    try:
+        return Terms.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors())
+        raise InvalidInput(f"the job cannot be submitted so: {wrong}") from None
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
 
 
 def _input_json(workflow: str, data: Mapping[str, Any]) -> str:

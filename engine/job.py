@@ -6,7 +6,7 @@ Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit i
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any, NewType
+from typing import Annotated, Any, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -125,6 +125,21 @@ class Parent(Record):
 
     job_id: str
     checkpoint_id: str
+
+
+class Terms(Record):
+    """What may be said of a job beside its input. Strict: a number is not a text."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    key: str | None = Field(default=None, min_length=1, max_length=1000)
+    priority: int = Field(default=0, ge=-(2**31), lt=2**31)
+    tenant: str | None = Field(default=None, min_length=1, max_length=1000)
+    labels: dict[str, str] = Field(default_factory=dict)
+    budget: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=0)]] = Field(
+        default_factory=dict
+    )
+    thread_id: str | None = Field(default=None, min_length=1, max_length=1000)
 
 
 class Job(Record):

@@ -7,14 +7,38 @@ other loops (Jupyter, FastAPI), hand their work over and wait for it.
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ucop.engine.errors import EngineClosed
 
 T = TypeVar("T")
+
+
+class BlockingCalls(ThreadPoolExecutor):
+    """Gives each blocking call, such as a synchronous node, a daemon thread of its own.
+
+    A pool's few threads would make slow nodes wait for each other, and both the loop's end and
+    Python's exit wait for a pool's threads: one node that hangs would keep the process.
+    """
+
+    def submit(self, call: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+
+        def work() -> None:
+            if not future.set_running_or_notify_cancel():
+                return
+            try:
+                result = call(*args, **kwargs)
+            except BaseException as error:  # noqa: BLE001 - carried over to who waits
+                future.set_exception(error)
+            else:
+                future.set_result(result)
+
+        threading.Thread(target=work, name="ucop-blocking", daemon=True).start()
+        return future
 
 
 class LoopThread:
@@ -27,6 +51,7 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._loop.set_default_executor(BlockingCalls())
         try:
             self._loop.run_forever()
         finally:
@@ -57,7 +82,7 @@ class LoopThread:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
 
-    def _submit(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if not self._thread.is_alive():
             work.close()
             raise EngineClosed("the engine is closed; open a new one")

@@ -122,13 +122,11 @@ def test_an_input_is_refused_with_the_line_of_its_declaration(
     assert says.format(file=flow) in str(error) or says.format(file="flow.yaml") in str(error)
 
 
-@pytest.mark.xfail(strict=True, reason="dict() raises before the workflow can refuse")
 @pytest.mark.parametrize("what", NO_MAPPINGS)
 def test_an_input_that_is_no_mapping_is_refused(idle: Engine, flow: Path, what: str) -> None:
     assert isinstance(refusal(idle, flow, NO_MAPPINGS[what]), InvalidInput)
 
 
-@pytest.mark.xfail(strict=True, reason="written, and then no list of jobs can be read")
 @pytest.mark.parametrize("what", BESIDE)
 def test_what_is_said_beside_the_input_is_refused_where_it_does_not_fit(
     idle: Engine, flow: Path, what: str

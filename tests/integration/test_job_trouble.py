@@ -277,7 +277,6 @@ def test_the_error_of_one_node_hangs_up_on_its_siblings_model(
     assert (stopped.error.type, "fails" in stopped.error.message) == ("Interrupted", True)
 
 
-@pytest.mark.xfail(strict=True, reason="the engine's loop waits for the threads of sync nodes")
 def test_an_engine_closes_although_a_sync_node_hangs(
     open_engine: Callable[..., Engine], tally: Tally, ollama: ScriptedOllama
 ) -> None:
