@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.plain import plain
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.job import Checkpoint, JobId, ThreadId
-from ucop.engine.plain import plain
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot

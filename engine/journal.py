@@ -14,11 +14,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.ledger import NewEvent, Question, StepRow, to_json
 from ucop.engine.operation import Operation
-from ucop.engine.plain import brief, plain
 from ucop.engine.states import StepStatus
 
 if TYPE_CHECKING:

@@ -19,11 +19,11 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from ucop.agents.meter import Meter
+from ucop.agents.plain import plain
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.journal import Journal
 from ucop.engine.ledger import Claimed, Outcome, to_json
-from ucop.engine.plain import plain
 from ucop.engine.states import Change
 from ucop.graphs.context import RunContext
 from ucop.graphs.workflow import YamlWorkflow

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import hashlib
 import inspect
 import json
 import threading
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import asdict, is_dataclass
-from datetime import date, datetime, time
-from enum import Enum
 from functools import cached_property
-from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
-from uuid import UUID
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.plain import plain
 from ucop.agents.source import Finding
 from ucop.graphs.errors import InvalidInput, StateError
 from ucop.graphs.state import normalise
@@ -95,7 +90,7 @@ class PythonWorkflow(Workflow):
         return dict(data)
 
     def result(self, values: Any) -> Any:
-        return as_json(values)
+        return plain(values)
 
     def shown_nodes(self) -> list[str]:
         builder = self.graph().builder
@@ -129,29 +124,6 @@ class PythonWorkflow(Workflow):
             "that returns one",
             code="not-a-graph",
         )
-
-
-def as_json(value: Any) -> Any:
-    """A Python graph's value as JSON: models and messages as their data, the rest as text."""
-    if value is None or (
-        isinstance(value, bool | int | float | str) and not isinstance(value, Enum)
-    ):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [as_json(item) for item in value]
-    if isinstance(value, Enum):
-        return as_json(value.value)
-    if isinstance(value, datetime | date | time):
-        return value.isoformat()
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if is_dataclass(value) and not isinstance(value, type):
-        return as_json(asdict(value))
-    if callable(dump := getattr(value, "model_dump", None)):
-        return as_json(dump(mode="json"))
-    return str(value) if isinstance(value, UUID | PurePath) else repr(value)
 
 
 def _made(source: Any) -> Any:

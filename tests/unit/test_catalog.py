@@ -18,10 +18,11 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.plain import plain
 from ucop.agents.registry import Registry
 from ucop.graphs.catalog import Catalog, split_pattern
 from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
-from ucop.graphs.python_workflow import PythonWorkflow, as_json
+from ucop.graphs.python_workflow import PythonWorkflow
 from ucop.graphs.workflow import restore
 
 YAML = "name: {name}\ndescription: A test.\nnodes:\n  a: {{agent: hello}}\nagents:\n  hello: {{prompt: Hi}}\n"
@@ -266,7 +267,7 @@ def test_given_values_of_every_kind_then_a_result_is_JSON() -> None:
     class Data:
         y: Any
 
-    found = as_json(
+    found = plain(
         {
             "model": Model(x=1),
             "data": Data(y=datetime(2026, 1, 2)),

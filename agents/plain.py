@@ -6,6 +6,7 @@ output), and does little work on large values: it never walks what it will not k
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import math
 from collections.abc import Iterable, Mapping
@@ -57,6 +58,8 @@ def _plain_object(value: Any, depth: int) -> Any:
         return value.total_seconds()
     if isinstance(value, UUID | PurePath | Decimal):
         return str(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
     if hasattr(value, "model_dump"):  # pydantic models, LangChain messages among them
         return _plain(value.model_dump(mode="json"), depth + 1)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
