@@ -290,7 +290,23 @@ class Attempt:
 
 def _describe(error: BaseException, node: str | None) -> dict[str, Any]:
     message = str(error) or repr(error)
+    if (asked := _asked(error)) is not None:
+        message = f"{message} ({asked})"
     return {"type": type(error).__name__, "message": message, "node": node}
+
+
+def _asked(error: BaseException) -> str | None:
+    """Whom a graph's own code asked over HTTP: httpx does not tell, and its timeouts say
+    nothing at all. Without credentials."""
+    import httpx
+
+    if not isinstance(error, httpx.RequestError):
+        return None
+    try:
+        url = error.request.url
+    except RuntimeError:  # it was raised before there was a request
+        return None
+    return f"{error.request.method} {url.scheme}://{url.netloc.decode('ascii')}{url.path}"
 
 
 def _superseding(error: BaseException) -> UcopError | None:

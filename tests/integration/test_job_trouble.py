@@ -304,6 +304,54 @@ def test_an_engine_closes_although_a_sync_node_hangs(
     again.job(job.id).result(DEADLINE)
 
 
+# ---------------------------------------------------------------- a graph's own calls
+
+
+@pytest.mark.parametrize(
+    ("reply", "type", "says"),
+    [
+        (hang(), "ReadTimeout", "POST {url}/api/chat"),
+        (hang(after=2), "ReadTimeout", "POST {url}/api/chat"),
+        (cut(), "RemoteProtocolError", "POST {url}/api/chat"),
+        (status(500, "no memory"), "ResponseError", "no memory"),
+        (garbage(), "JSONDecodeError", ""),
+    ],
+    ids=["hangs", "hangs in the middle", "cuts", "is broken", "is no Ollama"],
+)
+def test_a_graph_that_asks_itself_an_endpoint_that(
+    engine: Engine, tally: Tally, ollama: ScriptedOllama, reply: Reply, type: str, says: str
+) -> None:
+    """… hangs, cuts, refuses: fails with what its client says, and goes on."""
+    host = ollama.url.removeprefix("http://")
+    chat = ChatOllama(
+        model="llama3.2",
+        base_url=f"http://me:secret@{host}",
+        client_kwargs={"timeout": 1.0, "headers": {"Connection": "close"}},
+    )
+
+    def asks(mark: str) -> Callable[[Log], Any]:
+        async def node(state: Log) -> dict[str, list[str]]:
+            return {"log": [str((await chat.ainvoke(f"{mark}: words")).content)]}
+
+        return node
+
+    graph = StateGraph(Log)
+    graph.add_sequence([("before", asks("before")), ("asks", asks("m"))])
+    graph.add_edge(START, "before")
+    tally.script("m", reply)
+    job = engine.submit(engine.add("own", graph))
+    with pytest.raises(JobFailed) as caught:
+        job.result(DEADLINE)
+    assert (caught.value.type, caught.value.node) == (type, "asks")
+    assert says.format(url=ollama.url) in caught.value.message
+    assert "secret" not in caught.value.message
+    assert "ucop jobs resume" in str(caught.value)
+    tally.script("m")
+    job.resume()
+    assert len(job.result(DEADLINE)["log"]) == 2
+    assert tally.marks == ["before", "m", "m"]
+
+
 # ---------------------------------------------------------------- which node it was
 
 
