@@ -70,6 +70,10 @@ InputFile = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Only queue the job and print its id; a worker runs it.")
 ]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Print the plan; run nothing, ask no model, write nothing."),
+]
 Key = Annotated[
     str | None,
     typer.Option(

@@ -39,6 +39,7 @@ def run(
     input: options.Inputs = None,
     input_file: options.InputFile = None,
     detach: options.Detach = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     key: options.Key = None,
     label: options.Labels = None,
@@ -50,6 +51,8 @@ def run(
     Ctrl-C stops it without a loss: `ucop jobs resume ID` goes on from the last checkpoint.
     """
     place = place_of(ctx, project, database)
+    if dry_run:
+        raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
     order = _order(place, workflow, input, input_file, key, label)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
 
@@ -63,6 +66,7 @@ def generate(
     input: options.Inputs = None,
     input_file: options.InputFile = None,
     detach: options.Detach = False,
+    dry_run: options.DryRun = False,
     json: options.Json = False,
     key: options.Key = None,
     label: options.Labels = None,
@@ -71,8 +75,34 @@ def generate(
 ) -> None:
     """Run a workflow on one text: generate blog "My topic"."""
     place = place_of(ctx, project, database)
+    if dry_run:
+        raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
     order = _order(place, workflow, input, input_file, key, label, text)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+
+
+def _plan(
+    place: Place,
+    name: str,
+    typed: Sequence[str] | None,
+    file: str | None,
+    text: str | None = None,
+    *,
+    as_json: bool,
+) -> Exit:
+    from ucop.console.cli.dry_run import show_plan
+
+    workflow = _named(place, name)
+    data = read_input(workflow, typed or (), file, text)
+    return show_plan(place, workflow, data, as_json=as_json)
+
+
+def _named(place: Place, name: str) -> Workflow:
+    """The workflow, and a word on what is suspicious in it."""
+    workflow = place.catalog.get(name)
+    for finding in workflow.warnings:
+        note(f"warning: {finding.position or ''} {finding.message}")
+    return workflow
 
 
 def _order(
@@ -85,9 +115,7 @@ def _order(
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
-    workflow = place.catalog.get(name)
-    for finding in workflow.warnings:
-        note(f"warning: {finding.position or ''} {finding.message}")
+    workflow = _named(place, name)
     data = workflow.accept(read_input(workflow, typed or (), file, text))
     return Order(workflow=workflow, input=data, key=key, labels=pairs(labels or (), "--label"))
 

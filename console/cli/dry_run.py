@@ -1,0 +1,260 @@
+"""`--dry-run`: the plan of a run, joined from the workflow, the endpoints and past jobs.
+
+It asks endpoints which models they have, and asks no model anything; it reads past jobs, and
+makes no database.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.output import put
+from ucop.console.cli.place import Place
+from ucop.console.cli.tables import first_line, plural
+from ucop.engine.errors import DatabaseError, ModelError
+from ucop.graphs.plan import (
+    Branch,
+    Expected,
+    Objection,
+    Past,
+    Plan,
+    PlannedInput,
+    PlannedLoop,
+    PlannedModel,
+    PlannedNode,
+    Range,
+    Spent,
+    asked_models,
+    plan_of,
+)
+
+if TYPE_CHECKING:
+    from ucop.agents.models import Models, ModelUse
+    from ucop.engine.job import Step, Usage
+    from ucop.engine.settings import Settings
+    from ucop.graphs.workflow import Workflow
+
+MOST_JOBS = 30
+"""Past jobs that a range is made of: the newest."""
+
+
+def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_json: bool) -> Exit:
+    """Print the plan. The exit code is the one that the run would be refused or fail with."""
+    plan = _plan(place, workflow, data)
+    if as_json:
+        put(json.dumps(asdict(plan), ensure_ascii=False, indent=2, default=_plain))
+    else:
+        for line in _lines(plan):
+            put(line)
+    if any(one.by == "input" for one in plan.objections):
+        return Exit.USAGE
+    return Exit.FAILED if plan.objections else Exit.OK
+
+
+def _plan(place: Place, workflow: Workflow, data: Mapping[str, Any]) -> Plan:
+    objections: list[Objection] = []
+    past = None
+    try:
+        past = _past(place, workflow)
+    except DatabaseError as error:
+        objections.append(Objection(by="database", message=str(error)))
+    return plan_of(
+        workflow,
+        data,
+        answers=asyncio.run(_answers(place.settings, asked_models(workflow))),
+        past=past,
+        objections=objections,
+    )
+
+
+def _plain(value: Any) -> Any:
+    return value.value
+
+
+# ---- what answers ----
+
+
+async def _answers(settings: Settings, names: Sequence[str]) -> dict[str, ModelUse | ModelError]:
+    from ucop.agents.embedded import EmbeddedModel
+    from ucop.agents.models import Models
+
+    class Unstarted(EmbeddedModel):
+        """Tells whether the embedded model is installed, and does not start it."""
+
+        async def endpoint(self) -> str:
+            return "a process of its own"
+
+    models = Models(
+        aliases=settings.models,
+        ollama_host=settings.ollama_host,
+        embedded=Unstarted() if settings.embedded else False,
+    )
+    try:
+        return {name: await _answer(models, name) for name in names}
+    finally:
+        await models.aclose()
+
+
+async def _answer(models: Models, name: str) -> ModelUse | ModelError:
+    try:
+        return await models.resolve(name)
+    except ModelError as error:
+        return error
+
+
+# ---- past jobs ----
+
+
+def _past(place: Place, workflow: Workflow) -> Past | None:
+    """Completed jobs of this very definition; where there are none, of its name."""
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        with place.reader() as reader:
+            jobs = reader.jobs(status="completed", workflow=workflow.name, limit=MOST_JOBS)
+            stored = json.loads(json.dumps(workflow.stored))
+            same = [job for job in jobs if reader.definition(job.id) == stored]
+            whole = [reader.job(job.id) for job in same or jobs]
+    except NoDatabase:
+        return None
+    return Past(
+        jobs=[_spent(job.usage) for job in whole],
+        same_definition=bool(same),
+        models=_models_of(step for job in whole for step in job.steps),
+    )
+
+
+def _spent(usage: Usage) -> Spent:
+    return Spent(
+        model_calls=usage.model_calls,
+        tokens_in=usage.tokens_in,
+        tokens_out=usage.tokens_out,
+        cost=usage.cost,
+    )
+
+
+def _models_of(steps: Iterable[Step]) -> dict[str, list[str]]:
+    found: dict[str, dict[str, None]] = {}
+    for step in steps:
+        found.setdefault(step.node, {}).update(dict.fromkeys(step.models))
+    return {node: list(models) for node, models in found.items()}
+
+
+# ---- as text ----
+
+
+def _lines(plan: Plan) -> Iterator[str]:
+    yield f"{plan.workflow}  ({plan.origin})"
+    yield from _section("input", [_input(one) for one in plan.inputs])
+    yield from _section("waves, nodes of one number side by side", _waves(plan))
+    yield from _section("branches", [_branch(one) for one in plan.branches])
+    yield from _section("loops", [_loop(one) for one in plan.loops])
+    yield from _section("models", [_model(one) for one in plan.models])
+    yield from _section("expected", _expected(plan.expected, plan))
+    yield from _section("objections", [_objection(one) for one in plan.objections] or ["none"])
+
+
+def _section(title: str, lines: Sequence[str]) -> Iterator[str]:
+    if lines:
+        yield ""
+        yield f"{title}:"
+        yield from (f"  {line}" for line in lines)
+
+
+def _input(one: PlannedInput) -> str:
+    if one.problem:
+        told = one.problem.removeprefix(f"{one.name}: ")
+        return f"{one.name}: {told}" if one.given else f"{one.name}: missing"
+    value = first_line(json.dumps(one.value, ensure_ascii=False))
+    return f"{one.name}: {value}" + ("" if one.given else ", the default")
+
+
+def _waves(plan: Plan) -> list[str]:
+    named = {model.asked: model for model in plan.models}
+    lines = []
+    for number, wave in enumerate(plan.waves, start=1):
+        for node in wave:
+            lines.append(f"{number}  {_node(node, named)}")
+    return lines
+
+
+def _node(node: PlannedNode, models: Mapping[str, PlannedModel]) -> str:
+    words = [node.work]
+    if node.asks is not None:
+        model = models[node.asks]
+        stand_in = " (the small embedded model)" if model.embedded else ""
+        words.append(f"model {model.name}{stand_in}" if model.name else "no model")
+    elif node.answered:
+        words.append(f"asked {', '.join(node.answered)} before")
+    elif node.may_ask:
+        words.append("code that may ask a model")
+    if node.each:
+        words.append(node.each)
+    words += [f"{key} {_policy(value)}" for key, value in node.policies.items()]
+    return f"{node.name}: {'; '.join(words)}"
+
+
+def _policy(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key} {one}" for key, one in value.items())
+    return f"{value:g} s" if isinstance(value, float) else str(value)
+
+
+def _branch(branch: Branch) -> str:
+    ways = []
+    for way in branch.ways:
+        words = [way.target]
+        if way.when and way.when != "otherwise":
+            words.append(f"if {way.when}")
+        if way.at_most is not None:
+            words.append(_bound(way.at_most))
+        ways.append(" ".join(words))
+    return f"after {branch.source}: {', else '.join(ways)}".replace(
+        "else END otherwise", "else END"
+    )
+
+
+def _bound(at_most: int) -> str:
+    return f"(at most {plural(at_most, 'time')})"
+
+
+def _loop(loop: PlannedLoop) -> str:
+    bound = "as often as the graph decides" if loop.at_most is None else _bound(loop.at_most)
+    again = f", {' -> '.join(loop.body)} again" if len(loop.body) > 1 else ""
+    return f"{loop.source} -> {loop.target} {bound}{again}"
+
+
+def _model(model: PlannedModel) -> str:
+    served = model.name or "nobody"
+    return f"{model.asked}: {served}, for {', '.join(model.nodes)}; {first_line(model.note, 160)}"
+
+
+def _expected(expected: Expected | None, plan: Plan) -> list[str]:
+    if expected is None:
+        asking = sum(len(model.nodes) for model in plan.models)
+        told = f"; {plural(asking, 'node')} would ask a model" if plan.models else ""
+        return [f"no completed job to tell from yet{told}"]
+    of = "" if expected.same_definition else " of earlier definitions"
+    cost = expected.cost
+    return [
+        f"half of {plural(expected.jobs, 'past job')}{of} stayed within the first number, "
+        "95 of 100 within the second",
+        f"model calls: {_range(expected.model_calls)}",
+        f"tokens in: {_range(expected.tokens_in)}",
+        f"tokens out: {_range(expected.tokens_out)}",
+        f"cost: {'price unknown' if cost is None else f'${cost.p50:.4f}–${cost.p95:.4f}'}",
+    ]
+
+
+def _range(one: Range) -> str:
+    return f"{one.p50:,.0f}–{one.p95:,.0f}"
+
+
+def _objection(one: Objection) -> str:
+    where = f" ({', '.join(one.nodes)})" if one.nodes else ""
+    return f"{one.by}{where}: {' '.join(one.message.split())}"

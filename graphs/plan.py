@@ -1,0 +1,422 @@
+"""What a run would do, told without running anything.
+
+Pure: what models answer and what past jobs cost is given by the caller, because only it may
+ask endpoints and read the ledger.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from ucop.agents.function import FunctionBody
+from ucop.agents.models import DEFAULT_ALIAS, ModelUse
+from ucop.agents.schema import validate, with_defaults
+from ucop.graphs.definition import Entry, Route
+from ucop.graphs.errors import InvalidInput
+from ucop.graphs.kind import NodeKind, kind_of, work_of
+from ucop.graphs.picture import Picture, condition_of, each_of, picture_of
+from ucop.graphs.topology import Topology, topology_of
+from ucop.graphs.workflow import Workflow, YamlWorkflow
+
+if TYPE_CHECKING:
+    from ucop.agents.errors import ModelError
+    from ucop.agents.spec import Agent
+
+Answers = Mapping[str, "ModelUse | ModelError"]
+"""By the name that an agent asks for: which model answers, or why none does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedInput:
+    """One input of the job."""
+
+    name: str
+    required: bool
+    given: bool
+    value: Any = None
+    """As given, else the default."""
+    problem: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedNode:
+    """One node, who does its work, and how it may go."""
+
+    name: str
+    kind: NodeKind
+    work: str
+    """Who works, in a few words: `agent reviewer`."""
+    asks: str | None = None
+    """The name of the model that it asks; None where none is known."""
+    may_ask: bool = False
+    """Whether it is code that is given models, and may ask one."""
+    answered: tuple[str, ...] = ()
+    """The models that answered it in past jobs."""
+    each: str | None = None
+    """What it runs over, where it runs once per item."""
+    policies: Mapping[str, Any]
+    """`retry`, `timeout`, `cache` and `on_error` as they are declared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """One way on: its target, and when it is taken."""
+
+    target: str
+    when: str = ""
+    at_most: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Branch:
+    """Ways out of a node of which one is taken: the first that holds."""
+
+    source: str
+    ways: tuple[Way, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedLoop:
+    """A way back."""
+
+    source: str
+    target: str
+    at_most: int | None
+    """None where a Python graph decides by itself."""
+    body: tuple[str, ...] = ()
+    """The nodes that run again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedModel:
+    """What answers to one name of a model."""
+
+    asked: str
+    nodes: tuple[str, ...]
+    name: str | None
+    """`provider:model` of what would answer; None where nothing would."""
+    embedded: bool
+    """Whether it is the small embedded model."""
+    note: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spent:
+    """What one past job used."""
+
+    model_calls: int
+    tokens_in: int
+    tokens_out: int
+    cost: float | None
+    """US dollars; None where a price is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What half of the past jobs stayed within, and what 95 of 100 did."""
+
+    p50: float
+    p95: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """What the run may use, from past jobs."""
+
+    jobs: int
+    same_definition: bool
+    """Whether they ran this very definition, or earlier ones of the same name."""
+    model_calls: Range
+    tokens_in: Range
+    tokens_out: Range
+    cost: Range | None
+    """US dollars; None where the price of a past job is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Past:
+    """Completed jobs of the workflow."""
+
+    jobs: Sequence[Spent]
+    same_definition: bool
+    models: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """By node: the models that answered it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objection:
+    """Why the run would be refused, or fail."""
+
+    by: Literal["input", "model", "database"]
+    """Who objects. The NoMockGate is to join them here."""
+    message: str
+    nodes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """Everything that can be known of a run before it runs."""
+
+    workflow: str
+    origin: str
+    fingerprint: str
+    inputs: tuple[PlannedInput, ...]
+    waves: tuple[tuple[PlannedNode, ...], ...]
+    """Nodes by the longest way to them: those of one wave can run at the same time."""
+    branches: tuple[Branch, ...]
+    loops: tuple[PlannedLoop, ...]
+    models: tuple[PlannedModel, ...]
+    expected: Expected | None
+    """None where no job of the workflow has completed yet."""
+    objections: tuple[Objection, ...]
+
+
+def plan_of(
+    workflow: Workflow,
+    data: Mapping[str, Any],
+    *,
+    answers: Answers,
+    past: Past | None = None,
+    objections: Sequence[Objection] = (),
+) -> Plan:
+    """The plan of a run with the input `data`, which need not be complete.
+
+    `answers` has every name of `asked_models`; `objections` are those of others.
+    """
+    inputs = tuple(_inputs(workflow, data))
+    shape, branches, loops = _shape(workflow)
+    waves = tuple(tuple(_seen(node, past) for node in wave) for wave in shape)
+    models = tuple(_models(waves, answers))
+    return Plan(
+        workflow=workflow.name,
+        origin=workflow.origin,
+        fingerprint=workflow.fingerprint,
+        inputs=inputs,
+        waves=waves,
+        branches=branches,
+        loops=loops,
+        models=models,
+        expected=expected_of(past) if past else None,
+        objections=(*_refusals(workflow, data, inputs), *_unserved(models), *objections),
+    )
+
+
+def asked_models(workflow: Workflow) -> tuple[str, ...]:
+    """The names of models that the workflow's own agents ask for."""
+    if not isinstance(workflow, YamlWorkflow):
+        return ()
+    nodes = workflow.stored["definition"]["nodes"].values()
+    asked = (_asks(workflow, said) for said in nodes)
+    return tuple(dict.fromkeys(name for name in asked if name is not None))
+
+
+# ---- inputs ----
+
+
+def _inputs(workflow: Workflow, data: Mapping[str, Any]) -> Iterator[PlannedInput]:
+    schema = workflow.input_schema or {}
+    fields, required = schema.get("properties", {}), schema.get("required", ())
+    filled = with_defaults(schema, data)
+    problems = _problems(workflow, schema, filled)
+    for name in dict.fromkeys((*fields, *data)):
+        yield PlannedInput(
+            name=name,
+            required=name in required,
+            given=name in data,
+            value=filled.get(name),
+            problem=problems.get(name),
+        )
+
+
+def _problems(workflow: Workflow, schema: Mapping[str, Any], filled: Any) -> dict[str, str]:
+    """What is wrong, by input. LangGraph takes more than a Python graph's schema tells."""
+    if workflow.kind == "python":
+        return {}
+    found: dict[str, str] = {}
+    for problem in validate(schema, filled):
+        if problem.path:
+            found.setdefault(str(problem.path[0]), str(problem))
+    missing = [name for name in schema.get("required", ()) if name not in filled]
+    return {**found, **dict.fromkeys(missing, "is missing")}
+
+
+def _refusals(
+    workflow: Workflow, data: Mapping[str, Any], inputs: Iterable[PlannedInput]
+) -> Iterator[Objection]:
+    wrong = [one for one in inputs if one.problem]
+    for one in wrong:
+        told = one.problem or ""
+        message = told if told.startswith(one.name) else f"{one.name} {told}"
+        yield Objection(by="input", message=message)
+    if wrong:
+        return
+    try:
+        workflow.accept(data)
+    except InvalidInput as error:
+        yield Objection(by="input", message=str(error))
+
+
+# ---- nodes and edges ----
+
+_Shape = tuple[tuple[tuple[PlannedNode, ...], ...], tuple[Branch, ...], tuple[PlannedLoop, ...]]
+_POLICIES = ("retry", "timeout", "cache", "on_error")
+
+
+def _shape(workflow: Workflow) -> _Shape:
+    if isinstance(workflow, YamlWorkflow):
+        return _of_definition(workflow)
+    return _of_picture(picture_of(workflow))
+
+
+def _of_definition(workflow: YamlWorkflow) -> _Shape:
+    topology = topology_of(workflow.definition)
+    nodes = workflow.stored["definition"]["nodes"]
+    waves = tuple(
+        tuple(_node(workflow, name, nodes[name]) for name in wave) for wave in topology.waves
+    )
+    branches = tuple(_branch(route) for route in workflow.definition.routes if _chooses(route))
+    loops = tuple(
+        PlannedLoop(
+            source=loop.source,
+            target=loop.target,
+            at_most=loop.at_most,
+            body=tuple(name for name in topology.order if name in loop.body),
+        )
+        for loop in topology.loops.values()
+    )
+    return waves, branches, loops
+
+
+def _node(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> PlannedNode:
+    return PlannedNode(
+        name=name,
+        kind=kind_of(said),
+        work=work_of(said),
+        asks=_asks(workflow, said),
+        may_ask=_may_ask(workflow, said),
+        each=each_of(said) if "each" in said else None,
+        policies={key: said[key] for key in _POLICIES if key in said},
+    )
+
+
+def _asks(workflow: YamlWorkflow, said: Mapping[str, Any]) -> str | None:
+    """The model that a node's agent asks for; what a Python function asks is not known."""
+    agent = _agent(workflow, said)
+    if agent is None or agent.spec is None:
+        return None
+    return agent.spec.model or DEFAULT_ALIAS
+
+
+def _may_ask(workflow: YamlWorkflow, said: Mapping[str, Any]) -> bool:
+    agent = _agent(workflow, said)
+    return agent is not None and isinstance(agent.body, FunctionBody) and agent.body.takes_context
+
+
+def _agent(workflow: YamlWorkflow, said: Mapping[str, Any]) -> Agent | None:
+    named = said.get("agent")
+    return workflow.agents.get(named) if isinstance(named, str) else None
+
+
+def _chooses(route: Route) -> bool:
+    return len(route.entries) > 1 or route.entries[0].when is not None
+
+
+def _branch(route: Route) -> Branch:
+    return Branch(
+        source=route.source,
+        ways=tuple(
+            Way(target=entry.target, when=condition_of(entry, route), at_most=entry.at_most)
+            for entry in route.entries
+        ),
+    )
+
+
+def _of_picture(picture: Picture) -> _Shape:
+    """What a Python graph tells: nodes, edges, and the names of branches."""
+    inner = tuple(box.name for box in picture.boxes if box.kind is not None)
+    forward = tuple(
+        Route(source=arrow.source, entries=(Entry(target=arrow.target),))
+        for arrow in picture.arrows
+        if not arrow.loop
+    )
+    topology = Topology(inner, forward)
+    branches: dict[str, list[Way]] = {}
+    for arrow in picture.arrows:
+        if arrow.when:
+            way = Way(target=arrow.target, when=arrow.when)
+            branches.setdefault(arrow.source, []).append(way)
+    return (
+        tuple(tuple(_python_node(name) for name in wave) for wave in topology.waves),
+        tuple(Branch(source=source, ways=tuple(ways)) for source, ways in branches.items()),
+        tuple(
+            PlannedLoop(source=arrow.source, target=arrow.target, at_most=None)
+            for arrow in picture.arrows
+            if arrow.loop
+        ),
+    )
+
+
+def _python_node(name: str) -> PlannedNode:
+    return PlannedNode(name=name, kind=NodeKind.python, work="python", may_ask=True, policies={})
+
+
+# ---- models ----
+
+
+def _seen(node: PlannedNode, past: Past | None) -> PlannedNode:
+    """The node with the models that answered it before."""
+    return replace(node, answered=tuple(past.models.get(node.name, ()))) if past else node
+
+
+def _models(waves: Sequence[Sequence[PlannedNode]], answers: Answers) -> Iterator[PlannedModel]:
+    asking: dict[str, list[str]] = {}
+    for node in (node for wave in waves for node in wave):
+        if node.asks is not None:
+            asking.setdefault(node.asks, []).append(node.name)
+    for asked, nodes in asking.items():
+        answer = answers[asked]
+        yield PlannedModel(
+            asked=asked,
+            nodes=tuple(nodes),
+            name=answer.name if isinstance(answer, ModelUse) else None,
+            embedded=isinstance(answer, ModelUse) and answer.embedded,
+            note=answer.note if isinstance(answer, ModelUse) else str(answer),
+        )
+
+
+def _unserved(models: Iterable[PlannedModel]) -> Iterator[Objection]:
+    for model in models:
+        if model.name is None:
+            yield Objection(by="model", message=model.note, nodes=model.nodes)
+
+
+# ---- what past jobs used ----
+
+
+def expected_of(past: Past) -> Expected | None:
+    """The middle and the upper end of what past jobs used; None without any."""
+    if not past.jobs:
+        return None
+    costs = [job.cost for job in past.jobs if job.cost is not None]
+    return Expected(
+        jobs=len(past.jobs),
+        same_definition=past.same_definition,
+        model_calls=range_of([job.model_calls for job in past.jobs]),
+        tokens_in=range_of([job.tokens_in for job in past.jobs]),
+        tokens_out=range_of([job.tokens_out for job in past.jobs]),
+        # One unknown price makes the range unknown: it would only be too low.
+        cost=range_of(costs) if len(costs) == len(past.jobs) else None,
+    )
+
+
+def range_of(numbers: Sequence[float]) -> Range:
+    """p50 and p95 by nearest rank: numbers that really were."""
+    ordered = sorted(numbers)
+
+    def rank(share: float) -> float:
+        return ordered[math.ceil(share * len(ordered)) - 1]
+
+    return Range(p50=rank(0.50), p95=rank(0.95))
