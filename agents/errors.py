@@ -16,7 +16,7 @@ Every message says what happened, where, and what to do next.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
     from ucop.agents.source import Finding
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 class UcopError(Exception):
     """Something that ucop can explain: what happened, where, and what to do next."""
+
+    ends_attempt: ClassVar[bool] = False
+    """Whether it ends the job's whole attempt, whatever a workflow's `on_error` says."""
 
 
 class InvalidDefinition(UcopError):

@@ -116,6 +116,8 @@ class RefusedChange(UcopError):
 class Superseded(UcopError):
     """This attempt is no longer current: another owns the job, or the job was stopped."""
 
+    ends_attempt = True
+
 
 class EngineClosed(UcopError):
     """The engine was closed; open a new one."""
@@ -123,6 +125,8 @@ class EngineClosed(UcopError):
 
 class DatabaseError(UcopError):
     """The database cannot be used."""
+
+    ends_attempt = True
 
 
 class DatabaseBusy(DatabaseError):

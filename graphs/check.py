@@ -11,9 +11,10 @@ from ucop.agents.source import Document, Finding
 from ucop.agents.spec_file import read_agents
 from ucop.graphs.check_edges import EdgeCheck
 from ucop.graphs.check_inputs import InputCheck
+from ucop.graphs.check_kinds import check_error_targets
 from ucop.graphs.check_references import ReferenceCheck
 from ucop.graphs.check_writes import check_parallel_writes, warn_of_unused
-from ucop.graphs.definition import Definition, OnError
+from ucop.graphs.definition import Definition
 from ucop.graphs.inference import Inference
 from ucop.graphs.load import Loaded, load
 from ucop.graphs.references import Readings, derive_routes, read_references
@@ -88,7 +89,7 @@ class _Checker:
             place = report.inside(fault.path, fault.offset, fault.needle)
             report.error("bad-expression", fault.message, place, fault.hint)
         self.find_agents()
-        self.check_policies()
+        self.edges_broken |= not check_error_targets(self.definition, report)
         if self.definition.derived:
             self.derive()
         definition, readings = self.definition, self.readings
@@ -115,15 +116,6 @@ class _Checker:
                     f"there is no agent {node.agent!r}",
                     self.report.at((*node.path, "agent")),
                     meant(node.agent, self.registry.names()),
-                )
-
-    def check_policies(self) -> None:
-        for node in self.definition.nodes.values():
-            if node.on_error is not OnError.fail:
-                self.report.error(
-                    "not-yet",
-                    "on_error: not supported yet by this version",
-                    self.report.key((*node.path, "on_error")),
                 )
 
     def derive(self) -> None:

@@ -94,14 +94,19 @@ class EdgeCheck:
 
     def check_cycles(self) -> bool:
         for cycle in self.topology.cycles:
-            _, entry = self.edge(cycle[-1], cycle[0])
             self.report.error(
                 "unbounded-loop",
                 f"a loop with no bound: {' -> '.join((*cycle, cycle[0]))}",
-                self.report.target_of(entry),
+                self.closing(cycle[-1], cycle[0]),
                 self.derived_hint or "give one of its edges 'at_most'",
             )
         return not self.topology.cycles
+
+    def closing(self, source: str, target: str) -> Position | None:
+        """The place of the edge that closes a cycle; an error may lead along it too."""
+        if self.topology.errors.get(source) == target:
+            return self.report.at((*self.definition.nodes[source].path, "on_error", "node"))
+        return self.report.target_of(self.edge(source, target)[1])
 
     @property
     def derived_hint(self) -> str | None:

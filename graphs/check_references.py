@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from ucop.agents.source import Position
-from ucop.graphs.definition import END, START, Definition, Node
+from ucop.graphs.check_kinds import check_error_reference
+from ucop.graphs.definition import END, ERRORS, START, Definition, Node
 from ucop.graphs.expressions import Reference, path_text
 from ucop.graphs.inference import Inference
 from ucop.graphs.references import Readings
@@ -11,8 +12,6 @@ from ucop.graphs.report import Report, either, meant, one_of
 from ucop.graphs.shapes import Shape, words
 from ucop.graphs.templates import Use
 from ucop.graphs.topology import Topology
-
-ERRORS = "errors"
 
 
 class ReferenceCheck:
@@ -94,7 +93,7 @@ class ReferenceCheck:
             if item is not None and reference.name == item.item:
                 self.check_path(reference, self.inference.of_item(item), place)
             elif reference.name == ERRORS and ERRORS not in self.definition.channels:
-                self.check_error_reference(reference, place)
+                check_error_reference(self.definition, reference, place, self.report)
             elif reference.name not in self.definition.channels:
                 if reference.name not in said:
                     self.unknown(reference, place, item)
@@ -112,11 +111,6 @@ class ReferenceCheck:
             f"there is no {reference.name!r}: no input, state or node's 'writes' has this name",
             place,
             meant(reference.name, names) or one_of(names),
-        )
-
-    def check_error_reference(self, reference: Reference, place: Position | None) -> None:
-        self.report.error(
-            "not-yet", f"{reference.text}: on_error is not supported yet by this version", place
         )
 
     def check_path(self, reference: Reference, shape: Shape | None, place: Position | None) -> None:

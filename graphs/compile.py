@@ -23,8 +23,9 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.graphs.context import RunContext
-from ucop.graphs.definition import END, START, Definition
-from ucop.graphs.nodes import Call, run_each, run_once
+from ucop.graphs.definition import END, ERRORS, START, Definition
+from ucop.graphs.each import run_each
+from ucop.graphs.nodes import Call, Outcome, run_once
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
 from ucop.graphs.state import REDUCERS, merged
 from ucop.graphs.topology import Topology, topology_of
@@ -64,6 +65,8 @@ def _schema(definition: Definition) -> Any:
         # A reducer's channel needs a first value of its own: LangGraph keeps what is written
         # before there is one as it is, the overwrite marker of `start` included.
         fields[name] = Any if reducer is None else Annotated[list[Any], reducer]
+    if definition.catching:
+        fields[ERRORS] = Annotated[dict[str, Any], operator.or_]
     fields[RUNNING] = Annotated[list[str], Topic(str)]
     fields[LOOPS] = Annotated[dict[str, int], operator.or_]
     return TypedDict("State_" + re.sub(r"\W", "_", definition.name), fields, total=False)  # type: ignore[operator]
@@ -72,17 +75,19 @@ def _schema(definition: Definition) -> Any:
 def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> None:
     name, each = call.node.name, call.node.each is not None
     run = run_each if each else run_once
+    # The retry of a graph node would run the finished items of `each` again, and nothing could
+    # be caught after its last try: there, the policies are those of the calls inside.
+    outside = not each and not call.node.catches
 
     async def node(state: State, runtime: Runtime[RunContext]) -> Command[Any]:
-        update = await run(call, state, runtime)
-        return _command(_turn(router, call, state, update), update)
+        outcome = await run(call, state, runtime)
+        return _command(_turn(router, call, state, outcome), outcome.update)
 
     graph.add_node(
         name,
         node,
-        # A node's own retry would run the finished items again: `each` has it on each item.
-        retry_policy=None if each else call.retry,
-        timeout=None if each else call.node.timeout,
+        retry_policy=call.retry if outside else None,
+        timeout=call.node.timeout if outside else None,
         destinations=_destinations(name, router, topology),
     )
     if router.decides(name):
@@ -93,13 +98,17 @@ def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> N
         )
 
 
-def _turn(router: Router, call: Call, state: State, update: Mapping[str, Any]) -> Turn:
+def _turn(router: Router, call: Call, state: State, outcome: Outcome) -> Turn:
     """Where to go after the node; a condition that raises must not lose the answer."""
     scope = {**state}
-    for name, value in update.items():
-        scope[name] = merged(call.definition.channels[name], state.get(name), value)
+    for name, value in outcome.update.items():
+        if name == ERRORS:
+            scope[ERRORS] = {**(state.get(ERRORS) or {}), **value}
+        else:
+            scope[name] = merged(call.definition.channels[name], state.get(name), value)
+    after = router.after_error if outcome.failed else router.after
     try:
-        return router.after(call.node.name, scope, state)
+        return after(call.node.name, scope, state)
     except RoutingError:
         return router.failed(call.node.name, state)
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 START = "START"
 END = "END"
+ERRORS = "errors"
+"""The name under which the state holds what failed, by node."""
 
 Path = tuple[str | int, ...]
 """Where something stands in the file: keys and list indexes from the top."""
@@ -38,6 +40,10 @@ class OnError(Enum):
 
     fail = "fail"
     continue_ = "continue"
+
+
+ERROR_FIELDS = ("node", "type", "message", "items")
+"""What `errors.<node>` has; `items` only where the node has `each`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +89,11 @@ class Node:
     on_error: OnError | str = OnError.fail
     """A policy, or the node that an error leads to."""
     path: Path = field(default=(), compare=False)
+
+    @property
+    def catches(self) -> bool:
+        """Whether the run goes on after an error of this node."""
+        return self.on_error is not OnError.fail
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,6 +186,11 @@ class Definition:
     def written(self) -> tuple[str, ...]:
         """The names that nodes write, in the order of the file."""
         return tuple(dict.fromkeys(n.writes for n in self.nodes.values() if n.writes))
+
+    @cached_property
+    def catching(self) -> tuple[str, ...]:
+        """The nodes after whose errors the run goes on: those that `errors` has entries for."""
+        return tuple(node.name for node in self.nodes.values() if node.catches)
 
     def writers(self, channel: str) -> Sequence[Node]:
         """The nodes that write `channel`."""

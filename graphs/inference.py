@@ -52,6 +52,8 @@ class Inference:
         if types is None or len(types - {"null"}) != 1:
             return None
         root = {"$defs": schema.get("$defs", {})}
+        if node.catches:
+            schema = {}  # null stands where an item failed
         if "array" in types:
             return Shape({"type": "array", "items": schema}, root, closed)
         return Shape({"type": "object", "additionalProperties": schema}, root, closed)

@@ -294,6 +294,8 @@ class _Loader:
         given = fields.get("on_error", "fail")
         if isinstance(given, Mapping):
             self.known_keys(given, here, ("node",))
+            if "node" not in given:
+                self.error("missing-key", "on_error needs 'node'", self.places.at(here))
             return self.optional(given, "node", str, here) or OnError.fail
         if given in [policy.value for policy in OnError]:
             return OnError(given)

@@ -1,35 +1,27 @@
-"""One node of a workflow at work: its inputs filled, its agent called, once or for each item."""
+"""One node of a workflow at work: its inputs filled, its agent called, its answer written."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
-from langgraph.errors import GraphDrained
 from langgraph.func import task
 from langgraph.runtime import Runtime
 from langgraph.types import RetryPolicy
 
 from ucop.agents.errors import AgentInputError, InvalidDefinition, UnknownAgent
 from ucop.graphs.context import RunContext
-from ucop.graphs.definition import Channel, Definition, Node
+from ucop.graphs.definition import ERRORS, Channel, Definition, Merge, Node
 from ucop.graphs.errors import ExpressionError, WorkflowError
-from ucop.graphs.expressions import kind_of
-from ucop.graphs.routing import ITEM
+from ucop.graphs.failures import Failed, failure, may_be_caught
+from ucop.graphs.routing import CALL
 from ucop.graphs.state import normalise, write
 from ucop.graphs.templates import compile_template
 
 if TYPE_CHECKING:
     from ucop.agents.spec import Agent
-
-logger = logging.getLogger(__name__)
-
-MANY_ITEMS = 2_000
-"""From here on an `each` costs more than its items: LangGraph's own work grows faster."""
 
 SHORT_DELAY = 0.1
 """Seconds below which a retry's delay is kept to the point."""
@@ -37,8 +29,13 @@ SHORT_DELAY = 0.1
 NEVER_CURED = (WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent)
 """Errors that another try with the same state cannot cure."""
 
-Key = int | str
-Outcome = Mapping[str, Any]
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a node ended: what it writes, and whether it failed and the run goes on."""
+
+    update: Mapping[str, Any]
+    failed: bool = False
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,11 @@ class Call:
             retry_on=_may_be_cured,
         )
 
+    def task(self, suffix: str, work: Callable[..., Any]) -> Any:
+        """`work` as a task of LangGraph under the node's policies; kept once it is done."""
+        name = self.node.name + suffix
+        return task(name=name, retry_policy=self.retry, timeout=self.node.timeout)(work)
+
     async def run(self, data: Any, runtime: Runtime[RunContext], index: int | None = None) -> Any:
         """Call the agent once; its answer as JSON with the declared types."""
         from ucop.agents.run import call
@@ -89,17 +91,28 @@ class Call:
         answer = await call(self.agent, data, context=self._context(runtime, index))
         return normalise(answer, self.agent.output_schema, f"node {self.node.name}")
 
-    def update(self, answer: Any) -> dict[str, Any]:
-        """What the node writes for an answer."""
-        if self.channel is None:
-            return {}
-        where = f"node {self.node.name}"
-        return {self.channel.name: write(self.channel, answer, self.output_schema, where)}
+    def outcome(
+        self, scope: Mapping[str, Any], answer: Any, error: Failed | None = None
+    ) -> Outcome:
+        """What the node writes for an answer, and for an error that the run survives."""
+        update = {} if self.channel is None else self._written(answer, error)
+        known = (scope.get(ERRORS) or {}).get(self.node.name)
+        if error is not None or known is not None:
+            update[ERRORS] = {self.node.name: error}
+        return Outcome(update=update, failed=error is not None)
 
-    @cached_property
-    def output_schema(self) -> Mapping[str, Any]:
-        """The schema of what the node writes."""
-        return {}
+    def _written(self, answer: Any, error: Failed | None) -> dict[str, Any]:
+        assert self.channel is not None
+        if error is not None and answer is None:
+            # Every name may be null; what is merged has nothing to gain from it.
+            replaces = self.channel.merge is Merge.replace
+            return {self.channel.name: None} if replaces else {}
+        where = f"node {self.node.name}"
+        if error is None or self.channel.merge is not Merge.replace:
+            return {self.channel.name: write(self.channel, answer, {}, where)}
+        # Null stands where an item failed; the other answers must fit what is declared.
+        write(self.channel, _without_gaps(answer), {}, where)
+        return {self.channel.name: normalise(answer, self.channel.schema, where)}
 
     def _context(self, runtime: Runtime[RunContext], index: int | None) -> Any:
         from ucop.agents.run import AgentContext
@@ -133,86 +146,33 @@ class Call:
 
 
 async def run_once(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
-    """Call the agent on the state; what the node writes."""
-    return call.update(await call.run(call.inputs(scope), runtime))
-
-
-async def run_each(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
-    """Call the agent for every item; the answers as a list or map in the items' order."""
-    pairs, build = _items(call, scope)
-    if not pairs:
-        return call.update(build([]))
-    answers = await _gather(call, scope, runtime, pairs)
-    return call.update(build(answers))
-
-
-def _items(
-    call: Call, scope: Mapping[str, Any]
-) -> tuple[list[tuple[Key, Any]], Callable[[Sequence[Any]], Any]]:
-    """The items with their keys, and what makes one value of the answers."""
-    items = call.items(scope)
-    if isinstance(items, list):
-        _warn_of_many(call, len(items))
-        return list(enumerate(items)), list
-    if isinstance(items, Mapping):
-        _warn_of_many(call, len(items))
-        return list(items.items()), lambda answers: dict(zip(items, answers, strict=True))
-    raise ExpressionError(
-        f"node {call.node.name}: each needs a list or a map, and {call.node.each} is "
-        f"{kind_of(items)}"
-    )
-
-
-def _warn_of_many(call: Call, count: int) -> None:
-    if count > MANY_ITEMS:
-        logger.warning(
-            "node %s runs over %d items; over %d the bookkeeping grows faster than the work, "
-            "so cut the list into parts",
-            call.node.name,
-            count,
-            MANY_ITEMS,
-        )
-
-
-async def _gather(
-    call: Call,
-    scope: Mapping[str, Any],
-    runtime: Runtime[RunContext],
-    pairs: Sequence[tuple[Key, Any]],
-) -> list[Any]:
-    """All answers in order. Each item is a task of LangGraph, so that it is kept once done.
-
-    Task ids count the calls, so the calls are made in the order of the items: the semaphore is
-    first come, first served. A drain starts no further item and raises when the others are done.
-    """
-    turn = asyncio.Semaphore(call.node.limit or len(pairs))
-
-    async def work(index: int, data: Any) -> Any:
-        return await call.run(data, runtime, index)
-
-    one: Any = task(name=call.node.name + ITEM, retry_policy=call.retry, timeout=call.node.timeout)(
-        cast(Any, work)
-    )
-
-    async def item(index: int, key: Key, value: Any) -> Any:
-        async with turn:
-            if runtime.drain_requested:
-                return _DRAINED
-            return await one(index, call.inputs({**scope, call.node.item: value}))
-
-    running = [asyncio.ensure_future(item(i, k, v)) for i, (k, v) in enumerate(pairs)]
+    """Call the agent on the state."""
+    if not call.node.catches:
+        return call.outcome(scope, await call.run(call.inputs(scope), runtime))
     try:
-        answers = await asyncio.gather(*running)
-    except BaseException:
-        for each in running:
-            each.cancel()
-        raise
-    if any(answer is _DRAINED for answer in answers):
-        raise GraphDrained(runtime.drain_reason or "shutdown")
-    return answers
+        return call.outcome(scope, await _run_as_task(call, call.inputs(scope), runtime))
+    except Exception as error:
+        if not may_be_caught(error):
+            raise
+        return call.outcome(scope, None, failure(call.node.name, error))
 
 
-_DRAINED = object()
+async def _run_as_task(call: Call, data: Any, runtime: Runtime[RunContext]) -> Any:
+    """Call the agent under the node's policies, where they cannot be the graph node's own: an
+    error must be caught after the last try."""
+    if call.retry is None and call.node.timeout is None:
+        return await call.run(data, runtime)
+
+    async def work(data: Any) -> Any:
+        return await call.run(data, runtime)
+
+    return await call.task(CALL, work)(data)
+
+
+def _without_gaps(answers: Any) -> Any:
+    if isinstance(answers, Mapping):
+        return {key: value for key, value in answers.items() if value is not None}
+    return [value for value in answers if value is not None]
 
 
 def _may_be_cured(error: Exception) -> bool:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from ucop.graphs.definition import END, START, Definition, Entry, Node, Route
+from ucop.graphs.definition import END, ERRORS, START, Definition, Entry, Node, Route
+from ucop.graphs.expressions import Reference
 from ucop.graphs.templates import Fault, Use, inspect, inspect_expression
 
 
@@ -73,11 +74,11 @@ def derive_routes(
     read: set[str] = set()
     for node in definition.nodes.values():
         before = dict.fromkeys(
-            (writer.name, use.path)
+            (source, use.path)
             for use in readings.of_node(node.name)
             for reference in use.expression.references
             if not (node.each is not None and reference.name == node.item)
-            for writer in definition.writers(reference.name)
+            for source in _sources(definition, reference)
         )
         sources = dict(reversed(before))
         read.update(sources)
@@ -86,6 +87,13 @@ def derive_routes(
     last = [name for name in definition.nodes if name not in read]
     routes += [Route(source=name, entries=(Entry(target=END),)) for name in last]
     return tuple(routes), ambiguous
+
+
+def _sources(definition: Definition, reference: Reference) -> Iterator[str]:
+    """The nodes that must have run before `reference` can be read."""
+    yield from (writer.name for writer in definition.writers(reference.name))
+    if reference.name == ERRORS and len(reference.path) > 1:
+        yield from (name for name in definition.catching if name == reference.path[1])
 
 
 def _conditions(definition: Definition, faults: list[Fault]) -> Iterator[Condition]:

@@ -86,6 +86,11 @@ class Router:
             targets.append(entry.target)
         return self.to(node, targets, state, {LOOPS: changed} if changed else {})
 
+    def after_error(self, node: str, scope: Scope, state: Mapping[str, Any]) -> Turn:
+        """Where to go after `node` when it failed and its `on_error` says how to go on."""
+        target = self._topology.errors.get(node)
+        return self.after(node, scope, state) if target is None else self.to(node, [target], state)
+
     def to(
         self,
         node: str,
@@ -133,6 +138,8 @@ class Router:
         """Nodes whose only way on leads to `join`, without a condition."""
         found = set()
         for node in self._topology.predecessors.get(join, ()):
+            if node in self._topology.errors:
+                continue
             entries = [e for r in self._topology.routes_of(node) for e in r.entries]
             if all(e.target == join and e.when is None and e.at_most is None for e in entries):
                 found.add(node)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 
@@ -38,18 +38,20 @@ class Topology:
 
     nodes: tuple[str, ...]
     routes: tuple[Route, ...]
+    errors: Mapping[str, str] = field(default_factory=dict)
+    """Where an error of a node leads, instead of its routes: forward edges, and no arm of a fork."""
     _reach: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
     _reach_all: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def forward(self) -> dict[str, tuple[str, ...]]:
         """Successors over forward edges; START is a source, END a target."""
-        return _successors(self.routes, loops=False)
+        return _successors(self.routes, self.errors, loops=False)
 
     @cached_property
     def successors(self) -> dict[str, tuple[str, ...]]:
         """Successors over all edges."""
-        return _successors(self.routes, loops=True)
+        return _successors(self.routes, self.errors, loops=True)
 
     @cached_property
     def predecessors(self) -> dict[str, tuple[str, ...]]:
@@ -281,18 +283,9 @@ class Topology:
 
 def topology_of(definition: Definition) -> Topology:
     """The topology of a definition, the ways that errors take included."""
-    return Topology(
-        tuple(definition.nodes),
-        tuple(_with_error(definition, route) for route in definition.routes),
-    )
-
-
-def _with_error(definition: Definition, route: Route) -> Route:
-    """The route with the node that an error leads to as one more entry."""
-    node = definition.nodes.get(route.source)
-    if node is None or isinstance(node.on_error, OnError):
-        return route
-    return replace(route, entries=(*route.entries, Entry(target=node.on_error)))
+    nodes = definition.nodes.values()
+    errors = {n.name: n.on_error for n in nodes if not isinstance(n.on_error, OnError)}
+    return Topology(tuple(definition.nodes), definition.routes, errors)
 
 
 def loop_edges(routes: Iterable[Route]) -> Iterator[tuple[str, str, Entry]]:
@@ -324,12 +317,16 @@ def _forward_targets(route: Route) -> Iterator[str]:
     return (entry.target for entry in route.entries if entry.at_most is None)
 
 
-def _successors(routes: Iterable[Route], *, loops: bool) -> dict[str, tuple[str, ...]]:
+def _successors(
+    routes: Iterable[Route], errors: Mapping[str, str], *, loops: bool
+) -> dict[str, tuple[str, ...]]:
     found: dict[str, dict[str, None]] = {}
     for route in routes:
         for entry in route.entries:
             if loops or entry.at_most is None:
                 found.setdefault(route.source, {})[entry.target] = None
+    for source, target in errors.items():
+        found.setdefault(source, {})[target] = None
     return {source: tuple(targets) for source, targets in found.items()}
 
 

@@ -16,7 +16,7 @@ from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.source import Document, Finding, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.graphs.check import check, raise_errors
-from ucop.graphs.definition import Channel, Definition, Merge
+from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.load import dump, load_data
 from ucop.graphs.routing import GATE, LOOPS, shown_name
@@ -150,10 +150,12 @@ class YamlWorkflow(Workflow):
 
     def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
         first = {name: _first(channel) for name, channel in self.definition.channels.items()}
+        if caught := dict.fromkeys(self.definition.catching):
+            first[ERRORS] = {OVERWRITE: caught}
         return {**first, LOOPS: {OVERWRITE: {}}, **data}
 
     def result(self, values: Mapping[str, Any]) -> Any:
-        scope = {name: values.get(name) for name in self.definition.channels}
+        scope = {name: values.get(name) for name in (*self.definition.channels, ERRORS)}
         if self.definition.output is None:
             return {name: scope[name] for name in self.definition.written}
         return self._output(scope)

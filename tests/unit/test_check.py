@@ -171,6 +171,37 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["unknown-key"],
         head("  a: {agent: step, retry: {¶atempts: 3}}"),
     ),
+    "an error that leads nowhere": (["missing-key"], head("  a: {agent: step, on_error: ¶{}}")),
+    "an error that leads to an unknown node": (
+        ["unknown-node"],
+        head(A + "  bee: {agent: step, on_error: {node: ¶c}}", "  - START -> a -> bee -> END"),
+    ),
+    "an error that leads to START": (
+        ["unknown-node"],
+        head("  a: {agent: step, on_error: {node: ¶START}}", "  - START -> a -> END"),
+    ),
+    "an error that leads to a node without edges": (
+        ["error-node-derived"],
+        head(A + "  b: {agent: step, with: {value: '${x}'}, on_error: {node: ¶a}}"),
+    ),
+    "an error that leads back": (
+        ["unbounded-loop"],
+        head(A + "  b: {agent: step, on_error: {node: ¶a}}", "  - START -> a -> b -> END"),
+    ),
+    "an error of an unknown node": (
+        ["unknown-node"],
+        head(
+            A + "  b: {agent: step, with: {value: '${¶errors.aa}'}}", "  - START -> a -> b -> END"
+        ),
+    ),
+    "an unknown field of an error": (
+        ["unknown-field"],
+        head(
+            "  a: {agent: step, on_error: continue}\n"
+            "  b: {agent: step, with: {value: '${¶errors.a.mesage}'}}",
+            "  - START -> a -> b -> END",
+        ),
+    ),
     "an unknown policy": (["bad-value"], head("  a: {agent: step, on_error: ¶ignore}")),
     # ---- agents and their inputs ----
     "an unknown agent": (["unknown-agent"], head("  a: {agent: ¶stepp}")),
@@ -286,7 +317,7 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ),
     ),
     "errors without on_error": (
-        ["not-yet"],
+        ["surely-null"],
         head("  a: {agent: step, with: {value: '${¶errors.a}'}}"),
     ),
     # ---- expressions ----

@@ -513,7 +513,7 @@ async def test_given_a_drain_then_no_further_item_starts_and_none_runs_twice(
 async def test_given_many_items_then_a_warning_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ucop.graphs.nodes.MANY_ITEMS", 20)
+    monkeypatch.setattr("ucop.graphs.each.MANY_ITEMS", 20)
     await Flow(EACH).run({"items": list(range(21))})
     assert "node a runs over 21 items" in caplog.text
 

@@ -1,0 +1,133 @@
+"""A node over each item of a list or map: one task of LangGraph an item, answers in order."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from langgraph.errors import GraphDrained
+from langgraph.runtime import Runtime
+
+from ucop.graphs.context import RunContext
+from ucop.graphs.errors import ExpressionError
+from ucop.graphs.expressions import kind_of
+from ucop.graphs.failures import failure, failures, may_be_caught
+from ucop.graphs.nodes import Call, Outcome
+from ucop.graphs.routing import ITEM
+
+logger = logging.getLogger(__name__)
+
+MANY_ITEMS = 2_000
+"""From here on an `each` costs more than its items: LangGraph's own work grows faster."""
+
+Key = int | str
+
+
+class _Drained:
+    """The end of an item that was not begun, or was stopped inside, because the run pauses."""
+
+
+@dataclass(frozen=True)
+class _Broken:
+    """The end of an item that failed, where the run goes on."""
+
+    error: Exception
+
+
+async def run_each(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
+    """Call the agent for every item; the answers as a list or map in the items' order.
+
+    Where the node's errors are caught, null stands for the answer of an item that failed.
+    """
+    if not call.node.catches:
+        return await _run_each(call, scope, runtime)
+    try:
+        return await _run_each(call, scope, runtime)
+    except Exception as error:
+        if not may_be_caught(error):
+            raise
+        return call.outcome(scope, None, failure(call.node.name, error))
+
+
+async def _run_each(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
+    pairs, build = _items(call, scope)
+    ends = await _gather(call, scope, runtime, pairs) if pairs else []
+    if any(isinstance(end, _Drained) for end in ends):
+        raise GraphDrained(runtime.drain_reason or "shutdown")
+    answers = [None if isinstance(end, _Broken) else end for end in ends]
+    broken = [
+        (key, end.error)
+        for (key, _), end in zip(pairs, ends, strict=True)
+        if isinstance(end, _Broken)
+    ]
+    error = failures(call.node.name, broken) if broken else None
+    return call.outcome(scope, build(answers), error)
+
+
+def _items(
+    call: Call, scope: Mapping[str, Any]
+) -> tuple[list[tuple[Key, Any]], Callable[[Sequence[Any]], Any]]:
+    """The items with their keys, and what makes one value of the answers."""
+    items = call.items(scope)
+    if isinstance(items, list):
+        _warn_of_many(call, len(items))
+        return list(enumerate(items)), list
+    if isinstance(items, Mapping):
+        _warn_of_many(call, len(items))
+        return list(items.items()), lambda answers: dict(zip(items, answers, strict=True))
+    raise ExpressionError(
+        f"node {call.node.name}: each needs a list or a map, and {call.node.each} is "
+        f"{kind_of(items)}"
+    )
+
+
+def _warn_of_many(call: Call, count: int) -> None:
+    if count > MANY_ITEMS:
+        logger.warning(
+            "node %s runs over %d items; over %d the bookkeeping grows faster than the work, "
+            "so cut the list into parts",
+            call.node.name,
+            count,
+            MANY_ITEMS,
+        )
+
+
+async def _gather(
+    call: Call,
+    scope: Mapping[str, Any],
+    runtime: Runtime[RunContext],
+    pairs: Sequence[tuple[Key, Any]],
+) -> list[Any]:
+    """How every item ended, in order. Each is a task of LangGraph, so that it is kept once done.
+
+    Task ids count the calls, so the calls are made in the order of the items: the semaphore is
+    first come, first served. A drain starts no further item and lets the others end.
+    """
+    turn = asyncio.Semaphore(call.node.limit or len(pairs))
+
+    async def work(index: int, data: Any) -> Any:
+        return await call.run(data, runtime, index)
+
+    one = call.task(ITEM, work)
+
+    async def item(index: int, value: Any) -> Any:
+        async with turn:
+            if runtime.drain_requested:
+                return _Drained()
+            try:
+                return await one(index, call.inputs({**scope, call.node.item: value}))
+            except Exception as error:
+                if not (call.node.catches and may_be_caught(error)):
+                    raise
+                return _Broken(error)
+
+    running = [asyncio.ensure_future(item(i, value)) for i, (_, value) in enumerate(pairs)]
+    try:
+        return await asyncio.gather(*running)
+    except BaseException:
+        for each in running:
+            each.cancel()
+        raise
