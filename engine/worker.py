@@ -203,7 +203,11 @@ class Worker:
             workflow = await self._workflow(attempt.claimed.fingerprint)
         except DatabaseError:
             raise  # not the job's fault: it goes on when the database works
-        except UcopError as error:
+        except Exception as error:
+            # A graph that cannot be built fails its job; tried again for ever it would only
+            # keep the workers busy.
+            if not isinstance(error, UcopError):
+                log.exception("job %s: its workflow cannot be built", attempt.claimed.job_id)
             return _failure(error)
         return await attempt.run(
             workflow,
@@ -331,8 +335,8 @@ class Worker:
         self._missing = missing
 
 
-def _failure(error: UcopError) -> Outcome:
-    described = {"type": type(error).__name__, "message": str(error), "node": None}
+def _failure(error: Exception) -> Outcome:
+    described = {"type": type(error).__name__, "message": str(error) or repr(error), "node": None}
     return Outcome(change=Change.FAIL, error=to_json(described))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.chaos import mazes
 from tests.chaos.witness import Witness
-from ucop.engine import faults, ledger
+from ucop.engine import faults, ledger, roster
 
 
 def warm() -> None:
@@ -24,7 +24,8 @@ def warm() -> None:
     import ucop.engine.queue.dbos
     import ucop.engine.queue.embedded
     import ucop.engine.runner
-    import ucop.engine.sqlite  # noqa: F401
+    import ucop.engine.sqlite
+    import ucop.graphs.compile  # noqa: F401
 
     mazes.registry()
     mazes.maze().compile()
@@ -83,9 +84,12 @@ def submit(
     settings: dict[str, Any] | None = None,
     fault: str = "",
     worker: bool = False,
+    user: int | None = None,
 ) -> None:
     """Submit jobs, telling the witness the id of each that was accepted."""
     _log()
+    if user is not None and os.geteuid() == 0:
+        os.setuid(user)  # nothing is read-only for root
     engine = open_engine(folder, url, worker=worker, settings=settings)
     witness = Witness()
     faults.arm(fault)
