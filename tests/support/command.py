@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 UCOP = [sys.executable, "-m", "ucop.console.cli"]
-PATIENCE = 60.0
+PATIENCE = 120.0
 """Seconds after which a test gives up waiting."""
 
 
