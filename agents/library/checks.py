@@ -213,6 +213,8 @@ def _sentences(text: str) -> Iterator[str]:
         yield from paragraph
 
 
+# Bounded, and without what may stand between words: a search must not take long on any text.
+_WORD = r"[A-Za-z][A-Za-z0-9'’-]{0,30}"
 _FIELD = (
     r"(?:name|title|date|time|company|organi[sz]ation|address|city|country|email|e-mail|phone|"
     r"number|url|link|topic|text|content|description|amount|price|product|author|position|role|"
@@ -220,10 +222,10 @@ _FIELD = (
 )
 _PLACEHOLDERS = (
     # [Your Name], [Team Member's Name], <your title here>; not [text](url), [1] or [x]: …
-    re.compile(rf"\[(?:[A-Za-z][\w'’-]*[ _]){{0,4}}{_FIELD}\](?![(\[:])", re.IGNORECASE),
-    re.compile(rf"<(?:your|insert|enter)[ _](?:[\w'’-]+[ _]){{0,3}}{_FIELD}>", re.IGNORECASE),
+    re.compile(rf"\[(?:{_WORD}[ _]){{0,4}}{_FIELD}\](?![(\[:])", re.IGNORECASE),
+    re.compile(rf"<(?:your|insert|enter)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}>", re.IGNORECASE),
     re.compile(r"\[(?:insert|enter|add|your|todo|tbd)\b[^\[\]\n]{0,60}\](?![(\[:])", re.IGNORECASE),
     re.compile(r"\{\{\s*[\w.]+\s*\}\}|\$\{[\w.]+\}"),
-    re.compile(r"^\s*(?:[-*]\s+)?(?:TODO|TBD|FIXME)\b[^\n]{0,40}", re.MULTILINE),
+    re.compile(r"^[ \t]*(?:[-*][ \t]+)?(?:TODO|TBD|FIXME)\b[^\n]{0,40}", re.MULTILINE),
     re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE),
 )

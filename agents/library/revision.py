@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic import BaseModel
@@ -114,7 +115,8 @@ def _without(text: str, sentence: str) -> str:
         return text
     before, after = text[:at].rstrip(" "), text[at + len(sentence) :].lstrip(" ")
     glue = " " if before and after and not before.endswith("\n") and after[0] != "\n" else ""
-    return (before + glue + after).strip("\n") + ("\n" if text.endswith("\n") else "")
+    joined = re.sub(r"\n{3,}", "\n\n", before + glue + after).strip("\n")
+    return joined + ("\n" if text.endswith("\n") else "")
 
 
 def _shortened(text: str, rules: Rules) -> str:

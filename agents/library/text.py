@@ -16,9 +16,9 @@ def paragraphs(markdown: str) -> Iterator[str]:
     """
     text = re.sub(r"\A---\n.*?\n---\n", "", markdown.replace("\r\n", "\n"), flags=re.DOTALL)
     text = re.sub(r"^(```|~~~).*?^\1", "", text, flags=re.DOTALL | re.MULTILINE)
-    text = re.sub(r"<!--.*?-->", "", text, flags=re.DOTALL)
+    text = _without_comments(text)
     # A list item is a paragraph of its own.
-    text = re.sub(r"^\s*(?:[-*+]|\d+[.)])\s+", "\n", text, flags=re.MULTILINE)
+    text = re.sub(r"^[ \t]*(?:[-*+]|\d+[.)])[ \t]+", "\n", text, flags=re.MULTILINE)
     for block in re.split(r"\n\s*\n", text):
         lines = [line for line in block.split("\n") if not _NOT_PROSE.match(line)]
         prose = " ".join(_plain(" ".join(lines)).split())
@@ -106,9 +106,18 @@ _EMPTY_WORDS = frozenset(
 )
 
 
+def _without_comments(text: str) -> str:
+    """Without `<!-- … -->`; a search by pattern would begin anew at every `<!--`."""
+    kept: list[str] = []
+    while (start := text.find("<!--")) >= 0 and (end := text.find("-->", start)) >= 0:
+        kept.append(text[:start])
+        text = text[end + 3 :]
+    return "".join(kept) + text
+
+
 def _plain(text: str) -> str:
-    text = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
-    text = re.sub(r"\[([^\]]+)\]\([^)]*\)", r"\1", text)
+    text = re.sub(r"!\[[^\[\]]*\]\([^()]*\)", "", text)
+    text = re.sub(r"\[([^\[\]]+)\]\([^()]*\)", r"\1", text)
     text = re.sub(r"<[^<>]+>", "", text)
     return re.sub(r"(\*\*|__|[*`])", "", text)
 
