@@ -14,7 +14,7 @@ NOBODY = "127.0.0.1:9"
 DEADLINE = 500.0
 
 ASKS = {"research", "outline", "draft", "review"}
-ROUND = ["draft", "assemble", "review"]
+ROUND = ["draft", "assemble", "review", "check"]
 
 
 def test_the_blog_is_written_by_a_job_that_tells_of_all_it_does(tmp_path: Path) -> None:
@@ -34,7 +34,7 @@ def test_the_blog_is_written_by_a_job_that_tells_of_all_it_does(tmp_path: Path) 
     assert [file.name for file in (tmp_path / "articles").iterdir()] == [Path(output["path"]).name]
 
     nodes = [step.node for step in job.steps]
-    begin, end = ["read", "research", "outline"], ["publish"]
+    begin, end = ["look", "read", "research", "outline"], ["publish"]
     assert nodes in ([*begin, *ROUND, *end], [*begin, *ROUND, *ROUND, *end])
     for step in job.steps:
         assert (step.status, step.attempt) == ("completed", 1)
