@@ -23,12 +23,14 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.graphs.context import RunContext
-from ucop.graphs.definition import END, ERRORS, START, Definition
+from ucop.graphs.definition import END, ERRORS, START, Definition, Node
 from ucop.graphs.each import run_each
 from ucop.graphs.nodes import Call, Outcome, run_once
+from ucop.graphs.question import Question
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
 from ucop.graphs.state import REDUCERS, merged
 from ucop.graphs.topology import Topology, topology_of
+from ucop.graphs.work import AgentWork, Work
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -48,13 +50,19 @@ def compile_graph(
     router = Router(definition, topology)
     graph: Graph = StateGraph(_schema(definition), context_schema=RunContext)
     for node in definition.nodes.values():
-        call = Call(definition, node, agents[node.agent])
+        call = Call(definition, node, _work_of(node, agents))
         _add_node(graph, call, router, topology)
     for name, join in router.gates.items():
         graph.add_node(name, _gate(router, join), destinations=(name, join))
     _add_start(graph, router, topology)
     compiled: CompiledStateGraph[Any, Any, Any, Any] = graph.compile(name=definition.name)
     return compiled
+
+
+def _work_of(node: Node, agents: Mapping[str, Agent]) -> Work:
+    if node.ask is not None:
+        return Question(node.answer)
+    return AgentWork(agents[node.agent])
 
 
 def _schema(definition: Definition) -> Any:

@@ -71,10 +71,14 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One call of an agent, or with `each` one call per item."""
+    """One call of an agent or a question to a person, or with `each` one per item."""
 
     name: str
-    agent: str
+    agent: str = ""
+    ask: str | None = None
+    """The question, with `${…}`."""
+    answer: Mapping[str, Any] = field(default_factory=dict)
+    """JSON Schema of the answer to `ask`."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """`with`: the agent's inputs, literals and `${…}`."""
     writes: str | None = None

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from langgraph.errors import GraphDrained
+from langgraph.errors import GraphDrained, GraphInterrupt
 from langgraph.runtime import Runtime
+from langgraph.types import Interrupt
 
 from ucop.graphs.context import RunContext
 from ucop.graphs.errors import ExpressionError
@@ -28,6 +29,13 @@ Key = int | str
 
 class _Drained:
     """The end of an item that was not begun, or was stopped inside, because the run pauses."""
+
+
+@dataclass(frozen=True)
+class _Asks:
+    """The end of an item that asks a person."""
+
+    questions: Sequence[Interrupt]
 
 
 @dataclass(frozen=True)
@@ -57,6 +65,9 @@ async def _run_each(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunCo
     ends = await _gather(call, scope, runtime, pairs) if pairs else []
     if any(isinstance(end, _Drained) for end in ends):
         raise GraphDrained(runtime.drain_reason or "shutdown")
+    questions = [question for end in ends if isinstance(end, _Asks) for question in end.questions]
+    if questions:
+        raise GraphInterrupt(questions)
     answers = [None if isinstance(end, _Broken) else end for end in ends]
     broken = [
         (key, end.error)
@@ -119,6 +130,10 @@ async def _gather(
                 return _Drained()
             try:
                 return await one(index, call.inputs({**scope, call.node.item: value}))
+            except GraphInterrupt as asks:
+                return _Asks(asks.args[0])
+            except GraphDrained:
+                return _Drained()
             except Exception as error:
                 if not (call.node.catches and may_be_caught(error)):
                     raise

@@ -38,13 +38,9 @@ class Inference:
 
     def of_answer(self, node: Node) -> Shape | None:
         """The shape of what a node writes."""
-        agent = self.agents.get(node.agent)
-        if agent is None:
+        schema, closed = self._answered(node)
+        if schema is None:
             return None
-        schema: Mapping[str, Any] = (
-            {"type": "string"} if agent.output_schema is None else agent.output_schema
-        )
-        closed = agent.spec is None
         if node.each is None:
             return Shape(schema, schema, closed) if schema else None
         uses = self.readings.each[node.name]
@@ -57,6 +53,16 @@ class Inference:
         if "array" in types:
             return Shape({"type": "array", "items": schema}, root, closed)
         return Shape({"type": "object", "additionalProperties": schema}, root, closed)
+
+    def _answered(self, node: Node) -> tuple[Mapping[str, Any] | None, bool]:
+        """The schema of one answer, and whether fields that it does not list do not exist."""
+        if node.ask is not None:
+            return node.answer, False
+        agent = self.agents.get(node.agent)
+        if agent is None:
+            return None, False
+        text: Mapping[str, Any] = {"type": "string"}
+        return (text if agent.output_schema is None else agent.output_schema), agent.spec is None
 
     def of_item(self, node: Node) -> Shape | None:
         """The shape of one item of a node's `each`."""

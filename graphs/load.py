@@ -11,7 +11,13 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
-from ucop.agents.schema import check_schema, normalise, validate
+from ucop.agents.schema import (
+    check_schema,
+    declared_parts,
+    declared_schema,
+    normalise,
+    validate,
+)
 from ucop.agents.source import Document, Finding, Position, nearest
 from ucop.graphs.definition import (
     END,
@@ -33,14 +39,29 @@ LARGEST_LIMIT = 1_000
 T = TypeVar("T")
 
 _TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents")
-_NODE = ("agent", "with", "writes", "each", "as", "limit", "retry", "timeout", "on_error")
+_NODE = (
+    "agent",
+    "ask",
+    "answer",
+    "with",
+    "writes",
+    "each",
+    "as",
+    "limit",
+    "retry",
+    "timeout",
+    "on_error",
+)
 _LATER = {
-    "ask": "asking people",
     "workflow": "sub-workflows",
     "mesh": "mesh nodes",
     "cache": "caching",
 }
 """Node keys of the language that this version does not have yet."""
+_KINDS = ("agent", "ask")
+"""Node keys of which each node has one."""
+_NOT_ASKED = ("with", "limit", "retry", "timeout")
+"""Node keys that mean nothing where a person is asked."""
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
@@ -53,6 +74,8 @@ _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WORD = re.compile(r"[^\s,\[\]]+")
+
+_NO_CALL = "{!r} belongs to a call, and this node asks a person"
 
 TYPE_WORDS = {
     str: "a text",
@@ -216,14 +239,16 @@ class _Loader:
     def node(self, name: str, given: Any) -> Node:
         path: Path = ("nodes", name)
         fields = self.mapping(given, path, f"node {name!r}") or {}
-        later = [key for key in _LATER if key in fields]
+        later = tuple(key for key in _LATER if key in fields)
         for key in later:
             self.later(_LATER[key], (*path, key), key=True)
-        self.known_keys(fields, path, _NODE, allowed=(*later, "answer") if later else ())
-        agent = self.agent(fields, path, needed=isinstance(given, Mapping) and not later)
+        self.known_keys(fields, path, _NODE, allowed=later)
+        self.kind(fields, path, needed=isinstance(given, Mapping) and not later)
         return Node(
             name=name,
-            agent=agent,
+            agent=self.agent(fields, path),
+            ask=self.optional(fields, "ask", str, path),
+            answer=self.answer(fields, path),
             inputs=self.optional(fields, "with", dict, path) or {},
             writes=self.writes(fields, path),
             each=self.each(fields, path),
@@ -235,7 +260,43 @@ class _Loader:
             path=path,
         )
 
-    def agent(self, fields: Mapping[str, Any], path: Path, *, needed: bool) -> str:
+    def kind(self, fields: Mapping[str, Any], path: Path, *, needed: bool) -> None:
+        """A node does one thing, and has what belongs to it."""
+        kinds = [key for key in _KINDS if key in fields]
+        if needed and not kinds:
+            self.error("missing-key", f"node {path[-1]!r} needs {_either(_KINDS)}", self.key(path))
+        for key in kinds[1:]:
+            self.error(
+                "several-kinds",
+                f"node {path[-1]!r} has {kinds[0]!r} already: a node does one thing",
+                self.key((*path, key)),
+            )
+        misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else ("answer",)
+        for key in misplaced:
+            if key in fields and kinds:
+                what = "'answer' belongs to 'ask'" if key == "answer" else _NO_CALL.format(key)
+                self.error("wrong-kind", what, self.key((*path, key)))
+
+    def answer(self, fields: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
+        if "ask" not in fields:
+            return {}
+        here: Path = (*path, "answer")
+        declared = fields.get("answer", "string")
+        if not isinstance(declared, str | Mapping) or declared == {}:
+            self.error(
+                "bad-type", "an answer is a type, or fields with types", self.places.at(here)
+            )
+            return {}
+        wrong = [
+            (part, problem)
+            for part, schema in declared_parts(declared)
+            for problem in check_schema(schema)
+        ]
+        for part, problem in wrong:
+            self.error("bad-type", problem.message, self.places.at((*here, *part, *problem.path)))
+        return {} if wrong else declared_schema(declared)
+
+    def agent(self, fields: Mapping[str, Any], path: Path) -> str:
         given = fields.get("agent")
         if isinstance(given, str) and given:
             return given
@@ -243,8 +304,6 @@ class _Loader:
             self.later("choosing an agent by capability", (*path, "agent"))
         elif "agent" in fields:
             self.error("wrong-type", "agent must be a name", self.places.at((*path, "agent")))
-        elif needed:
-            self.error("missing-key", f"node {path[-1]!r} needs 'agent'", self.key(path))
         return ""
 
     def writes(self, fields: Mapping[str, Any], path: Path) -> str | None:
@@ -552,7 +611,13 @@ def _dump_node(node: Node) -> dict[str, Any]:
         "timeout": (node.timeout, lambda: node.timeout),
         "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
     }
-    return {"agent": node.agent, **{key: say() for key, (given, say) in plain.items() if given}}
+    return {**_dump_kind(node), **{key: say() for key, (given, say) in plain.items() if given}}
+
+
+def _dump_kind(node: Node) -> dict[str, Any]:
+    if node.ask is not None:
+        return {"ask": node.ask, "answer": dict(node.answer)}
+    return {"agent": node.agent}
 
 
 def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:
@@ -580,6 +645,11 @@ def _dump_entry(entry: Entry) -> dict[str, Any]:
         **({} if entry.when is None else {"when": entry.when}),
         **({} if entry.at_most is None else {"at_most": entry.at_most}),
     }
+
+
+def _either(names: Iterable[str]) -> str:
+    *others, last = (repr(name) for name in names)
+    return f"{', '.join(others)} or {last}"
 
 
 def _is_list(inside: str) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from langgraph.func import task
 from langgraph.runtime import Runtime
@@ -19,9 +19,7 @@ from ucop.graphs.failures import Failed, failure, may_be_caught
 from ucop.graphs.routing import CALL
 from ucop.graphs.state import normalise, write
 from ucop.graphs.templates import compile_template
-
-if TYPE_CHECKING:
-    from ucop.agents.spec import Agent
+from ucop.graphs.work import Turn, Work
 
 SHORT_DELAY = 0.1
 """Seconds below which a retry's delay is kept to the point."""
@@ -40,15 +38,17 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Call:
-    """A node bound to its agent: everything a call needs but the state."""
+    """A node bound to what it calls: everything a call needs but the state."""
 
     definition: Definition
     node: Node
-    agent: Agent
+    work: Work
 
     @cached_property
     def inputs(self) -> Callable[[Mapping[str, Any]], Any]:
-        """Fills `with` from a scope."""
+        """Fills `with`, or the question, from a scope."""
+        if self.node.ask is not None:
+            return self._placed(("ask",), self.node.ask)
         filled = {
             key: self._placed(("with", key), value) for key, value in self.node.inputs.items()
         }
@@ -85,11 +85,8 @@ class Call:
         return task(name=name, retry_policy=self.retry, timeout=self.node.timeout)(work)
 
     async def run(self, data: Any, runtime: Runtime[RunContext], index: int | None = None) -> Any:
-        """Call the agent once; its answer as JSON with the declared types."""
-        from ucop.agents.run import call
-
-        answer = await call(self.agent, data, context=self._context(runtime, index))
-        return normalise(answer, self.agent.output_schema, f"node {self.node.name}")
+        """Do the work once."""
+        return await self.work.run(data, Turn(node=self.node.name, runtime=runtime, index=index))
 
     def outcome(
         self, scope: Mapping[str, Any], answer: Any, error: Failed | None = None
@@ -113,20 +110,6 @@ class Call:
         # Null stands where an item failed; the other answers must fit what is declared.
         write(self.channel, _without_gaps(answer), {}, where)
         return {self.channel.name: normalise(answer, self.channel.schema, where)}
-
-    def _context(self, runtime: Runtime[RunContext], index: int | None) -> Any:
-        from ucop.agents.run import AgentContext
-
-        run, info = runtime.context, runtime.execution_info
-        task_id = info.task_id if info else ""
-        return AgentContext(
-            job_id=run.job_id,
-            node=self.node.name,
-            key=f"{run.job_id}/{task_id}" + ("" if index is None else f"/{index}"),
-            models=run.models,
-            folder=run.folder,
-            progress=lambda text: run.progress(self.node.name, text),
-        )
 
     def _placed(self, path: tuple[str, ...], value: Any) -> Callable[[Mapping[str, Any]], Any]:
         """A filled template whose errors tell where it stands."""

@@ -24,7 +24,7 @@ class Readings:
     """Everything that a definition reads."""
 
     inputs: Mapping[str, Sequence[Use]]
-    """By node, the expressions of its `with`."""
+    """By node, the expressions of its `with` or its question."""
     each: Mapping[str, Sequence[Use]]
     """By node, the expression of its `each`."""
     conditions: Sequence[Condition]
@@ -51,6 +51,9 @@ def read_references(definition: Definition) -> Readings:
     each: dict[str, list[Use]] = {}
     for node in definition.nodes.values():
         inputs[node.name], wrong = inspect(node.inputs, (*node.path, "with"))
+        faults += wrong
+        asked, wrong = inspect(node.ask, (*node.path, "ask"))
+        inputs[node.name] += asked
         faults += wrong
         each[node.name], wrong = inspect(node.each, (*node.path, "each"))
         faults += wrong

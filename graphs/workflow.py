@@ -240,7 +240,7 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
         name: spec_agent(AgentSpec.model_validate(spec), "kept by the job")
         for name, spec in stored["agents"].items()
     }
-    names = dict.fromkeys(node.agent for node in loaded.definition.nodes.values())
+    names = dict.fromkeys(n.agent for n in loaded.definition.nodes.values() if n.agent)
     agents = {name: own[name] if name in own else registry.get(name) for name in names}
     return YamlWorkflow(loaded.definition, agents, origin="kept by the job")
 

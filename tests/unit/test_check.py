@@ -149,7 +149,6 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ),
     ),
     # ---- what is not there yet ----
-    "asking": (["not-yet"], head("  a: {¶ask: 'Publish?', answer: {ok: boolean}, writes: x}")),
     "a sub-workflow": (["not-yet"], head("  a: {¶workflow: other, writes: x}")),
     "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
     "a cache": (["not-yet"], head("  a: {agent: step, ¶cache: 1h}")),
@@ -170,6 +169,42 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "an unknown key of retry": (
         ["unknown-key"],
         head("  a: {agent: step, retry: {¶atempts: 3}}"),
+    ),
+    "a node that does two things": (
+        ["several-kinds"],
+        head("  a: {agent: step, ¶ask: 'Well?'}"),
+    ),
+    "a question that is a list": (["wrong-type"], head("  a: {ask: ¶[x]}")),
+    "an answer without a question": (["wrong-kind"], head("  a: {agent: step, ¶answer: string}")),
+    "an answer of an unknown type": (["bad-type"], head("  a: {ask: 'Well?', answer: ¶strin}")),
+    "an answer with a field of an unknown type": (
+        ["bad-type"],
+        head("  a: {ask: 'Well?', answer: {ok: ¶bool}}"),
+    ),
+    "an answer that is a number": (["bad-type"], head("  a: {ask: 'Well?', answer: ¶3}")),
+    "a question with the policies of a call": (
+        ["wrong-kind"] * 4,
+        head(
+            "  a: {ask: '${item}', each: '${[1]}', ¶limit: 2, ¶timeout: 1s, ¶retry: {}, ¶with: {a: 1}}"
+        ),
+    ),
+    "a question about what is not there": (
+        ["unknown-reference"],
+        head("  a: {ask: 'Publish ${¶title}?'}"),
+    ),
+    "a field that no answer has": (
+        ["unknown-field"],
+        head(
+            "  a: {ask: 'Well?', answer: {ok: boolean}, writes: x}\n"
+            "  b: {agent: step, with: {value: '${¶x.okay}'}}"
+        ),
+    ),
+    "an answer of another type than is needed": (
+        ["wrong-input-type"],
+        head(
+            "  a: {ask: 'Well?', answer: {ok: boolean}, writes: x}\n"
+            "  b: {agent: counter, with: {text: ¶'${x.ok}'}}"
+        ),
     ),
     "an error that leads nowhere": (["missing-key"], head("  a: {agent: step, on_error: ¶{}}")),
     "an error that leads to an unknown node": (
@@ -381,11 +416,11 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "an unknown node in a list": (["unknown-node"], head(AB, "  - START -> [a, ¶bb] -> END")),
     "an unknown node in a choice": (
         ["unknown-node", "unknown-node"],
-        head(A, "  - START -> a\n  - {from: ¶aa, to: [{node: ¶bb, when: 'true'}, END]}"),
+        head(A, "  - START -> a\n  - {from: ¶aa, to: [{node: ¶bb, when: x == 1}, END]}"),
     ),
     "a choice without a node": (
         ["missing-key"],
-        head(A, "  - START -> a\n  - {from: a, to: [¶{when: 'true'}, END]}"),
+        head(A, "  - START -> a\n  - {from: a, to: [¶{when: x == 1}, END]}"),
     ),
     "a choice without from": (["missing-key"], head(A, "  - START -> a\n  - ¶{to: END}")),
     "a choice of nothing": (["bad-edge"], head(A, "  - START -> a\n  - {from: a, to: ¶[]}")),

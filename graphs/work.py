@@ -1,0 +1,68 @@
+"""What a node calls: an agent here; a person in `question.py`."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from langgraph.runtime import Runtime
+
+from ucop.graphs.context import RunContext
+from ucop.graphs.state import normalise
+
+if TYPE_CHECKING:
+    from ucop.agents.run import AgentContext
+    from ucop.agents.spec import Agent
+
+
+@dataclass(frozen=True, kw_only=True)
+class Turn:
+    """One call: of which node, in which run, for which item of `each`."""
+
+    node: str
+    runtime: Runtime[RunContext]
+    index: int | None = None
+
+    @property
+    def key(self) -> str:
+        """The same over all tries of this call, and different for every other one."""
+        info = self.runtime.execution_info
+        task_id = info.task_id if info else ""
+        item = "" if self.index is None else f"/{self.index}"
+        return f"{self.runtime.context.job_id}/{task_id}{item}"
+
+
+class Work(ABC):
+    """Does one call of a node."""
+
+    @abstractmethod
+    async def run(self, data: Any, turn: Turn) -> Any:
+        """The answer to `data`, as JSON with the declared types."""
+
+
+@dataclass(frozen=True)
+class AgentWork(Work):
+    """Calls an agent on its inputs."""
+
+    agent: Agent
+
+    async def run(self, data: Any, turn: Turn) -> Any:
+        from ucop.agents.run import call
+
+        answer = await call(self.agent, data, context=self._context(turn))
+        return normalise(answer, self.agent.output_schema, f"node {turn.node}")
+
+    @staticmethod
+    def _context(turn: Turn) -> AgentContext:
+        from ucop.agents.run import AgentContext
+
+        run = turn.runtime.context
+        return AgentContext(
+            job_id=run.job_id,
+            node=turn.node,
+            key=turn.key,
+            models=run.models,
+            folder=run.folder,
+            progress=lambda text: run.progress(turn.node, text),
+        )
