@@ -31,7 +31,7 @@ def test_a_draft_that_passes_is_one_call(tmp_path: Path) -> None:
     cast = Cast(draft_writer=[{"text": TEA}])
     job = run(tmp_path, "quick_draft", cast, topic="Green tea")
     assert job.output == {
-        "text": TEA, "words": 17, "path": None, "passed": True, "failed": [],
+        "text": TEA, "words": 17, "path": None, "passed": True, "remarks": None,
     }  # fmt: skip
     assert cast.calls == {"draft_writer": 1}
     assert nodes_of(job) == ["draft", "check", "deliver"]
@@ -56,7 +56,8 @@ def test_a_draft_that_never_passes_is_delivered_with_what_failed(tmp_path: Path)
         tmp_path, "quick_draft", Cast(draft_writer=[{"text": f"{TEA} {TEA}"}]), topic="Green tea"
     )
     assert job.output is not None
-    assert (job.output["passed"], job.output["failed"]) == (False, ["repetition"])
+    assert not job.output["passed"]
+    assert job.output["remarks"].startswith("repetition: said again: ")
     assert nodes_of(job) == ["draft", "check", "draft", "check", "deliver"]
 
 
@@ -279,7 +280,7 @@ def test_an_article_that_says_a_thing_twice_is_drafted_again_once_and_tells_so(
     assert job.output is not None
     again = ["draft", "assemble", "review", "check"]
     assert nodes_of(job) == ["look", "read", "research", "outline", *again, *again, "publish"]
-    assert job.output["failed"] == ["repetition"]
+    assert job.output["remarks"].startswith("repetition: said again: ")
     assert (tmp_path / job.output["path"]).is_file()
     first, *_, last = cast.asked["paragraph_writer"]
     assert "said again: “A small delay" not in first
