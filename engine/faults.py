@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 
 _armed: list[str | int] = ["", 0, signal.SIGKILL]
 
@@ -26,7 +27,8 @@ def fault(point: str) -> None:
         return
     _armed[1] = int(_armed[1]) - 1
     if _armed[1] == 0:
-        os.kill(os.getpid(), int(_armed[2]))
+        # To this very thread: sent to the process, it may run on for a moment.
+        signal.pthread_kill(threading.get_ident(), int(_armed[2]))
 
 
 arm(os.environ.get("UCOP_FAULT", ""))
