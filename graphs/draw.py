@@ -108,9 +108,11 @@ def _dot_arrow(arrow: Arrow) -> str:
     said = [f"label={_quoted(arrow.label)}"] if arrow.label else []
     source, target = arrow.source, arrow.target
     if arrow.loop:
+        said.append("style=dashed")
+    if arrow.back:
         # Written from its target on: so Graphviz keeps the target above.
         source, target = target, source
-        said += ["style=dashed", "dir=back"]
+        said.append("dir=back")
     if arrow.error:
         said.append("style=dotted")
     options = f" [{', '.join(said)}]" if said else ""

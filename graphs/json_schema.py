@@ -174,7 +174,8 @@ _NODE: Schema = {
     "workflow": _text("The workflow that runs as this one node, by name.", minLength=1),
     "ask": _text("A question to a person; the job waits for the answer.", "Publish “${title}”?"),
     "answer": {
-        "description": "What the answer must look like: fields, or a type.",
+        "description": "What the answer must look like: fields, or a type. Left out: a text.",
+        "anyOf": [_ref("typeName"), _ref("schema"), _ref("fields")],
         "examples": [{"approved": {"type": "boolean"}}],
     },
     "mesh": {"description": "Agents among which a router finds who answers."},
@@ -237,7 +238,8 @@ def _node() -> Schema:
     if len(kinds) > 1:
         said["oneOf"] = [{"required": [kind]} for kind in kinds]
     said["description"] = "One step of the workflow."
-    said["dependentRequired"] = {"as": ["each"], "limit": ["each"]}
+    belongs = {"as": ["each"], "limit": ["each"], "answer": ["ask"]}
+    said["dependentRequired"] = {key: to for key, to in belongs.items() if key in KEYS["node"]}
     return said
 
 

@@ -5,20 +5,21 @@ The boxes are the definition's own nodes: what the compiler adds (gates, routes)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.graphs.definition import END, START, Entry, Route
 from ucop.graphs.kind import NodeKind, kind_of, work_of
-from ucop.graphs.topology import topology_of
+from ucop.graphs.topology import Topology, reach, topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
     from ucop.graphs.definition import Definition
-    from ucop.graphs.topology import Topology
+
+Edge = tuple[str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +47,9 @@ class Arrow:
     bound: str = ""
     """How often it is taken: `at most 2 times`."""
     loop: bool = False
-    """Leads back."""
+    """A loop edge of the definition, or a Python graph's way back."""
+    back: bool = False
+    """Leads against the order of the boxes."""
     error: bool = False
     """Taken when the source fails."""
 
@@ -76,28 +79,31 @@ def picture_of(workflow: Workflow) -> Picture:
 
 
 def _of_definition(definition: Definition, language: Mapping[str, Any]) -> Picture:
-    topology, nodes = topology_of(definition), language["nodes"]
-    boxes = [_box(name, nodes[name], topology) for name in topology.order]
+    nodes = language["nodes"]
+    routes = _arrows(definition.routes, topology_of(definition))
+    listed = (*routes, *_error_arrows(nodes))
+    arrows = _turned(listed, _against(listed))
+    boxes = [_box(name, nodes[name], arrows) for wave in _waves(nodes, arrows) for name in wave]
     return Picture(
-        title=definition.name,
-        boxes=(Box(name=START), *boxes, Box(name=END)),
-        arrows=(*_arrows(definition.routes, topology), *_error_arrows(nodes)),
+        title=definition.name, boxes=(Box(name=START), *boxes, Box(name=END)), arrows=arrows
     )
 
 
-def _box(name: str, said: Mapping[str, Any], topology: Topology) -> Box:
+def _box(name: str, said: Mapping[str, Any], arrows: Iterable[Arrow]) -> Box:
     lines = [work_of(said)]
     if "each" in said:
         lines.append(each_of(said))
-    if name in topology.joins:
-        before = [n for n in (START, *topology.order) if name in topology.forward.get(n, ())]
+    before = dict.fromkeys(
+        arrow.source for arrow in arrows if arrow.target == name and not (arrow.loop or arrow.back)
+    )
+    if len(before) > 1:
         lines.append(f"joins {', '.join(before)}")
     return Box(
         name=name,
         kind=kind_of(said),
         lines=tuple(lines),
         each="each" in said,
-        joins=name in topology.joins,
+        joins=len(before) > 1,
     )
 
 
@@ -146,21 +152,19 @@ def _error_arrows(nodes: Mapping[str, Any]) -> Iterator[Arrow]:
 
 def _of_graph(title: str, graph: Graph) -> Picture:
     ends = {"__start__": START, "__end__": END}
-    edges = [(ends.get(e.source, e.source), ends.get(e.target, e.target), e) for e in graph.edges]
-    back = _back_edges([(source, target) for source, target, _ in edges])
-    names = [ends.get(id, id) for id in graph.nodes]
+    listed = [
+        Arrow(
+            source=ends.get(edge.source, edge.source),
+            target=ends.get(edge.target, edge.target),
+            when=_branch(edge, edge.target),
+        )
+        for edge in graph.edges
+    ]
+    arrows = _turned(listed, _back_edges([(arrow.source, arrow.target) for arrow in listed]))
     return Picture(
         title=title,
-        boxes=tuple(_python_box(name) for name in names),
-        arrows=tuple(
-            Arrow(
-                source=source,
-                target=target,
-                when=_branch(edge, target),
-                loop=(source, target) in back,
-            )
-            for source, target, edge in edges
-        ),
+        boxes=tuple(_python_box(ends.get(id, id)) for id in graph.nodes),
+        arrows=tuple(replace(arrow, loop=arrow.back) for arrow in arrows),
     )
 
 
@@ -178,12 +182,71 @@ def _branch(edge: Any, target: str) -> str:
     return told if told and told != target else "if"
 
 
-def _back_edges(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
-    """Edges that lead back onto the way from START on which they were met."""
-    targets: dict[str, list[str]] = {}
+# ---- order ----
+
+
+def waves_of(picture: Picture) -> tuple[tuple[str, ...], ...]:
+    """The nodes by the longest way to them, ways back left out."""
+    names = [box.name for box in picture.boxes if box.kind is not None]
+    return _waves(names, picture.arrows)
+
+
+def _waves(names: Iterable[str], arrows: Iterable[Arrow]) -> tuple[tuple[str, ...], ...]:
+    routes = tuple(
+        Route(source=arrow.source, entries=(Entry(target=arrow.target),))
+        for arrow in arrows
+        if not arrow.back
+    )
+    return Topology(tuple(names), routes).waves
+
+
+def _turned(arrows: Iterable[Arrow], back: Collection[Edge]) -> tuple[Arrow, ...]:
+    return tuple(replace(arrow, back=(arrow.source, arrow.target) in back) for arrow in arrows)
+
+
+def _against(arrows: Sequence[Arrow]) -> set[Edge]:
+    """Edges of a definition that lead back.
+
+    Not every loop edge does: what only a loop leads to comes after the loop's source, and then
+    it is an edge out of there that leads back.
+    """
+    forward = [(arrow.source, arrow.target) for arrow in arrows if not arrow.loop]
+    loops = [(arrow.source, arrow.target) for arrow in arrows if arrow.loop]
+    seen = {START, *reach(START, _targets(forward))}
+    kept = [edge for edge in forward if edge[0] in seen]
+    back: set[Edge] = set()
+    while entering := [(a, b) for a, b in loops if a in seen and b not in seen]:
+        beyond = {b for _, b in entering}
+        beyond = beyond.union(*(reach(b, _targets(forward), stop=seen) for b in beyond))
+        inside = [(a, b) for a, b in forward if a in beyond and b in beyond]
+        out = [(a, b) for a, b in forward if a in beyond and b not in beyond]
+        kept += entering + inside
+        _keep_or_turn(out, kept, back)
+        seen |= beyond
+    _keep_or_turn([edge for edge in loops if edge not in kept], kept, back)
+    return back
+
+
+def _keep_or_turn(edges: Iterable[Edge], kept: list[Edge], back: set[Edge]) -> None:
+    """Keep the edges that close no cycle; the others lead back."""
     for source, target in edges:
-        targets.setdefault(source, []).append(target)
-    back: set[tuple[str, str]] = set()
+        if source == target or source in reach(target, _targets(kept)):
+            back.add((source, target))
+        else:
+            kept.append((source, target))
+
+
+def _targets(edges: Iterable[Edge]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for source, target in edges:
+        found.setdefault(source, []).append(target)
+    return found
+
+
+def _back_edges(edges: Iterable[Edge]) -> set[Edge]:
+    """Edges that lead back onto the way from START on which they were met."""
+    targets = _targets(edges)
+    back: set[Edge] = set()
     seen: set[str] = set()
     for root in (START, *targets):
         if root not in seen:
@@ -191,9 +254,7 @@ def _back_edges(edges: list[tuple[str, str]]) -> set[tuple[str, str]]:
     return back
 
 
-def _walk(
-    root: str, targets: Mapping[str, list[str]], seen: set[str], back: set[tuple[str, str]]
-) -> None:
+def _walk(root: str, targets: Mapping[str, list[str]], seen: set[str], back: set[Edge]) -> None:
     """Depth first, without recursion: a chain may be longer than Python's stack."""
     seen.add(root)
     trail, pending = [root], [iter(targets.get(root, ()))]

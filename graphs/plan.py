@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from ucop.agents.function import FunctionBody
 from ucop.agents.models import DEFAULT_ALIAS, ModelUse
 from ucop.agents.schema import validate, with_defaults
-from ucop.graphs.definition import Entry, Route
+from ucop.graphs.definition import Route
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.kind import NodeKind, kind_of, work_of
-from ucop.graphs.picture import Picture, condition_of, each_of, picture_of
-from ucop.graphs.topology import Topology, topology_of
+from ucop.graphs.picture import Picture, condition_of, each_of, picture_of, waves_of
+from ucop.graphs.topology import topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
@@ -275,7 +275,8 @@ def _of_definition(workflow: YamlWorkflow) -> _Shape:
     topology = topology_of(workflow.definition)
     nodes = workflow.stored["definition"]["nodes"]
     waves = tuple(
-        tuple(_node(workflow, name, nodes[name]) for name in wave) for wave in topology.waves
+        tuple(_node(workflow, name, nodes[name]) for name in wave)
+        for wave in waves_of(picture_of(workflow))
     )
     branches = tuple(_branch(route) for route in workflow.definition.routes if _chooses(route))
     loops = tuple(
@@ -336,20 +337,13 @@ def _branch(route: Route) -> Branch:
 
 def _of_picture(picture: Picture) -> _Shape:
     """What a Python graph tells: nodes, edges, and the names of branches."""
-    inner = tuple(box.name for box in picture.boxes if box.kind is not None)
-    forward = tuple(
-        Route(source=arrow.source, entries=(Entry(target=arrow.target),))
-        for arrow in picture.arrows
-        if not arrow.loop
-    )
-    topology = Topology(inner, forward)
     branches: dict[str, list[Way]] = {}
     for arrow in picture.arrows:
         if arrow.when:
             way = Way(target=arrow.target, when=arrow.when)
             branches.setdefault(arrow.source, []).append(way)
     return (
-        tuple(tuple(_python_node(name) for name in wave) for wave in topology.waves),
+        tuple(tuple(_python_node(name) for name in wave) for wave in waves_of(picture)),
         tuple(Branch(source=source, ways=tuple(ways)) for source, ways in branches.items()),
         tuple(
             PlannedLoop(source=arrow.source, target=arrow.target, at_most=None)

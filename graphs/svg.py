@@ -93,7 +93,8 @@ def svg(picture: Picture) -> str:
 class _Way:
     """How an arrow runs, and where its label stands."""
 
-    points: tuple[Point, ...]
+    pieces: tuple[tuple[Point, ...], ...]
+    """One, or one to the label and one from there on."""
     label: Point | None = None
 
 
@@ -103,17 +104,19 @@ def _lay_out(
     import graphlay
 
     graph = graphlay.Graph()
+    # Numbers for names: the layout needs no text, and not every text is JSON.
+    numbers = {box.name: number for number, box in enumerate(picture.boxes)}
     for box in picture.boxes:
         width, height = _size(box)
         graph.node(
-            box.name,
+            numbers[box.name],
             width=width,
             height=height,
             shape="ellipse" if box.kind is None else "box",
             rank={START: "first", END: "last"}.get(box.name, "free"),
         )
-    for number, arrow in enumerate(picture.arrows):
-        _add_arrow(graph, arrow, number)
+    for arrow in picture.arrows:
+        _add_arrow(graph, arrow, numbers[arrow.source], numbers[arrow.target])
     made = graphlay.layout(graph, preset="process_map", options=_OPTIONS)
     placed = [
         _Placed(
@@ -125,9 +128,11 @@ def _lay_out(
         )
         for box, node in zip(picture.boxes, made.nodes, strict=False)
     ]
-    edges = iter(made.edges)
+    edges, stops = iter(made.edges), iter(made.nodes[len(placed) :])
     ways = [
-        _joined(next(edges), next(edges)) if _has_stop(arrow) else _alone(next(edges), arrow)
+        _over(next(stops), next(edges), next(edges))
+        if _has_stop(arrow)
+        else _alone(next(edges), arrow)
         for arrow in picture.arrows
     ]
     return placed, ways, _frame(made.bounds, picture.arrows, ways)
@@ -139,15 +144,15 @@ def _has_stop(arrow: Arrow) -> bool:
     return bool(_label_lines(arrow)) and arrow.source != arrow.target
 
 
-def _add_arrow(graph: Any, arrow: Arrow, number: int) -> None:
+def _add_arrow(graph: Any, arrow: Arrow, source: int, target: int) -> None:
     # Loops give way where both cannot be straight.
-    said = {"reverse_for_ranking": arrow.loop, "weight": 1.0 if arrow.loop else 4.0}
+    said = {"reverse_for_ranking": arrow.back, "weight": 1.0 if arrow.loop else 4.0}
     if not _has_stop(arrow):
-        graph.edge(arrow.source, arrow.target, **said)
+        graph.edge(source, target, **said)
         return
-    graph.node(number, **_label_size(arrow))
-    graph.edge(arrow.source, number, **said)
-    graph.edge(number, arrow.target, **said)
+    stop = graph.node(**_label_size(arrow))
+    graph.edge(source, stop, **said)
+    graph.edge(stop, target, **said)
 
 
 _OPTIONS = {"spacing": {"layer_gap": 46.0, "node_gap": 44.0}}
@@ -161,19 +166,18 @@ def _alone(edge: Mapping[str, Any], arrow: Arrow) -> _Way:
     """A way without a stop. A node's arrow to itself has its label outside, beside it."""
     points = _points(edge)
     if not _label_lines(arrow):
-        return _Way(points=points)
+        return _Way(pieces=(points,))
     xs, ys = [x for x, _ in points], [y for _, y in points]
     room = _label_size(arrow)["width"] / 2 + 4
     leftwards = max(xs) - points[0][0] < points[0][0] - min(xs)
     x = min(xs) - room if leftwards else max(xs) + room
-    return _Way(points=points, label=(x, (min(ys) + max(ys)) / 2))
+    return _Way(pieces=(points,), label=(x, (min(ys) + max(ys)) / 2))
 
 
-def _joined(first: Mapping[str, Any], second: Mapping[str, Any]) -> _Way:
-    """The way over a stop, where the label stands."""
-    to, on = _points(first), _points(second)
-    (x1, y1), (x2, y2) = to[-1], on[0]
-    return _Way(points=(*to, *on), label=((x1 + x2) / 2, (y1 + y2) / 2))
+def _over(stop: Mapping[str, Any], to: Mapping[str, Any], on: Mapping[str, Any]) -> _Way:
+    """The way to a stop and on, with the label in its place."""
+    center = stop["center"]
+    return _Way(pieces=(_points(to), _points(on)), label=(center["x"], center["y"]))
 
 
 def _frame(
@@ -301,7 +305,8 @@ def _marks(placed: _Placed) -> Iterator[str]:
 
 def _edge(arrow: Arrow, way: _Way) -> str:
     classes = "edge" + (" loop" if arrow.loop else "") + (" error" if arrow.error else "")
-    return f'<path class="{classes}" d="{_path(way.points)}" marker-end="url(#head)"/>'
+    path = "".join(map(_path, way.pieces))
+    return f'<path class="{classes}" d="{path}" marker-end="url(#head)"/>'
 
 
 def _path(points: Sequence[Point]) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from langgraph.graph import END as GRAPH_END
 from langgraph.graph import START as GRAPH_START
@@ -194,6 +194,8 @@ anything = st.text(st.characters(codec=None), max_size=60)
 
 
 @settings(max_examples=150, deadline=None)
+@example(name="\udcff", line="\udcff", when="\r")
+@example(name="", line="", when="0\r")
 @given(name=anything, line=anything, when=anything)
 def test_no_text_breaks_out_of_a_picture(name: str, line: str, when: str) -> None:
     picture = Picture(
@@ -261,3 +263,22 @@ def test_a_python_graph_is_drawn_with_branches_and_its_way_back() -> None:
     assert {"plan", "act", "check", "again", "done"} <= set(
         texts(draw(PythonWorkflow("acting", acting()), "svg"))
     )
+
+
+def test_a_node_that_only_a_loop_leads_to_comes_after_it() -> None:
+    found = workflow(
+        "name: f\nnodes:\n  score: {agent: step, writes: s}\n  revise: {agent: step, writes: t}\n"
+        "edges:\n  - START -> score\n  - revise -> score\n"
+        "  - {from: score, to: [{node: revise, when: 's < 3', at_most: 2}, END]}\n"
+    )
+    picture = picture_of(found)
+    assert [box.name for box in picture.boxes] == ["START", "score", "revise", "END"]
+    assert not any(box.joins for box in picture.boxes)
+    told = {(a.source, a.target): (a.loop, a.back) for a in picture.arrows}
+    assert told["score", "revise"] == (True, False)
+    assert told["revise", "score"] == (False, True)
+    places = {
+        "".join(one.itertext()): float(one.get("y", ""))
+        for one in tree(draw(found, "svg")).iter(f"{SVG}text")
+    }
+    assert places["START"] < places["score"] < places["revise"] < places["END"]
