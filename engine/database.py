@@ -10,10 +10,10 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Operation
 from ucop.engine.roster import WorkerAt
+from ucop.engine.settings import POSTGRES
 
 if TYPE_CHECKING:
     from ucop.engine.checkpoints import FencedSaver
@@ -62,15 +62,10 @@ class Database(Protocol):
 def connect(settings: Settings) -> Database:
     """The database of a project, not opened yet. Raises InvalidSettings."""
     url = settings.url
-    if url.startswith("sqlite:///"):
-        from ucop.engine.sqlite import SqliteDatabase
-
-        return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
-    if url.startswith(("postgresql://", "postgres://")):
+    if url.startswith(POSTGRES):
         from ucop.engine.postgres import PostgresDatabase
 
         return PostgresDatabase(url)
-    raise InvalidSettings(
-        f"database URL {url.split('://')[0]}://… is not known; "
-        "use sqlite:///path/to/file.db or postgresql://user@host/name"
-    )
+    from ucop.engine.sqlite import SqliteDatabase
+
+    return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import ValidationError
 
+from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
 from ucop.engine import ledger
@@ -35,7 +36,7 @@ from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
-from ucop.engine.states import JobStatus
+from ucop.engine.states import ACTIVE, JobStatus
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.workflow import Workflow, restore
@@ -47,9 +48,6 @@ if TYPE_CHECKING:
     Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
-
-BUSY = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
-"""Statuses in which a job goes on by itself; in all others it rests."""
 
 
 class Engine:
@@ -385,6 +383,10 @@ class Engine:
         if self._worker is not None:
             await self._worker.watch()
 
+    async def _spending(self, id: JobId) -> dict[str, Usage]:
+        """What the nodes of a job that run in this process spent so far."""
+        return self._worker.spending(id) if self._worker is not None else {}
+
     async def _rest(self, id: JobId, timeout: float | None) -> JobStatus:
         """Wait until the job rests. Raises ResultTimeout, or what broke its attempt off."""
         with self._notices.subscribe(id) as news:
@@ -393,7 +395,7 @@ class Engine:
                     while True:
                         news.clear()
                         status = await self._database.read(lambda: ledger.status(id))
-                        if status not in BUSY:
+                        if status not in ACTIVE:
                             return status
                         if (trouble := self._notices.take_trouble(id)) is not None:
                             raise trouble
@@ -413,8 +415,8 @@ class Engine:
                 rows = await self._database.read(lambda: ledger.events(id, after, EVENT_PAGE))
                 if (trouble := self._notices.take_trouble(id)) is not None:
                     raise trouble
-                if rows or status not in BUSY:
-                    return rows, status not in BUSY and len(rows) < EVENT_PAGE
+                if rows or status not in ACTIVE:
+                    return rows, status not in ACTIVE and len(rows) < EVENT_PAGE
                 await news.wait()
 
     async def _restore(self, fingerprint: str) -> Workflow:

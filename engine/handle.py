@@ -14,6 +14,7 @@ from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Question, St
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
+    from ucop.agents.meter import Usage
     from ucop.engine.engine import Engine
 
 T = TypeVar("T")
@@ -104,6 +105,15 @@ class JobHandle:
     async def asteps(self) -> list[Step]:
         """`steps`, awaited."""
         return await asyncio.to_thread(self.steps)
+
+    def spending(self) -> dict[str, Usage]:
+        """What the nodes that run in this process now have spent so far, by node. Not stored;
+        empty where another process runs the job."""
+        return self._call(self._engine._spending(self.id))
+
+    async def aspending(self) -> dict[str, Usage]:
+        """`spending`, awaited."""
+        return await self._acall(self._engine._spending(self.id))
 
     def attempts(self) -> list[Attempt]:
         """The job's attempts from the first."""

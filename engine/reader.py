@@ -216,7 +216,7 @@ class _Postgres:
 
         from ucop.engine.postgres import explained
 
-        with self._lock, explained(self._url):
+        with self._lock, explained(self._url), _no_tables():
             try:
                 return self._connection.execute(pyformat(sql), params).fetchall()
             except psycopg.OperationalError:
@@ -249,6 +249,16 @@ def open_reader(url: str) -> Reader:
         raise NoDatabase(f"{path}: no database yet; `ucop run …` makes one")
     with _explained(path):
         return Reader(_Lite(path))
+
+
+@contextmanager
+def _no_tables() -> Iterator[None]:
+    import psycopg
+
+    try:
+        yield
+    except psycopg.errors.UndefinedTable as error:
+        raise NoDatabase("no jobs in this database yet; `ucop run …` makes the tables") from error
 
 
 class NoDatabase(DatabaseError):

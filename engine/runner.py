@@ -18,7 +18,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
-from ucop.agents.meter import Meter
+from ucop.agents.meter import Meter, Usage
 from ucop.agents.plain import plain
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
@@ -162,6 +162,12 @@ class Attempt:
         elif (error := task.get("error")) is not None:
             self._raised.append((task["name"], error))
             self.journal.failed(task["id"], _describe(error, task["name"]))
+
+    def spending(self) -> list[tuple[str, Usage]]:
+        """(node, what it spent so far) of the nodes that run now."""
+        if not hasattr(self, "journal"):
+            return []
+        return [(node, self.meter.live(task)) for task, node in self.journal.open_nodes()]
 
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""

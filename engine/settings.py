@@ -26,6 +26,8 @@ from ucop.engine.errors import InvalidSettings
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
 
+POSTGRES = ("postgresql://", "postgres://")
+
 PROJECT_FILES = ("ucop.toml", "pyproject.toml", "langgraph.json")
 
 
@@ -105,10 +107,15 @@ class Settings(BaseSettings):
 
 
 def absolute_url(url: str, root: Path) -> str:
-    """`sqlite:///relative` from `root`; every other URL as it is."""
+    """`sqlite:///relative` from `root`; a PostgreSQL URL as it is. Raises InvalidSettings."""
     prefix = "sqlite:///"
-    if not url.startswith(prefix):
+    if url.startswith(POSTGRES):
         return url
+    if not url.startswith(prefix) or url == prefix:
+        raise InvalidSettings(
+            f"the database URL {url.rpartition('@')[2]!r} is not known; "
+            "use sqlite:///path/to/file.db or postgresql://user@host/name"
+        )
     return prefix + str((root / url.removeprefix(prefix)).absolute())
 
 

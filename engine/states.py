@@ -70,6 +70,9 @@ TRANSITIONS: Final = MappingProxyType(
     }
 )
 
+ACTIVE: Final = frozenset({_S.PENDING, _S.RUNNING})
+"""The job goes on by itself; in every other status it rests."""
+
 FINAL: Final = frozenset({_S.COMPLETED, _S.CANCELLED})
 """Never left again."""
 

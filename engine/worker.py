@@ -33,6 +33,7 @@ from ucop.engine.runner import Attempt, Drained
 from ucop.engine.states import Change
 
 if TYPE_CHECKING:
+    from ucop.agents.meter import Usage
     from ucop.agents.models import Models
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
@@ -159,6 +160,7 @@ class Worker:
     async def _run(self, claimed: Claimed) -> None:
         """Run a claimed attempt and write how it ended. Never raises."""
         fault("after claim")
+        log.info("job %s: attempt %d runs (%s)", claimed.job_id, claimed.attempt, claimed.workflow)
         self._notices.tell(claimed.job_id)
         attempt = Attempt(claimed=claimed, on_news=self._notices.tell_events)
         key = (claimed.job_id, claimed.attempt)
@@ -173,14 +175,26 @@ class Worker:
             self._running.pop(key, None)
             self._notices.tell(claimed.job_id)
 
+    def spending(self, job: JobId) -> dict[str, Usage]:
+        """What the open nodes of a job that runs here have spent so far."""
+        spent: dict[str, Usage] = {}
+        for (running, _), (attempt, _) in self._running.items():
+            if running == job:
+                for node, usage in attempt.spending():
+                    spent[node] = spent[node] + usage if node in spent else usage
+        return spent
+
     async def _execute(self, attempt: Attempt) -> None:
         claimed = attempt.claimed
         job, number = claimed.job_id, claimed.attempt
         try:
             outcome = await self._outcome(attempt)
             fault("before finish")
-            await self._database.write(lambda: ledger.finish(job, number, outcome, time.time()))
+            status = await self._database.write(
+                lambda: ledger.finish(job, number, outcome, time.time())
+            )
             fault("after finish")
+            log.info("job %s: %s", job, status)
         except Drained:
             await self._release(job, number, "the worker was stopped")
         except asyncio.CancelledError:

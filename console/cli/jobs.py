@@ -10,9 +10,10 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
-from ucop.console.cli.follow import BUSY, next_steps, report, tail
+from ucop.console.cli.follow import next_steps, report, tail
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.questions import how_to_answer
 from ucop.console.cli.tables import (
     Column,
     Table,
@@ -24,7 +25,7 @@ from ucop.console.cli.tables import (
     plural,
 )
 from ucop.engine.errors import RefusedChange
-from ucop.engine.states import FINAL, JobStatus
+from ucop.engine.states import ACTIVE, FINAL, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -123,7 +124,7 @@ def _short_enough(ids: list[str]) -> int:
 def _lasted(job: Job, now: datetime) -> float | None:
     if job.started_at is None:
         return None
-    end = job.finished_at or (now if job.status in BUSY else None)
+    end = job.finished_at or (now if job.status in ACTIVE else None)
     return (end - job.started_at).total_seconds() if end else None
 
 
@@ -144,7 +145,7 @@ def show(
 ) -> None:
     """Show everything about one job: input, output, steps, what it used."""
     place = place_of(ctx, project, database)
-    with _reader(place, id) as reader:
+    with reader_for(place, id) as reader:
         job = reader.job(id)
     if json:
         put_json(job.model_dump(mode="json"))
@@ -257,7 +258,7 @@ def events(
 ) -> None:
     """Print what happened to a job, one event a line."""
     place = place_of(ctx, project, database)
-    with _reader(place, id) as reader:
+    with reader_for(place, id) as reader:
         for event in tail(reader, reader.find(id), after=after, follow=follow):
             if not put(event.model_dump_json() if json else _event_line(event)):
                 return
@@ -300,7 +301,7 @@ def watch(
     Ends like `ucop run`: the output on stdout, and the same exit code.
     """
     place = place_of(ctx, project, database)
-    with _reader(place, id) as reader:
+    with reader_for(place, id) as reader:
         id = reader.find(id)
         try:
             _watch(place, reader, id)
@@ -314,15 +315,15 @@ def _watch(place: Place, reader: Reader, id: str) -> None:
     from ucop.console.cli.display import display_for
 
     job = reader.job(id)
-    if job.status in BUSY and not reader.workers():
+    if job.status in ACTIVE and not reader.workers():
         note(f"no worker is running; start one with: {place.command('worker')}")
-    nodes = _nodes_of(reader.definition(id))
+    nodes = nodes_of(reader.definition(id))
     with display_for(f"job {id}  {job.workflow}", nodes) as display:
         for event in tail(reader, id):
             display.apply(event)
 
 
-def _nodes_of(definition: Mapping[str, Any]) -> list[str]:
+def nodes_of(definition: Mapping[str, Any]) -> list[str]:
     """The nodes of the definition that a job was submitted with."""
     return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
 
@@ -341,11 +342,13 @@ def resume(
 ) -> None:
     """Let a stopped or failed job go on from its last checkpoint."""
     place = place_of(ctx, project, database)
-    with _reader(place, id) as reader:
+    with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)
     if job.status is JobStatus.WAITING:
         note(f"job {job.id} waits for a person's answer; going on would only ask again")
+        for line in how_to_answer(place, job):
+            note(f"  {line}")
         raise typer.Exit(Exit.WAITS)
     _check_resumable(place, job, definition, detach=detach)
     raise typer.Exit(_resume(place, job, definition, detach=detach, as_json=json))
@@ -388,7 +391,7 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        if job.status not in BUSY:
+        if job.status not in ACTIVE:
             handle.resume()
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
@@ -396,7 +399,7 @@ def _resume(
 
     if detach:
         return run.queue(place, go_on, as_json=as_json)
-    nodes = _nodes_of(definition)
+    nodes = nodes_of(definition)
     return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)
 
 
@@ -407,7 +410,7 @@ def _still_runs(handle: JobHandle, before: Job) -> bool:
     return now.status is JobStatus.RUNNING and now.attempt == before.attempt
 
 
-def _reader(place: Place, id: str) -> Reader:
+def reader_for(place: Place, id: str) -> Reader:
     """Where there is no database yet there is no such job either."""
     from ucop.engine.errors import JobNotFound
     from ucop.engine.reader import NoDatabase

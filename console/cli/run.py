@@ -11,11 +11,13 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.display import display_for
 from ucop.console.cli.exits import Exit, UsageProblem
-from ucop.console.cli.follow import BUSY, Interrupts, report
+from ucop.console.cli.follow import Interrupts, report
 from ucop.console.cli.inputs import pairs, read_input
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.progress import Spending
+from ucop.engine.states import ACTIVE
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
@@ -162,7 +164,7 @@ def _tell_queued(place: Place, job: Job, *, as_json: bool) -> None:
         put(job.id)
     with place.reader() as reader:
         workers = reader.workers()
-    if not workers and job.status in BUSY:
+    if not workers and job.status in ACTIVE:
         note(f"no worker is running; start one with: {place.command('worker')}")
     note(f"watch it with: {place.command(f'jobs watch {job.id}')}")
 
@@ -181,7 +183,7 @@ def attend(
     handle: JobHandle | None = None
     with Interrupts():
         try:
-            with display_for(title, nodes) as display:
+            with display_for(title, nodes, lambda: _spending(handle)) as display:
                 engine = open_engine(place, worker=True)
                 handle = begin(engine)
                 display.title = f"job {handle.id}  {title}"
@@ -197,6 +199,15 @@ def attend(
             if engine is not None:
                 engine.close()
     return report(place, _job(place, handle.id), as_json=as_json)
+
+
+def _spending(handle: JobHandle | None) -> dict[str, Spending]:
+    """What the running nodes used so far, where a job runs here."""
+    found = handle.spending() if handle is not None else {}
+    return {
+        node: Spending(tokens_in=usage.tokens_in, tokens_out=usage.tokens_out)
+        for node, usage in found.items()
+    }
 
 
 def open_engine(place: Place, *, worker: bool, concurrency: int | None = None) -> Engine:
@@ -220,7 +231,7 @@ def _stop(engine: Engine | None) -> None:
 
 def _interrupted(place: Place, id: str, *, as_json: bool) -> Exit:
     job = _job(place, id)
-    if job.status not in BUSY:
+    if job.status not in ACTIVE:
         return report(place, job, as_json=as_json)
     if as_json:
         put_json(job.model_dump(mode="json"))
