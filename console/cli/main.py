@@ -12,6 +12,7 @@ from typer.core import TyperGroup
 
 from ucop.console.cli import (
     agents,
+    answers,
     draw,
     jobs,
     language,
@@ -57,6 +58,8 @@ app.command()(run.run)
 app.command()(run.generate)
 app.command()(worker.worker)
 app.add_typer(jobs.app, name="jobs")
+jobs.app.command()(answers.inbox)
+jobs.app.command()(answers.answer)
 app.add_typer(workflows.app, name="workflows")
 workflows.app.command()(draw.draw)
 workflows.app.command()(language.schema)
