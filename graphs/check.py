@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
 from ucop.agents.source import Document, Finding
 from ucop.agents.spec_file import read_agents
+from ucop.graphs.check_conditions import check_conditions, check_expressions
 from ucop.graphs.check_edges import EdgeCheck
 from ucop.graphs.check_inputs import InputCheck
 from ucop.graphs.check_kinds import check_error_targets
 from ucop.graphs.check_references import ReferenceCheck
-from ucop.graphs.check_writes import check_parallel_writes, warn_of_unused
+from ucop.graphs.check_writes import check_answers, check_parallel_writes, warn_of_unused
 from ucop.graphs.definition import Definition
 from ucop.graphs.inference import Inference
 from ucop.graphs.load import Loaded, load
@@ -99,6 +100,9 @@ class _Checker:
         known = topology if sound else None
         ReferenceCheck(definition, readings, inference, known, report).run()
         InputCheck(definition, readings, inference, report).run()
+        check_answers(definition, inference, report)
+        check_expressions(definition, readings, inference, report)
+        check_conditions(readings, inference, report)
         if sound:
             check_parallel_writes(definition, topology, report)
         if not self.loaded.findings and report.sound:

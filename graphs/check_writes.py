@@ -1,12 +1,15 @@
-"""Two nodes that write one name at the same time, and names that nothing reads."""
+"""Answers that do not fit the name they go to, names written twice at once, or read by nothing."""
 
 from __future__ import annotations
 
 from itertools import combinations
 
-from ucop.graphs.definition import Definition, Merge
+from ucop.graphs.definition import Channel, Definition, Merge
+from ucop.graphs.fits import Misfit, misfit
+from ucop.graphs.inference import Inference
 from ucop.graphs.references import Readings
 from ucop.graphs.report import Report
+from ucop.graphs.shapes import Shape, can_fit, words
 from ucop.graphs.topology import Topology
 
 
@@ -42,3 +45,41 @@ def warn_of_unused(definition: Definition, readings: Readings, report: Report) -
                 f"nothing reads {node.writes!r}",
                 report.at((*node.path, "writes")),
             )
+
+
+def check_answers(definition: Definition, inference: Inference, report: Report) -> None:
+    """Tell of answers that cannot be written to the name that they go to."""
+    for node in definition.nodes.values():
+        channel = definition.channels.get(node.writes) if node.writes else None
+        answer = inference.of_answer(node) if channel is not None else None
+        if channel is None or answer is None:
+            continue
+        found = _refused(channel, answer)
+        if found is not None:
+            report.error(
+                "wrong-write",
+                f"the answer of {node.name} does not fit {channel.name!r}: {found.why}",
+                report.at((*node.path, "writes")),
+            )
+
+
+_MERGED = {
+    Merge.extend: frozenset({"array"}),
+    Merge.union: frozenset({"array"}),
+    Merge.sum: frozenset({"integer", "number"}),
+    Merge.max: frozenset({"integer", "number", "string"}),
+}
+"""What a merge needs to be written."""
+
+
+def _refused(channel: Channel, answer: Shape) -> Misfit | None:
+    declared = Shape.of(channel.schema)
+    if channel.merge is Merge.append:
+        declared = declared.resolved().item() if declared else None
+    needed = _MERGED.get(channel.merge)
+    if needed is not None and not can_fit(answer.types, needed):
+        given = words(answer.types or needed)
+        return Misfit(
+            (), f"merge: {channel.merge.value} needs {words(needed)}, and this is {given}"
+        )
+    return misfit((answer,), declared) if declared else None

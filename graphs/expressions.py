@@ -123,7 +123,7 @@ def compile_expression(source: str) -> Expression:
     tokens = scan(source)
     if not tokens:
         raise BadExpression("the expression is empty", 0)
-    path, end = _take_path(tokens, 0)
+    path, end = take_path(tokens, 0)
     if path is not None and end == len(tokens):
         return _path_expression(source, path, tokens[0].start)
     return _Rewriter(source, tokens).expression()
@@ -205,7 +205,7 @@ def kind_of(value: Any) -> str:
     return "a list" if isinstance(value, list) else "an object"
 
 
-def _take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
+def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
     """The longest plain path at `start`, and where it ends; None where there is none."""
     if tokens[start].kind != "name" or tokens[start].text in KEYWORDS:
         return None, start
@@ -341,7 +341,7 @@ class _Rewriter:
             return self._call(at)
         if self._bound(token.text, at):
             return self._keep(at)
-        path, end = _take_path(self.tokens, at)
+        path, end = take_path(self.tokens, at)
         if path is None:
             return self._keep(at)
         self.references.append(Reference(path, token.start))
@@ -369,7 +369,7 @@ class _Rewriter:
         """The path that `default` or `has` is given; None where CEL is to see it itself."""
         call = self.tokens[at]
         wanted = "," if call.text == "default" else ")"
-        path, end = _take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
+        path, end = take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
         own = path is not None and self._bound(str(path[0]), at)
         if own and call.text == "has":
             return None, at

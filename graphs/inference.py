@@ -1,17 +1,30 @@
-"""What a name of the state, an item of `each` or an expression will be: its shape, if known."""
+"""What a name of the state, an item of `each` or an expression will be: its shapes, if known."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ucop.graphs.definition import Definition, Merge, Node
+from ucop.graphs.deduction import Deduction, Guess, Kinds, descend
+from ucop.graphs.definition import Channel, Definition, Merge, Node
 from ucop.graphs.references import Readings
 from ucop.graphs.shapes import Shape
 from ucop.graphs.templates import Use
 
 if TYPE_CHECKING:
     from ucop.agents.spec import Agent
+
+NULL = Shape({"const": None}, {})
+DEEPEST = 25
+"""Names whose shapes follow from one another; past this nothing more is said."""
+
+
+class Deduced(NamedTuple):
+    """An expression, followed through its types."""
+
+    guess: Guess
+    told: Deduction
 
 
 class Inference:
@@ -25,13 +38,25 @@ class Inference:
         self.agents = agents
         self._open: set[str] = set()
         """Names whose shape is being found: a loop's node may go over its own answer."""
+        self._known: dict[str, Shape | None] = {}
 
     def of_name(self, name: str) -> Shape | None:
-        """The shape of a name of the state."""
-        channel = self.definition.channels[name]
+        """The shape of a name of the state, once something was written."""
+        if name in self._known:
+            return self._known[name]
+        if name in self._open or len(self._open) > DEEPEST:
+            return None
+        self._open.add(name)
+        found = self._shape(self.definition.channels[name])
+        self._open.discard(name)
+        if not self._open:
+            self._known[name] = found
+        return found
+
+    def _shape(self, channel: Channel) -> Shape | None:
         if channel.schema:
-            return Shape.of(channel.schema)
-        writers = list(self.definition.writers(name))
+            return Shape.of(_kept_by(channel))
+        writers = list(self.definition.writers(channel.name))
         if channel.merge is not Merge.replace or len(writers) != 1:
             return None
         return self.of_answer(writers[0])
@@ -43,8 +68,7 @@ class Inference:
             return None
         if node.each is None:
             return Shape(schema, schema, closed) if schema else None
-        uses = self.readings.each[node.name]
-        types = self.types_of(uses[0], None) if len(uses) == 1 else None
+        types = self.types_of_each(node)
         if types is None or len(types - {"null"}) != 1:
             return None
         root = {"$defs": schema.get("$defs", {})}
@@ -53,6 +77,11 @@ class Inference:
         if "array" in types:
             return Shape({"type": "array", "items": schema}, root, closed)
         return Shape({"type": "object", "additionalProperties": schema}, root, closed)
+
+    def types_of_each(self, node: Node) -> frozenset[str] | None:
+        """The types of what a node's `each` goes over; None if unknown."""
+        uses = self.readings.each[node.name]
+        return self.types_of(uses[0], None) if len(uses) == 1 else None
 
     def _answered(self, node: Node) -> tuple[Mapping[str, Any] | None, bool]:
         """The schema of one answer, and whether fields that it does not list do not exist."""
@@ -67,28 +96,51 @@ class Inference:
     def of_item(self, node: Node) -> Shape | None:
         """The shape of one item of a node's `each`."""
         uses = self.readings.each[node.name]
-        shape = self.of_use(uses[0], None) if len(uses) == 1 else None
-        return shape.items() if shape else None
+        kinds = self.of_use(uses[0], None) if len(uses) == 1 else ()
+        return kinds[0].items() if len(kinds) == 1 else None
 
-    def of_use(self, use: Use, item: Node | None) -> Shape | None:
-        """The shape of what a plain path gives; `item` is the node whose item it may name."""
+    def of_use(self, use: Use, item: Node | None) -> Kinds:
+        """The kinds of what an expression gives; `item` is the node whose item it may name."""
         if not use.expression.plain:
-            return None
+            return self.deduce(use, item).guess.kinds
         (reference,) = use.expression.references
-        if item is not None and item.each is not None and reference.name == item.item:
-            shape = self.of_item(item)
-        elif reference.name in self.definition.channels and reference.name not in self._open:
-            self._open.add(reference.name)
-            shape = self.of_name(reference.name)
-            self._open.discard(reference.name)
-        else:
-            return None
-        for step in reference.path[1:]:
-            found = shape.field(step) if shape else None
-            shape = found if isinstance(found, Shape) else None
-        return shape
+        return self._look_up(item, reference.path)
 
     def types_of(self, use: Use, item: Node | None) -> frozenset[str] | None:
-        """The types that `use` may have; None if unknown."""
-        shape = self.of_use(use, item)
-        return shape.types if shape else None
+        """The types that an expression may have; None if unknown."""
+        return Guess(self.of_use(use, item)).types
+
+    def deduce(self, use: Use, item: Node | None) -> Deduced:
+        """Follow the types through an expression."""
+        told = Deduction(use.expression.source, partial(self._look_up, item, nullable=True))
+        return Deduced(told.run(), told)
+
+    def _look_up(
+        self, item: Node | None, path: tuple[str | int, ...], *, nullable: bool = False
+    ) -> Kinds:
+        """The kinds of a path; `nullable` counts what is there before anything is written."""
+        name = str(path[0])
+        if item is not None and item.each is not None and name == item.item:
+            shape = self.of_item(item)
+        elif name in self.definition.channels:
+            shape = self.of_name(name)
+        else:
+            return ()
+        if shape is None:
+            return ()
+        if nullable and len(path) == 1 and self._may_be_null(name):
+            return (shape, NULL)
+        return descend((shape,), path[1:])
+
+    def _may_be_null(self, name: str) -> bool:
+        if name not in self.definition.channels:
+            return False
+        return name not in self.definition.inputs or bool(self.definition.writers(name))
+
+
+def _kept_by(channel: Channel) -> Mapping[str, Any]:
+    """What surely holds of a channel's value: a merge does not heed bounds."""
+    if channel.merge is Merge.replace:
+        return channel.schema
+    heeded = ("type", "items", "$defs", "definitions")
+    return {key: channel.schema[key] for key in heeded if key in channel.schema}

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ucop.agents.schema import Problem, validate
+
 Schema = Mapping[str, Any]
 
 _WORDS = {
@@ -82,6 +84,41 @@ class Shape:
             if shape.schema.get("properties"):
                 return None
         return Shape.inside(shape, items)
+
+    def item(self) -> Shape | None:
+        """The shape of a list's items."""
+        return Shape.inside(self, self.schema.get("items"))
+
+    def parts(self, keyword: str) -> list[Shape]:
+        """The members under `anyOf`, `oneOf` or `allOf`; one that says nothing allows anything."""
+        members = self.schema.get(keyword)
+        if not isinstance(members, list):
+            return []
+        return [
+            Shape(part if isinstance(part, Mapping) else {}, self.root, self.closed)
+            for part in members
+        ]
+
+    def problems(self, value: Any) -> list[Problem]:
+        """What in a value does not fit."""
+        from referencing.exceptions import Unresolvable
+
+        kept = {key: self.root[key] for key in ("$defs", "definitions") if key in self.root}
+        try:
+            return validate({**self.schema, **kept}, value)
+        except Unresolvable:  # a $ref to elsewhere in the whole schema
+            return []
+
+    def among(self, kind: str) -> Shape:
+        """The only member of a union that allows a type; itself where there is not just one."""
+        members = self.parts("anyOf") or self.parts("oneOf")
+        fit = [one for one in members if one.types is None or kind in one.types]
+        return fit[0].resolved() if len(fit) == 1 else self
+
+    @property
+    def refuses_others(self) -> bool:
+        """Whether a field that is not listed is an error here."""
+        return self.resolved().schema.get("additionalProperties") is False
 
     @staticmethod
     def inside(shape: Shape, schema: Any) -> Shape | None:
