@@ -9,12 +9,17 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ucop.engine.errors import EngineClosed
 
 T = TypeVar("T")
+
+CLOSED = "the engine is closed; open a new one. A job that was not done goes on where a worker runs"
+
+LAST_WORDS = 5.0
+"""Seconds that what is left on the loop gets to end, once it was cancelled."""
 
 
 class BlockingCalls(ThreadPoolExecutor):
@@ -55,9 +60,17 @@ class LoopThread:
         try:
             self._loop.run_forever()
         finally:
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.run_until_complete(self._end())
             self._loop.close()
+
+    async def _end(self) -> None:
+        """Nobody may wait for ever for a loop that has ended."""
+        left = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left, timeout=LAST_WORDS)
+        await self._loop.shutdown_asyncgens()
 
     def call(self, work: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
         """Run on the loop and wait for the result, from any other thread."""
@@ -69,13 +82,21 @@ class LoopThread:
         future = self._submit(work)
         try:
             return future.result(timeout)
+        except CancelledError:
+            raise EngineClosed(CLOSED) from None
         except BaseException:
             future.cancel()
             raise
 
     async def acall(self, work: Coroutine[Any, Any, T]) -> T:
         """Run on the loop and await the result, from any loop."""
-        return await asyncio.wrap_future(self._submit(work))
+        try:
+            return await asyncio.wrap_future(self._submit(work))
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is None or not me.cancelling():  # the engine's loop ended, not the caller
+                raise EngineClosed(CLOSED) from None
+            raise
 
     def stop(self) -> None:
         if self._thread.is_alive():
@@ -85,5 +106,9 @@ class LoopThread:
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         if not self._thread.is_alive():
             work.close()
-            raise EngineClosed("the engine is closed; open a new one")
-        return asyncio.run_coroutine_threadsafe(work, self._loop)
+            raise EngineClosed(CLOSED)
+        try:
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+        except RuntimeError:  # closed between the look and the call
+            work.close()
+            raise EngineClosed(CLOSED) from None

@@ -224,7 +224,6 @@ def test_many_threads_may_follow_one_job(engine: Engine, flow: Path, tally: Tall
     assert all(numbers == list(range(1, len(found[0]) + 1)) for numbers in found)
 
 
-@pytest.mark.xfail(strict=True, reason="the loop ends with the waiters still on it")
 def test_who_waits_when_the_engine_closes_is_told(
     open_engine: Callable[..., Engine], flow: Path, tally: Tally, ollama: ScriptedOllama
 ) -> None:
