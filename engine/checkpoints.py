@@ -176,6 +176,7 @@ class FencedSqliteSaver(SqliteSaver):
         newest = _newest(config, checkpoint)
         fault("before put")
         async with journal.lock:
+            journal.may_advance()
             result = await self.retry(lambda: self._commit(journal, 1, newest, write))
         fault("after put")
         return result  # type: ignore[no-any-return]
@@ -301,6 +302,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
 
         fault("before put")
         async with self.journal.lock:
+            self.journal.may_advance()
             result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
         fault("after put")
         return result

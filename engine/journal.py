@@ -43,6 +43,10 @@ class Batch:
     events: tuple[NewEvent, ...]
 
 
+def _nothing() -> None:
+    return None
+
+
 class Journal:
     """The notes of one attempt, and the fence that they pass through."""
 
@@ -69,6 +73,7 @@ class Journal:
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
         self._kept: set[str] = set()
+        self._unsaved: Exception | None = None
 
     # ------------------------------------------------------------ notes
 
@@ -98,23 +103,38 @@ class Journal:
     @contextmanager
     def finished(self, task_id: str, writes: Writes, at: float) -> Iterator[None]:
         """A node ended at `at`, and its writes are saved inside this context, with the lock
-        held; where that fails, the node has not finished."""
-        if task_id not in self._open or any(name in (ERROR, INTERRUPT) for name, _ in writes):
-            yield
-            return
-        step = self._open.pop(task_id)
-        if step is None:
-            yield
-            return
-        output = {channel: value for channel, value in writes if self._shown(channel)}
-        row, event = self._end(step, StepStatus.COMPLETED, at, output=to_json(brief(output)))
+        held; where that fails, the node has not finished, and no checkpoint may follow that
+        contains what it wrote: LangGraph hears of the failure only at the end of the stream."""
+        undo = self._finish(task_id, writes, at)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
+            if isinstance(error, Exception):
+                self._unsaved = error
+            undo()
+            raise
+
+    def may_advance(self) -> None:
+        """Whether a checkpoint may be saved. Raises what kept earlier writes from being saved."""
+        if self._unsaved is not None:
+            raise self._unsaved
+
+    def _finish(self, task_id: str, writes: Writes, at: float) -> Callable[[], None]:
+        """Note a node's end; returns how to take it back."""
+        if any(name in (ERROR, INTERRUPT) for name, _ in writes):
+            return _nothing
+        step = self._open.pop(task_id, None)
+        if step is None:
+            return _nothing
+        output = {channel: value for channel, value in writes if self._shown(channel)}
+        row, event = self._end(step, StepStatus.COMPLETED, at, output=to_json(brief(output)))
+
+        def undo() -> None:
             self._steps = [step if known is row else known for known in self._steps]
             self._events = [known for known in self._events if known is not event]
             self._open[task_id] = step
-            raise
+
+        return undo
 
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""

@@ -108,6 +108,10 @@ class DbosQueue:
     async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
         if self._client is None:
             return 0
+        # The ledger first: what was pending then has its row by now, because both were
+        # committed as one. The other way round a slow look would find jobs without one.
+        oldest, known = time.time() - ORPHAN_AFTER, self._known()
+        waiting = await self._database.read(lambda: ledger.pending_before(oldest, known))
         held = await self._client.list_workflows_async(
             status=["PENDING", "ENQUEUED", "DELAYED"], load_input=False, load_output=False
         )
@@ -115,17 +119,15 @@ class DbosQueue:
             row.workflow_id: (row.status, row.executor_id or "") for row in held
         }
         await self._cancel_dead(dispatched, alive)
-        return await self._queue_again(dispatched, alive)
+        return await self._queue_again(waiting, dispatched, alive)
 
     async def _queue_again(
         self,
+        waiting: list[tuple[str, int]],
         dispatched: dict[str, tuple[str, str]],
         alive: Callable[[str], Awaitable[bool]],
     ) -> int:
         repaired = 0
-        oldest = time.time() - ORPHAN_AFTER
-        known = self._known()
-        waiting = await self._database.read(lambda: ledger.pending_before(oldest, known))
         for job, attempt in waiting:
             status, executor = dispatched.get(name(job, attempt), ("", ""))
             if status and (status != "PENDING" or await alive(executor)):

@@ -56,6 +56,18 @@ def test_a_worker_that_dies_at_work_is_replaced(
     assert_finishes(fleet, auditor, job.id)
 
 
+def test_a_write_that_fails_lets_no_checkpoint_follow_that_contains_it(
+    fleet: Fleet, engine: Engine, auditor: Auditor
+) -> None:
+    job = engine.submit("maze", start_of("maze", "j"))
+    worker = fleet.worker(fault="before writes:2=ERROR", ready=False)
+    wait_for(auditor.settled, "the job to end", fleet.logs)
+    findings = judge(auditor, fleet.records(), [job.id])
+    assert findings.count == 0, findings
+    assert "broke off: a fault at 'before writes'" in worker.log
+    assert job.get().attempt == 2
+
+
 @pytest.mark.parametrize("point", AT_TAKEOVER)
 def test_a_worker_that_dies_while_it_takes_over_is_replaced(
     point: str, fleet: Fleet, engine: Engine, auditor: Auditor
