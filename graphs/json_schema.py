@@ -168,9 +168,19 @@ _WORKFLOW: Schema = {
 # ---- nodes ----
 
 _NODE: Schema = {
-    "agent": _text(
-        "The agent that is called, by name. `ucop agents list` shows them.", minLength=1
-    ),
+    "agent": {
+        "description": "The agent that is called, by name. `ucop agents list` shows them.",
+        "anyOf": [
+            {"type": "string", "minLength": 1},
+            {
+                "type": "object",
+                "properties": {"capability": _text("What the agent must declare that it can do.")},
+                "required": ["capability"],
+                "additionalProperties": False,
+            },
+        ],
+        "examples": ["researcher", {"capability": "research"}],
+    },
     "workflow": _text("The workflow that runs as this one node, by name.", minLength=1),
     "ask": _text("A question to a person; the job waits for the answer.", "Publish “${title}”?"),
     "answer": {

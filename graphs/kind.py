@@ -31,7 +31,7 @@ def work_of(said: Mapping[str, Any]) -> str:
     kind = kind_of(said)
     named = said.get(kind.value)
     if kind is NodeKind.ask:
-        return f"asks “{named}”"
+        return f"asks “{' '.join(str(named).split())}”"
     if isinstance(named, Mapping):
         return f"{kind.value} that can {named.get('capability', 'do it')}"
     if isinstance(named, list):

@@ -31,19 +31,20 @@ LABEL_LINE, LABEL_LINES, LABEL_HEIGHT = 30, 3, 14.0
 Point = tuple[float, float]
 
 _STYLE = """\
-text { font-family: Inter, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif }
-.name { font-size: 13px; font-weight: 600; fill: #17202c }
-.line { font-size: 11px; fill: #4c5868 }
-.label { font-size: 11px; fill: #17202c }
-.box { fill: #ffffff; stroke: #3d4a5c; stroke-width: 1.5 }
-.sheet { fill: #f3f5f8; stroke: #3d4a5c; stroke-width: 1 }
-.workflow { fill: #eef4fb } .ask { fill: #fdf5e2 } .mesh { fill: #f3eefa }
-.terminal { fill: #3d4a5c; stroke: none } .inside { font-size: 11px; fill: #ffffff }
-.bar { fill: #3d4a5c }
-.rail { stroke: #3d4a5c; stroke-width: 1.5 }
-.edge { fill: none; stroke: #5b6675; stroke-width: 1.5 }
-.loop { stroke-dasharray: 6 4 } .error { stroke-dasharray: 2 3 }
-.plate { fill: #ffffff; fill-opacity: 0.94 }"""
+.ucop text { font-family: Inter, "Segoe UI", "Helvetica Neue", Arial, "DejaVu Sans", sans-serif }
+.ucop .name { font-size: 13px; font-weight: 600; fill: #17202c }
+.ucop .line { font-size: 11px; fill: #4c5868 }
+.ucop .label { font-size: 11px; fill: #17202c }
+.ucop .box { fill: #ffffff; stroke: #3d4a5c; stroke-width: 1.5 }
+.ucop .sheet { fill: #f3f5f8; stroke: #3d4a5c; stroke-width: 1 }
+.ucop .workflow { fill: #eef4fb } .ucop .ask { fill: #fdf5e2 } .ucop .mesh { fill: #f3eefa }
+.ucop .terminal { fill: #3d4a5c; stroke: none } .ucop .inside { font-size: 11px; fill: #ffffff }
+.ucop .bar { fill: #3d4a5c }
+.ucop .rail { stroke: #3d4a5c; stroke-width: 1.5 }
+.ucop .edge { fill: none; stroke: #5b6675; stroke-width: 1.5 }
+.ucop .loop { stroke-dasharray: 6 4 } .ucop .error { stroke-dasharray: 2 3 }
+.ucop .plate { fill: #ffffff; fill-opacity: 0.94 }"""
+"""Under a class of its own: a page that holds the SVG keeps its style."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,7 @@ def svg(picture: Picture) -> str:
     """The picture as one SVG document with its own styles; nothing is loaded from elsewhere."""
     placed, ways, (left, top, width, height) = _lay_out(picture)
     parts = [
-        '<svg xmlns="http://www.w3.org/2000/svg" role="img" '
+        '<svg xmlns="http://www.w3.org/2000/svg" class="ucop" role="img" '
         f'viewBox="{_n(left)} {_n(top)} {_n(width)} {_n(height)}" '
         f'width="{_n(width)}" height="{_n(height)}">',
         f"<title>{_text(picture.title)}</title>",
@@ -233,7 +234,7 @@ def _cut(text: str) -> str:
 # ---- drawing ----
 
 _ARROWHEAD = (
-    '<defs><marker id="head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
+    '<defs><marker id="ucop-head" viewBox="0 0 10 10" refX="9" refY="5" markerWidth="7" '
     'markerHeight="7" orient="auto-start-reverse"><path d="M0 0L10 5L0 10z" fill="#5b6675"/>'
     "</marker></defs>"
 )
@@ -306,7 +307,7 @@ def _marks(placed: _Placed) -> Iterator[str]:
 def _edge(arrow: Arrow, way: _Way) -> str:
     classes = "edge" + (" loop" if arrow.loop else "") + (" error" if arrow.error else "")
     path = "".join(map(_path, way.pieces))
-    return f'<path class="{classes}" d="{path}" marker-end="url(#head)"/>'
+    return f'<path class="{classes}" d="{path}" marker-end="url(#ucop-head)"/>'
 
 
 def _path(points: Sequence[Point]) -> str:
