@@ -25,10 +25,15 @@ def warm() -> None:
     import ucop.engine.queue.embedded
     import ucop.engine.runner
     import ucop.engine.sqlite
-    import ucop.graphs.compile  # noqa: F401
+    import ucop.graphs.compile
+    import ucop.graphs.python_workflow  # noqa: F401
+    from ucop.agents.source import read_yaml
+    from ucop.graphs.workflow import workflow_of
 
-    mazes.registry()
     mazes.maze().compile()
+    quarry = workflow_of(read_yaml(mazes.QUARRY, "quarry.yaml"), mazes.registry())
+    quarry.accept({"name": "warm"})
+    quarry.graph()
 
 
 def open_engine(
