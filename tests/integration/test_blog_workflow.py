@@ -53,6 +53,7 @@ def test_given_the_bundled_workflow_then_it_has_no_findings_and_any_process_can_
         "folder": None,
         "sections": 3,
         "allow_duplicate": False,
+        "approval": False,
     }
 
 
