@@ -100,36 +100,49 @@ def by_rules(text: str, rules: Rules) -> str:
     return _lengthened(_shortened(text, rules), rules)
 
 
+def _place(text: str, sentence: str, start: int = 0) -> tuple[int, int] | None:
+    """Where a sentence stands, also where its lines are broken elsewhere."""
+    at = text.find(sentence, start)
+    if at >= 0:
+        return at, at + len(sentence)
+    found = re.compile(r"\s+".join(map(re.escape, sentence.split()))).search(text, start)
+    return found.span() if found else None
+
+
 def _without_later(text: str, sentence: str) -> str:
     """Without what repeats: the first time it was said stays."""
-    first = text.find(sentence)
-    again = text.find(sentence, first + 1)
-    if again < 0:
-        return _without(text, sentence)
-    return text[:again] + _without(text[again:], sentence)
+    first = _place(text, sentence)
+    again = _place(text, sentence, first[1]) if first else None
+    place = again or first
+    return _cut(text, place) if place else text
 
 
 def _without(text: str, sentence: str) -> str:
-    at = text.find(sentence)
-    if at < 0:
-        return text
-    before, after = text[:at].rstrip(" "), text[at + len(sentence) :].lstrip(" ")
-    glue = " " if before and after and not before.endswith("\n") and after[0] != "\n" else ""
-    joined = re.sub(r"\n{3,}", "\n\n", before + glue + after).strip("\n")
+    place = _place(text, sentence)
+    return _cut(text, place) if place else text
+
+
+def _cut(text: str, place: tuple[int, int]) -> str:
+    before, after = text[: place[0]].rstrip(" "), text[place[1] :].lstrip(" ")
+    glue = " " if before and after and before[-1] != "\n" and after[0] != "\n" else ""
+    # Where a paragraph is gone, so is the space around it.
+    middle = re.sub(r"\n{3,}", "\n\n", before[-9:] + glue + after[:9])
+    joined = (before[:-9] + middle + after[9:]).strip("\n")
     return joined + ("\n" if text.endswith("\n") else "")
 
 
 def _shortened(text: str, rules: Rules) -> str:
-    """Sentences from the end go, until the text is short enough."""
-    while rules.max_words is not None and len(text.split()) > rules.max_words:
-        said = [sentence for paragraph in prose(text) for sentence in paragraph]
-        if len(said) < 2:
+    """Sentences from the end go, until the text is short enough; one stays."""
+    said = [sentence for paragraph in prose(text) for sentence in paragraph]
+    words = len(text.split())
+    while rules.max_words is not None and words > rules.max_words and len(said) > 1:
+        last = said.pop()
+        at = text.rfind(last)
+        place = (at, at + len(last)) if at >= 0 else _place(text, last)
+        if place is None:
             break
-        at = text.rfind(said[-1])
-        shorter = text[:at].rstrip() + text[at + len(said[-1]) :].rstrip() if at >= 0 else text
-        if len(shorter) >= len(text):
-            break
-        text = shorter
+        words -= len(last.split())
+        text = _cut(text, place)
     return text
 
 

@@ -106,11 +106,14 @@ def test_rules_end_a_long_text_after_a_whole_sentence() -> None:
     )
 
 
+def test_rules_find_a_sentence_whose_lines_are_broken() -> None:
+    text = "Elephants swim in\nlakes all day. Trains leave on time\nin every town. Trains leave\non time in every town.\n"
+    assert by_rules(text, Rules(sources=(TRAINS,))).split() == TRAINS.split()[:7]
+
+
 def test_rules_keep_the_headings_of_a_text() -> None:
     text = f"# Trains\n\nElephants swim in lakes all day.\n\n## Delays\n\n{TRAINS}\n"
-    assert by_rules(text, Rules(sources=(TRAINS,))).replace("\n\n\n", "\n\n") == (
-        f"# Trains\n\n## Delays\n\n{TRAINS}\n"
-    )
+    assert by_rules(text, Rules(sources=(TRAINS,))) == (f"# Trains\n\n## Delays\n\n{TRAINS}\n")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +126,9 @@ def test_rules_keep_the_headings_of_a_text() -> None:
     ],
     ids=lambda text: text[:8],
 )
-def test_checks_are_quick_on_any_text(hostile: str) -> None:
+def test_checks_and_repairs_are_quick_on_any_text(hostile: str) -> None:
     began = time.process_time()
-    check_text(hostile, Rules(sources=(TRAINS,), max_words=10))
-    assert time.process_time() - began < 2
+    rules = Rules(sources=(TRAINS,), max_words=10)
+    check_text(hostile, rules)
+    by_rules(hostile, rules)
+    assert time.process_time() - began < 4
