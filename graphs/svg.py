@@ -133,7 +133,7 @@ def _lay_out(
     ways = [
         _over(next(stops), next(edges), next(edges))
         if _has_stop(arrow)
-        else _alone(next(edges), arrow)
+        else _Way(pieces=(_points(next(edges)),))
         for arrow in picture.arrows
     ]
     return placed, ways, _frame(made.bounds, picture.arrows, ways)
@@ -142,18 +142,20 @@ def _lay_out(
 def _has_stop(arrow: Arrow) -> bool:
     """Whether an arrow's label is laid out as a stop on its way: so it stands on its own line,
     and nothing else passes through it."""
-    return bool(_label_lines(arrow)) and arrow.source != arrow.target
+    return bool(_label_lines(arrow))
 
 
 def _add_arrow(graph: Any, arrow: Arrow, source: int, target: int) -> None:
     # Loops give way where both cannot be straight.
-    said = {"reverse_for_ranking": arrow.back, "weight": 1.0 if arrow.loop else 4.0}
+    weight = 1.0 if arrow.loop else 4.0
     if not _has_stop(arrow):
-        graph.edge(source, target, **said)
+        graph.edge(source, target, weight=weight, reverse_for_ranking=arrow.back)
         return
     stop = graph.node(**_label_size(arrow))
-    graph.edge(source, stop, **said)
-    graph.edge(stop, target, **said)
+    # A node's arrow to itself goes down to its label and back.
+    upwards = arrow.back and source != target
+    graph.edge(source, stop, weight=weight, reverse_for_ranking=upwards)
+    graph.edge(stop, target, weight=weight, reverse_for_ranking=arrow.back)
 
 
 _OPTIONS = {"spacing": {"layer_gap": 46.0, "node_gap": 44.0}}
@@ -161,18 +163,6 @@ _OPTIONS = {"spacing": {"layer_gap": 46.0, "node_gap": 44.0}}
 
 def _points(edge: Mapping[str, Any]) -> tuple[Point, ...]:
     return tuple((point["x"], point["y"]) for point in edge["points"])
-
-
-def _alone(edge: Mapping[str, Any], arrow: Arrow) -> _Way:
-    """A way without a stop. A node's arrow to itself has its label outside, beside it."""
-    points = _points(edge)
-    if not _label_lines(arrow):
-        return _Way(pieces=(points,))
-    xs, ys = [x for x, _ in points], [y for _, y in points]
-    room = _label_size(arrow)["width"] / 2 + 4
-    leftwards = max(xs) - points[0][0] < points[0][0] - min(xs)
-    x = min(xs) - room if leftwards else max(xs) + room
-    return _Way(pieces=(points,), label=(x, (min(ys) + max(ys)) / 2))
 
 
 def _over(stop: Mapping[str, Any], to: Mapping[str, Any], on: Mapping[str, Any]) -> _Way:
