@@ -24,6 +24,7 @@ from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.journal import Journal
 from ucop.engine.ledger import Claimed, Outcome, to_json
+from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.graphs.context import RunContext
 from ucop.graphs.workflow import YamlWorkflow
@@ -84,6 +85,8 @@ class Attempt:
         current_attempt.set(self)
         graph = attach(workflow.graph(), self.saver)
         try:
+            if self.claimed.begun and workflow.changed:
+                workflow.refuse_to_skip(await standing(graph, self._config()))
             values = await self._stream(graph, workflow, models, folder)
             waits = await self._waits(graph)
         except GraphDrained:

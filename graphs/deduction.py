@@ -187,7 +187,9 @@ class Deduction:
         guess = self.of(operand)
         if guess.fails:
             return FAILURE
-        if guess.types is not None and not guess.types & NUMBERS:
+        if guess.types is None or "boolean" in guess.types:  # cel takes -true for false
+            return ANYTHING
+        if not guess.types & NUMBERS:
             self._fault(part.start, f"'-' needs a number, and this is {words(guess.types)}")
             return FAILURE
         return typed("number")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import hashlib
 import inspect
 import json
@@ -14,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.plain import plain
 from ucop.agents.source import Finding
-from ucop.graphs.errors import InvalidInput, StateError
+from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
+from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
 from ucop.graphs.state import normalise
 from ucop.graphs.topology import reach
 from ucop.graphs.workflow import COMPILER_FORMAT, Workflow
@@ -37,6 +39,8 @@ class PythonWorkflow(Workflow):
         self.needs = (f"graph:{name}",)
         self._source = source
         self._lock = threading.Lock()
+        self._begun: Wiring | None = None
+        """The graph that the job began with, where that is another."""
 
     @cached_property
     def stored(self) -> dict[str, Any]:  # type: ignore[override]
@@ -46,7 +50,29 @@ class PythonWorkflow(Workflow):
             "name": self.name,
             "fingerprint": self.fingerprint,
             "nodes": self.shown_nodes(),
+            **self._wiring.to_json(),
         }
+
+    def as_begun(self, stored: Mapping[str, Any]) -> PythonWorkflow:
+        """This workflow for a job that began with it as `stored`, maybe another one."""
+        if stored["fingerprint"] == self.fingerprint:
+            return self
+        begun = copy.copy(self)
+        begun._begun = wiring_from(stored)
+        return begun
+
+    @property
+    def changed(self) -> bool:
+        return self._begun is not None
+
+    def refuse_to_skip(self, standing: Standing) -> None:
+        why = complaint(self._begun, self._wiring, standing) if self._begun else None
+        if why is not None:
+            raise WorkflowChanged(
+                f"graph {self.name!r} ({self.origin}) is not the one that the job began with: "
+                f"{why}. LangGraph would leave that out without a word. Restore it and resume "
+                "the job, or start a new job"
+            )
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -59,6 +85,7 @@ class PythonWorkflow(Workflow):
             "edges": sorted(map(list, builder.edges)),
             "waiting": sorted([sorted(starts), end] for starts, end in builder.waiting_edges),
             "branches": sorted([node, sorted(named)] for node, named in builder.branches.items()),
+            "wiring": self._wiring.to_json(),
             "channels": sorted(map(str, builder.channels)),
         }
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
@@ -101,6 +128,10 @@ class PythonWorkflow(Workflow):
             for start in starts:
                 edges.setdefault(start, []).append(end)
         return sorted(builder.nodes, key=lambda node: -len(reach(node, edges)))
+
+    @cached_property
+    def _wiring(self) -> Wiring:
+        return wiring_of(self.graph().builder)
 
     @cached_property
     def _graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:

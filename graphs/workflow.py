@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
     from ucop.graphs.catalog import Catalog
+    from ucop.graphs.changes import Standing
 
 COMPILER_FORMAT = 1
 """Part of every fingerprint: raised when the compiled graph's nodes or channels change."""
@@ -82,6 +83,18 @@ class Workflow(ABC):
     def shown_name(self, node: str) -> str:
         """The node of the definition that `node` belongs to."""
         return node
+
+    def as_begun(self, stored: Mapping[str, Any]) -> Workflow:
+        """This workflow for a job that began with what it kept."""
+        return self
+
+    @property
+    def changed(self) -> bool:
+        """Whether it is not what the job began with, so that its checkpoint may not fit."""
+        return False
+
+    def refuse_to_skip(self, standing: Standing) -> None:  # noqa: B027 - YAML never changes
+        """Raise WorkflowChanged where nodes that a job was to run would be left out."""
 
 
 class YamlWorkflow(Workflow):
@@ -222,13 +235,12 @@ def workflow_of(document: Document, registry: Registry) -> YamlWorkflow:
 def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) -> Workflow:
     """The workflow that a job began with.
 
-    A YAML workflow comes back with its own agents of then. Raises WorkflowChanged for a
-    Python graph that lost nodes, and for a definition that only another version can read.
+    A YAML workflow comes back with its own agents of then; a Python graph as it is now, and
+    `refuse_to_skip` tells whether the job may go on with it. Raises WorkflowChanged for a
+    definition that only another version can read.
     """
     if stored["kind"] == "python":
-        workflow = catalog.find(stored["name"])
-        _still_fits(workflow, stored)
-        return workflow
+        return catalog.find(stored["name"]).as_begun(stored)
     if stored["format"] != COMPILER_FORMAT:
         raise WorkflowChanged(
             f"the job's workflow was compiled with format {stored['format']}, this version has "
@@ -243,16 +255,6 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
     names = dict.fromkeys(n.agent for n in loaded.definition.nodes.values() if n.agent)
     agents = {name: own[name] if name in own else registry.get(name) for name in names}
     return YamlWorkflow(loaded.definition, agents, origin="kept by the job")
-
-
-def _still_fits(workflow: Workflow, stored: Mapping[str, Any]) -> None:
-    lost = [node for node in stored["nodes"] if node not in workflow.shown_nodes()]
-    if lost:
-        raise WorkflowChanged(
-            f"graph {workflow.name!r} ({workflow.origin}) has no node "
-            f"{', '.join(map(repr, lost))} any more, which the job began with. LangGraph would "
-            "end such a run without a word. Restore the node, or start a new job"
-        )
 
 
 def _first(channel: Channel) -> Any:
