@@ -45,6 +45,7 @@ PUBLIC = {
         "JobStatus",
         "JobStopped",
         "KeyConflict",
+        "Question",
         "ResultTimeout",
         "Settings",
         "Step",
