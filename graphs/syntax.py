@@ -15,7 +15,9 @@ from ucop.graphs.expressions import KEYWORDS, Token, scan, take_path
 _LEVELS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
 """Binary operators, those that bind least first."""
 _WORDS = {"true": True, "false": False, "null": None}
-DEEPEST = 60
+DEEPEST = 30
+LONGEST = 250
+"""Words of an expression that is still read here: what follows a tree calls itself."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,8 @@ class Opaque:
 def tree(source: str) -> Tree | None:
     """The tree of an expression that `cel` accepts; None where it is not understood."""
     reader = _Reader(scan(source))
+    if len(reader.tokens) > LONGEST:
+        return None
     try:
         found = reader.choice()
     except _Unreadable:
