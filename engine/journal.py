@@ -152,7 +152,10 @@ class Journal:
         step = self._open.pop(task_id, None)
         if step is None:
             return
+        known = {question.id for question in self.questions}
         for interrupt in interrupts:
+            if interrupt["id"] in known:  # a workflow inside asked it
+                continue
             schema = interrupt.get("response_schema")
             question = Question(
                 id=interrupt["id"],

@@ -27,6 +27,7 @@ from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.graphs.context import RunContext
+from ucop.graphs.routing import way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
@@ -121,13 +122,14 @@ class Attempt:
             durability="sync",
             version="v2",
             control=self.control,
+            subgraphs=workflow.nested,
         )
         async for part in stream:
             match part["type"]:
-                case "values":
+                case "values" if not part["ns"]:
                     values = part["data"]
                 case "tasks":
-                    self._note_task(part["data"])
+                    self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
                 case "custom":
                     self.journal.event("progress", {"data": plain(part["data"])})
         return values  # type: ignore[no-any-return]
@@ -157,14 +159,14 @@ class Attempt:
         loop = self._loop
         loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
 
-    def _note_task(self, task: Mapping[str, Any]) -> None:
+    def _note_task(self, task: Mapping[str, Any], node: str) -> None:
         if "input" in task:
-            self.journal.started(task["id"], task["name"], task["input"])
+            self.journal.started(task["id"], node, task["input"])
         elif task.get("interrupts"):
             self.journal.asks(task["id"], task["interrupts"])
         elif (error := task.get("error")) is not None:
-            self._raised.append((task["name"], error))
-            self.journal.failed(task["id"], _describe(error, task["name"]))
+            self._raised.append((node, error))
+            self.journal.failed(task["id"], _describe(error, node))
 
     def spending(self) -> list[tuple[str, Usage]]:
         """(node, what it spent so far) of the nodes that run now."""

@@ -7,13 +7,15 @@ when it is asked for.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache, partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ucop.agents.errors import InvalidDefinition
+from ucop.agents.errors import InvalidDefinition, UcopError
 from ucop.agents.source import Finding, Position, nearest
 from ucop.graphs.errors import UnknownWorkflow
 
@@ -177,11 +179,21 @@ class Catalog:
 
         stamp = _stamp(path)
         loaded = self._loaded.get(path)
-        if loaded is None or loaded[0] != stamp:
+        if loaded is None or loaded[0] != stamp or not self._runs_the_same(loaded[1]):
             document = read_yaml_file(path, shown_as=shown)
-            loaded = (stamp, workflow_of(document, self._registry()))
+            with _entered(path):
+                workflow = workflow_of(document, self._registry(), self.find)
+            loaded = (stamp, workflow)
             self._loaded[path] = loaded
         return loaded[1]
+
+    def _runs_the_same(self, workflow: Workflow) -> bool:
+        """Whether the workflows inside are still those of their files."""
+        inner = getattr(workflow, "workflows", {})
+        try:
+            return all(self.find(name) is known for name, known in inner.items())
+        except UcopError:
+            return False
 
     def _open_yaml(self, path: Path) -> Workflow:
         found = path if path.is_absolute() or path.is_file() else self._root / path
@@ -235,6 +247,25 @@ class Catalog:
         near = nearest(name, names)
         meant = f"did you mean {near!r}?" if near else "`ucop workflows list` shows all."
         return f"there is no workflow named {name!r}; {meant}"
+
+
+_ENTERED: ContextVar[tuple[Path, ...]] = ContextVar("entered", default=())
+"""The workflow files that are being read, from the outermost to the one inside."""
+
+
+@contextmanager
+def _entered(path: Path) -> Iterator[None]:
+    """Reading `path` and the workflows inside it. Raises InvalidDefinition for a cycle."""
+    path = path.resolve()
+    before = _ENTERED.get()
+    if path in before:
+        names = " -> ".join(each.stem for each in (*before[before.index(path) :], path))
+        raise InvalidDefinition([_mistake(f"it runs itself: {names}", "workflow-cycle")])
+    token = _ENTERED.set((*before, path))
+    try:
+        yield
+    finally:
+        _ENTERED.reset(token)
 
 
 def split_pattern(pattern: str) -> tuple[str, str]:

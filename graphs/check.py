@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
@@ -12,7 +12,7 @@ from ucop.agents.spec_file import read_agents
 from ucop.graphs.check_conditions import check_conditions, check_expressions
 from ucop.graphs.check_edges import EdgeCheck
 from ucop.graphs.check_inputs import InputCheck
-from ucop.graphs.check_kinds import check_error_targets
+from ucop.graphs.check_kinds import FindWorkflow, check_error_targets, find_workflows
 from ucop.graphs.check_references import ReferenceCheck
 from ucop.graphs.check_writes import check_answers, check_parallel_writes, warn_of_unused
 from ucop.graphs.definition import Definition
@@ -25,6 +25,7 @@ from ucop.graphs.topology import topology_of
 if TYPE_CHECKING:
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
+    from ucop.graphs.workflow import Workflow
 
 
 @dataclass(frozen=True)
@@ -34,10 +35,13 @@ class Checked:
     definition: Definition
     agents: Mapping[str, Agent]
     findings: tuple[Finding, ...]
+    workflows: Mapping[str, Workflow] = field(default_factory=dict)
+    """Those that its nodes run."""
 
 
-def check(document: Document, registry: Registry) -> Checked:
-    """Read and check a workflow; `registry` holds the agents of the project."""
+def check(document: Document, registry: Registry, workflows: FindWorkflow | None = None) -> Checked:
+    """Read and check a workflow; `registry` holds the agents of the project, and `workflows`
+    finds its workflows by name."""
     loaded = load(document)
     own: dict[str, Agent] = {}
     findings = list(loaded.findings)
@@ -47,9 +51,10 @@ def check(document: Document, registry: Registry) -> Checked:
     declared = set(loaded.definition.agents)
     report = Report(loaded.definition.places)
     checker = _Checker(loaded, registry.extended(own.values()), declared - set(own), report)
+    inner = find_workflows(loaded.definition, workflows, report)
     checker.run()
     findings += report.findings
-    return Checked(checker.definition, checker.agents, tuple(_in_order(findings)))
+    return Checked(checker.definition, checker.agents, tuple(_in_order(findings)), inner)
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:

@@ -2,10 +2,71 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ucop.agents.errors import InvalidDefinition
+from ucop.agents.schema import validate
 from ucop.agents.source import Position
 from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
+from ucop.graphs.errors import UnknownWorkflow
 from ucop.graphs.expressions import Reference
 from ucop.graphs.report import Report, meant, one_of
+
+if TYPE_CHECKING:
+    from ucop.graphs.workflow import Workflow
+
+FindWorkflow = Callable[[str], "Workflow"]
+"""Finds a workflow by name. Raises UnknownWorkflow, InvalidDefinition."""
+
+
+def find_workflows(
+    definition: Definition, find: FindWorkflow | None, report: Report
+) -> dict[str, Workflow]:
+    """The workflows that nodes run, by name; tells of those that cannot be run."""
+    found: dict[str, Workflow] = {}
+    for node in definition.nodes.values():
+        if not node.workflow:
+            continue
+        place = report.at((*node.path, "workflow"))
+        try:
+            if find is None:
+                raise UnknownWorkflow(f"there is no workflow named {node.workflow!r}")
+            found[node.workflow] = inner = find(node.workflow)
+        except UnknownWorkflow as error:
+            message, _, hint = str(error).partition("; ")
+            report.error("unknown-workflow", message, place, hint or None)
+        except InvalidDefinition as error:
+            why = error.findings[0]
+            where = f"{why.position}: " if why.position else ""
+            code = why.code if why.code == "workflow-cycle" else "broken-workflow"
+            message = f"workflow {node.workflow!r} cannot be run: {where}{why.message}"
+            report.error(code, message, place)
+        else:
+            _check_given(node, inner, report)
+    return found
+
+
+def _check_given(node: Node, workflow: Workflow, report: Report) -> None:
+    """Check the names that a node gives to a workflow, and what needs no run to be known."""
+    schema: Mapping[str, Any] = workflow.input_schema or {}
+    known: Mapping[str, Any] = schema.get("properties", {})
+    here = (*node.path, "with")
+    for name in schema.get("required", ()):
+        if name not in node.inputs:
+            place = report.key(here if node.inputs else node.path)
+            message = f"workflow {node.workflow!r} needs the input {name!r}"
+            report.error("missing-input", message, place)
+    for name, value in node.inputs.items():
+        if name in known:
+            problems = () if "${" in str(value) else validate(known[name], value)
+            for problem in problems:
+                message = f"input {name!r} of workflow {node.workflow!r}: {problem}"
+                report.error("wrong-input", message, report.at((*here, name, *problem.path)))
+        elif schema.get("additionalProperties") is False:
+            message = f"workflow {node.workflow!r} has no input {name!r}"
+            hint = meant(name, known) or one_of(known)
+            report.error("unknown-input", message, report.key((*here, name)), hint)
 
 
 def check_error_targets(definition: Definition, report: Report) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any
 
 from langgraph.channels import Topic
@@ -29,6 +30,7 @@ from ucop.graphs.nodes import Call, Outcome, run_once
 from ucop.graphs.question import Question
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
 from ucop.graphs.state import REDUCERS, merged
+from ucop.graphs.subworkflow import SubWorkflow
 from ucop.graphs.topology import Topology, topology_of
 from ucop.graphs.work import AgentWork, Work
 
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
     from ucop.agents.spec import Agent
+    from ucop.graphs.workflow import Workflow
 
 State = dict[str, Any]
 Graph = Any
@@ -43,14 +46,16 @@ Graph = Any
 
 
 def compile_graph(
-    definition: Definition, agents: Mapping[str, Agent]
+    definition: Definition,
+    agents: Mapping[str, Agent],
+    workflows: Mapping[str, Workflow] = MappingProxyType({}),
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Build and compile a checked definition; `agents` are those it names."""
+    """Build and compile a checked definition; `agents` and `workflows` are those it names."""
     topology = topology_of(definition)
     router = Router(definition, topology)
     graph: Graph = StateGraph(_schema(definition), context_schema=RunContext)
     for node in definition.nodes.values():
-        call = Call(definition, node, _work_of(node, agents))
+        call = Call(definition, node, _work_of(node, agents, workflows))
         _add_node(graph, call, router, topology)
     for name, join in router.gates.items():
         graph.add_node(name, _gate(router, join), destinations=(name, join))
@@ -59,9 +64,11 @@ def compile_graph(
     return compiled
 
 
-def _work_of(node: Node, agents: Mapping[str, Agent]) -> Work:
+def _work_of(node: Node, agents: Mapping[str, Agent], workflows: Mapping[str, Workflow]) -> Work:
     if node.ask is not None:
         return Question(node.answer)
+    if node.workflow:
+        return SubWorkflow(workflows[node.workflow])
     return AgentWork(agents[node.agent])
 
 

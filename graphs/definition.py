@@ -71,10 +71,12 @@ class Retry:
 
 @dataclass(frozen=True, kw_only=True)
 class Node:
-    """One call of an agent or a question to a person, or with `each` one per item."""
+    """One call of an agent, a workflow or a person, or with `each` one per item."""
 
     name: str
     agent: str = ""
+    workflow: str = ""
+    """The workflow that runs as this node."""
     ask: str | None = None
     """The question, with `${…}`."""
     answer: Mapping[str, Any] = field(default_factory=dict)

@@ -41,6 +41,7 @@ T = TypeVar("T")
 _TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents")
 _NODE = (
     "agent",
+    "workflow",
     "ask",
     "answer",
     "with",
@@ -53,12 +54,11 @@ _NODE = (
     "on_error",
 )
 _LATER = {
-    "workflow": "sub-workflows",
     "mesh": "mesh nodes",
     "cache": "caching",
 }
 """Node keys of the language that this version does not have yet."""
-_KINDS = ("agent", "ask")
+_KINDS = ("agent", "workflow", "ask")
 """Node keys of which each node has one."""
 _NOT_ASKED = ("with", "limit", "retry", "timeout")
 """Node keys that mean nothing where a person is asked."""
@@ -247,6 +247,7 @@ class _Loader:
         return Node(
             name=name,
             agent=self.agent(fields, path),
+            workflow=self.optional(fields, "workflow", str, path) or "",
             ask=self.optional(fields, "ask", str, path),
             answer=self.answer(fields, path),
             inputs=self.optional(fields, "with", dict, path) or {},
@@ -617,6 +618,8 @@ def _dump_node(node: Node) -> dict[str, Any]:
 def _dump_kind(node: Node) -> dict[str, Any]:
     if node.ask is not None:
         return {"ask": node.ask, "answer": dict(node.answer)}
+    if node.workflow:
+        return {"workflow": node.workflow}
     return {"agent": node.agent}
 
 

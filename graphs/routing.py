@@ -30,6 +30,16 @@ def shown_name(name: str) -> str:
     return name.partition("?")[0]
 
 
+def way_to(namespace: Sequence[str], node: str) -> str:
+    """The name of a node inside workflows that nodes run, as `outer/inner`.
+
+    `namespace` is LangGraph's: `node:task` from the outermost on, where an item of `each` is a
+    task of its own inside its node.
+    """
+    outer = [part.partition(":")[0] for part in namespace]
+    return "/".join([*(name for name in outer if not name.endswith((ITEM, CALL))), node])
+
+
 class RoutingError(WorkflowError):
     """A condition cannot be evaluated; the node's answer is kept."""
 

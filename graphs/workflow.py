@@ -16,6 +16,7 @@ from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.source import Document, Finding, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.graphs.check import check, raise_errors
+from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.load import dump, load_data
@@ -55,6 +56,8 @@ class Workflow(ABC):
     """What only the project's own Python can supply: `graph:NAME`, `agent:NAME`."""
     input_schema: dict[str, Any] | None
     warnings: tuple[Finding, ...] = ()
+    nested: bool = False
+    """Whether its nodes run workflows of their own, whose steps are to be seen."""
 
     @abstractmethod
     def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,9 +112,12 @@ class YamlWorkflow(Workflow):
         *,
         origin: str = "",
         warnings: tuple[Finding, ...] = (),
+        workflows: Mapping[str, Workflow] | None = None,
     ) -> None:
         self.definition = definition
         self.agents = agents
+        self.workflows = workflows or {}
+        self.nested = bool(self.workflows)
         self.name = definition.name
         self.description = definition.description
         self.origin = origin
@@ -124,7 +130,12 @@ class YamlWorkflow(Workflow):
             "format": COMPILER_FORMAT,
             "definition": dump(self.definition),
             "agents": self._specs,
+            **({"workflows": self._inner} if self.workflows else {}),
         }
+
+    @property
+    def _inner(self) -> dict[str, Any]:
+        return {name: workflow.stored for name, workflow in self.workflows.items()}
 
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
@@ -133,11 +144,13 @@ class YamlWorkflow(Workflow):
 
     @cached_property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        return tuple(
+        own = [
             f"agent:{name}"
             for name, agent in self.agents.items()
             if agent.spec is None and not agent.bundled
-        )
+        ]
+        inner = [need for workflow in self.workflows.values() for need in workflow.needs]
+        return tuple(dict.fromkeys((*own, *inner)))
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:  # type: ignore[override]
@@ -156,7 +169,9 @@ class YamlWorkflow(Workflow):
         return {name: accepted.get(name) for name in self.definition.inputs}
 
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        bound = tuple((name, agent.fingerprint, id(agent)) for name, agent in self.agents.items())
+        agents = ((name, agent.fingerprint, id(agent)) for name, agent in self.agents.items())
+        inner = ((name, id(workflow.graph())) for name, workflow in self.workflows.items())
+        bound = (*agents, *inner)
         graph: CompiledStateGraph[Any, Any, Any, Any]
         graph = _COMPILED.get((self.fingerprint, bound), self._compile)
         return graph
@@ -197,7 +212,7 @@ class YamlWorkflow(Workflow):
     def _compile(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         from ucop.graphs.compile import compile_graph
 
-        return compile_graph(self.definition, self.agents)
+        return compile_graph(self.definition, self.agents, self.workflows)
 
     def _refusal(self, problems: list[Problem]) -> str:
         lines = [f"the input does not fit workflow {self.name!r}:"]
@@ -220,15 +235,18 @@ def read_workflow(path: str | Path, registry: Registry) -> YamlWorkflow:
     return workflow_of(read_yaml_file(path), registry)
 
 
-def workflow_of(document: Document, registry: Registry) -> YamlWorkflow:
-    """The workflow of a document that was read."""
-    checked = check(document, registry)
+def workflow_of(
+    document: Document, registry: Registry, workflows: FindWorkflow | None = None
+) -> YamlWorkflow:
+    """The workflow of a document that was read; `workflows` finds those that its nodes run."""
+    checked = check(document, registry, workflows)
     raise_errors(checked.findings)
     return YamlWorkflow(
         checked.definition,
         checked.agents,
         origin=document.file,
         warnings=tuple(checked.findings),
+        workflows=checked.workflows,
     )
 
 
@@ -254,7 +272,11 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
     }
     names = dict.fromkeys(n.agent for n in loaded.definition.nodes.values() if n.agent)
     agents = {name: own[name] if name in own else registry.get(name) for name in names}
-    return YamlWorkflow(loaded.definition, agents, origin="kept by the job")
+    workflows = {
+        name: restore(inner, catalog=catalog, registry=registry)
+        for name, inner in stored.get("workflows", {}).items()
+    }
+    return YamlWorkflow(loaded.definition, agents, origin="kept by the job", workflows=workflows)
 
 
 def _first(channel: Channel) -> Any:

@@ -149,7 +149,8 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ),
     ),
     # ---- what is not there yet ----
-    "a sub-workflow": (["not-yet"], head("  a: {¶workflow: other, writes: x}")),
+    "an unknown workflow": (["unknown-workflow"], head("  a: {workflow: ¶other, writes: x}")),
+    "a workflow that is a list": (["wrong-type"], head("  a: {workflow: ¶[other]}")),
     "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
     "a cache": (["not-yet"], head("  a: {agent: step, ¶cache: 1h}")),
     "an agent by capability": (["not-yet"], head("  a: {agent: ¶{capability: count}}")),

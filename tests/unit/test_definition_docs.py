@@ -9,6 +9,7 @@ import pytest
 
 from ucop.agents.registry import load_registry
 from ucop.agents.source import read_yaml
+from ucop.graphs.catalog import Catalog
 from ucop.graphs.workflow import workflow_of
 
 PAGE = Path(__file__).parents[2] / "docs" / "workflows.md"
@@ -19,7 +20,9 @@ EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re
 def test_given_an_example_of_the_page_then_it_loads_and_compiles_without_a_finding(
     text: str,
 ) -> None:
-    workflow = workflow_of(read_yaml(text, "workflows.md"), load_registry(None))
+    registry = load_registry(None)
+    bundled = Catalog(None, (), registry)
+    workflow = workflow_of(read_yaml(text, "workflows.md"), registry, bundled.find)
     assert workflow.warnings == ()
     workflow.graph()
 
