@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -261,11 +262,19 @@ def prepare(url: str) -> None:
     with psycopg.connect(url, autocommit=True) as connection:
         if _version(connection) == HEAD:
             return
-        connection.execute("select pg_advisory_lock(%s)", (_number("migrations"),))
+        # Asked for again and again: DBOS makes indexes concurrently, which waits for every
+        # statement that runs, and so for one that waits for this lock.
+        while not _try_lock(connection, "migrations"):
+            time.sleep(0.1)
         if _version(connection) != HEAD:
             _prepare_savers(url)
             _prepare_queue(url)
             _migrate(url)  # last: its version says that all three are there
+
+
+def _try_lock(connection: psycopg.Connection[Any], name: str) -> bool:
+    row = connection.execute("select pg_try_advisory_lock(%s)", (_number(name),)).fetchone()
+    return bool(row and row[0])
 
 
 def _version(connection: psycopg.Connection[Any]) -> str | None:

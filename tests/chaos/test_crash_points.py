@@ -95,13 +95,13 @@ def test_a_worker_that_dies_while_it_repairs_the_queue_is_replaced(
 def test_a_process_that_dies_while_it_submits_leaves_one_job_or_none(
     point: str, fleet: Fleet, engine: Engine, auditor: Auditor
 ) -> None:
-    given = {"workflow": "quarry", "input": start_of("quarry", "j"), "key": "once"}
+    given = {"workflow": "twig", "input": start_of("twig", "j"), "key": "once"}
     script = fleet.start("submit", jobs=[given], fault=point)
     assert script.wait(60) == -signal.SIGKILL, script.log
     there = auditor.rows("select id from jobs")
     assert len(there) == (point == "after submit")
 
-    job = engine.submit("quarry", start_of("quarry", "j"), key="once")
+    job = engine.submit("twig", start_of("twig", "j"), key="once")
 
     assert [row["id"] for row in there] in ([], [job.id])
     assert_finishes(fleet, auditor, job.id)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
+
 from tests.chaos.audit import Auditor, judge
 from tests.chaos.fleet import Fleet, wait_for
 from tests.chaos.mazes import start_of, visits
@@ -33,3 +35,22 @@ def test_two_workers_and_a_submitter_run_every_job_once(
     workers = {r.pid for r in records if r.what == "begin"}
     assert len(workers) == 2, "one worker did everything"
     assert auditor.rows("select max(attempt) as n from jobs") == [{"n": 1}]
+
+
+def test_processes_that_meet_on_a_new_database_all_get_in(
+    request: pytest.FixtureRequest, fleet: Fleet
+) -> None:
+    url = fleet.url
+    if not url.startswith("sqlite:"):
+        url = request.getfixturevalue("postgres_server").empty()
+    scripts = [
+        fleet.start(
+            "submit", url=url, jobs=[{"workflow": "twig", "input": start_of("twig", f"j{n}")}]
+        )
+        for n in range(5)
+    ]
+    for script in scripts:
+        wait_for(lambda s=script: s.wait(0) is not None, "a script to end", fleet.logs)  # type: ignore[misc]
+    assert [script.status for script in scripts] == [0] * 5, fleet.logs()
+    with Auditor(url) as auditor:
+        assert auditor.rows("select count(*) as n from jobs") == [{"n": 5}]
