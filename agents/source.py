@@ -140,17 +140,20 @@ def read_yaml_file(path: str | Path, shown_as: str | None = None) -> Document:
     return read_yaml(text, file)
 
 
+def offending(finding: Finding, text: str) -> str:
+    """The word of `text` that a finding is about; "" without a place, or at the end of a line."""
+    line = _line_of(finding, text)
+    word = _WORD.match(line, finding.position.column - 1) if finding.position and line else None
+    return word.group() if word else ""
+
+
 def underline(finding: Finding, text: str) -> str:
     """The line of `text` a finding points at, with ^^^ under the place; "" without a place."""
-    if finding.position is None:
+    line = _line_of(finding, text)
+    if finding.position is None or line is None:
         return ""
-    lines = _LINE_BREAK.split(text)
-    if not 1 <= finding.position.line <= len(lines):
-        return ""
-    line = lines[finding.position.line - 1]
     start = min(finding.position.column - 1, len(line))
-    word = _WORD.match(line, start)
-    marked = word.group() if word else " "
+    marked = offending(finding, text) or " "
     number = f"{finding.position.line} | "
     # Tabs stay tabs, so that the marks stand under the place in any terminal.
     before = "".join("\t" if c == "\t" else " " * _columns(c) for c in line[:start])
@@ -175,6 +178,12 @@ def _lines_of(lines: list[str], start: Position, end: Position | None) -> Iterat
     for number in range(start.line, (end.line if end else len(lines)) + 1):
         line = lines[number - 1]
         yield number, line[: end.column - 1] if end and number == end.line else line
+
+
+def _line_of(finding: Finding, text: str) -> str | None:
+    lines = _LINE_BREAK.split(text)
+    known = finding.position is not None and 1 <= finding.position.line <= len(lines)
+    return lines[finding.position.line - 1] if finding.position and known else None
 
 
 def _columns(character: str) -> int:

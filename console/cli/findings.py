@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ucop.console.cli.output import note
 
@@ -24,15 +24,39 @@ def tell_findings(findings: Iterable[Finding], folders: Sequence[Path] = ()) -> 
             note(f"  {finding.hint}")
 
 
+def finding_json(finding: Finding, folders: Sequence[Path] = ()) -> dict[str, Any]:
+    """A finding for programs; columns count characters from 1, `end_column` is past the last."""
+    from ucop.agents.source import offending
+
+    position = finding.position
+    text = _text_of(finding, folders)
+    end = position.column + len(offending(finding, text)) if position and text else None
+    return {
+        "severity": finding.severity,
+        "code": finding.code,
+        "message": finding.message,
+        "hint": finding.hint,
+        "file": position.file if position else None,
+        "line": position.line if position else None,
+        "column": position.column if position else None,
+        "end_column": end,
+    }
+
+
 def _underlined(finding: Finding, folders: Sequence[Path]) -> str:
     from ucop.agents.source import underline
 
+    text = _text_of(finding, folders)
+    return "\n".join(f"  {line}" for line in underline(finding, text).splitlines())
+
+
+def _text_of(finding: Finding, folders: Sequence[Path]) -> str:
+    """The file that a finding points into; empty where it cannot be read."""
     if finding.position is None:
         return ""
     for folder in (Path(), *folders):
         try:
-            text = (folder / finding.position.file).read_text(encoding="utf-8")
+            return (folder / finding.position.file).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             continue
-        return "\n".join(f"  {line}" for line in underline(finding, text).splitlines())
     return ""

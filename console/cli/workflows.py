@@ -8,7 +8,7 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
-from ucop.console.cli.findings import tell_findings
+from ucop.console.cli.findings import finding_json, tell_findings
 from ucop.console.cli.output import put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.schemas import fields_of
@@ -122,7 +122,7 @@ def check(
     checked = {name: _check(place, name) for name in names}
     findings = [finding for found in checked.values() for finding in found]
     if json:
-        put_json([_finding_json(finding) for finding in findings])
+        put_json([finding_json(finding, [place.settings.root]) for finding in findings])
     else:
         _tell(place, checked)
     wrong = any(finding.severity == "error" for finding in findings)
@@ -145,16 +145,3 @@ def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
         errors = sum(finding.severity == "error" for finding in findings)
         said = plural(errors, "mistake") if errors else "ok"
         put(f"{name}: {said}")
-
-
-def _finding_json(finding: Finding) -> dict[str, Any]:
-    position = finding.position
-    return {
-        "severity": finding.severity,
-        "code": finding.code,
-        "message": finding.message,
-        "hint": finding.hint,
-        "file": position.file if position else None,
-        "line": position.line if position else None,
-        "column": position.column if position else None,
-    }

@@ -63,6 +63,19 @@ def test_the_check_of_all_tells_the_mistakes_of_each(ucop: Ucop) -> None:
     found = ucop("workflows", "check", "--json").json
     assert {one["file"] for one in found} >= {"workflows/say.yaml", "workflows/twice.yaml"}
     assert all(one["line"] and one["column"] for one in found)
+    (unknown,) = [one for one in found if one["code"] == "unknown-agent"]
+    assert (unknown["severity"], unknown["hint"]) == ("error", "did you mean 'shout'?")
+    assert unknown["end_column"] - unknown["column"] == len("shot")
+
+
+def test_a_check_that_only_warns_says_so_and_passes(ucop: Ucop) -> None:
+    ucop.write(
+        "workflows/say.yaml",
+        "name: say\ninput: {unused: string}\nnodes:\n  one: {agent: shout, with: {text: a}}\n",
+    )
+    done = ucop("workflows", "check", "say")
+    assert done.code == 0
+    assert "warning: the input 'unused' is never used" in done.err
 
 
 def test_agents_are_listed_and_shown(ucop: Ucop) -> None:
