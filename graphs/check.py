@@ -12,7 +12,12 @@ from ucop.agents.spec_file import read_agents
 from ucop.graphs.check_conditions import check_conditions, check_expressions
 from ucop.graphs.check_edges import EdgeCheck
 from ucop.graphs.check_inputs import InputCheck
-from ucop.graphs.check_kinds import FindWorkflow, check_error_targets, find_workflows
+from ucop.graphs.check_kinds import (
+    FindWorkflow,
+    check_error_targets,
+    choose_agents,
+    find_workflows,
+)
 from ucop.graphs.check_references import ReferenceCheck
 from ucop.graphs.check_writes import check_answers, check_parallel_writes, warn_of_unused
 from ucop.graphs.definition import Definition
@@ -94,6 +99,7 @@ class _Checker:
         for fault in self.readings.faults:
             place = report.inside(fault.path, fault.offset, fault.needle)
             report.error("bad-expression", fault.message, place, fault.hint)
+        self.definition = choose_agents(self.definition, self.registry, report)
         self.find_agents()
         self.edges_broken |= not check_error_targets(self.definition, report)
         if self.definition.derived:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition
@@ -14,10 +15,31 @@ from ucop.graphs.expressions import Reference
 from ucop.graphs.report import Report, meant, one_of
 
 if TYPE_CHECKING:
+    from ucop.agents.registry import Registry
     from ucop.graphs.workflow import Workflow
 
 FindWorkflow = Callable[[str], "Workflow"]
 """Finds a workflow by name. Raises UnknownWorkflow, InvalidDefinition."""
+
+
+def choose_agents(definition: Definition, registry: Registry, report: Report) -> Definition:
+    """The definition with an agent for each capability that nodes name: the first by name."""
+    nodes = dict(definition.nodes)
+    for node in definition.nodes.values():
+        if node.capability is None:
+            continue
+        able = registry.find(capability=node.capability)
+        if able:
+            nodes[node.name] = replace(node, agent=able[0].name)
+            continue
+        known = sorted({name for agent in registry for name in agent.capabilities})
+        report.error(
+            "unknown-capability",
+            f"no agent has the capability {node.capability!r}",
+            report.at((*node.path, "agent", "capability")),
+            meant(node.capability, known) or one_of(known),
+        )
+    return replace(definition, nodes=nodes)
 
 
 def find_workflows(

@@ -75,6 +75,9 @@ class Node:
 
     name: str
     agent: str = ""
+    """The agent's name; for a node that names a capability, known once it is checked."""
+    capability: str | None = None
+    """What an agent must be able to do: the first that can, by name, is called."""
     workflow: str = ""
     """The workflow that runs as this node."""
     ask: str | None = None

@@ -247,6 +247,7 @@ class _Loader:
         return Node(
             name=name,
             agent=self.agent(fields, path),
+            capability=self.capability(fields, path),
             workflow=self.optional(fields, "workflow", str, path) or "",
             ask=self.optional(fields, "ask", str, path),
             answer=self.answer(fields, path),
@@ -301,11 +302,19 @@ class _Loader:
         given = fields.get("agent")
         if isinstance(given, str) and given:
             return given
-        if isinstance(given, Mapping) and "capability" in given:
-            self.later("choosing an agent by capability", (*path, "agent"))
-        elif "agent" in fields:
-            self.error("wrong-type", "agent must be a name", self.places.at((*path, "agent")))
+        if "agent" in fields and not isinstance(given, Mapping):
+            what = "agent must be a name, or {capability: NAME}"
+            self.error("wrong-type", what, self.places.at((*path, "agent")))
         return ""
+
+    def capability(self, fields: Mapping[str, Any], path: Path) -> str | None:
+        given, here = fields.get("agent"), (*path, "agent")
+        if not isinstance(given, Mapping):
+            return None
+        self.known_keys(given, here, ("capability",))
+        if "capability" not in given:
+            self.error("missing-key", "agent needs a name or 'capability'", self.places.at(here))
+        return self.optional(given, "capability", str, here)
 
     def writes(self, fields: Mapping[str, Any], path: Path) -> str | None:
         name = self.optional(fields, "writes", str, path)
@@ -620,7 +629,7 @@ def _dump_kind(node: Node) -> dict[str, Any]:
         return {"ask": node.ask, "answer": dict(node.answer)}
     if node.workflow:
         return {"workflow": node.workflow}
-    return {"agent": node.agent}
+    return {"agent": node.agent or {"capability": node.capability}}
 
 
 def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:

@@ -40,7 +40,7 @@ def outliner(topic: str, count: int = 3) -> Outline:
     return {"title": topic, "sections": [], "score": count}
 
 
-@agent("counter")
+@agent("counter", capabilities=["count"])
 def counter(text: str) -> int:
     return len(text)
 
@@ -153,7 +153,16 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "a workflow that is a list": (["wrong-type"], head("  a: {workflow: ¶[other]}")),
     "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
     "a cache": (["not-yet"], head("  a: {agent: step, ¶cache: 1h}")),
-    "an agent by capability": (["not-yet"], head("  a: {agent: ¶{capability: count}}")),
+    "a capability that no agent has": (
+        ["unknown-capability"],
+        head("  a: {agent: {capability: ¶cout}}"),
+    ),
+    "a capability that is a number": (["wrong-type"], head("  a: {agent: {capability: ¶3}}")),
+    "an agent of another kind": (["missing-key"], head("  a: {agent: ¶{}}")),
+    "an agent that lacks the input of its capability": (
+        ["missing-input"],
+        head("  ¶a: {agent: {capability: count}}"),
+    ),
     # ---- values of nodes ----
     "limit without each": (["without-each"], head("  a: {agent: step, ¶limit: 3}")),
     "as without each": (["without-each"], head("  a: {agent: step, ¶as: x}")),
