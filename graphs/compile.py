@@ -102,7 +102,7 @@ def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> N
         name,
         node,
         retry_policy=call.retry if outside else None,
-        timeout=call.node.timeout if outside else None,
+        timeout=call.timeout if outside else None,
         destinations=_destinations(name, router, topology),
     )
     if router.decides(name):

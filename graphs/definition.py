@@ -95,6 +95,8 @@ class Node:
     retry: Retry | None = None
     timeout: float | None = None
     """Seconds that one call may take."""
+    idle: float | None = None
+    """Seconds that may pass in a call without a sign of progress: a token, or an agent's word."""
     on_error: OnError | str = OnError.fail
     """A policy, or the node that an error leads to."""
     path: Path = field(default=(), compare=False)

@@ -53,6 +53,7 @@ def workflow_schema() -> Schema:
             "entry": _entry(),
             "target": _NODE_OR_END,
             "retry": _object("retry", _RETRY, ()),
+            "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
             "duration": _DURATION,
             "type": _TYPE,
             "typeName": _TYPE_NAME,
@@ -211,7 +212,10 @@ _NODE: Schema = {
         "How many items of `each` run at the same time. Left out: all.", most=LARGEST_LIMIT
     ),
     "retry": {"description": "How often a call that failed is tried again.", **_ref("retry")},
-    "timeout": {"description": "How long one call may take.", **_ref("duration")},
+    "timeout": {
+        "description": "How long one call may take, and be without a sign of progress.",
+        "anyOf": [_ref("duration"), _ref("timeout")],
+    },
     "cache": {"description": "How long an answer is kept for the same inputs."},
     "on_error": {
         "description": "What an error does: `fail` the job, `continue` with null, or go to a node.",
@@ -228,6 +232,14 @@ _NODE: Schema = {
             },
         ],
         "examples": ["continue", {"node": "apologise"}],
+    },
+}
+
+_TIMEOUT: Schema = {
+    "whole": {"description": "How long the whole call may take.", **_ref("duration")},
+    "idle": {
+        "description": "How long it may be silent: without a token, or a word of progress.",
+        **_ref("duration"),
     },
 }
 

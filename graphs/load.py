@@ -65,7 +65,15 @@ _NOT_ASKED = ("with", "limit", "retry", "timeout")
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
-KEYS = {"workflow": _TOP, "node": _NODE, "edge": _ROUTE, "entry": _ENTRY, "retry": _RETRY}
+_TIMEOUT = ("whole", "idle")
+KEYS = {
+    "workflow": _TOP,
+    "node": _NODE,
+    "edge": _ROUTE,
+    "entry": _ENTRY,
+    "retry": _RETRY,
+    "timeout": _TIMEOUT,
+}
 """Every key of the language by where it stands: what `json_schema.py` has to describe."""
 
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
@@ -244,6 +252,7 @@ class _Loader:
             self.later(_LATER[key], (*path, key), key=True)
         self.known_keys(fields, path, _NODE, allowed=later)
         self.kind(fields, path, needed=isinstance(given, Mapping) and not later)
+        whole, idle = self.timeout(fields, path)
         return Node(
             name=name,
             agent=self.agent(fields, path),
@@ -257,7 +266,8 @@ class _Loader:
             item=self.item(fields, path),
             limit=self.count(fields, "limit", path, LARGEST_LIMIT),
             retry=self.retry(fields, path),
-            timeout=self.timeout(fields, path),
+            timeout=whole,
+            idle=idle,
             on_error=self.on_error(fields, path),
             path=path,
         )
@@ -352,11 +362,15 @@ class _Loader:
             longest=usual.longest if longest is None else longest,
         )
 
-    def timeout(self, fields: Mapping[str, Any], path: Path) -> float | None:
-        if isinstance(fields.get("timeout"), Mapping):
-            self.later("a timeout between tokens", (*path, "timeout"))
-            return None
-        return self.duration(fields, "timeout", path)
+    def timeout(self, fields: Mapping[str, Any], path: Path) -> tuple[float | None, float | None]:
+        """The seconds of a whole call, and those between two signs of progress."""
+        given, here = fields.get("timeout"), (*path, "timeout")
+        if not isinstance(given, Mapping):
+            return self.duration(fields, "timeout", path), None
+        self.known_keys(given, here, _TIMEOUT)
+        if not given:
+            self.error("missing-key", "a timeout needs 'whole' or 'idle'", self.places.at(here))
+        return self.duration(given, "whole", here), self.duration(given, "idle", here)
 
     def on_error(self, fields: Mapping[str, Any], path: Path) -> OnError | str:
         here: Path = (*path, "on_error")
@@ -618,7 +632,7 @@ def _dump_node(node: Node) -> dict[str, Any]:
         "as": (node.each, lambda: node.item),
         "limit": (node.limit, lambda: node.limit),
         "retry": (node.retry, lambda: _dump_retry(node.retry)),
-        "timeout": (node.timeout, lambda: node.timeout),
+        "timeout": (node.timeout or node.idle, lambda: _dump_timeout(node)),
         "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
     }
     return {**_dump_kind(node), **{key: say() for key, (given, say) in plain.items() if given}}
@@ -636,6 +650,13 @@ def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:
     if retry is None:
         return None
     return {"attempts": retry.attempts, "delay": retry.delay, "longest": retry.longest}
+
+
+def _dump_timeout(node: Node) -> Any:
+    if node.idle is None:
+        return node.timeout
+    whole = {} if node.timeout is None else {"whole": node.timeout}
+    return {**whole, "idle": node.idle}
 
 
 def _dump_on_error(policy: OnError | str) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 
 from langgraph.func import task
 from langgraph.runtime import Runtime
-from langgraph.types import RetryPolicy
+from langgraph.types import RetryPolicy, TimeoutPolicy
 
 from ucop.agents.errors import AgentInputError, InvalidDefinition, UnknownAgent
 from ucop.graphs.context import RunContext
@@ -79,10 +79,18 @@ class Call:
             retry_on=_may_be_cured,
         )
 
+    @cached_property
+    def timeout(self) -> TimeoutPolicy | None:
+        """LangGraph's policy for the node's `timeout`."""
+        whole, idle = self.node.timeout, self.node.idle
+        if whole is None and idle is None:
+            return None
+        return TimeoutPolicy(run_timeout=whole, idle_timeout=idle)
+
     def task(self, suffix: str, work: Callable[..., Any]) -> Any:
         """`work` as a task of LangGraph under the node's policies; kept once it is done."""
         name = self.node.name + suffix
-        return task(name=name, retry_policy=self.retry, timeout=self.node.timeout)(work)
+        return task(name=name, retry_policy=self.retry, timeout=self.timeout)(work)
 
     async def run(self, data: Any, runtime: Runtime[RunContext], index: int | None = None) -> Any:
         """Do the work once."""
@@ -143,7 +151,7 @@ async def run_once(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunCon
 async def _run_as_task(call: Call, data: Any, runtime: Runtime[RunContext]) -> Any:
     """Call the agent under the node's policies, where they cannot be the graph node's own: an
     error must be caught after the last try."""
-    if call.retry is None and call.node.timeout is None:
+    if call.retry is None and call.timeout is None:
         return await call.run(data, runtime)
 
     async def work(data: Any) -> Any:

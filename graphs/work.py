@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 
 from ucop.graphs.context import RunContext
 from ucop.graphs.state import normalise
@@ -58,11 +58,18 @@ class AgentWork(Work):
         from ucop.agents.run import AgentContext
 
         run = turn.runtime.context
+        # That of the task which runs now: an item of `each` has its own timeout.
+        heartbeat = get_runtime(RunContext).heartbeat
+
+        def tell(text: str) -> None:
+            heartbeat()
+            run.progress(turn.node, text)
+
         return AgentContext(
             job_id=run.job_id,
             node=turn.node,
             key=turn.key,
             models=run.models,
             folder=run.folder,
-            progress=lambda text: run.progress(turn.node, text),
+            progress=tell,
         )

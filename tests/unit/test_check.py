@@ -247,6 +247,15 @@ BROKEN: dict[str, tuple[list[str], str]] = {
             "  - START -> a -> b -> END",
         ),
     ),
+    "a timeout without a time": (["missing-key"], head("  a: {agent: step, timeout: ¶{}}")),
+    "a timeout of an unknown kind": (
+        ["unknown-key"],
+        head("  a: {agent: step, timeout: {¶total: 1s}}"),
+    ),
+    "an idle timeout that is no time": (
+        ["bad-value"],
+        head("  a: {agent: step, timeout: {idle: ¶soon}}"),
+    ),
     "an unknown policy": (["bad-value"], head("  a: {agent: step, on_error: ¶ignore}")),
     # ---- agents and their inputs ----
     "an unknown agent": (["unknown-agent"], head("  a: {agent: ¶stepp}")),

@@ -12,8 +12,13 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 from support.flows import Flow, answers, flow, saver_at
 
+from ucop.agents.function import agent
+from ucop.agents.registry import Registry
+from ucop.agents.run import AgentContext
+from ucop.agents.source import read_yaml
 from ucop.graphs.errors import ExpressionError, StateError
 from ucop.graphs.routing import RoutingError
+from ucop.graphs.workflow import workflow_of
 
 
 async def test_given_a_chain_then_every_node_runs_once_in_order() -> None:
@@ -611,6 +616,38 @@ async def test_given_a_timeout_then_a_call_that_takes_longer_is_stopped() -> Non
 async def test_given_a_timeout_and_each_then_waiting_for_a_turn_does_not_count() -> None:
     each = Flow(EACH.replace("limit: 3", "limit: 1, timeout: 200ms"), pause=0.05)
     assert await each.run({"items": list(range(8))}) == list(range(8))
+
+
+IDLE = "  a: {agent: step, EACHwrites: a_, timeout: {idle: 150ms, whole: 10s}}"
+
+
+@pytest.mark.parametrize("each", ["", "each: '${[1]}', "])
+async def test_given_an_idle_timeout_then_a_call_that_is_silent_too_long_is_stopped(
+    each: str,
+) -> None:
+    from langgraph.errors import NodeTimeoutError
+
+    silent = flow(IDLE.replace("EACH", each), "  - START -> a -> END", pause=5)
+    with pytest.raises(NodeTimeoutError):
+        await silent.run()
+    assert silent.running["a"] == 0
+
+
+@pytest.mark.parametrize("each", ["", "each: '${[1]}', "])
+async def test_given_an_idle_timeout_then_a_call_that_tells_of_progress_goes_on(
+    each: str,
+) -> None:
+    @agent("step")
+    async def talks(context: AgentContext) -> str:
+        for part in range(8):
+            await asyncio.sleep(0.05)
+            context.progress(f"part {part}")
+        return "told"
+
+    talking = flow(IDLE.replace("EACH", each), "  - START -> a -> END")
+    text = f"name: flow\nnodes:\n{IDLE.replace('EACH', each)}\n"
+    talking.workflow = workflow_of(read_yaml(text, "flow.yaml"), Registry.of(talks))
+    assert await talking.run() == {"a_": ["told"] if each else "told"}
 
 
 # ---- graphs as objects ----

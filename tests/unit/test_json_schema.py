@@ -146,6 +146,7 @@ def test_the_schema_has_every_key_of_the_loader_and_no_other() -> None:
     assert keys(defs["edge"]["anyOf"][1]) == set(load.KEYS["edge"])
     assert keys(defs["entry"]["anyOf"][1]) == set(load.KEYS["entry"])
     assert keys(defs["retry"]) == set(load.KEYS["retry"])
+    assert keys(defs["timeout"]) == set(load.KEYS["timeout"])
     assert keys(defs["agent"]) == set(AgentSpec.model_fields)
     assert set(json_schema.KEYWORDS) == types._KEYWORDS
     names = (json_schema.WORKFLOW_NAME, json_schema.NODE_NAME, json_schema.VALUE_NAME)
