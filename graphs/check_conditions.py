@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ucop.agents.source import Position
 from ucop.graphs.deduction import Fault
-from ucop.graphs.definition import Definition, Entry
+from ucop.graphs.definition import Definition, Entry, Node
 from ucop.graphs.inference import Deduced, Inference
 from ucop.graphs.references import Condition, Readings
 from ucop.graphs.report import Report
@@ -16,14 +16,14 @@ def check_expressions(
     definition: Definition, readings: Readings, inference: Inference, report: Report
 ) -> None:
     """Tell of operations that fail with every value of the types they are given."""
+    uses: list[tuple[Use, Node | None]] = [(use, None) for use in readings.output]
     for node in definition.nodes.values():
         item = node if node.each is not None else None
-        for use in readings.inputs[node.name]:
+        uses += [(use, item) for use in readings.inputs[node.name]]
+        uses += [(use, None) for use in readings.each[node.name]]
+    for use, item in uses:
+        if not use.expression.plain:
             _tell_faults(use, inference.deduce(use, item), report)
-        for use in readings.each[node.name]:
-            _tell_faults(use, inference.deduce(use, None), report)
-    for use in readings.output:
-        _tell_faults(use, inference.deduce(use, None), report)
 
 
 def check_conditions(readings: Readings, inference: Inference, report: Report) -> None:

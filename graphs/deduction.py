@@ -10,6 +10,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ucop.agents.source import nearest
@@ -50,14 +51,14 @@ class Guess:
     fails: bool = False
     """Whether it surely cannot be evaluated."""
 
-    @property
+    @cached_property
     def types(self) -> frozenset[str] | None:
         """The types that it can have; None if unknown."""
         types = [shape.types for shape in self.kinds]
         known = [one for one in types if one is not None]
         return frozenset().union(*known) if known and len(known) == len(types) else None
 
-    @property
+    @cached_property
     def values(self) -> list[Any] | None:
         """All values that it can have, where they are few and plain."""
         listed = [values_of(shape) for shape in self.kinds]

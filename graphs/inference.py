@@ -39,6 +39,7 @@ class Inference:
         self._open: set[str] = set()
         """Names whose shape is being found: a loop's node may go over its own answer."""
         self._known: dict[str, Shape | None] = {}
+        self._deduced: dict[tuple[str, str | None], Deduced] = {}
 
     def of_name(self, name: str) -> Shape | None:
         """The shape of a name of the state, once something was written."""
@@ -112,8 +113,14 @@ class Inference:
 
     def deduce(self, use: Use, item: Node | None) -> Deduced:
         """Follow the types through an expression."""
-        told = Deduction(use.expression.source, partial(self._look_up, item, nullable=True))
-        return Deduced(told.run(), told)
+        source, name = use.expression.source, item.name if item else None
+        if (known := self._deduced.get((source, name))) is not None:
+            return known
+        told = Deduction(source, partial(self._look_up, item, nullable=True))
+        found = Deduced(told.run(), told)
+        if not self._open:
+            self._deduced[(source, name)] = found
+        return found
 
     def _look_up(
         self, item: Node | None, path: tuple[str | int, ...], *, nullable: bool = False
