@@ -104,6 +104,22 @@ def test_given_another_layout_then_the_fingerprint_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("old", "new"),
     [
+        ('{notes: "${notes}", by: "${found}"}', '{by: "${found}", notes: "${notes}"}'),
+        ("{attempts: 2, delay: 10ms, longest: 1m}", "{longest: 60, delay: 0.01s, attempts: 2}"),
+        ("  - START -> find -> note -> score", "  - note -> score\n  - START -> find -> note"),
+        ('{agent: judge, with: {text: "${notes}"}', '{with: {text: "${notes}"}, agent: judge'),
+    ],
+)
+def test_given_another_order_that_means_the_same_then_the_fingerprint_is_the_same(
+    old: str, new: str
+) -> None:
+    assert old in WHOLE
+    assert whole(WHOLE.replace(old, new)).fingerprint == whole().fingerprint
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
         ("limit: 2", "limit: 3"),
         ("at_most: 2", "at_most: 3"),
         ("Judge ${text}", "Assess ${text}"),
