@@ -71,6 +71,7 @@ class Attempt:
     _waited: float = 0.0
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
+    _ended: bool = False
 
     def __post_init__(self) -> None:
         self.meter = Meter(on_other=self._note_other)
@@ -101,8 +102,6 @@ class Attempt:
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._failed(error, workflow)
-        finally:
-            self._stop_flushing()
         if waits:
             return self._outcome(Change.ASK, reason=waits)
         return self._completed(workflow, values)
@@ -124,14 +123,17 @@ class Attempt:
             control=self.control,
             subgraphs=workflow.nested,
         )
-        async for part in stream:
-            match part["type"]:
-                case "values" if not part["ns"]:
-                    values = part["data"]
-                case "tasks":
-                    self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
-                case "custom":
-                    self.journal.event("progress", {"data": plain(part["data"])})
+        try:
+            async for part in stream:
+                match part["type"]:
+                    case "values" if not part["ns"]:
+                        values = part["data"]
+                    case "tasks":
+                        self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
+                    case "custom":
+                        self.journal.event("progress", {"data": plain(part["data"])})
+        finally:
+            await self._end_flushing()
         return values  # type: ignore[no-any-return]
 
     def _input(self, workflow: Workflow) -> Any:
@@ -203,7 +205,7 @@ class Attempt:
         self.saver = saver.for_attempt(self.journal)
 
     def _flush_soon(self, after: float = FLUSH_AFTER) -> None:
-        if self._flush is None and self._flushing is None:
+        if self._flush is None and self._flushing is None and not self._ended:
             self._flush = self._loop.call_at(self._loop.time() + after, self._begin_flush)
 
     def _begin_flush(self) -> None:
@@ -230,10 +232,15 @@ class Attempt:
         if self.journal.has_notes:
             self._flush_soon()
 
-    def _stop_flushing(self) -> None:
+    async def _end_flushing(self) -> None:
+        """Nothing is flushed from now on: what a flush that is under way has written must not
+        be written again at the end, and what can be written no more is not tried for ever."""
+        self._ended = True
         if self._flush is not None:
             self._flush.cancel()
             self._flush = None
+        if self._flushing is not None:
+            await asyncio.wait([self._flushing])
 
     # ------------------------------------------------------------ the outcome
 

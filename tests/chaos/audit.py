@@ -88,8 +88,34 @@ class Auditor:
             " where status not in ('completed', 'failed', 'cancelled')"
         )
 
+    def queued(self) -> Rows:
+        """What DBOS holds; the embedded queue is the ledger itself."""
+        if not self.is_postgres:
+            return []
+        return self.rows(
+            "select workflow_uuid, status, executor_id, application_version, delay_until_epoch_ms"
+            " from dbos.workflow_status where status in ('PENDING', 'ENQUEUED', 'DELAYED')"
+        )
+
     def settled(self) -> bool:
         return not self.unsettled()
+
+
+def story(auditor: Auditor, job: str) -> str:
+    """All that the ledger tells of a job, for a finding."""
+    told = [auditor.rows("select * from jobs where id = ?", job)]
+    told.append(auditor.rows("select * from attempts where job_id = ? order by number", job))
+    told.append(
+        auditor.rows(
+            "select task_id, attempt, node, status, started_at, finished_at, error from steps"
+            " where job_id = ? order by started_at",
+            job,
+        )
+    )
+    told.append(
+        auditor.rows("select seq, type, at, data from events where job_id = ? order by seq", job)
+    )
+    return "\n".join(str(row) for rows in told for row in rows)
 
 
 @dataclass(frozen=True)
@@ -252,8 +278,4 @@ def _wrong_attempts(auditor: Auditor, jobs: Rows) -> Iterable[str]:
 
 def _left_in_queue(auditor: Auditor) -> list[str]:
     """Rows of DBOS that no attempt will take: they would count against its limits for ever."""
-    if not auditor.is_postgres:
-        return []
-    sql = """select workflow_uuid, status from dbos.workflow_status
-        where status in ('PENDING', 'ENQUEUED', 'DELAYED')"""
-    return [f"{row['workflow_uuid']} {row['status']}" for row in auditor.rows(sql)]
+    return [f"{row['workflow_uuid']} {row['status']}" for row in auditor.queued()]

@@ -24,7 +24,7 @@ from random import Random
 from typing import Any
 
 from tests.chaos import roles
-from tests.chaos.audit import Auditor, Findings, judge
+from tests.chaos.audit import Auditor, Findings, judge, story
 from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
 from tests.chaos.mazes import start_of
 
@@ -218,6 +218,9 @@ class Winter:
             "without_clear_error": len(self._silent),
             **findings.counts(),
         }
+        for found in {*findings.steps, *findings.events, *findings.falsely_completed}:
+            job = found.split()[0]
+            (self._fleet.folder / f"story-{job}").write_text(story(self._auditor, job))
         return Verdict(findings, summary, self._silent)
 
 

@@ -158,11 +158,14 @@ class Carnage:
         return len({row["progress"] for row in self._auditor.rows(sql, job)[:3]}) == 1
 
     def _is_queue_empty(self) -> bool:
-        rows = judge(self._auditor, [], []).queue
-        return not rows
+        return not self._auditor.queued()
 
     def _standing(self) -> str:
-        return "\n".join(map(str, self._auditor.unsettled()))
+        """What is not as it should be, and who is there to see to it."""
+        rows = [*self._auditor.unsettled(), *self._auditor.queued()]
+        rows += self._auditor.rows("select id, pid, lost, beat_at from workers where lost = 0")
+        states = {worker.pid: worker.state for worker in self._workers}
+        return "\n".join([*map(str, rows), f"processes: {states}"])
 
     def _close(self) -> None:
         for worker in self._workers:
