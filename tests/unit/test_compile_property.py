@@ -30,6 +30,8 @@ from ucop.graphs.workflow import YamlWorkflow, workflow_of
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "40"))
 MOST_NODES = 14
 MOST_RUNS = 250
+FAILS = -1
+"""The answer of a run that raises instead."""
 REFUSED_BY_DESIGN = {"loop-leaves-fork", "loops-together"}
 
 
@@ -51,21 +53,41 @@ class Shape:
     routes: list[tuple[str, list[Way]]] = field(default_factory=list)
     nodes: list[str] = field(default_factory=list)
     answers: dict[str, list[int]] = field(default_factory=dict)
+    errors: dict[str, str] = field(default_factory=dict)
+    """Where errors of a node lead; a node that may fail and is not here goes on."""
+    nested: set[str] = field(default_factory=set)
+    """Nodes that are workflows of one node."""
 
     def text(self) -> str:
         lines = ["name: random", "nodes:"]
-        lines += [f"  {node}: {{agent: step, writes: {node}_}}" for node in self.nodes]
+        lines += [f"  {node}: {{{self._node(node)}, writes: {node}_}}" for node in self.nodes]
         lines += ["edges:", *(f"  - {self._edge(*route)}" for route in self.routes)]
         return "\n".join(lines) + "\n"
+
+    def _node(self, node: str) -> str:
+        said = f"workflow: {node}" if node in self.nested else "agent: step"
+        if node in self.errors:
+            return f"{said}, on_error: {{node: {self.errors[node]}}}"
+        return f"{said}, on_error: continue" if FAILS in self.answers[node] else said
+
+    @staticmethod
+    def inner(node: str) -> str:
+        """The workflow that stands for a node."""
+        return f"name: {node}\nnodes: {{{node}: {{agent: step, writes: x}}}}\noutput: ${{x}}\n"
 
     @staticmethod
     def _edge(source: str, ways: Sequence[Way]) -> str:
         entries = []
         for way in ways:
-            when = "" if way.least is None else f", when: '{source}_ >= {way.least}'"
+            when = "" if way.least is None else f", when: '{_at_least(source, way.least)}'"
             bound = "" if way.at_most is None else f", at_most: {way.at_most}"
             entries.append(f"{{node: {way.target}{when}{bound}}}")
         return f"{{from: {source}, to: [{', '.join(entries)}]}}"
+
+
+def _at_least(source: str, least: int) -> str:
+    """Nothing was written where the node failed, and the bottom is where the run begins."""
+    return "false" if source == "START" else f"{source}_ != null && {source}_ >= {least}"
 
 
 class Block(NamedTuple):
@@ -100,8 +122,14 @@ class Maker:
     def node(self) -> str:
         name = f"n{len(self.shape.nodes)}"
         self.shape.nodes.append(name)
-        self.shape.answers[name] = self.draw(st.lists(st.integers(0, 9), min_size=1, max_size=4))
+        least = FAILS if self.draw(st.integers(0, 3)) == 0 else 0
+        self.shape.answers[name] = self.answers(least)
+        if self.draw(st.integers(0, 5)) == 0:
+            self.shape.nested.add(name)
         return name
+
+    def answers(self, least: int) -> list[int]:
+        return self.draw(st.lists(st.integers(least, 9), min_size=1, max_size=4))
 
     def leave(self, block: Block, target: str, *, maybe: str | None = None) -> None:
         """Connect a block's exit to `target`, or by a condition to `maybe`."""
@@ -116,7 +144,18 @@ class Maker:
     def block(self, depth: int) -> Block:
         kinds = ["node"]
         if depth and len(self.shape.nodes) < MOST_NODES:
-            kinds = ["seq", "fork", "fork", "choice", "dag", "loop", "loop", "leave", "node"]
+            kinds = [
+                "seq",
+                "fork",
+                "fork",
+                "choice",
+                "error",
+                "dag",
+                "loop",
+                "loop",
+                "leave",
+                "node",
+            ]
         kind = self.draw(st.sampled_from(kinds))
         made: Block = getattr(self, f"make_{kind}")(depth - 1)
         return made
@@ -151,6 +190,23 @@ class Maker:
         one, other = self.block(depth), self.block(depth)
         exit = self.node()
         self.shape.routes.append((entry, [Way(one.entry, self.threshold()), Way(other.entry)]))
+        self.leave(one, exit)
+        if self.draw(st.booleans()):
+            self.leave(other, exit)
+        else:
+            self.leave(other, "END", maybe=exit)
+        return Block(entry, exit, (), one.loops + other.loops)
+
+    def make_error(self, depth: int) -> Block:
+        """A node whose errors lead another way, which joins its own or ends."""
+        entry = self.node()
+        one, other = self.block(depth), self.block(depth)
+        exit = self.node()
+        self.shape.answers[entry] = self.draw(
+            st.lists(st.sampled_from([FAILS, 5]), min_size=1, max_size=4)
+        )
+        self.shape.errors[entry] = other.entry
+        self.shape.routes.append((entry, [Way(one.entry)]))
         self.leave(one, exit)
         if self.draw(st.booleans()):
             self.leave(other, exit)
@@ -228,6 +284,8 @@ class Reading:
             for way in ways:
                 if way.at_most is None and way.target != "END":
                     self.before[way.target].add(source)
+        for source, target in shape.errors.items():
+            self.before[target].add(source)
         self.follow("START", 0)
 
     def ran(self, node: str) -> None:
@@ -250,6 +308,9 @@ class Reading:
         return sorted((+self.due).keys() | self.waiting)
 
     def follow(self, node: str, answer: int) -> None:
+        if answer == FAILS and node in self.shape.errors:
+            self.send(Way(self.shape.errors[node]))
+            return
         for source, ways in self.shape.routes:
             if source == node:
                 self.send(self.choose(ways, answer))
@@ -300,9 +361,13 @@ class Witness:
         self.began = 0
         self.ended: dict[str, str] = {}
         self.calls: Counter[str] = Counter()
-        self.workflow: YamlWorkflow = workflow_of(
-            read_yaml(shape.text(), "random.yaml"), Registry.of(self._step())
-        )
+        registry = Registry.of(self._step())
+
+        def inner(name: str) -> YamlWorkflow:
+            return workflow_of(read_yaml(shape.inner(name), f"{name}.yaml"), registry)
+
+        document = read_yaml(shape.text(), "random.yaml")
+        self.workflow: YamlWorkflow = workflow_of(document, registry, inner)
 
     def _step(self) -> Any:
         @agent("step")
@@ -316,7 +381,10 @@ class Witness:
             answers = self.shape.answers[context.node]
             self.ended.pop(context.key, None)
             self.ended[context.key] = context.node
-            return answers[keys.index(context.key) % len(answers)]
+            answer = answers[keys.index(context.key) % len(answers)]
+            if answer == FAILS:
+                raise ValueError(f"{context.node} fails")
+            return answer
 
         return step
 
