@@ -54,6 +54,7 @@ def workflow_schema() -> Schema:
             "target": _NODE_OR_END,
             "retry": _object("retry", _RETRY, ()),
             "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
+            "defaults": _object("defaults", {key: _NODE[key] for key in KEYS["defaults"]}, ()),
             "duration": _DURATION,
             "type": _TYPE,
             "typeName": _TYPE_NAME,
@@ -161,8 +162,8 @@ _WORKFLOW: Schema = {
         "description": "Where the job stops: deadline, steps, model calls, tokens, cost.",
     },
     "defaults": {
-        "type": "object",
-        "description": "Policies of every node that has none of its own.",
+        "description": "Policies of every node that calls, and has none of its own.",
+        **_ref("defaults"),
     },
 }
 

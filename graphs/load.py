@@ -38,7 +38,7 @@ from ucop.graphs.expressions import RESERVED
 LARGEST_LIMIT = 1_000
 T = TypeVar("T")
 
-_TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents")
+_TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents", "defaults")
 _NODE = (
     "agent",
     "workflow",
@@ -66,6 +66,7 @@ _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
 _TIMEOUT = ("whole", "idle")
+_DEFAULTS = ("retry", "timeout")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
@@ -73,6 +74,7 @@ KEYS = {
     "entry": _ENTRY,
     "retry": _RETRY,
     "timeout": _TIMEOUT,
+    "defaults": _DEFAULTS,
 }
 """Every key of the language by where it stands: what `json_schema.py` has to describe."""
 
@@ -127,6 +129,13 @@ def dump(definition: Definition) -> dict[str, Any]:
     }
 
 
+class Policies(NamedTuple):
+    """What holds for calls of nodes that do not say otherwise."""
+
+    retry: Retry | None = None
+    timeout: tuple[float | None, float | None] = (None, None)
+
+
 class _Loader:
     """Collects findings while it reads; one object reads one document."""
 
@@ -134,6 +143,7 @@ class _Loader:
         self.places = places
         self.findings: list[Finding] = []
         self.edges_broken = False
+        self.defaults = Policies()
 
     def load(self, data: Any) -> Loaded:
         top = self.mapping(data, (), "a workflow") or {}
@@ -141,6 +151,7 @@ class _Loader:
         for needed in ("name", "nodes"):
             if needed not in top and isinstance(data, dict):
                 self.error("missing-key", f"a workflow needs {needed!r}", self.places.at(()))
+        self.defaults = self.policies(top)
         nodes = self.nodes(top)
         routes = self.routes(top)
         definition = Definition(
@@ -158,6 +169,16 @@ class _Loader:
         return Loaded(definition, self.findings, self.edges_broken)
 
     # ---- parts ----
+
+    def policies(self, top: Mapping[str, Any]) -> Policies:
+        """The workflow's `defaults`."""
+        here: Path = ("defaults",)
+        given = self.optional(top, "defaults", dict, ()) or {}
+        self.known_keys(given, here, _DEFAULTS)
+        return Policies(
+            retry=self.retry(given, here),
+            timeout=self.timeout(given, here),
+        )
 
     def workflow_name(self, top: Mapping[str, Any]) -> str:
         name = self.text(top, "name")
@@ -252,7 +273,8 @@ class _Loader:
             self.later(_LATER[key], (*path, key), key=True)
         self.known_keys(fields, path, _NODE, allowed=later)
         self.kind(fields, path, needed=isinstance(given, Mapping) and not later)
-        whole, idle = self.timeout(fields, path)
+        usual = Policies() if "ask" in fields else self.defaults
+        whole, idle = self.timeout(fields, path) if "timeout" in fields else usual.timeout
         return Node(
             name=name,
             agent=self.agent(fields, path),
@@ -265,7 +287,7 @@ class _Loader:
             each=self.each(fields, path),
             item=self.item(fields, path),
             limit=self.count(fields, "limit", path, LARGEST_LIMIT),
-            retry=self.retry(fields, path),
+            retry=self.retry(fields, path) if "retry" in fields else usual.retry,
             timeout=whole,
             idle=idle,
             on_error=self.on_error(fields, path),

@@ -256,6 +256,8 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["bad-value"],
         head("  a: {agent: step, timeout: {idle: ¶soon}}"),
     ),
+    "an unknown default": (["unknown-key"], head(A, rest="defaults: {¶limit: 3}\n")),
+    "a default that is no time": (["bad-value"], head(A, rest="defaults: {timeout: ¶soon}\n")),
     "an unknown policy": (["bad-value"], head("  a: {agent: step, on_error: ¶ignore}")),
     # ---- agents and their inputs ----
     "an unknown agent": (["unknown-agent"], head("  a: {agent: ¶stepp}")),

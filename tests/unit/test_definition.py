@@ -284,3 +284,15 @@ def test_given_any_data_then_it_gives_findings_with_places_and_never_a_traceback
     assert load(document).definition is not None
     if not any(finding.severity == "error" for finding in found):
         workflow_of(document, REGISTRY).graph()
+
+
+def test_given_defaults_then_they_hold_for_calls_that_say_nothing_else() -> None:
+    text = (
+        "name: flow\ndefaults: {retry: {attempts: 5}, timeout: {idle: 10s}}\nnodes:\n"
+        "  a: {agent: step, writes: x}\n"
+        "  b: {agent: step, writes: y, timeout: 1m, retry: {attempts: 2}}\n"
+        "  c: {ask: 'Well?', writes: z}\n"
+    )
+    nodes = load(read_yaml(text, "flow.yaml")).definition.nodes
+    found = {name: (n.retry and n.retry.attempts, n.timeout, n.idle) for name, n in nodes.items()}
+    assert found == {"a": (5, None, 10.0), "b": (2, 60.0, None), "c": (None, None, None)}
