@@ -133,7 +133,7 @@ def burst(url: str | None, *, jobs: int = 500, rounds: int = 3) -> list[Figure]:
         with engine(url) as running:
             running.add("three", graph)
             running.submit("three", {"n": 0}).result()
-            rates.append(jobs / _wall(lambda: _at_once(running, "three", jobs)))  # noqa: B023
+            rates.append(jobs / _wall(lambda: _at_once(running, "three", jobs)))
     rate, bare = statistics.median(rates), statistics.median(bares)
     return [
         Figure(

@@ -13,15 +13,12 @@ from ucop.console.cli.exits import Exit, exit_of_job
 from ucop.console.cli.output import as_text, note, put, put_json
 from ucop.console.cli.questions import how_to_answer
 from ucop.console.cli.tables import duration, plural
-from ucop.engine.states import JobStatus
+from ucop.engine.states import ACTIVE, JobStatus
 
 if TYPE_CHECKING:
     from ucop.console.cli.place import Place
     from ucop.engine.job import Event, Job
     from ucop.engine.reader import Reader
-
-BUSY = frozenset({JobStatus.PENDING, JobStatus.RUNNING})
-"""Statuses in which a job goes on by itself."""
 
 LOOK = 0.1
 """Seconds between two looks at a job that another process runs."""
@@ -42,7 +39,7 @@ def tail(
         while events := reader.events(id, after=after):
             yield from events
             after = events[-1].seq
-        if not follow or status not in BUSY:
+        if not follow or status not in ACTIVE:
             return
         pause()
 
@@ -100,7 +97,7 @@ def next_steps(place: Place, job: Job) -> list[str]:
     """The commands that make sense now."""
     id = job.id
     steps = [place.command(f"jobs show {id}"), place.command(f"jobs events {id}")]
-    if job.status in BUSY:
+    if job.status in ACTIVE:
         steps = [place.command(f"jobs watch {id}"), *steps]
     if job.status in (JobStatus.FAILED, JobStatus.PAUSED):
         steps = [place.command(f"jobs resume {id}"), *steps]

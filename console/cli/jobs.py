@@ -10,7 +10,7 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
-from ucop.console.cli.follow import BUSY, next_steps, report, tail
+from ucop.console.cli.follow import next_steps, report, tail
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.questions import how_to_answer
@@ -25,7 +25,7 @@ from ucop.console.cli.tables import (
     plural,
 )
 from ucop.engine.errors import RefusedChange
-from ucop.engine.states import FINAL, JobStatus
+from ucop.engine.states import ACTIVE, FINAL, JobStatus
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -124,7 +124,7 @@ def _short_enough(ids: list[str]) -> int:
 def _lasted(job: Job, now: datetime) -> float | None:
     if job.started_at is None:
         return None
-    end = job.finished_at or (now if job.status in BUSY else None)
+    end = job.finished_at or (now if job.status in ACTIVE else None)
     return (end - job.started_at).total_seconds() if end else None
 
 
@@ -315,7 +315,7 @@ def _watch(place: Place, reader: Reader, id: str) -> None:
     from ucop.console.cli.display import display_for
 
     job = reader.job(id)
-    if job.status in BUSY and not reader.workers():
+    if job.status in ACTIVE and not reader.workers():
         note(f"no worker is running; start one with: {place.command('worker')}")
     nodes = nodes_of(reader.definition(id))
     with display_for(f"job {id}  {job.workflow}", nodes) as display:
@@ -391,7 +391,7 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        if job.status not in BUSY:
+        if job.status not in ACTIVE:
             handle.resume()
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)

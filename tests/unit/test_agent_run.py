@@ -174,7 +174,7 @@ async def test_repairs_are_bounded_and_the_error_says_where_and_what(
 
 async def test_no_repairs_means_one_question(ollama: ScriptedOllama, context: AgentContext) -> None:
     script(ollama, scripted.text("no"))
-    with pytest.raises(AgentOutputError, match="1 answer of llama3.2 did not fit"):
+    with pytest.raises(AgentOutputError, match=r"1 answer of llama3.2 did not fit"):
         await ask(context, output={"n": "integer"}, repairs=0)
     assert ollama.calls == 1
 
