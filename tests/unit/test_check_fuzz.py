@@ -22,6 +22,7 @@ from ucop.agents.source import Finding, read_yaml_file, underline
 from ucop.graphs.check import check
 from ucop.graphs.workflow import workflow_of
 
+pytestmark = pytest.mark.timeout(3600)  # the long run takes minutes a test
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "150"))
 LIBRARY = sorted(
     (entry.name, entry.read_text(encoding="utf-8"))
