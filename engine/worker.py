@@ -338,7 +338,7 @@ class Worker:
         so an attempt must be missing twice."""
         missing = set()
         for job, number in await self._database.read(lambda: roster.running_on(self.id)):
-            if (job, number) in self._running:
+            if (job, number) in self._running or self._queue.is_claiming(job, number):
                 continue
             if (job, number) not in self._missing:
                 missing.add((job, number))

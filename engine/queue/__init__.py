@@ -27,6 +27,9 @@ class Queue(Protocol):
     def wake(self) -> None:
         """There may be work: look now instead of at the next poll."""
 
+    def is_claiming(self, job: str, attempt: int) -> bool:
+        """Whether this attempt is being claimed: the ledger may say so already."""
+
     async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
         """Queue again what should be queued and is not; returns how many. `alive` tells
         whether a worker lives."""

@@ -25,6 +25,7 @@ from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
+from ucop.engine.ledger import Claimed
 from ucop.engine.operation import Enqueue
 from ucop.engine.queue import Run
 
@@ -64,6 +65,7 @@ class DbosQueue:
         self._slots, self._poll = slots, poll
         self._run: Run | None = None
         self._client: DBOSClient | None = None
+        self._claiming: set[tuple[str, int]] = set()
 
     async def start(self, run: Run) -> None:
         self._run = run
@@ -94,16 +96,26 @@ class DbosQueue:
     async def deliver(self, job: str, attempt: int) -> None:
         """DBOS hands over an attempt: claim it in the ledger, and run it."""
         fault("before claim")
+        self._claiming.add((job, attempt))
+        try:
+            claimed = await self._claim(job, attempt)
+        finally:
+            self._claiming.discard((job, attempt))
+        if claimed is not None and self._run is not None:
+            await self._run(claimed)
+
+    async def _claim(self, job: str, attempt: int) -> Claimed | None:
         known = self._known()
         try:
-            claimed = await self._database.write(
+            return await self._database.write(
                 lambda: ledger.claim_known(job, attempt, self._worker, known, time.time())
             )
         except DatabaseError as error:
             log.error("job %s: attempt %d was not claimed: %s", job, attempt, error)
-            return
-        if claimed is not None and self._run is not None:
-            await self._run(claimed)
+            return None
+
+    def is_claiming(self, job: str, attempt: int) -> bool:
+        return (job, attempt) in self._claiming
 
     async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
         if self._client is None:

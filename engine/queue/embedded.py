@@ -45,6 +45,9 @@ class EmbeddedQueue:
     def wake(self) -> None:
         self._news.set()
 
+    def is_claiming(self, job: str, attempt: int) -> bool:
+        return False  # a claim is written and launched without a pause
+
     async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
         return 0  # a pending row is the queue's row
 
