@@ -40,7 +40,7 @@ from psycopg.rows import dict_row
 
 from ucop.engine import ledger
 from ucop.engine.faults import fault
-from ucop.engine.journal import Batch, Journal
+from ucop.engine.journal import ERROR, Batch, Journal
 from ucop.engine.operation import Many, One, Statement, pyformat, run
 from ucop.engine.postgres import reachable
 
@@ -51,6 +51,9 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
 T = TypeVar("T")
+
+WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
+"""Channels of a failed task that mean something without the rest."""
 
 # The caller's program may have imported LangGraph before ucop, and so before the line above.
 for module in (_msgpack, _serde):
@@ -196,7 +199,7 @@ class FencedSqliteSaver(SqliteSaver):
         if journal is None:
             await self.retry(write)
             return
-        now = time.time()
+        writes, now = _without_remains(writes), time.time()
         async with journal.lock:
             last = journal.is_last(task_id)
             with journal.finished(task_id, writes, now):
@@ -322,7 +325,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         async def write(inside: Self) -> None:
             await super().aput_writes(config, writes, task_id, task_path)
 
-        now = time.time()
+        writes, now = _without_remains(writes), time.time()
         async with journal.lock:
             last = journal.is_last(task_id)
             with journal.finished(task_id, writes, now):
@@ -348,6 +351,15 @@ class FencedPostgresSaver(AsyncPostgresSaver):
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
+    """What a task that failed, or was cancelled, has to keep: its error. LangGraph saves along
+    with it what the task had written before (its channels, say, and not yet its conditional
+    edges), and takes that for the whole result when the graph goes on."""
+    if any(channel == ERROR for channel, _ in writes):
+        return [write for write in writes if write[0] in WITH_ERROR]
+    return writes
 
 
 def _may_wait(last: bool, writes: Sequence[tuple[str, Any]]) -> bool:

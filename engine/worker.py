@@ -263,10 +263,13 @@ class Worker:
     async def watch(self) -> None:
         """See to what the ledger wants of this worker's attempts: stop those that are no longer
         its own, drain those that shall pause. Called when something was written."""
-        if not self._running:
+        # What runs is noted before the ledger is asked: an attempt that is claimed meanwhile
+        # is not in its answer.
+        running = list(self._running.items())
+        if not running:
             return
         mine = await self._database.read(lambda: roster.wanted(self.id))
-        for (job, number), (attempt, task) in list(self._running.items()):
+        for (job, number), (attempt, task) in running:
             held, want = mine.get(job, (0, None))
             if held != number:
                 task.cancel()
