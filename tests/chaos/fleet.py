@@ -170,6 +170,7 @@ class Fleet:
         **settings: Any,
     ) -> Process:
         """A new worker; with `ready`, it is up when this returns (or has ended by its fault)."""
+        mark = self.witness.size
         process = self.start(
             "work",
             settings={**self.settings, **settings},
@@ -178,12 +179,12 @@ class Fleet:
             deaf=deaf,
         )
         if ready:
-            self.wait_ready(process)
+            self.wait_ready(process, mark)
         return process
 
-    def wait_ready(self, process: Process) -> None:
+    def wait_ready(self, process: Process, mark: int = 0) -> None:
         def up() -> bool:
-            ready = any(r.what == "ready" and r.pid == process.pid for r in self.records())
+            ready = any(r.what == "ready" and r.pid == process.pid for r in self.records(mark))
             return ready or process.wait(0) is not None
 
         wait_for(up, "a worker to be ready", self.logs)

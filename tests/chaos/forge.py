@@ -38,6 +38,7 @@ class Forge:
         if pid == 0:
             _become(order)
         self._children.add(pid)
+        self._ended.pop(pid, None)  # the system uses numbers again
         return {"pid": pid}
 
     def signal(self, order: dict[str, Any]) -> dict[str, Any]:
