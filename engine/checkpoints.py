@@ -264,7 +264,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         checkpoint: str | None,
         write: Callable[[Self], Awaitable[T]],
     ) -> T:
-        with reachable(self.url):
+        with journal.certain(), reachable(self.url):
             async with _ainternal.get_connection(self.conn) as connection:
                 batch = journal.batch()
                 held = list(journal.held)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
+from ucop.engine.errors import DatabaseError
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.ledger import NewEvent, Question, StepRow, to_json
 from ucop.engine.operation import Operation
@@ -74,6 +75,7 @@ class Journal:
         self._open: dict[str, StepRow | None] = {}
         self._kept: set[str] = set()
         self._unsaved: Exception | None = None
+        self._uncertain: Exception | None = None
 
     # ------------------------------------------------------------ notes
 
@@ -118,6 +120,22 @@ class Journal:
         """Whether a checkpoint may be saved. Raises what kept earlier writes from being saved."""
         if self._unsaved is not None:
             raise self._unsaved
+
+    def may_write(self) -> None:
+        """Whether anything may be written. Raises what broke an earlier commit off."""
+        if self._uncertain is not None:
+            raise self._uncertain
+
+    @contextmanager
+    def certain(self) -> Iterator[None]:
+        """A commit. Where the database is lost inside, nobody knows whether it happened: then
+        this attempt writes no more, or it could tell the same twice."""
+        self.may_write()
+        try:
+            yield
+        except DatabaseError as error:
+            self._uncertain = error
+            raise
 
     def _finish(self, task_id: str, writes: Writes, at: float) -> Callable[[], None]:
         """Note a node's end; returns how to take it back."""

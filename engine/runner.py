@@ -294,6 +294,7 @@ class Attempt:
         error: dict[str, Any] | None = None,
         reason: str | None = None,
     ) -> Outcome:
+        self.journal.may_write()
         batch = self.journal.batch()
         return Outcome(
             change=change,

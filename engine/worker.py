@@ -131,7 +131,7 @@ class Worker:
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
         for _, task in list(self._running.values()):
-            task.cancel()
+            _cancel(task)
         if self._running:
             await asyncio.wait([task for _, task in self._running.values()])
 
@@ -145,7 +145,7 @@ class Worker:
             loop.cancel()
         tasks = [task for _, task in self._running.values()]
         for task in tasks:
-            task.cancel()
+            _cancel(task)
         try:
             await self._queue.stop()
             if tasks:
@@ -167,7 +167,7 @@ class Worker:
         task = asyncio.ensure_future(self._execute(attempt))
         self._running[key] = (attempt, task)
         if self._stopping:
-            task.cancel()
+            _cancel(task)
         try:
             await asyncio.wait([task])
             _ = task.cancelled() or task.exception()
@@ -272,12 +272,12 @@ class Worker:
         for (job, number), (attempt, task) in running:
             held, want = mine.get(job, (0, None))
             if held != number:
-                task.cancel()
+                _cancel(task)
             elif want == ledger.PAUSE:
                 attempt.control.request_drain("pause")
             elif want == ledger.PAUSE_NOW:
                 attempt.given_back = True
-                task.cancel()
+                _cancel(task)
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -350,6 +350,12 @@ class Worker:
             self._notices.tell(job)
             self._queue.wake()
         self._missing = missing
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    """Once only: a second time would break into what the first one ends in good order."""
+    if not task.cancelling():
+        task.cancel()
 
 
 def _failure(error: Exception) -> Outcome:
