@@ -8,6 +8,7 @@ loop only.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import os
@@ -208,9 +209,18 @@ class Worker:
             # The row stays as it is; the sweep queues the job again once the database works.
             log.error("job %s: attempt %d broke off: %s", job, number, error)
             self._notices.trouble(job, error)
+            await self._tell_superseded(job, number)
         except Exception as error:  # never let one job take the worker down
             log.exception("job %s: attempt %d broke off", job, number)
             self._notices.trouble(job, error)
+
+    async def _tell_superseded(self, job: JobId, number: int) -> None:
+        """An attempt that lost its connection may have lost it because its worker was taken
+        for dead, and another attempt has the job: then the log says that too."""
+        with contextlib.suppress(DatabaseError):
+            mine = await self._database.read(lambda: roster.wanted(self.id))
+            if mine.get(job, (0, None))[0] != number:
+                log.error("%s", ledger.superseded(job, number))
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
