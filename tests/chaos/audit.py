@@ -98,7 +98,8 @@ class Auditor:
         )
 
     def settled(self) -> bool:
-        return not self.unsettled()
+        """Every job has ended, and DBOS, which hears of it a moment later, holds none any more."""
+        return not self.unsettled() and not self.queued()
 
 
 def story(auditor: Auditor, job: str) -> str:

