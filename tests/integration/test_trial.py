@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -91,11 +90,9 @@ async def test_what_a_function_does_not_need_fails_its_test(body: str, error: st
 
 
 @posix
-@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(60)"])
+@pytest.mark.parametrize("body", ["while True: pass", "import time; time.sleep(3600)"])
 async def test_code_that_does_not_end_is_stopped(body: str) -> None:
-    began = time.monotonic()
-    report = await tried(body)
-    assert time.monotonic() - began < QUICK.seconds + 20
+    report = await tried(body)  # who waited for its end would outlast what a test may take
     assert not report.passed
     assert report.error is not None
     assert "stopped" in report.error or "longer than" in report.error
@@ -123,16 +120,14 @@ async def test_nothing_is_left_of_a_trial_that_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    limits = Limits(seconds=30)
+    limits = Limits(seconds=3600)
     running = asyncio.create_task(tried("while True: pass", limits=limits))
     while not os.listdir(tmp_path):
         await asyncio.sleep(0.01)
     await asyncio.sleep(0.3)
     running.cancel()
-    began = time.monotonic()
     with pytest.raises(asyncio.CancelledError):
         await running
-    assert time.monotonic() - began < 5
     assert os.listdir(tmp_path) == []
 
 

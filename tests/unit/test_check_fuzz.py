@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from collections.abc import Callable
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.effort import effort
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.registry import Registry, load_registry
@@ -262,13 +262,12 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("case", HOSTILE)
-def test_given_a_hostile_text_then_it_is_answered_in_half_a_second(
+def test_given_a_hostile_text_then_it_is_answered_with_little_effort(
     case: str, place: Path, registry: Registry
 ) -> None:
-    tried(place, b"name: x\n", registry)  # what is imported once is not counted
-    begin = time.process_time()
     found = tried(place, HOSTILE[case].encode(), registry)
-    assert time.process_time() - begin < 0.5
+    again = effort(lambda: tried(place, HOSTILE[case].encode(), registry), tries=1)
+    assert again < 250, "at most 50 when this was written"
     assert any(finding.severity == "error" for finding in found) or case.endswith("expression")
 
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
+from support.effort import effort
 
 from ucop.agents.library.checks import (
     Check,
@@ -127,8 +126,6 @@ def test_rules_keep_the_headings_of_a_text() -> None:
     ids=lambda text: text[:8],
 )
 def test_checks_and_repairs_are_quick_on_any_text(hostile: str) -> None:
-    began = time.process_time()
     rules = Rules(sources=(TRAINS,), max_words=10)
-    check_text(hostile, rules)
-    by_rules(hostile, rules)
-    assert time.process_time() - began < 4
+    assert effort(lambda: check_text(hostile, rules), tries=1) < 300
+    assert effort(lambda: by_rules(hostile, rules), tries=1) < 300

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.effort import effort
 from support.flows import flow
 
 from ucop.agents.function import agent
@@ -170,7 +170,7 @@ def test_given_several_wrong_inputs_then_all_are_told() -> None:
     assert len(str(caught.value).splitlines()) == 3
 
 
-def test_given_200_nodes_then_they_load_check_and_compile_in_half_a_second_of_CPU() -> None:
+def test_given_200_nodes_then_they_load_check_and_compile_with_little_effort() -> None:
     names = [f"n{i}" for i in range(200)]
     nodes = "\n".join(
         f"  {name}: {{agent: step, with: {{value: '${{t}} ${{n{max(i - 1, 0)}_}}'}}, writes: {name}_}}"
@@ -183,13 +183,11 @@ def test_given_200_nodes_then_they_load_check_and_compile_in_half_a_second_of_CP
     text = f"name: big\ninput: {{t: string}}\nnodes:\n{nodes}\nedges:\n" + "\n".join(edges) + "\n"
     flow("a", "  - START -> a -> END").workflow.graph()  # what is imported once is not counted
 
-    def cpu() -> float:
-        begin = time.process_time()
+    def whole_way() -> None:
         workflow = workflow_of(read_yaml(text, "big.yaml"), Registry.of(agent("step")(_step())))
         assert len(workflow.graph().nodes) == 399, "198 gates and the start"
-        return time.process_time() - begin
 
-    assert min(cpu() for _ in range(3)) < 0.5
+    assert effort(whole_way) < 90, "30 when this was written"
 
 
 def _step() -> Any:

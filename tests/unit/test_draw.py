@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterable
 from itertools import combinations, pairwise
 from typing import Any
@@ -15,6 +14,7 @@ from hypothesis import strategies as st
 from langgraph.graph import END as GRAPH_END
 from langgraph.graph import START as GRAPH_START
 from langgraph.graph import StateGraph
+from support.effort import effort
 from typing_extensions import TypedDict
 
 from ucop.agents.function import agent
@@ -179,15 +179,14 @@ def test_nodes_and_labels_do_not_overlap() -> None:
     assert all(apart(one, other) for one, other in combinations(found, 2))
 
 
-def test_two_hundred_nodes_are_drawn_in_a_moment() -> None:
+def test_two_hundred_nodes_are_drawn_with_little_effort() -> None:
     lines = [f"  n{i}: {{agent: step, writes: v{i}}}" for i in range(200)]
     edges = [f"  - {'START' if i < 2 else f'n{i - 2}'} -> n{i}" for i in range(200)]
     edges += ["  - n198 -> END", "  - n199 -> END"]
     edges += [f"  - n{i} -> n{i + 7}" for i in range(0, 180, 9)]
     found = workflow("name: big\nnodes:\n" + "\n".join(lines) + "\nedges:\n" + "\n".join(edges))
-    begun = time.process_time()
     assert len(boxes_of(draw(found, "svg"))) == 200
-    assert time.process_time() - begun < 5
+    assert effort(lambda: draw(found, "svg"), tries=1) < 500
 
 
 anything = st.text(st.characters(codec=None), max_size=60)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import assume, given, note, settings
+from hypothesis import HealthCheck, assume, given, note, settings
 from test_compile_property import Shape, shapes
 from test_draw import REGISTRY, apart, boxes_of
 
@@ -15,7 +15,7 @@ from ucop.graphs.svg import svg
 from ucop.graphs.workflow import workflow_of
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(shape=shapes())
 def test_given_any_graph_then_its_picture_is_whole_and_clear(shape: Shape) -> None:
     note(shape.text())
@@ -26,7 +26,8 @@ def test_given_any_graph_then_its_picture_is_whole_and_clear(shape: Shape) -> No
         raise
     order = [box.name for box in picture.boxes]
     assert sorted(order) == sorted(["START", *shape.nodes, "END"])
-    assert len(picture.arrows) == sum(len(ways) for _, ways in shape.routes)
+    ways = sum(len(ways) for _, ways in shape.routes)
+    assert len(picture.arrows) == ways + len(shape.errors)
     wave = {name: number for number, names in enumerate(waves_of(picture)) for name in names}
     wave |= {"START": -1, "END": len(order)}
     for arrow in picture.arrows:
@@ -42,7 +43,8 @@ def _only_a_loop_leads_to(node: str, shape: Shape) -> bool:
     while todo:
         source = todo.pop()
         for ways in (ways for start, ways in shape.routes if start == source):
-            fresh = {way.target for way in ways if way.at_most is None} - seen
+            fresh = {way.target for way in ways if way.at_most is None}
+            fresh |= {shape.errors[source]} if source in shape.errors else set()
+            todo += fresh - seen
             seen |= fresh
-            todo += fresh
     return node not in seen

@@ -259,16 +259,15 @@ async def test_retry_after_is_obeyed() -> None:
     with ScriptedOllama(replies) as ollama:
         began = time.monotonic()
         await ask(ollama)
-    assert time.monotonic() - began >= 0.4
+    assert time.monotonic() - began >= 0.4, "a least time holds on any machine"
 
 
 async def test_a_retry_after_beyond_the_deadline_ends_the_call_at_once() -> None:
-    with ScriptedOllama([scripted.status(429, retry_after=60)]) as ollama:
-        began = time.monotonic()
+    # Who waited for either of the two would outlast what a test may take.
+    with ScriptedOllama([scripted.status(429, retry_after=7200)]) as ollama:
         with pytest.raises(ModelResponseError) as caught:
-            await ask(ollama, timeout=5)
-    assert time.monotonic() - began < 2
-    assert caught.value.retry_after == 60
+            await ask(ollama, timeout=3600)
+    assert caught.value.retry_after == 7200
 
 
 @pytest.mark.parametrize("silence", [scripted.hang(), scripted.hang(after=2)])

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.effort import effort
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.source import (
@@ -137,11 +137,10 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_text_costs_less_than_a_second(name: str) -> None:
-    began = time.process_time()
+def test_hostile_text_is_answered_with_little_effort(name: str) -> None:
     outcome = attempt(HOSTILE[name])
     assert isinstance(outcome, Document) or 1 <= len(outcome.findings) <= 20
-    assert time.process_time() - began < 1.5  # 0.1–0.5 s; the machine may be shared
+    assert effort(lambda: attempt(HOSTILE[name]), tries=1) < 250, "at most 75 when this was written"
 
 
 def test_a_workflow_of_200_nodes_is_read_quickly() -> None:
@@ -152,10 +151,8 @@ def test_a_workflow_of_200_nodes_is_read_quickly() -> None:
     text = f"name: x\nnodes:\n{nodes}edges:\n" + "".join(
         f"  - n{i} -> n{i + 1}\n" for i in range(199)
     )
-    read("a: 1")  # the import of the parser is not what is measured
-    began = time.process_time()
     assert len(read(text).data["nodes"]) == 200
-    assert time.process_time() - began < 0.4  # 0.08 s when nothing else runs
+    assert effort(lambda: read(text)) < 40, "8 when this was written"
 
 
 @given(st.text(alphabet=st.characters(codec=None), max_size=200))
