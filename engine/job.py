@@ -22,7 +22,8 @@ TaskId = NewType("TaskId", str)
 class Record(BaseModel):
     """Data that travels is frozen and takes no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A command that reads builds the validators of the records that it reads, and no others.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class JobError(Record):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
@@ -64,8 +64,9 @@ class Journal:
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
-        self.held: list[tuple[Any, Writes, str, str]] = []
-        """Writes of a superstep's last task: they commit together with its checkpoint."""
+        self.held: list[tuple[Literal["put", "put_writes"], tuple[Any, ...]]] = []
+        """What is saved together with the checkpoint that follows at once: the writes of a
+        superstep's last task, and the input. The saver's methods and their arguments."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask."""
         self._spent, self._hides = spent, hides
@@ -191,12 +192,15 @@ class Journal:
         return event
 
     @property
-    def has_notes(self) -> bool:
-        return bool(self._events)
+    def noted_at(self) -> float | None:
+        """When the oldest note that waits was made, in seconds since the epoch."""
+        return self._events[0].at if self._events else None
 
-    def is_last(self, task_id: str) -> bool:
-        """Whether no other task of this superstep is known to run."""
-        return len(self._open) == 1 and task_id in self._open
+    def is_last(self, task_id: str, task_path: str) -> bool:
+        """Whether no other task of this superstep is known to run. LangGraph's own task that
+        takes the input in is alone, and is not announced."""
+        alone = len(self._open) == 1 and task_id in self._open
+        return alone or task_path.endswith(", __start__")
 
     def open_nodes(self) -> list[tuple[str, str]]:
         """(task id, node) of the node runs that began and have not ended."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -45,9 +46,28 @@ FLUSH_AFTER = 0.005
 PATIENCE = 0.2
 """Longest wait, in seconds, while the loop is busy with other jobs."""
 
+PUNCTUAL = 0.001
+"""Seconds that a timer is late on a loop with nothing else to do."""
+
 
 class Drained(Exception):
     """The graph stopped between two supersteps, because it was asked to."""
+
+
+class Pace:
+    """How long notes wait, on one worker's loop. While the loop is busy with other jobs a
+    checkpoint that they can ride with is near, and each write of their own would delay all."""
+
+    def __init__(self) -> None:
+        self._late = 0.0
+
+    def wait(self) -> float:
+        """Seconds that a note may wait from now on."""
+        return min(FLUSH_AFTER + 20 * self._late, PATIENCE)
+
+    def was_late(self, seconds: float) -> None:
+        """A timer came so much later than it was due."""
+        self._late += (max(seconds - PUNCTUAL, 0.0) - self._late) / 8
 
 
 @dataclass(kw_only=True)
@@ -62,13 +82,13 @@ class Attempt:
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
+    pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
-    _waited: float = 0.0
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
     _ended: bool = False
@@ -204,21 +224,23 @@ class Attempt:
         )
         self.saver = saver.for_attempt(self.journal)
 
-    def _flush_soon(self, after: float = FLUSH_AFTER) -> None:
+    def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:
-            self._flush = self._loop.call_at(self._loop.time() + after, self._begin_flush)
+            at = self._loop.time() + self.pace.wait()
+            self._flush = self._loop.call_at(at, self._begin_flush)
 
     def _begin_flush(self) -> None:
         flush, self._flush = self._flush, None
-        if flush is None or not self.journal.has_notes:
+        if flush is None:
             return
-        late = self._loop.time() - flush.when()
-        if late > FLUSH_AFTER and self._waited < PATIENCE:
-            # The loop is busy: a checkpoint that the notes can ride with is near.
-            self._waited += late
-            self._flush_soon(min(10 * late, PATIENCE))
+        self.pace.was_late(self._loop.time() - flush.when())
+        first = self.journal.noted_at
+        if first is None:
             return
-        self._waited = 0.0
+        if (left := first + self.pace.wait() - time.time()) > FLUSH_AFTER:
+            # Others rode with a checkpoint meanwhile; these have just come.
+            self._flush = self._loop.call_later(left, self._begin_flush)
+            return
         self._flushing = asyncio.ensure_future(self._flush_notes())
 
     async def _flush_notes(self) -> None:
@@ -229,7 +251,7 @@ class Attempt:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
         finally:
             self._flushing = None
-        if self.journal.has_notes:
+        if self.journal.noted_at is not None:
             self._flush_soon()
 
     async def _end_flushing(self) -> None:

@@ -6,7 +6,6 @@ makes no database.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -57,6 +56,8 @@ def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_j
 
 
 def _plan(place: Place, workflow: Workflow, data: Mapping[str, Any]) -> Plan:
+    import asyncio
+
     objections: list[Objection] = []
     past = None
     try:
