@@ -34,11 +34,23 @@ from ucop.graphs.definition import (
     Route,
 )
 from ucop.graphs.expressions import RESERVED
+from ucop.graphs.limits import LIMITS, Limits, limits_of, refused, seconds_of
 
 LARGEST_LIMIT = 1_000
 T = TypeVar("T")
 
-_TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents", "defaults")
+_TOP = (
+    "name",
+    "description",
+    "input",
+    "state",
+    "nodes",
+    "edges",
+    "output",
+    "agents",
+    "defaults",
+    "limits",
+)
 _NODE = (
     "agent",
     "workflow",
@@ -75,14 +87,13 @@ KEYS = {
     "retry": _RETRY,
     "timeout": _TIMEOUT,
     "defaults": _DEFAULTS,
+    "limits": LIMITS,
 }
 """Every key of the language by where it stands: what `json_schema.py` has to describe."""
 
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WORD = re.compile(r"[^\s,\[\]]+")
 
 _NO_CALL = "{!r} belongs to a call, and this node asks a person"
@@ -126,6 +137,7 @@ def dump(definition: Definition) -> dict[str, Any]:
         "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
         "edges": _dump_routes(definition.routes),
         **({} if definition.output is None else {"output": definition.output}),
+        **({"limits": limits} if (limits := definition.limits.given()) else {}),
     }
 
 
@@ -164,6 +176,7 @@ class _Loader:
             derived="edges" not in top,
             output=top.get("output"),
             agents=self.optional(top, "agents", dict, ()) or {},
+            limits=self.limits(top),
             places=self.places,
         )
         return Loaded(definition, self.findings, self.edges_broken)
@@ -179,6 +192,16 @@ class _Loader:
             retry=self.retry(given, here),
             timeout=self.timeout(given, here),
         )
+
+    def limits(self, top: Mapping[str, Any]) -> Limits:
+        here: Path = ("limits",)
+        given = self.optional(top, "limits", dict, ()) or {}
+        self.known_keys(given, here, LIMITS)
+        for name, value in given.items():
+            if name in LIMITS and (wrong := refused(name, value)):
+                what = f"{name!r} {wrong}, not {_shown(value)}"
+                self.error("bad-value", what, self.places.at((*here, name)))
+        return limits_of(given)
 
     def workflow_name(self, top: Mapping[str, Any]) -> str:
         name = self.text(top, "name")
@@ -581,10 +604,7 @@ class _Loader:
         if key not in fields:
             return None
         value = fields[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
-        seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-        if (number or isinstance(value, str)) and seconds > 0:
+        if (seconds := seconds_of(value)) is not None:
             return seconds
         self.error(
             "bad-value",

@@ -110,6 +110,37 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["reserved-name"],
         head(A, rest="input: {¶_x: string}\n"),
     ),
+    # ---- limits ----
+    "limits that are a number": (["wrong-type"], head(A, rest="limits: ¶3\n")),
+    "an unknown limit": (["unknown-key"], head(A, rest="limits: {¶token: 3}\n")),
+    "limits that nothing can keep": (
+        ["bad-value"] * 5,
+        head(
+            A,
+            rest="limits:\n  deadline: ¶0s\n  steps: ¶0\n  model_calls: ¶0\n  tokens: ¶-1\n"
+            "  cost: ¶0\n",
+        ),
+    ),
+    "limits of other kinds": (
+        ["bad-value"] * 5,
+        head(
+            A,
+            rest="limits:\n  deadline: ¶soon\n  steps: ¶1.5\n  model_calls: ¶many\n"
+            "  tokens: ¶true\n  cost: ¶cheap\n",
+        ),
+    ),
+    "a limit beyond every number": (
+        ["bad-value"],
+        head(A, rest=f"limits: {{tokens: ¶{10**18}}}\n"),
+    ),
+    "fewer steps than every run has": (
+        ["few-steps"],
+        head(
+            ABC,
+            "  - START -> a -> [b, c]\n  - b -> c -> END",
+            "limits: {steps: ¶2}\n",
+        ),
+    ),
     # ---- types ----
     "an unknown type": (
         ["bad-type"],

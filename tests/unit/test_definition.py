@@ -27,6 +27,7 @@ input:
   count: {type: number, default: 2}
 state:
   notes: {type: array, merge: append}
+limits: {deadline: 30m, steps: 100, model_calls: 50, tokens: 200000, cost: 1.50}
 nodes:
   find: {agent: step, with: {value: "${topic} ${count}"}, writes: found}
   note:
@@ -81,6 +82,14 @@ def test_given_a_stored_workflow_then_it_comes_back_equal_without_its_file_and_a
     assert isinstance(back, YamlWorkflow)
     assert back.fingerprint == workflow.fingerprint
     assert back.stored == workflow.stored
+    assert back.limits == workflow.limits
+    assert back.limits.given() == {
+        "deadline": 1800.0,
+        "steps": 100,
+        "model_calls": 50,
+        "tokens": 200000,
+        "cost": 1.5,
+    }
     assert back.shown_nodes() == workflow.shown_nodes() == ["find", "note", "score"]
     assert back.agents["judge"].spec == workflow.agents["judge"].spec
     assert back.needs == ("agent:step",)
@@ -105,6 +114,7 @@ def test_given_another_layout_then_the_fingerprint_is_the_same() -> None:
     ("old", "new"),
     [
         ('{notes: "${notes}", by: "${found}"}', '{by: "${found}", notes: "${notes}"}'),
+        ("{deadline: 30m, steps: 100,", "{steps: 100, deadline: 1800,"),
         ("{attempts: 2, delay: 10ms, longest: 1m}", "{longest: 60, delay: 0.01s, attempts: 2}"),
         ("  - START -> find -> note -> score", "  - note -> score\n  - START -> find -> note"),
         ('{agent: judge, with: {text: "${notes}"}', '{with: {text: "${notes}"}, agent: judge'),
@@ -121,6 +131,7 @@ def test_given_another_order_that_means_the_same_then_the_fingerprint_is_the_sam
     ("old", "new"),
     [
         ("limit: 2", "limit: 3"),
+        ("tokens: 200000", "tokens: 200001"),
         ("at_most: 2", "at_most: 3"),
         ("Judge ${text}", "Assess ${text}"),
         ("size(score) > 3", "size(score) > 4"),
@@ -221,6 +232,11 @@ _words = st.sampled_from(
         "ask",
         "workflow",
         "mesh",
+        "limits",
+        "steps",
+        "tokens",
+        "cost",
+        "deadline",
         "cache",
         "attempts",
         "delay",
@@ -267,7 +283,7 @@ _broken = st.recursive(
 )
 _near = st.fixed_dictionaries(
     {"name": st.just("f"), "nodes": st.dictionaries(_words, _broken, max_size=4)},
-    optional=dict.fromkeys(("input", "state", "edges", "output", "agents"), _broken),
+    optional=dict.fromkeys(("input", "state", "edges", "output", "agents", "limits"), _broken),
 )
 
 
