@@ -61,6 +61,8 @@ class Step(Record):
     cost: float | None = None
     models: tuple[str, ...] = ()
     """The models that answered, as `provider:model`."""
+    cached: int = 0
+    """Calls that the cache answered: 1, or with `each` one per item; 0 where none was."""
     output: Any = None
     """What the node wrote, cut where it is long."""
     error: JobError | None = None

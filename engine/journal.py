@@ -90,6 +90,7 @@ class Journal:
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
         self._kept: set[str] = set()
+        self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
 
@@ -172,6 +173,10 @@ class Journal:
 
         return undo
 
+    def cached(self, task_id: str) -> None:
+        """A call of a node was answered from the cache."""
+        self._cached[task_id] = self._cached.get(task_id, 0) + 1
+
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
         step = self._open.pop(task_id, None)
@@ -236,6 +241,7 @@ class Journal:
             finished_at=now,
             output=output,
             error=to_json(error) if error else None,
+            cached=(cached := self._cached.pop(step.task_id, 0)),
             **_told(spent),
         )
         # A beginning that was not written yet need not be written apart from its end.
@@ -250,6 +256,8 @@ class Journal:
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
         }
+        if cached:
+            data["cached"] = cached
         event = self.event(f"step.{status}", {**data, "error": error} if error else data)
         return row, event
 

@@ -88,6 +88,7 @@ class StepRow:
     tokens_out: int = 0
     cost: float | None = None
     models: str = "[]"
+    cached: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -317,15 +318,15 @@ where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _PUT_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
-    output, error, model_calls, tokens_in, tokens_out, cost, models)
+    output, error, model_calls, tokens_in, tokens_out, cost, models, cached)
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
-    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models)
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached)
 on conflict (job_id, task_id, attempt) do update set status = excluded.status,
     started_at = coalesce(steps.started_at, excluded.started_at),
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-    cost = excluded.cost, models = excluded.models
+    cost = excluded.cost, models = excluded.models, cached = excluded.cached
 where steps.status <> 'completed'"""
 
 

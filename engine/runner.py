@@ -34,6 +34,7 @@ from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models, ModelUse
+    from ucop.graphs.cache import Answers
     from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
@@ -66,6 +67,8 @@ class Attempt:
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
+    answers: Answers
+    """Where nodes with `cache` keep theirs."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -209,7 +212,12 @@ class Attempt:
 
     def _context(self, models: Models, folder: Path) -> RunContext:
         return RunContext(
-            job_id=self.claimed.job_id, models=models, folder=folder, progress=self._progress
+            job_id=self.claimed.job_id,
+            models=models,
+            folder=folder,
+            progress=self._progress,
+            answers=self.answers,
+            cached=self.journal.cached,
         )
 
     def _progress(self, node: str, text: str) -> None:

@@ -99,6 +99,8 @@ class Node:
     """Seconds that one call may take."""
     idle: float | None = None
     """Seconds that may pass in a call without a sign of progress: a token, or an agent's word."""
+    cache: float | None = None
+    """Seconds for which an answer is kept for the same inputs."""
     on_error: OnError | str = OnError.fail
     """A policy, or the node that an error leads to."""
     path: Path = field(default=(), compare=False)

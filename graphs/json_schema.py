@@ -54,6 +54,7 @@ def workflow_schema() -> Schema:
             "target": _NODE_OR_END,
             "retry": _object("retry", _RETRY, ()),
             "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
+            "cache": _object("cache", _CACHE, _CACHE),
             "defaults": _object("defaults", {key: _NODE[key] for key in KEYS["defaults"]}, ()),
             "limits": _object("limits", _LIMITS, ()),
             "duration": _DURATION,
@@ -219,7 +220,11 @@ _NODE: Schema = {
         "description": "How long one call may take, and be without a sign of progress.",
         "anyOf": [_ref("duration"), _ref("timeout")],
     },
-    "cache": {"description": "How long an answer is kept for the same inputs."},
+    "cache": {
+        "description": "How long an answer is kept for the same inputs; also for other jobs.",
+        "anyOf": [_ref("duration"), _ref("cache")],
+        "examples": ["1h", {"ttl": "1h"}],
+    },
     "on_error": {
         "description": "What an error does: `fail` the job, `continue` with null, or go to a node.",
         "default": OnError.fail.value,
@@ -245,6 +250,8 @@ _TIMEOUT: Schema = {
         **_ref("duration"),
     },
 }
+
+_CACHE: Schema = {"ttl": {"description": "How long an answer is kept.", **_ref("duration")}}
 
 _RETRY: Schema = {
     "attempts": _count("Calls in all, the first one counted.", most=100, default=3),

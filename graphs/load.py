@@ -63,22 +63,23 @@ _NODE = (
     "limit",
     "retry",
     "timeout",
+    "cache",
     "on_error",
 )
 _LATER = {
     "mesh": "mesh nodes",
-    "cache": "caching",
 }
 """Node keys of the language that this version does not have yet."""
 _KINDS = ("agent", "workflow", "ask")
 """Node keys of which each node has one."""
-_NOT_ASKED = ("with", "limit", "retry", "timeout")
+_NOT_ASKED = ("with", "limit", "retry", "timeout", "cache")
 """Node keys that mean nothing where a person is asked."""
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
 _TIMEOUT = ("whole", "idle")
-_DEFAULTS = ("retry", "timeout")
+_CACHE = ("ttl",)
+_DEFAULTS = ("retry", "timeout", "cache")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
@@ -86,6 +87,7 @@ KEYS = {
     "entry": _ENTRY,
     "retry": _RETRY,
     "timeout": _TIMEOUT,
+    "cache": _CACHE,
     "defaults": _DEFAULTS,
     "limits": LIMITS,
 }
@@ -146,6 +148,8 @@ class Policies(NamedTuple):
 
     retry: Retry | None = None
     timeout: tuple[float | None, float | None] = (None, None)
+    cache: float | None = None
+    """For nodes that call an agent."""
 
 
 class _Loader:
@@ -191,6 +195,7 @@ class _Loader:
         return Policies(
             retry=self.retry(given, here),
             timeout=self.timeout(given, here),
+            cache=self.cache(given, here),
         )
 
     def limits(self, top: Mapping[str, Any]) -> Limits:
@@ -313,6 +318,9 @@ class _Loader:
             retry=self.retry(fields, path) if "retry" in fields else usual.retry,
             timeout=whole,
             idle=idle,
+            cache=self.cache(fields, path)
+            if "cache" in fields or "agent" not in fields
+            else usual.cache,
             on_error=self.on_error(fields, path),
             path=path,
         )
@@ -327,6 +335,13 @@ class _Loader:
                 "several-kinds",
                 f"node {path[-1]!r} has {kinds[0]!r} already: a node does one thing",
                 self.key((*path, key)),
+            )
+        if kinds == ["workflow"] and "cache" in fields:
+            self.error(
+                "wrong-kind",
+                "'cache' belongs to the call of an agent, and this node runs a workflow",
+                self.key((*path, "cache")),
+                "give it to nodes of that workflow",
             )
         misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else ("answer",)
         for key in misplaced:
@@ -416,6 +431,16 @@ class _Loader:
         if not given:
             self.error("missing-key", "a timeout needs 'whole' or 'idle'", self.places.at(here))
         return self.duration(given, "whole", here), self.duration(given, "idle", here)
+
+    def cache(self, fields: Mapping[str, Any], path: Path) -> float | None:
+        """The seconds for which answers are kept."""
+        given, here = fields.get("cache"), (*path, "cache")
+        if not isinstance(given, Mapping):
+            return self.duration(fields, "cache", path)
+        self.known_keys(given, here, _CACHE)
+        if "ttl" not in given:
+            self.error("missing-key", "cache needs a time, or 'ttl'", self.places.at(here))
+        return self.duration(given, "ttl", here)
 
     def on_error(self, fields: Mapping[str, Any], path: Path) -> OnError | str:
         here: Path = (*path, "on_error")
@@ -675,6 +700,7 @@ def _dump_node(node: Node) -> dict[str, Any]:
         "limit": (node.limit, lambda: node.limit),
         "retry": (node.retry, lambda: _dump_retry(node.retry)),
         "timeout": (node.timeout or node.idle, lambda: _dump_timeout(node)),
+        "cache": (node.cache, lambda: node.cache),
         "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
     }
     return {**_dump_kind(node), **{key: say() for key, (given, say) in plain.items() if given}}

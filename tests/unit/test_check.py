@@ -183,7 +183,21 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "an unknown workflow": (["unknown-workflow"], head("  a: {workflow: ¶other, writes: x}")),
     "a workflow that is a list": (["wrong-type"], head("  a: {workflow: ¶[other]}")),
     "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
-    "a cache": (["not-yet"], head("  a: {agent: step, ¶cache: 1h}")),
+    "a cache for no time": (["bad-value"], head("  a: {agent: step, cache: ¶0s}")),
+    "a cache without its time": (["missing-key"], head("  a: {agent: step, cache: ¶{}}")),
+    "an unknown key of cache": (
+        ["unknown-key"],
+        head("  a: {agent: step, cache: {ttl: 1h, ¶size: 3}}"),
+    ),
+    "a question that is cached": (["wrong-kind"], head("  a: {ask: 'Well?', ¶cache: 1h}")),
+    "a workflow that is cached": (
+        ["unknown-workflow", "wrong-kind"],
+        head("  a: {workflow: ¶other, ¶cache: 1h}"),
+    ),
+    "a default cache of another kind": (
+        ["bad-value"],
+        head(A, rest="defaults: {cache: ¶yes}\n"),
+    ),
     "a capability that no agent has": (
         ["unknown-capability"],
         head("  a: {agent: {capability: ¶cout}}"),

@@ -39,7 +39,8 @@ nodes:
     writes: notes
     retry: {attempts: 2, delay: 10ms, longest: 1m}
     timeout: 60s
-  score: {agent: judge, with: {text: "${notes}"}, writes: score}
+    cache: 90m
+  score: {agent: judge, with: {text: "${notes}"}, writes: score, cache: {ttl: 1h}}
 edges:
   - START -> find -> note -> score
   - from: score
@@ -117,6 +118,7 @@ def test_given_another_layout_then_the_fingerprint_is_the_same() -> None:
         ("{deadline: 30m, steps: 100,", "{steps: 100, deadline: 1800,"),
         ("{attempts: 2, delay: 10ms, longest: 1m}", "{longest: 60, delay: 0.01s, attempts: 2}"),
         ("  - START -> find -> note -> score", "  - note -> score\n  - START -> find -> note"),
+        ("{ttl: 1h}", "3600"),
         ('{agent: judge, with: {text: "${notes}"}', '{with: {text: "${notes}"}, agent: judge'),
     ],
 )
@@ -131,6 +133,7 @@ def test_given_another_order_that_means_the_same_then_the_fingerprint_is_the_sam
     ("old", "new"),
     [
         ("limit: 2", "limit: 3"),
+        ("cache: 90m", "cache: 91m"),
         ("tokens: 200000", "tokens: 200001"),
         ("at_most: 2", "at_most: 3"),
         ("Judge ${text}", "Assess ${text}"),
@@ -302,11 +305,20 @@ def test_given_any_data_then_it_gives_findings_with_places_and_never_a_traceback
 
 def test_given_defaults_then_they_hold_for_calls_that_say_nothing_else() -> None:
     text = (
-        "name: flow\ndefaults: {retry: {attempts: 5}, timeout: {idle: 10s}}\nnodes:\n"
+        "name: flow\ndefaults: {retry: {attempts: 5}, timeout: {idle: 10s}, cache: 1h}\nnodes:\n"
         "  a: {agent: step, writes: x}\n"
-        "  b: {agent: step, writes: y, timeout: 1m, retry: {attempts: 2}}\n"
+        "  b: {agent: step, writes: y, timeout: 1m, retry: {attempts: 2}, cache: 2h}\n"
         "  c: {ask: 'Well?', writes: z}\n"
+        "  d: {workflow: other, writes: w}\n"
     )
     nodes = load(read_yaml(text, "flow.yaml")).definition.nodes
-    found = {name: (n.retry and n.retry.attempts, n.timeout, n.idle) for name, n in nodes.items()}
-    assert found == {"a": (5, None, 10.0), "b": (2, 60.0, None), "c": (None, None, None)}
+    found = {
+        name: (n.retry and n.retry.attempts, n.timeout, n.idle, n.cache)
+        for name, n in nodes.items()
+    }
+    assert found == {
+        "a": (5, None, 10.0, 3600.0),
+        "b": (2, 60.0, None, 7200.0),
+        "c": (None, None, None, None),
+        "d": (5, None, 10.0, None),
+    }
