@@ -363,7 +363,7 @@ def resume(
         raise typer.Exit(Exit.WAITS)
     _check_resumable(place, job, definition, detach=detach)
     if most and job.status in ACTIVE:
-        raise RefusedChange(f"job {job.id} is {job.status}; its budget changes where it stopped")
+        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
     raise typer.Exit(_resume(place, job, definition, most, detach=detach, as_json=json))
 
 

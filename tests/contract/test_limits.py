@@ -156,6 +156,41 @@ agents:
     assert ollama.asked.count("slow") == 1
 
 
+STUBBORN = """
+from ucop.agents import AgentContext, agent
+
+
+@agent
+async def stubborn(text: str, context: AgentContext) -> str:
+    try:
+        chat = await context.models.chat()
+        return str((await chat.ainvoke(text)).content)
+    except Exception as error:
+        raise RuntimeError("no answer") from error
+"""
+
+
+def test_a_refusal_that_an_agent_takes_for_an_error_is_none(
+    open_engine: Callable[..., Engine], ollama: Endpoint, tmp_path: Path
+) -> None:
+    flow = """
+name: flow
+limits: {model_calls: 1}
+nodes:
+  one: {agent: stubborn, with: {text: a}, writes: x}
+  two: {agent: stubborn, with: {text: b}, writes: y, on_error: continue, retry: {delay: 20s}}
+edges: [START -> one -> two -> END]
+"""
+    (tmp_path / "agents.py").write_text(STUBBORN)
+    (tmp_path / "flow.yaml").write_text(flow)
+    settings = {"ollama_host": ollama.url, "embedded": False, "agents": ["agents.py"]}
+    job = open_engine(settings=settings).submit(tmp_path / "flow.yaml")
+    assert job.wait(DEADLINE / 2) == JobStatus.PAUSED
+    assert ollama.calls == 1
+    job.resume(budget={"model_calls": 2})
+    assert job.result(DEADLINE) == {"x": "A", "y": "B"}
+
+
 def test_the_calls_of_a_python_graph_are_refused_too(
     open_engine: Callable[..., Engine], ollama: Endpoint
 ) -> None:
@@ -256,6 +291,31 @@ def test_a_step_too_many_fails_the_job_before_it_runs(engine: Engine) -> None:
     assert [step.node for step in job.steps()] == ["a", "b", "c"]
     job.resume(budget={"steps": 5})
     assert job.result(DEADLINE) == {"log": list("abcde")}
+
+
+def test_steps_inside_a_workflow_count_and_may_be_the_ones_too_many(
+    open_engine: Callable[..., Engine], ollama: Endpoint, tmp_path: Path
+) -> None:
+    nodes = "\n".join(f"  {n}: {{agent: asker, with: {{text: {n}}}, writes: {n}_}}" for n in "abc")
+    (tmp_path / "inner.yaml").write_text(
+        f"name: inner\nnodes:\n{nodes}\nedges: [START -> a -> b -> c -> END]\n"
+        'agents:\n  asker: {prompt: "${text}", input: {text: string}}\n'
+    )
+    (tmp_path / "outer.yaml").write_text(
+        "name: outer\nlimits: {steps: 3}\nnodes:\n  sub: {workflow: inner, writes: x}\n"
+    )
+    engine = open_engine(
+        settings={"ollama_host": ollama.url, "embedded": False, "workflows": ["*.yaml"]}
+    )
+    job = engine.submit("outer")
+    assert job.wait(DEADLINE) == JobStatus.FAILED
+    assert "node sub/c would be one more" in str(job.get().error)
+    ended = [step.node for step in job.steps() if step.status == "completed"]
+    assert ended == ["sub/a", "sub/b"]
+    job.resume(budget={"steps": 4})
+    assert job.result(DEADLINE) == {"x": {"a_": "A", "b_": "B", "c_": "C"}}
+    assert sorted(set(ollama.asked)) == ["a", "b", "c"]
+    assert ollama.asked.count("a") == ollama.asked.count("b") == 1
 
 
 # ---------------------------------------------------------------- deadline
