@@ -70,11 +70,14 @@ class _Call:
 _NOTHING = Usage()
 
 
+_STARTS = [("Meter", "on_chat_model_start"), ("Meter", "on_llm_start")]
+
+
 def _is_news(record: logging.LogRecord) -> bool:
     """LangChain warns of what a callback raises. A call that was refused is raised on as well,
     and told where it ends up."""
-    by, event = record.args[:2] if isinstance(record.args, tuple) and record.args else ("", "")
-    return not (by == Meter.__name__ and str(event).endswith("_model_start"))
+    said = record.args if isinstance(record.args, tuple) else ()
+    return said[:2] not in _STARTS
 
 
 logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_news)
