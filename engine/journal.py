@@ -44,6 +44,17 @@ class Batch:
     events: tuple[NewEvent, ...]
 
 
+def _told(spent: Usage) -> dict[str, Any]:
+    """What was spent, as a step's row has it."""
+    return {
+        "model_calls": spent.model_calls,
+        "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out,
+        "cost": spent.cost,
+        "models": to_json(list(spent.models)),
+    }
+
+
 def _nothing() -> None:
     return None
 
@@ -60,7 +71,11 @@ class Journal:
         hides: Callable[[str], bool],
         on_note: Callable[[], None] = lambda: None,
         on_told: Callable[[], None] = lambda: None,
+        on_begin: Callable[[str], None] | None = None,
+        live: Callable[[str], Usage] | None = None,
     ) -> None:
+        """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
+        that run have spent so far is written along with everything else."""
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
@@ -71,10 +86,12 @@ class Journal:
         """What nodes that interrupted ask."""
         self._spent, self._hides = spent, hides
         self._on_note, self._on_told = on_note, on_told
+        self._on_begin, self._live = on_begin, live
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
         self._kept: set[str] = set()
+        self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
 
@@ -92,6 +109,8 @@ class Journal:
         if self._hides(node):
             self._open[task_id] = None
             return
+        if self._on_begin is not None:
+            self._on_begin(node)
         step = StepRow(
             task_id=TaskId(task_id),
             node=node,
@@ -154,6 +173,10 @@ class Journal:
             self._open[task_id] = step
 
         return undo
+
+    def cached(self, task_id: str) -> None:
+        """A call of a node was answered from the cache."""
+        self._cached[task_id] = self._cached.get(task_id, 0) + 1
 
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
@@ -222,11 +245,8 @@ class Journal:
             finished_at=now,
             output=output,
             error=to_json(error) if error else None,
-            model_calls=spent.model_calls,
-            tokens_in=spent.tokens_in,
-            tokens_out=spent.tokens_out,
-            cost=spent.cost,
-            models=to_json(list(spent.models)),
+            cached=(cached := self._cached.pop(step.task_id, 0)),
+            **_told(spent),
         )
         # A beginning that was not written yet need not be written apart from its end.
         self._steps = [known for known in self._steps if known is not step]
@@ -240,6 +260,8 @@ class Journal:
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
         }
+        if cached:
+            data["cached"] = cached
         event = self.event(f"step.{status}", {**data, "error": error} if error else data)
         return row, event
 
@@ -250,7 +272,14 @@ class Journal:
     # ------------------------------------------------------------ writing
 
     def batch(self) -> Batch:
-        return Batch(tuple(self._steps), tuple(self._events))
+        if self._live is None:
+            return Batch(tuple(self._steps), tuple(self._events))
+        running = [self._so_far(step) for step in self._open.values() if step is not None]
+        return Batch((*self._steps, *running), tuple(self._events))
+
+    def _so_far(self, step: StepRow) -> StepRow:
+        assert self._live is not None
+        return replace(step, **_told(self._live(step.task_id)))
 
     def tell(
         self, batch: Batch, *, saved: int = 0, checkpoint: str | None = None

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
@@ -21,8 +21,9 @@ from langgraph.types import Command
 
 from ucop.agents.meter import Meter, Usage
 from ucop.agents.plain import plain
+from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
-from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
 from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
@@ -33,7 +34,10 @@ from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models, ModelUse
+    from ucop.graphs.cache import Answers
     from ucop.graphs.workflow import Workflow
+
+T = TypeVar("T")
 
 log = logging.getLogger("ucop.runner")
 
@@ -82,6 +86,8 @@ class Attempt:
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
+    answers: Answers
+    """Where nodes with `cache` keep theirs."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -92,9 +98,23 @@ class Attempt:
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
     _ended: bool = False
+    _budget: Budget | None = None
+    _begun: int = 0
+    """Nodes that began, where steps are counted."""
+    _refused: str | None = None
+    """Why the budget let no further model call begin, once it has refused one."""
 
     def __post_init__(self) -> None:
-        self.meter = Meter(on_other=self._note_other)
+        claimed = self.claimed
+        if claimed.budget:
+            self._budget = Budget(
+                job_id=claimed.job_id,
+                limits=claimed.budget,
+                since=claimed.created_at,
+                before=claimed.spent,
+            )
+        asks = self._budget is not None and self._budget.asks
+        self.meter = Meter(on_other=self._note_other, ask=self._ask if asks else None)
 
     async def run(
         self, workflow: Workflow, *, saver: FencedSaver, models: Models, folder: Path
@@ -109,18 +129,18 @@ class Attempt:
         try:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
-            values = await self._stream(graph, workflow, models, folder)
+            values = await self._in_time(self._stream(graph, workflow, models, folder))
             waits = await self._waits(graph)
         except GraphDrained:
-            self.journal.stopped("the worker stops")
-            await self.saver.flush()
-            raise Drained from None
+            return await self._drained()
         except asyncio.CancelledError:
             await self._keep_stopped()
             raise
         except (Superseded, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of an attempt
+            if self._refused is not None and _caused_by(error, GraphDrained):
+                return await self._drained()
             return await self._failed(error, workflow)
         if waits:
             return self._outcome(Change.ASK, reason=waits)
@@ -152,9 +172,47 @@ class Attempt:
                         self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
                     case "custom":
                         self.journal.event("progress", {"data": plain(part["data"])})
+        except LimitReached:  # raised here, and not in the stream
+            await stream.aclose()
+            raise
         finally:
             await self._end_flushing()
         return values  # type: ignore[no-any-return]
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
+        try:
+            left = self._budget.seconds_left(time.time()) if self._budget else None
+        except LimitReached:
+            work.close()
+            raise
+        if left is None:
+            return await work
+        assert self._budget is not None
+        try:
+            async with asyncio.timeout(left) as clock:
+                return await work
+        except TimeoutError:
+            if clock.expired():
+                raise self._budget.late() from None
+            raise
+
+    def _ask(self, used: Usage) -> None:
+        """Before each model call, in the thread that makes it. Raises GraphDrained where the
+        budget is used up: LangGraph lets the other nodes end, and nothing takes it for an
+        error of the node."""
+        assert self._budget is not None
+        if (reason := self._budget.refusal(used)) is None:
+            return
+        self._refused = reason
+        # Also for nodes that catch everything: the graph stops after them.
+        self.control.request_drain(reason)
+        raise GraphDrained(reason)
+
+    def _begin_step(self, node: str) -> None:
+        assert self._budget is not None
+        self._begun += 1
+        self._budget.begin_step(self._begun, node)
 
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, what people answered. LangGraph takes each answer
@@ -173,7 +231,12 @@ class Attempt:
 
     def _context(self, models: Models, folder: Path) -> RunContext:
         return RunContext(
-            job_id=self.claimed.job_id, models=models, folder=folder, progress=self._progress
+            job_id=self.claimed.job_id,
+            models=models,
+            folder=folder,
+            progress=self._progress,
+            answers=self.answers,
+            cached=self.journal.cached,
         )
 
     def _progress(self, node: str, text: str) -> None:
@@ -221,6 +284,8 @@ class Attempt:
             hides=workflow.hides,
             on_note=self._flush_soon,
             on_told=lambda: self.on_news(self.claimed.job_id),
+            on_begin=self._begin_step if "steps" in self.claimed.budget else None,
+            live=self.meter.live if self.claimed.budget else None,
         )
         self.saver = saver.for_attempt(self.journal)
 
@@ -285,13 +350,25 @@ class Attempt:
             return self._outcome(Change.FAIL, error=_describe(error, None))
         return self._outcome(Change.COMPLETE, output=output)
 
+    async def _drained(self) -> Outcome:
+        """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
+        given back."""
+        self.journal.stopped(self._refused or "the worker stops")
+        await self.saver.flush()
+        if self._refused is None:
+            raise Drained from None
+        return self._outcome(Change.PAUSE, reason=self._refused)
+
     async def _failed(self, error: Exception, workflow: Workflow) -> Outcome:
-        if (cause := _superseding(error)) is not None:
+        if (cause := _caused_by(error, Superseded, DatabaseError)) is not None:
             raise cause from None
         # Where two nodes raise at once, LangGraph passes on the error of either.
         node = next((node for node, raised in self._raised if raised is error), None)
         node = node and workflow.shown_name(node)
-        self.journal.stopped(f"node {node} failed" if node else "the graph failed")
+        if isinstance(error, LimitReached):
+            self.journal.stopped(str(error))
+        else:
+            self.journal.stopped(f"node {node} failed" if node else "the graph failed")
         await self._keep_finished()
         return self._outcome(Change.FAIL, error=_describe(error, node))
 
@@ -350,11 +427,12 @@ def _asked(error: BaseException) -> str | None:
     return f"{error.request.method} {url.scheme}://{url.netloc.decode('ascii')}{url.path}"
 
 
-def _superseding(error: BaseException) -> UcopError | None:
-    """LangGraph may wrap what its saver raised; the fence's word counts, however deep."""
+def _caused_by(error: BaseException, *kinds: type[BaseException]) -> BaseException | None:
+    """The first of `kinds` behind an error: LangGraph may wrap what its saver raised, and the
+    fence's word counts, however deep."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, Superseded | DatabaseError):
+        if isinstance(seen, kinds):
             return seen
         seen = seen.__cause__ or seen.__context__
     return None

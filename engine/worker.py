@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ucop.engine import ledger, roster
+from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
@@ -70,6 +71,7 @@ class Worker:
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._on_lost = on_lost
+        self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
         self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -164,7 +166,12 @@ class Worker:
         fault("after claim")
         log.info("job %s: attempt %d runs (%s)", claimed.job_id, claimed.attempt, claimed.workflow)
         self._notices.tell(claimed.job_id)
-        attempt = Attempt(claimed=claimed, on_news=self._notices.tell_events, pace=self._pace)
+        attempt = Attempt(
+            claimed=claimed,
+            on_news=self._notices.tell_events,
+            answers=self._answers,
+            pace=self._pace,
+        )
         key = (claimed.job_id, claimed.attempt)
         task = asyncio.create_task(self._execute(attempt))
         self._running[key] = (attempt, task)

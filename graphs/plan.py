@@ -168,6 +168,8 @@ class Plan:
     """Nodes by the longest way to them: those of one wave can run at the same time."""
     branches: tuple[Branch, ...]
     loops: tuple[PlannedLoop, ...]
+    limits: Mapping[str, float]
+    """What the job may use at most, by name; `deadline` in seconds."""
     models: tuple[PlannedModel, ...]
     expected: Expected | None
     """None where no job of the workflow has completed yet."""
@@ -198,6 +200,7 @@ def plan_of(
         waves=waves,
         branches=branches,
         loops=loops,
+        limits=workflow.limits.given(),
         models=models,
         expected=expected_of(past) if past else None,
         objections=(*_refusals(workflow, data, inputs), *_unserved(models), *objections),
