@@ -358,20 +358,22 @@ import sys, time
 from ucop.engine import Engine, Settings
 url, folder, host = sys.argv[1:]
 Engine(settings=Settings.load(folder, database=url, ollama_host=host, poll=0.02, sweep=0.2))
+print("up", flush=True)
 time.sleep(60)
 """
 
 
 @pytest.fixture
-def killed(
-    url: str, tmp_path: Path, ollama: Endpoint
-) -> Iterator[Callable[[Callable[[], bool]], None]]:
-    """Runs a worker process until something has happened, and kills it."""
+def killed(url: str, tmp_path: Path, ollama: Endpoint) -> Iterator[Callable[..., None]]:
+    """Runs a worker process, calls `up` when it works, and kills it when something happened."""
     workers: list[subprocess.Popen[bytes]] = []
 
-    def run(until: Callable[[], bool]) -> None:
+    def run(until: Callable[[], bool], up: Callable[[], object] = lambda: None) -> None:
         args = [sys.executable, "-c", WORKER, url, str(tmp_path), ollama.url]
-        workers.append(subprocess.Popen(args))
+        workers.append(subprocess.Popen(args, stdout=subprocess.PIPE))
+        assert workers[-1].stdout is not None
+        assert workers[-1].stdout.readline() == b"up\n"
+        up()
         end = time.monotonic() + DEADLINE
         while not until():
             assert time.monotonic() < end
@@ -382,20 +384,24 @@ def killed(
     yield run
     for worker in workers:
         worker.kill()
-        worker.wait()
+        worker.communicate()
 
 
 def test_a_deadline_that_passed_after_the_worker_died_fails_the_job_at_takeover(
     begin: Callable[..., JobHandle],
     open_engine: Callable[..., Engine],
     ollama: Endpoint,
-    killed: Callable[[Callable[[], bool]], None],
+    killed: Callable[..., None],
 ) -> None:
     ollama.script["first"] = hang()
-    job = begin("{deadline: 20s}", worker=False, budget={"deadline": 8})
-    submitted = time.monotonic()
-    killed(lambda: ollama.calls == 1)
-    time.sleep(max(0.0, submitted + 8.1 - time.monotonic()))
+    jobs: list[JobHandle] = []
+    # Its time begins with its submission, and a process on a busy machine needs some to start.
+    killed(
+        lambda: ollama.calls == 1,
+        up=lambda: jobs.append(begin("{deadline: 20s}", worker=False, budget={"deadline": 8})),
+    )
+    (job,) = jobs
+    time.sleep(max(0.0, job.get().created_at.timestamp() + 8.1 - time.time()))
     again = open_engine(settings={"ollama_host": ollama.url}).job(job.id)
     assert again.wait(DEADLINE) == JobStatus.FAILED
     assert again.get().error.type == "DeadlinePassed"  # type: ignore[union-attr]
@@ -406,7 +412,7 @@ def test_what_a_killed_attempt_spent_counts(
     begin: Callable[..., JobHandle],
     open_engine: Callable[..., Engine],
     ollama: Endpoint,
-    killed: Callable[[Callable[[], bool]], None],
+    killed: Callable[..., None],
 ) -> None:
     one_by_one = FLOW.replace("each:", "limit: 1, each:")
     ollama.script["d"] = hang()
