@@ -17,6 +17,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from ucop.agents.errors import ModelError
+from ucop.agents.prices import price_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -166,8 +167,9 @@ class Meter(BaseCallbackHandler):
                 call.pieces += 1
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
-        tokens_in, tokens_out = _tokens(response)
-        self._end(run_id, Usage(tokens_in=tokens_in, tokens_out=tokens_out))
+        with self._lock:
+            call = self._running.get(run_id)
+        self._end(run_id, _reported(response, call.model if call else ""))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
         self._end(run_id, _NOTHING if _reached(error) else Usage(model_calls=-1))
@@ -215,18 +217,21 @@ def _model_of(metadata: dict[str, Any]) -> str:
     return ":".join(str(part) for part in known if part)
 
 
-def _tokens(response: LLMResult) -> tuple[int, int]:
-    """Tokens in and out as reported: on a chat's message, or on OllamaLLM's generation."""
-    tokens_in = tokens_out = 0
+def _reported(response: LLMResult, model: str) -> Usage:
+    """Tokens as reported: on a chat's message, or on OllamaLLM's generation; and their price."""
+    total = _NOTHING
     for generation in (one for batch in response.generations for one in batch):
         info = generation.generation_info or {}
         usage = getattr(getattr(generation, "message", None), "usage_metadata", None) or {
             "input_tokens": info.get("prompt_eval_count") or 0,
             "output_tokens": info.get("eval_count") or 0,
         }
-        tokens_in += usage["input_tokens"]
-        tokens_out += usage["output_tokens"]
-    return tokens_in, tokens_out
+        total += Usage(
+            tokens_in=usage["input_tokens"],
+            tokens_out=usage["output_tokens"],
+            cost=price_of(model, usage),
+        )
+    return total
 
 
 def _reached(error: BaseException) -> bool:
