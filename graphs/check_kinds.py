@@ -1,4 +1,4 @@
-"""Mistakes in what nodes do and in how they go on after errors."""
+"""Mistakes in what nodes do, in how they go on after errors, and in how their writes meet."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.errors import InvalidDefinition
+from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.schema import validate
 from ucop.agents.source import Position
 from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
@@ -15,6 +15,7 @@ from ucop.graphs.expressions import Reference
 from ucop.graphs.report import Report, meant, one_of
 
 if TYPE_CHECKING:
+    from ucop.agents.merging import MergeFunction
     from ucop.agents.registry import Registry
     from ucop.graphs.workflow import Workflow
 
@@ -66,6 +67,23 @@ def find_workflows(
             report.error(code, message, place)
         else:
             _check_given(node, inner, report)
+    return found
+
+
+def find_merges(
+    definition: Definition, registry: Registry, report: Report
+) -> dict[str, MergeFunction]:
+    """The project's functions that merge names of the state; tells of those that are not there."""
+    found: dict[str, MergeFunction] = {}
+    for channel in definition.state.values():
+        if not channel.function:
+            continue
+        try:
+            found[channel.function] = registry.merge(channel.function)
+        except UnknownMerge as error:
+            message, _, hint = str(error).partition("; ")
+            place = report.at((*channel.path, "merge", "custom"))
+            report.error("unknown-merge", message, place, hint)
     return found
 
 

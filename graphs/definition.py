@@ -33,6 +33,7 @@ class Merge(Enum):
     union = "union"
     sum = "sum"
     max = "max"
+    custom = "custom"
 
 
 class OnError(Enum):
@@ -54,6 +55,8 @@ class Channel:
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of the value; empty where nothing is declared."""
     merge: Merge = Merge.replace
+    function: str = ""
+    """The project's `@merge` function, by name, where `merge` is custom."""
     path: Path = field(default=(), compare=False)
 
 

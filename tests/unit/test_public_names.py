@@ -25,9 +25,11 @@ PUBLIC = {
         "Registry",
         "UcopError",
         "UnknownAgent",
+        "UnknownMerge",
         "agent",
         "call",
         "load_registry",
+        "merge",
     ],
     "ucop.engine": [
         "Attempt",
