@@ -43,7 +43,7 @@ class Usage(Record):
     tokens_out: int = 0
     cost: float | None = None
     seconds: float = 0.0
-    """Sum of the measured run times of all steps."""
+    """Sum of the measured run times of all steps that run inside no other."""
 
 
 class Step(Record):

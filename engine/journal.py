@@ -73,6 +73,8 @@ class Journal:
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
+        self._inside: dict[str, list[str]] = {}
+        """The tasks inside a task that runs a workflow, in the order in which they began."""
         self._kept: set[str] = set()
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
@@ -84,10 +86,13 @@ class Journal:
         tasks that wrote them with the rest of their superstep, and does not run them."""
         self._kept.update(task for task, channel, _ in pending if channel not in CONTROL)
 
-    def started(self, task_id: str, node: str, data: Any) -> None:
-        """A node began. Nodes that the compiler made for itself are not told."""
+    def started(self, task_id: str, node: str, data: Any, *, within: Iterable[str] = ()) -> None:
+        """A node began, within the tasks that run the workflows around it. Nodes that the compiler
+        made for itself are not told."""
         if task_id in self._open or task_id in self._kept:
             return
+        for outer in within:
+            self._inside.setdefault(outer, []).append(task_id)
         if self._hides(node):
             self._open[task_id] = None
             return
@@ -141,6 +146,7 @@ class Journal:
         """Note a node's end; returns how to take it back."""
         if any(name in (ERROR, INTERRUPT) for name, _ in writes):
             return _nothing
+        self._stop_inside(task_id)
         step = self._open.pop(task_id, None)
         if step is None:
             return _nothing
@@ -156,14 +162,23 @@ class Journal:
 
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
+        self._stop_inside(task_id)
         step = self._open.pop(task_id, None)
         if step is not None:
             self._end(step, StepStatus.FAILED, time.time(), error=error)
 
     def stopped(self, why: str) -> None:
         """What still runs was stopped, and ends with what it has spent so far."""
-        for task_id in list(self._open):
+        # The innermost first: what they spent is theirs, and not that of the node around them.
+        for task_id in reversed(list(self._open)):
             self.failed(task_id, {"type": INTERRUPTED, "message": why, "node": None})
+
+    def _stop_inside(self, task_id: str) -> None:
+        """A node that ended because of one error inside it stopped what else ran there."""
+        for inner in reversed(self._inside.pop(task_id, [])):
+            if inner in self._open:
+                why = "the workflow around it stopped"
+                self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
     def asks(self, task_id: str, interrupts: Iterable[Mapping[str, Any]]) -> None:
         """A node interrupts: its run goes on when a person has answered."""

@@ -318,8 +318,14 @@ def _usage(steps: Sequence[Step]) -> Usage:
         tokens_out=sum(step.tokens_out for step in steps),
         # One unknown price makes the sum unknown; no calls cost nothing.
         cost=sum(known) if len(known) == len(costs) else None,
-        seconds=round(sum(_seconds(step) for step in steps), 6),
+        seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
     )
+
+
+def _outermost(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps that run inside no other: an outer step's time holds that of its inner ones."""
+    nodes = {step.node for step in steps}
+    return (step for step in steps if step.node.rpartition("/")[0] not in nodes)
 
 
 def _seconds(step: Step) -> float:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -91,6 +91,7 @@ class Attempt:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             values = await self._stream(graph, workflow, models, folder)
             waits = await self._waits(graph)
+            await self._keep_finished()
         except GraphDrained:
             self.journal.stopped("the worker stops")
             await self.saver.flush()
@@ -129,7 +130,7 @@ class Attempt:
                     case "values" if not part["ns"]:
                         values = part["data"]
                     case "tasks":
-                        self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
+                        self._note_task(part["data"], part["ns"])
                     case "custom":
                         self.journal.event("progress", {"data": plain(part["data"])})
         finally:
@@ -161,9 +162,11 @@ class Attempt:
         loop = self._loop
         loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
 
-    def _note_task(self, task: Mapping[str, Any], node: str) -> None:
+    def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
+        node = way_to(namespace, task["name"])
         if "input" in task:
-            self.journal.started(task["id"], node, task["input"])
+            within = (part.rpartition(":")[2] for part in namespace)
+            self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
             self.journal.asks(task["id"], task["interrupts"])
         elif (error := task.get("error")) is not None:
@@ -174,7 +177,9 @@ class Attempt:
         """(node, what it spent so far) of the nodes that run now."""
         if not hasattr(self, "journal"):
             return []
-        return [(node, self.meter.live(task)) for task, node in self.journal.open_nodes()]
+        open_nodes = self.journal.open_nodes()
+        tasks = {task for task, _ in open_nodes}
+        return [(node, self.meter.live(task, tasks)) for task, node in open_nodes]
 
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""
@@ -282,7 +287,7 @@ class Attempt:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
 
     async def _keep_finished(self) -> None:
-        """Save what siblings finished before the error, should it still be held."""
+        """Save what siblings of a node that failed or asks finished, should it still be held."""
         if self.journal.held:
             await self.saver.flush()
 
