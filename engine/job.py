@@ -35,6 +35,13 @@ class JobError(Record):
     """The node that raised, where one did."""
 
 
+class StepError(JobError):
+    """Why a step failed."""
+
+    caught: bool = False
+    """Whether the job went on, as the node's `on_error` says."""
+
+
 class Usage(Record):
     """What was spent. `cost` is in US dollars, None where a price is unknown."""
 
@@ -63,7 +70,10 @@ class Step(Record):
     """The models that answered, as `provider:model`."""
     output: Any = None
     """What the node wrote, cut where it is long."""
-    error: JobError | None = None
+    error: StepError | None = None
+    tries: int = 1
+    """How often it was called in this attempt, its `retry` included; with `each`, its item that
+    was called most."""
 
 
 class Attempt(Record):
@@ -115,7 +125,8 @@ class Event(Record):
     job_id: str
     seq: int
     type: str
-    """`job.<status>`, `job.submitted`, `step.started|completed|failed`, `model.used`, `progress`."""
+    """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
+    `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
 

@@ -58,6 +58,7 @@ class Journal:
         *,
         spent: Callable[[str], Usage],
         hides: Callable[[str], bool],
+        caught: Callable[[str, Writes], Mapping[str, Any] | None] = lambda node, writes: None,
         on_note: Callable[[], None] = lambda: None,
         on_told: Callable[[], None] = lambda: None,
     ) -> None:
@@ -68,7 +69,9 @@ class Journal:
         """Writes of a superstep's last task: they commit together with its checkpoint."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask."""
-        self._spent, self._hides = spent, hides
+        self.nodes: set[str] = set()
+        """The nodes that began in this attempt."""
+        self._spent, self._hides, self._caught = spent, hides, caught
         self._on_note, self._on_told = on_note, on_told
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
@@ -76,6 +79,7 @@ class Journal:
         self._inside: dict[str, list[str]] = {}
         """The tasks inside a task that runs a workflow, in the order in which they began."""
         self._kept: set[str] = set()
+        self._tries: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
 
@@ -105,6 +109,7 @@ class Journal:
         )
         self._open[task_id] = step
         self._steps.append(step)
+        self.nodes.add(node)
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
     @contextmanager
@@ -151,7 +156,9 @@ class Journal:
         if step is None:
             return _nothing
         output = {channel: value for channel, value in writes if self._shown(channel)}
-        row, event = self._end(step, StepStatus.COMPLETED, at, output=to_json(brief(output)))
+        error = self._caught(step.node, writes)
+        status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
+        row, event = self._end(step, status, at, output=to_json(brief(output)), error=error)
 
         def undo() -> None:
             self._steps = [step if known is row else known for known in self._steps]
@@ -166,6 +173,13 @@ class Journal:
         step = self._open.pop(task_id, None)
         if step is not None:
             self._end(step, StepStatus.FAILED, time.time(), error=error)
+
+    def retried(self, task_id: str, node: str, number: int, error: Mapping[str, Any]) -> None:
+        """A call of a node is tried again, for the `number`th time in all, after `error`."""
+        self._tries[task_id] = max(number, self._tries.get(task_id, 1))
+        step = self._open.get(task_id)
+        data = {"node": step.node if step else node, "task_id": task_id, "try": number}
+        self.event("step.retried", {**data, "attempt": self.attempt, "error": error})
 
     def stopped(self, why: str) -> None:
         """What still runs was stopped, and ends with what it has spent so far."""
@@ -224,7 +238,7 @@ class Journal:
         now: float,
         *,
         output: str | None = None,
-        error: dict[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
     ) -> tuple[StepRow, NewEvent]:
         spent = self._spent(step.task_id)
         row = replace(
@@ -238,6 +252,7 @@ class Journal:
             tokens_out=spent.tokens_out,
             cost=spent.cost,
             models=to_json(list(spent.models)),
+            tries=self._tries.pop(step.task_id, 1),
         )
         # A beginning that was not written yet need not be written apart from its end.
         self._steps = [known for known in self._steps if known is not step]

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
-from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, Usage
+from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, StepError, Usage
 from ucop.engine.ledger import event_of
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
@@ -43,8 +43,9 @@ _FIND = "select id from jobs where id = :id or id like :prefix order by id limit
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
-    tokens_out, cost, models, output, error
-from steps where job_id = :id order by started_at, finished_at, task_id"""
+    tokens_out, cost, models, output, error, tries
+from steps where job_id = :id
+order by coalesce(started_at, finished_at), finished_at, task_id"""
 
 _EVENTS = """
 select job_id, seq, type, at, data from events
@@ -348,7 +349,8 @@ def _step(row: Row) -> Step:
         cost=row["cost"],
         models=tuple(json.loads(row["models"])),
         output=json.loads(row["output"]) if row["output"] is not None else None,
-        error=_error(row["error"]),
+        error=_step_error(row["error"]),
+        tries=row["tries"],
     )
 
 
@@ -357,6 +359,13 @@ def _error(text: str | None) -> JobError | None:
         return None
     found: Mapping[str, Any] = json.loads(text)
     return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+
+
+def _step_error(text: str | None) -> StepError | None:
+    error = _error(text)
+    if text is None or error is None:
+        return None
+    return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
 
 
 def _time(seconds: float) -> datetime:

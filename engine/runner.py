@@ -154,13 +154,23 @@ class Attempt:
 
     def _context(self, models: Models, folder: Path) -> RunContext:
         return RunContext(
-            job_id=self.claimed.job_id, models=models, folder=folder, progress=self._progress
+            job_id=self.claimed.job_id,
+            models=models,
+            folder=folder,
+            progress=self._progress,
+            retried=self._retried,
         )
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own."""
         loop = self._loop
         loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
+
+    def _retried(self, task_id: str, node: str, number: int, error: BaseException | None) -> None:
+        """Nodes of YAML run on the engine's loop. What is stopped for its time raises nothing."""
+        late = {"type": "TimeoutError", "message": "its time was over", "node": None}
+        told = late if error is None else _describe(error, None)
+        self.journal.retried(task_id, node, number, told)
 
     def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
         node = way_to(namespace, task["name"])
@@ -204,6 +214,7 @@ class Attempt:
             self.claimed.attempt,
             spent=self.meter.take,
             hides=workflow.hides,
+            caught=workflow.caught,
             on_note=self._flush_soon,
             on_told=lambda: self.on_news(self.claimed.job_id),
         )
@@ -266,7 +277,8 @@ class Attempt:
             output = to_json(workflow.result(values))
         except UcopError as error:
             return self._outcome(Change.FAIL, error=_describe(error, None))
-        return self._outcome(Change.COMPLETE, output=output)
+        passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
+        return self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
 
     async def _failed(self, error: Exception, workflow: Workflow) -> Outcome:
         if (cause := _superseding(error)) is not None:
@@ -298,6 +310,7 @@ class Attempt:
         output: str | None = None,
         error: dict[str, Any] | None = None,
         reason: str | None = None,
+        passed_over: Sequence[str] = (),
     ) -> Outcome:
         self.journal.may_write()
         batch = self.journal.batch()
@@ -309,6 +322,7 @@ class Attempt:
             steps=batch.steps,
             events=batch.events,
             questions=self.journal.questions,
+            passed_over=passed_over,
         )
 
 

@@ -206,6 +206,12 @@ class Definition:
         """The nodes after whose errors the run goes on: those that `errors` has entries for."""
         return tuple(node.name for node in self.nodes.values() if node.catches)
 
+    @cached_property
+    def has_choices(self) -> bool:
+        """Whether a run may go past some of the nodes."""
+        chosen = any(len(route.entries) > 1 for route in self.routes)
+        return chosen or any(isinstance(node.on_error, str) for node in self.nodes.values())
+
     def writers(self, channel: str) -> Sequence[Node]:
         """The nodes that write `channel`."""
         return self._writers.get(channel, ())

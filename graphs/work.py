@@ -27,10 +27,14 @@ class Turn:
     @property
     def key(self) -> str:
         """The same over all tries of this call, and different for every other one."""
-        info = self.runtime.execution_info
-        task_id = info.task_id if info else ""
         item = "" if self.index is None else f"/{self.index}"
-        return f"{self.runtime.context.job_id}/{task_id}{item}"
+        return f"{self.runtime.context.job_id}/{self.task_id}{item}"
+
+    @property
+    def task_id(self) -> str:
+        """LangGraph's task of the node."""
+        info = self.runtime.execution_info
+        return info.task_id if info else ""
 
 
 class Work(ABC):

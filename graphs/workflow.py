@@ -7,7 +7,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -79,6 +79,15 @@ class Workflow(ABC):
     @abstractmethod
     def shown_nodes(self) -> list[str]:
         """The nodes in an order that the edges allow."""
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Nodes that a run may end without, named as their steps are; in their order."""
+        return ()
+
+    def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        """The error of `node` that the run survives, where its writes tell of one."""
+        return None
 
     def hides(self, node: str) -> bool:
         """Whether `node` is one of the compiler's own."""
@@ -195,6 +204,26 @@ class YamlWorkflow(Workflow):
 
     def shown_nodes(self) -> list[str]:
         return list(topology_of(self.definition).order)
+
+    @cached_property
+    def optional(self) -> tuple[str, ...]:
+        own = self.shown_nodes() if self.definition.has_choices else []
+        inner = [
+            f"{node.name}/{name}"
+            for node in self.definition.nodes.values()
+            if node.workflow
+            for name in self.workflows[node.workflow].optional
+        ]
+        return (*own, *inner)
+
+    def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        if not (self.definition.catching or self.workflows):
+            return None
+        told = next((value for name, value in writes if name == ERRORS), None)
+        error = told.get(node.rpartition("/")[2]) if isinstance(told, Mapping) else None
+        if not isinstance(error, Mapping) or not {"type", "message"} <= error.keys():
+            return None
+        return {"type": error["type"], "message": error["message"], "node": node, "caught": True}
 
     def hides(self, node: str) -> bool:
         return GATE in node

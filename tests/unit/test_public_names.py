@@ -51,6 +51,7 @@ PUBLIC = {
         "ResultTimeout",
         "Settings",
         "Step",
+        "StepError",
         "StepStatus",
         "UcopError",
         "UnknownWorkflow",
