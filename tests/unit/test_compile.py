@@ -614,7 +614,7 @@ async def test_given_a_timeout_then_a_call_that_takes_longer_is_stopped() -> Non
 
 
 async def test_given_a_timeout_and_each_then_waiting_for_a_turn_does_not_count() -> None:
-    each = Flow(EACH.replace("limit: 3", "limit: 1, timeout: 200ms"), pause=0.05)
+    each = Flow(EACH.replace("limit: 3", "limit: 1, timeout: 400ms"), pause=0.1)
     assert await each.run({"items": list(range(8))}) == list(range(8))
 
 
