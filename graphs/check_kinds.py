@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.schema import validate
 from ucop.agents.source import Position
-from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
+from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError, Path
 from ucop.graphs.errors import UnknownWorkflow
 from ucop.graphs.expressions import Reference
 from ucop.graphs.report import Report, meant, one_of
@@ -115,10 +115,16 @@ def check_error_targets(definition: Definition, report: Report) -> bool:
     return not wrong
 
 
+def error_path(node: Node, report: Report) -> Path:
+    """Where the file says what an error of `node` leads to: at the node, or for all of them."""
+    own: Path = (*node.path, "on_error", "node")
+    return own if report.has(own) else ("defaults", "on_error", "node")
+
+
 def _leads_on(definition: Definition, node: Node, report: Report) -> bool:
     if isinstance(node.on_error, OnError):
         return True
-    place = report.at((*node.path, "on_error", "node"))
+    place = report.at(error_path(node, report))
     if node.on_error not in (*definition.nodes, END):
         known = (*definition.nodes, END)
         what = "no edge leads to START" if node.on_error == START else _no_node(node.on_error)

@@ -66,7 +66,7 @@ _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
 _TIMEOUT = ("whole", "idle")
-_DEFAULTS = ("retry", "timeout")
+_DEFAULTS = ("retry", "timeout", "on_error")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
@@ -137,6 +137,11 @@ class Policies(NamedTuple):
 
     retry: Retry | None = None
     timeout: tuple[float | None, float | None] = (None, None)
+    on_error: OnError | str = OnError.fail
+
+    def on_error_of(self, node: str) -> OnError | str:
+        """What an error of `node` does; one of the node that errors lead to ends the job."""
+        return OnError.fail if self.on_error == node else self.on_error
 
 
 class _Loader:
@@ -181,6 +186,7 @@ class _Loader:
         return Policies(
             retry=self.retry(given, here),
             timeout=self.timeout(given, here),
+            on_error=self.on_error(given, here),
         )
 
     def workflow_name(self, top: Mapping[str, Any]) -> str:
@@ -298,7 +304,9 @@ class _Loader:
             retry=self.retry(fields, path) if "retry" in fields else usual.retry,
             timeout=whole,
             idle=idle,
-            on_error=self.on_error(fields, path),
+            on_error=(
+                self.on_error(fields, path) if "on_error" in fields else usual.on_error_of(name)
+            ),
             path=path,
         )
 

@@ -274,6 +274,22 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["bad-value"],
         head("  a: {agent: step, timeout: {idle: ¶soon}}"),
     ),
+    "a default that leads errors to an unknown node": (
+        ["unknown-node"],
+        head(AB, "  - START -> a -> b -> END", "defaults: {on_error: {node: ¶c}}\n"),
+    ),
+    "a default that leads errors back": (
+        ["unbounded-loop"],
+        head(ABC, "  - START -> a -> END\n  - b -> c -> END", "defaults: {on_error: {node: ¶b}}\n"),
+    ),
+    "a default that leads errors on without edges": (
+        ["error-node-derived"],
+        head(AB, rest="defaults: {on_error: {node: ¶b}}\n"),
+    ),
+    "a default that is no policy for errors": (
+        ["bad-value"],
+        head(A, rest="defaults: {on_error: ¶ignore}\n"),
+    ),
     "an unknown default": (["unknown-key"], head(A, rest="defaults: {¶limit: 3}\n")),
     "a default that is no time": (["bad-value"], head(A, rest="defaults: {timeout: ¶soon}\n")),
     "an unknown policy": (["bad-value"], head("  a: {agent: step, on_error: ¶ignore}")),
