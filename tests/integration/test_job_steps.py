@@ -245,3 +245,14 @@ def test_what_an_earlier_attempt_ran_is_not_skipped(
     job.resume()
     job.result(DEADLINE)
     assert told(job, "step.skipped") == ["three"]
+
+
+def test_how_many_items_ended_is_told_while_the_others_run(
+    engine: Engine, flow: Callable[..., Path], tally: Tally
+) -> None:
+    tally.script("many", answer({"reply": "yes"}), answer({"reply": "yes"}), hang(after=1))
+    file = flow("nodes:\n  many: {agent: asker, each: '${[1, 2, 3]}', with: {mark: many}}\n")
+    job = engine.submit(file)
+    words = (event.data for event in job.events() if event.type == "progress")
+    assert next(words) == {"node": "many", "text": "2/3"}
+    job.cancel()
