@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ucop.agents.meter import Usage
 
 Writes = Sequence[tuple[str, Any]]
+HeldWrites = tuple[Any, Writes, str, str]
+"""What a saver's `put_writes` takes: a task's writes with its config, id and path."""
 
 INTERRUPTED = "Interrupted"
 """The error type of a step that ended before its node did."""
@@ -48,6 +50,24 @@ def _nothing() -> None:
     return None
 
 
+class Turn:
+    """The journal's lock, which knows how many want it: `async with journal.turn:`."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self.waiting = 0
+
+    async def __aenter__(self) -> None:
+        self.waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Journal:
     """The notes of one attempt, and the fence that they pass through."""
 
@@ -65,8 +85,11 @@ class Journal:
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
-        self.held: list[tuple[Any, Writes, str, str]] = []
-        """Writes of a superstep's last task: they commit together with its checkpoint."""
+        self.turn = Turn(self.lock)
+        """Takes the lock, and tells the one who has it whether others wait to write."""
+        self.held: list[HeldWrites] = []
+        """Writes that commit together with what follows at once: those of a superstep's last task
+        with its checkpoint, others with the writes that wait behind them."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask."""
         self.nodes: set[str] = set()

@@ -2,7 +2,7 @@
 
 `maze` is a LangGraph graph: a loop around a fan-out by `Send`, parallel edges (one branch is
 a graph of its own, one a blocking function in a thread) and a join. `quarry` is the same in
-YAML: a loop around an `each` and a parallel branch, with a join. Every visit has a label that
+YAML: a loop around an `each` and a parallel branch, with a join. `swarm` is one wide `each`. Every visit has a label that
 it tells the witness and leaves in the state, so that the state shows which visits it holds.
 """
 
@@ -264,8 +264,34 @@ async def reviewer(name: str, round: int, weight: str, context: AgentContext) ->
     return {"label": await visit(name, label("review", round)), "round": round + 1}
 
 
+# ---------------------------------------------------------------- swarm: one wide fan-out
+
+SWARM_LIMIT = 20
+SWARM = f"""
+name: swarm
+description: An each over very many items.
+input:
+  name: string
+  items: {{type: array, items: integer}}
+nodes:
+  buzz:
+    agent: swarm_bee
+    each: "${{items}}"
+    as: item
+    limit: {SWARM_LIMIT}
+    with: {{name: "${{name}}", item: "${{item}}"}}
+    writes: all
+output: ${{all}}
+"""
+
+
+@agent("swarm_bee", description="Visits one item.")
+async def bee(name: str, item: int, context: AgentContext) -> str:
+    return await visit(name, label("buzz", 0, item))
+
+
 def registry() -> Registry:
-    return Registry.of(*map(agent_of, (scout, digger, hauler, weigher, reviewer)))
+    return Registry.of(*map(agent_of, (scout, digger, hauler, weigher, reviewer, bee)))
 
 
 # ---------------------------------------------------------------- what must have run
