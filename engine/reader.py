@@ -260,6 +260,14 @@ def _no_tables() -> Iterator[None]:
         yield
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase("no jobs in this database yet; `ucop run …` makes the tables") from error
+    except psycopg.errors.UndefinedColumn as error:
+        raise DatabaseError(EARLIER) from error
+
+
+EARLIER = (
+    "an earlier version of ucop made this database; reading changes nothing: start a worker "
+    "(`ucop worker`) of this version, which brings it up to date"
+)
 
 
 class NoDatabase(DatabaseError):
@@ -273,6 +281,8 @@ def _explained(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise NoDatabase(f"{path}: no jobs yet; `ucop run …` makes the tables") from error
+        if "no such column" in str(error):
+            raise DatabaseError(f"{path}: {EARLIER}") from error
         raise _explain(error, path) from error
     except sqlite3.Error as error:
         raise _explain(error, path) from error
