@@ -6,6 +6,7 @@ graph that knows nothing of ucop.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -71,6 +72,19 @@ class _Call:
 _NOTHING = Usage()
 
 
+_STARTS = [("Meter", "on_chat_model_start"), ("Meter", "on_llm_start")]
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    """LangChain warns of what a callback raises. A call that was refused is raised on as well,
+    and told where it ends up."""
+    said = record.args if isinstance(record.args, tuple) else ()
+    return said[:2] not in _STARTS
+
+
+logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_news)
+
+
 class Meter(BaseCallbackHandler):
     """Counts the model calls of one attempt by the graph tasks that make them.
 
@@ -89,10 +103,18 @@ class Meter(BaseCallbackHandler):
     ignore_retry = True
     ignore_custom_event = True
 
-    def __init__(self, on_other: Callable[[str], None] = lambda model: None) -> None:
+    def __init__(
+        self,
+        on_other: Callable[[str], None] = lambda model: None,
+        *,
+        ask: Callable[[Usage], None] | None = None,
+    ) -> None:
         """`on_other` hears of each call that does not come from Models, in the thread that
-        makes it, with the model's `provider:model`."""
+        makes it, with the model's `provider:model`. `ask` is given what was used so far before
+        each call, in the same thread; where it raises, the call is not made."""
         self._on_other = on_other
+        self._ask = ask
+        self.raise_error = ask is not None
         self._lock = threading.Lock()
         self._running: dict[UUID, _Call] = {}
         self._counted: dict[str, Usage] = {}
@@ -165,6 +187,9 @@ class Meter(BaseCallbackHandler):
         model = _model_of(metadata)
         call = _Call(way=way, model=model, started=time.monotonic())
         with self._lock:
+            if self._ask is not None:
+                # With the lock held, so that calls at the same time do not pass as one.
+                self._ask(self._so_far())
             self._running[run_id] = call
             self._add(way, Usage(model_calls=1, models=(model,) if model else ()))
         if model and MODELS_NAME not in metadata:
@@ -176,6 +201,11 @@ class Meter(BaseCallbackHandler):
             if call is not None:
                 seconds = time.monotonic() - call.started
                 self._add(call.way, more + Usage(seconds=seconds))
+
+    def _so_far(self) -> Usage:
+        """Everything counted, and of running calls the pieces that arrived."""
+        pieces = sum(call.pieces for call in self._running.values())
+        return sum(self._counted.values(), self._taken + Usage(tokens_out=pieces))
 
     def _add(self, way: tuple[str, ...], more: Usage) -> None:
         for outer, inner in pairwise(way):

@@ -15,6 +15,8 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -41,9 +43,10 @@ from psycopg.rows import dict_row
 
 from ucop.engine import ledger
 from ucop.engine.faults import fault
-from ucop.engine.journal import ERROR, Batch, HeldWrites, Journal
-from ucop.engine.operation import Many, One, Statement, pyformat, run
+from ucop.engine.journal import ERROR, Batch, Journal
+from ucop.engine.operation import Many, One, pyformat, run
 from ucop.engine.postgres import reachable
+from ucop.engine.sqlite import execute
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -96,8 +99,9 @@ class FencedSqliteSaver(SqliteSaver):
 
     journal: Journal | None = None
     retry: Callable[[Callable[[], Any]], Awaitable[Any]]
-    """Runs a write again while another process holds the lock, without blocking the loop."""
-    _inside: sqlite3.Cursor | None = None
+    """Reads again while another process holds the lock, without blocking the loop."""
+    commit: Callable[..., Awaitable[Any]]
+    """Writes in a transaction; see group_commit.GroupCommit.write."""
 
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
@@ -106,48 +110,32 @@ class FencedSqliteSaver(SqliteSaver):
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        if not transaction:
-            with super().cursor(transaction=False) as cursor:
-                yield cursor
-        elif self._inside is not None:
-            yield self._inside
-        else:
-            with self._transaction() as cursor:
-                yield cursor
+        if transaction and not self.conn.in_transaction:
+            raise RuntimeError("a fenced saver writes through its asynchronous methods only")
+        # The base class would commit, also after an error.
+        with super().cursor(transaction=False) as cursor:
+            yield cursor
 
-    @contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Cursor]:
-        # The base class commits also after an error; this one rolls back.
-        with self.lock:
-            cursor = self.conn.cursor()
-            cursor.execute("begin immediate")
-            try:
-                yield cursor
-                cursor.execute("commit")
-            except BaseException:
-                if self.conn.in_transaction:
-                    cursor.execute("rollback")
-                raise
-            finally:
-                cursor.close()
-
-    def _commit(
+    async def _commit(
         self, journal: Journal, saved: int, checkpoint: str | None, write: Callable[[], T]
     ) -> T:
-        batch = journal.batch()
-        with self._transaction() as cursor:
-            run(journal.tell(batch, saved=saved, checkpoint=checkpoint), _on_cursor(cursor))
-            self._inside = cursor
-            try:
-                for config, writes, task_id, path in journal.held:
-                    self.put_writes(config, writes, task_id, path)
-                result = write()
-                fault("inside saver write")
-            finally:
-                self._inside = None
-        journal.told(batch)
-        journal.held.clear()
-        return result
+        def work() -> tuple[Batch, int, T]:
+            batch, held = journal.batch(), list(journal.held)
+            tell = journal.tell(batch, saved=saved, checkpoint=checkpoint)
+            run(tell, partial(execute, self.conn))
+            for method, arguments in held:
+                getattr(self, method)(*arguments)
+            result = write()
+            fault("inside saver write")
+            return batch, len(held), result
+
+        def told(committed: tuple[Batch, int, T]) -> None:
+            batch, held, _ = committed
+            journal.told(batch)
+            del journal.held[:held]
+
+        committed: tuple[Batch, int, T] = await self.commit(work, told)
+        return committed[2]
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         found: CheckpointTuple | None = await self.retry(lambda: self.get_tuple(config))
@@ -161,7 +149,7 @@ class FencedSqliteSaver(SqliteSaver):
             yield item
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self.retry(lambda: self.delete_thread(thread_id))
+        await self.commit(lambda: self.delete_thread(thread_id))
 
     async def aput(
         self,
@@ -176,14 +164,17 @@ class FencedSqliteSaver(SqliteSaver):
             return self.put(config, checkpoint, metadata, new_versions)
 
         if journal is None:
-            return await self.retry(write)  # type: ignore[no-any-return]
+            return await self.commit(write)  # type: ignore[no-any-return]
         newest = _newest(config, checkpoint)
         fault("before put")
         async with journal.turn:
             journal.may_advance()
-            result = await self.retry(lambda: self._commit(journal, 1, newest, write))
+            if _is_input(metadata):
+                journal.held.append(("put", (config, checkpoint, metadata, new_versions)))
+                return _saved(config, checkpoint)
+            result = await self._commit(journal, 1, newest, write)
         fault("after put")
-        return result  # type: ignore[no-any-return]
+        return result
 
     async def aput_writes(
         self,
@@ -198,17 +189,17 @@ class FencedSqliteSaver(SqliteSaver):
             self.put_writes(config, writes, task_id, task_path)
 
         if journal is None:
-            await self.retry(write)
+            await self.commit(write)
             return
         writes, now = _without_remains(writes), time.time()
         async with journal.turn:
-            more_follows = journal.is_last(task_id) or journal.turn.waiting > 0
+            more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
             with journal.finished(task_id, writes, now):
                 if more_follows and _is_values(writes):
-                    journal.held.append((config, writes, task_id, task_path))
+                    journal.held.append(("put_writes", (config, writes, task_id, task_path)))
                     return
                 fault("before writes")
-                await self.retry(lambda: self._commit(journal, 1, None, write))
+                await self._commit(journal, 1, None, write)
         fault("after writes")
 
     async def flush(self) -> None:
@@ -218,7 +209,7 @@ class FencedSqliteSaver(SqliteSaver):
             return
         fault("before flush")
         async with journal.turn:
-            await self.retry(lambda: self._commit(journal, 0, None, lambda: None))
+            await self._commit(journal, 0, None, lambda: None)
         fault("after flush")
 
 
@@ -278,9 +269,15 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                         await _tell(cursor, journal, batch, saved, checkpoint)
                         inside = copy.copy(self)
                         inside._inside = cursor
-                        if held:
-                            rows = await asyncio.to_thread(self._rows_of, held)
-                            await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
+                        saves: AsyncPostgresSaver = super(FencedPostgresSaver, inside)  # type: ignore[assignment]
+                        for method, group in groupby(held, key=lambda each: each[0]):
+                            given = [arguments for _, arguments in group]
+                            if method == "put_writes":
+                                rows = await asyncio.to_thread(self._rows_of, given)
+                                await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
+                            else:
+                                for arguments in given:
+                                    await saves.aput(*arguments)
                         result = await write(inside)
                         fault("inside saver write")
                 except psycopg.Error as error:
@@ -291,7 +288,7 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         del journal.held[: len(held)]
         return result
 
-    def _rows_of(self, held: Sequence[HeldWrites]) -> list[Any]:
+    def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The rows of many tasks' values: one statement for all costs a fraction of one for each."""
         return [
             row
@@ -323,6 +320,10 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         fault("before put")
         async with self.journal.turn:
             self.journal.may_advance()
+            if _is_input(metadata):
+                held = (config, checkpoint, metadata, new_versions)
+                self.journal.held.append(("put", held))
+                return _saved(config, checkpoint)
             result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
         fault("after put")
         return result
@@ -344,10 +345,10 @@ class FencedPostgresSaver(AsyncPostgresSaver):
 
         writes, now = _without_remains(writes), time.time()
         async with journal.turn:
-            more_follows = journal.is_last(task_id) or journal.turn.waiting > 0
+            more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
             with journal.finished(task_id, writes, now):
                 if more_follows and _is_values(writes):
-                    journal.held.append((config, writes, task_id, task_path))
+                    journal.held.append(("put_writes", (config, writes, task_id, task_path)))
                     return
                 fault("before writes")
                 await self._commit(journal, 1, None, write)
@@ -389,22 +390,27 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
+def _is_input(metadata: CheckpointMetadata) -> bool:
+    """Whether a checkpoint holds the input and nothing else: no node runs before the next."""
+    return metadata.get("source") == "input"
+
+
+def _saved(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
+    """What a saver answers: where the checkpoint is."""
+    thread = config["configurable"]
+    return {
+        "configurable": {
+            "thread_id": thread["thread_id"],
+            "checkpoint_ns": thread.get("checkpoint_ns", ""),
+            "checkpoint_id": checkpoint["id"],
+        }
+    }
+
+
 def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:
     """The checkpoint's id, where it is one of the job's graph itself and not of a subgraph."""
     root = not config["configurable"].get("checkpoint_ns")
     return checkpoint["id"] if root else None
-
-
-def _on_cursor(cursor: sqlite3.Cursor) -> Callable[[Statement], Sequence[Any]]:
-    def execute(statement: Statement) -> Sequence[Any]:
-        match statement:
-            case One(sql, params):
-                return cursor.execute(sql, params).fetchall()
-            case Many(sql, many):
-                cursor.executemany(sql, many)
-        return ()
-
-    return execute
 
 
 async def _tell(

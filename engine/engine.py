@@ -19,6 +19,7 @@ from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
 from ucop.engine import ledger
+from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
@@ -166,7 +167,7 @@ class Engine:
         priority: int = 0,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
-        budget: Mapping[str, float] | None = None,
+        budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
@@ -176,13 +177,15 @@ class Engine:
             input: Checked against the workflow's declared input before anything is written.
             key: For idempotence: a second submit with this key returns the first one's job.
             priority: Higher goes first.
+            budget: What the job may use at most, with the keys of a workflow's `limits`, and
+                before them: `deadline`, `steps`, `model_calls`, `tokens`, `cost`.
             thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
                 thread never run at the same time.
 
         Raises UnknownWorkflow, InvalidDefinition, InvalidInput, KeyConflict, DatabaseError.
         """
-        terms = _terms(key, priority, tenant, labels, budget, thread_id)
-        job = self._new_job(workflow, input, terms)
+        terms = _terms(key, priority, tenant, labels, thread_id)
+        job = self._new_job(workflow, input, terms, read_budget(budget or {}))
         return JobHandle(self, self._loop.call(self._submit(job)))
 
     async def asubmit(
@@ -194,12 +197,13 @@ class Engine:
         priority: int = 0,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
-        budget: Mapping[str, float] | None = None,
+        budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
-        terms = _terms(key, priority, tenant, labels, budget, thread_id)
-        job = await asyncio.to_thread(self._new_job, workflow, input, terms)
+        terms = _terms(key, priority, tenant, labels, thread_id)
+        most = read_budget(budget or {})
+        job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
         return JobHandle(self, await self._loop.acall(self._submit(job)))
 
     def job(self, id: str) -> JobHandle:
@@ -357,8 +361,8 @@ class Engine:
             self._worker.wake()
         return id
 
-    async def _resume(self, id: JobId) -> None:
-        await self._database.dispatch(lambda: ledger.resume(id, time.time()))
+    async def _resume(self, id: JobId, budget: Mapping[str, float]) -> None:
+        await self._database.dispatch(lambda: ledger.resume(id, time.time(), budget))
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
@@ -443,6 +447,7 @@ class Engine:
         workflow: str | Path | Workflow | Graph,
         input: Mapping[str, Any] | None,
         terms: Terms,
+        budget: Mapping[str, float],
     ) -> NewJob:
         found = self.workflow(workflow)
         data = found.accept({} if input is None else input)
@@ -460,7 +465,7 @@ class Engine:
             priority=terms.priority,
             tenant=terms.tenant,
             labels=to_json(terms.labels),
-            budget=to_json(terms.budget),
+            budget=to_json({**found.limits.given(), **budget}),
         )
 
 
@@ -469,7 +474,6 @@ def _terms(
     priority: int,
     tenant: str | None,
     labels: Mapping[str, str] | None,
-    budget: Mapping[str, float] | None,
     thread_id: str | None,
 ) -> Terms:
     given = {
@@ -477,7 +481,6 @@ def _terms(
         "priority": priority,
         "tenant": tenant,
         "labels": {} if labels is None else labels,
-        "budget": {} if budget is None else budget,
         "thread_id": thread_id,
     }
     try:

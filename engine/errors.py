@@ -20,6 +20,9 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
+├── LimitReached              a limit of the workflow, or of the job, ended it
+│   ├── DeadlinePassed
+│   └── StepsUsedUp
 ├── Superseded                this attempt is no longer current: it may write nothing
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
@@ -52,6 +55,7 @@ __all__ = [
     "DatabaseDamaged",
     "DatabaseError",
     "DatabaseTooNew",
+    "DeadlinePassed",
     "EngineClosed",
     "InvalidDefinition",
     "InvalidInput",
@@ -60,12 +64,14 @@ __all__ = [
     "JobNotFound",
     "JobStopped",
     "KeyConflict",
+    "LimitReached",
     "ModelError",
     "ModelResponseError",
     "ModelTimeout",
     "ModelUnavailable",
     "RefusedChange",
     "ResultTimeout",
+    "StepsUsedUp",
     "Superseded",
     "UcopError",
     "UnknownAgent",
@@ -112,6 +118,20 @@ class KeyConflict(UcopError):
 
 class RefusedChange(UcopError):
     """The job's status does not allow this change."""
+
+
+class LimitReached(UcopError):
+    """The job may not go on: it has used what it was allowed."""
+
+    ends_attempt = True
+
+
+class DeadlinePassed(LimitReached):
+    """The job did not end in the time that it was given."""
+
+
+class StepsUsedUp(LimitReached):
+    """The job would run more nodes than it may."""
 
 
 class Superseded(UcopError):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
 from ucop.engine import ledger
+from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from ucop.engine.states import JobStatus
@@ -154,16 +155,19 @@ class JobHandle:
         """`cancel`, awaited."""
         await self._acall(self._engine._cancel(self.id))
 
-    def resume(self) -> None:
+    def resume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint.
+
+        `budget` names limits that are to hold from now on (see Engine.submit), each for the
+        whole job: what it has used before counts.
 
         Raises RefusedChange where it is pending, running, completed or cancelled.
         """
-        self._call(self._engine._resume(self.id))
+        self._call(self._engine._resume(self.id, read_budget(budget or {})))
 
-    async def aresume(self) -> None:
+    async def aresume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
         """`resume`, awaited."""
-        await self._acall(self._engine._resume(self.id))
+        await self._acall(self._engine._resume(self.id, read_budget(budget or {})))
 
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""

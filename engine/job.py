@@ -6,7 +6,7 @@ Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit i
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, NewType
+from typing import Any, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -22,7 +22,8 @@ TaskId = NewType("TaskId", str)
 class Record(BaseModel):
     """Data that travels is frozen and takes no unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A command that reads builds the validators of the records that it reads, and no others.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
 
 class JobError(Record):
@@ -68,6 +69,8 @@ class Step(Record):
     cost: float | None = None
     models: tuple[str, ...] = ()
     """The models that answered, as `provider:model`."""
+    cached: int = 0
+    """Calls that the cache answered: 1, or with `each` one per item; 0 where none was."""
     output: Any = None
     """What the node wrote, cut where it is long."""
     error: StepError | None = None
@@ -147,9 +150,6 @@ class Terms(Record):
     priority: int = Field(default=0, ge=-(2**31), lt=2**31)
     tenant: str | None = Field(default=None, min_length=1, max_length=1000)
     labels: dict[str, str] = Field(default_factory=dict)
-    budget: dict[str, Annotated[float, Field(allow_inf_nan=False, ge=0)]] = Field(
-        default_factory=dict
-    )
     thread_id: str | None = Field(default=None, min_length=1, max_length=1000)
 
 
@@ -177,3 +177,5 @@ class Job(Record):
     steps: tuple[Step, ...] = ()
     usage: Usage = Usage()
     budget: dict[str, float] = Field(default_factory=dict)
+    """What it may use at most, over all attempts: `deadline` in seconds, `steps`, `model_calls`,
+    `tokens`, `cost`."""

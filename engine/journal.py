@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ucop.agents.meter import Usage
 
 Writes = Sequence[tuple[str, Any]]
-HeldWrites = tuple[Any, Writes, str, str]
-"""What a saver's `put_writes` takes: a task's writes with its config, id and path."""
 
 INTERRUPTED = "Interrupted"
 """The error type of a step that ended before its node did."""
@@ -44,6 +42,17 @@ class Batch:
 
     steps: tuple[StepRow, ...]
     events: tuple[NewEvent, ...]
+
+
+def _told(spent: Usage) -> dict[str, Any]:
+    """What was spent, as a step's row has it."""
+    return {
+        "model_calls": spent.model_calls,
+        "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out,
+        "cost": spent.cost,
+        "models": to_json(list(spent.models)),
+    }
 
 
 def _nothing() -> None:
@@ -81,21 +90,27 @@ class Journal:
         caught: Callable[[str, Writes], Mapping[str, Any] | None] = lambda node, writes: None,
         on_note: Callable[[], None] = lambda: None,
         on_told: Callable[[], None] = lambda: None,
+        on_begin: Callable[[str], None] | None = None,
+        live: Callable[[str, Collection[str]], Usage] | None = None,
     ) -> None:
+        """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
+        that run have spent so far is written along with everything else."""
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
         self.turn = Turn(self.lock)
         """Takes the lock, and tells the one who has it whether others wait to write."""
-        self.held: list[HeldWrites] = []
-        """Writes that commit together with what follows at once: those of a superstep's last task
-        with its checkpoint, others with the writes that wait behind them."""
+        self.held: list[tuple[Literal["put", "put_writes"], tuple[Any, ...]]] = []
+        """What is saved together with what follows at once: the input and the writes of a superstep's
+        last task with the checkpoint, other writes with those that wait behind them. The saver's
+        methods and their arguments."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
         self._spent, self._hides, self._caught = spent, hides, caught
         self._on_note, self._on_told = on_note, on_told
+        self._on_begin, self._live = on_begin, live
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
@@ -103,6 +118,7 @@ class Journal:
         """The tasks inside a task that runs a workflow, in the order in which they began."""
         self._kept: set[str] = set()
         self._tries: dict[str, int] = {}
+        self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
 
@@ -123,6 +139,8 @@ class Journal:
         if self._hides(node):
             self._open[task_id] = None
             return
+        if self._on_begin is not None:
+            self._on_begin(node)
         step = StepRow(
             task_id=TaskId(task_id),
             node=node,
@@ -190,6 +208,10 @@ class Journal:
 
         return undo
 
+    def cached(self, task_id: str) -> None:
+        """A call of a node was answered from the cache."""
+        self._cached[task_id] = self._cached.get(task_id, 0) + 1
+
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
         self._stop_inside(task_id)
@@ -243,12 +265,15 @@ class Journal:
         return event
 
     @property
-    def has_notes(self) -> bool:
-        return bool(self._events)
+    def noted_at(self) -> float | None:
+        """When the oldest note that waits was made, in seconds since the epoch."""
+        return self._events[0].at if self._events else None
 
-    def is_last(self, task_id: str) -> bool:
-        """Whether no other task of this superstep is known to run."""
-        return len(self._open) == 1 and task_id in self._open
+    def is_last(self, task_id: str, task_path: str) -> bool:
+        """Whether no other task of this superstep is known to run. LangGraph's own task that
+        takes the input in is alone, and is not announced."""
+        alone = len(self._open) == 1 and task_id in self._open
+        return alone or task_path.endswith(", __start__")
 
     def open_nodes(self) -> list[tuple[str, str]]:
         """(task id, node) of the node runs that began and have not ended."""
@@ -270,12 +295,9 @@ class Journal:
             finished_at=now,
             output=output,
             error=to_json(error) if error else None,
-            model_calls=spent.model_calls,
-            tokens_in=spent.tokens_in,
-            tokens_out=spent.tokens_out,
-            cost=spent.cost,
-            models=to_json(list(spent.models)),
             tries=self._tries.pop(step.task_id, 1),
+            cached=(cached := self._cached.pop(step.task_id, 0)),
+            **_told(spent),
         )
         # A beginning that was not written yet need not be written apart from its end.
         self._steps = [known for known in self._steps if known is not step]
@@ -289,6 +311,8 @@ class Journal:
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
         }
+        if cached:
+            data["cached"] = cached
         event = self.event(f"step.{status}", {**data, "error": error} if error else data)
         return row, event
 
@@ -299,7 +323,15 @@ class Journal:
     # ------------------------------------------------------------ writing
 
     def batch(self) -> Batch:
-        return Batch(tuple(self._steps), tuple(self._events))
+        if self._live is None:
+            return Batch(tuple(self._steps), tuple(self._events))
+        shown = {task: step for task, step in self._open.items() if step is not None}
+        running = [self._so_far(step, shown) for step in shown.values()]
+        return Batch((*self._steps, *running), tuple(self._events))
+
+    def _so_far(self, step: StepRow, apart: Collection[str]) -> StepRow:
+        assert self._live is not None
+        return replace(step, **_told(self._live(step.task_id, apart)))
 
     def tell(
         self, batch: Batch, *, saved: int = 0, checkpoint: str | None = None

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId
 from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
@@ -63,6 +64,11 @@ class Claimed:
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
     answers: Mapping[str, Any] = field(default_factory=dict)
     """What people answered so far, by question."""
+    budget: Mapping[str, float] = field(default_factory=dict)
+    """What the job may use at most, by name."""
+    created_at: float = 0.0
+    spent: Spent = field(default_factory=Spent)
+    """What earlier attempts used; only looked up where there is a budget."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,6 +89,7 @@ class StepRow:
     cost: float | None = None
     models: str = "[]"
     tries: int = 1
+    cached: int = 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -197,7 +204,8 @@ where id = :job and attempt = :attempt and status = 'pending'
     and exists (select 1 from workers where id = :worker and lost = 0)
     and not exists (select 1 from jobs other
         where other.thread_id = jobs.thread_id and other.status = 'running')
-returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq"""
+returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
+    created_at"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -241,6 +249,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
     yield One(_START_ATTEMPT, params)
     event = {"job": job, "seq": row["seq"], "type": "job.running", "at": now}
     yield One(_ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "worker": worker})})
+    budget = json.loads(row["budget"])
     return Claimed(
         job_id=JobId(row["id"]),
         attempt=row["attempt"],
@@ -250,6 +259,9 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
         answers=(yield from _answers(job)) if attempt > 1 else {},
+        budget=budget,
+        created_at=row["created_at"],
+        spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
     )
 
 
@@ -259,6 +271,23 @@ _ANSWERS = "select id, answer from questions where job_id = :job and answered_at
 def _answers(job: str) -> Operation[dict[str, Any]]:
     rows = yield One(_ANSWERS, {"job": job})
     return {row["id"]: json.loads(row["answer"]) for row in rows}
+
+
+_SPENT = """
+select count(distinct case when status = 'completed' then task_id end) as steps,
+    coalesce(sum(model_calls), 0) as model_calls,
+    coalesce(sum(tokens_in + tokens_out), 0) as tokens, coalesce(sum(cost), 0) as cost
+from steps where job_id = :job"""
+
+
+def _spent(job: str) -> Operation[Spent]:
+    row = (yield One(_SPENT, {"job": job}))[0]
+    return Spent(
+        steps=row["steps"],
+        model_calls=row["model_calls"],
+        tokens=row["tokens"],
+        cost=float(row["cost"]),
+    )
 
 
 def due(known: str, limit: int, now: float) -> Operation[list[tuple[str, int]]]:
@@ -292,15 +321,16 @@ where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _PUT_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
-    output, error, model_calls, tokens_in, tokens_out, cost, models, tries)
+    output, error, model_calls, tokens_in, tokens_out, cost, models, cached, tries)
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
-    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :tries)
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached, :tries)
 on conflict (job_id, task_id, attempt) do update set status = excluded.status,
     started_at = coalesce(steps.started_at, excluded.started_at),
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-    cost = excluded.cost, models = excluded.models, tries = excluded.tries
+    cost = excluded.cost, models = excluded.models, cached = excluded.cached,
+    tries = excluded.tries
 where steps.status <> 'completed'"""
 
 
@@ -593,8 +623,14 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
 _OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
 
 
-def resume(job: str, now: float) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint.
+_BUDGET = "select budget from jobs where id = :job"
+
+_SET_BUDGET = "update jobs set budget = :budget where id = :job"
+
+
+def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+    """Let a paused, waiting or failed job go on from its last checkpoint, within `budget`
+    where that names another limit than the job has.
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
     """
@@ -609,8 +645,16 @@ def resume(job: str, now: float) -> Operation[JobStatus]:
             why = "resumed" if change is Change.RESUME else "retried"
             new = yield from _next_attempt(job, state, change, why, now)
             if new:
+                if budget:
+                    yield from _change_budget(job, budget)
                 return new
     raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+
+
+def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
+    rows = yield One(_BUDGET, {"job": job})
+    changed = {**json.loads(rows[0]["budget"]), **budget}
+    yield One(_SET_BUDGET, {"job": job, "budget": to_json(changed)})
 
 
 _PENDING_BEFORE = """

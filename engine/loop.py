@@ -46,11 +46,20 @@ class BlockingCalls(ThreadPoolExecutor):
         return future
 
 
+def _new_loop() -> asyncio.AbstractEventLoop:
+    """uvloop's, where there is one: see docs/decisions/uvloop.md."""
+    try:
+        from uvloop import new_event_loop
+    except ImportError:
+        return asyncio.new_event_loop()
+    return new_event_loop()
+
+
 class LoopThread:
     """Starts on construction; `stop` ends it."""
 
     def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
+        self._loop = _new_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 

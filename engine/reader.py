@@ -43,7 +43,7 @@ _FIND = "select id from jobs where id = :id or id like :prefix order by id limit
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
-    tokens_out, cost, models, output, error, tries
+    tokens_out, cost, models, cached, output, error, tries
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
 
@@ -358,6 +358,7 @@ def _step(row: Row) -> Step:
         tokens_out=row["tokens_out"],
         cost=row["cost"],
         models=tuple(json.loads(row["models"])),
+        cached=row["cached"],
         output=json.loads(row["output"]) if row["output"] is not None else None,
         error=_step_error(row["error"]),
         tries=row["tries"],

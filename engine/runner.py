@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
@@ -20,8 +21,9 @@ from langgraph.types import Command
 
 from ucop.agents.meter import Meter, Usage
 from ucop.agents.plain import plain
+from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
-from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
 from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
@@ -32,7 +34,10 @@ from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models, ModelUse
+    from ucop.graphs.cache import Answers
     from ucop.graphs.workflow import Workflow
+
+T = TypeVar("T")
 
 log = logging.getLogger("ucop.runner")
 
@@ -45,9 +50,28 @@ FLUSH_AFTER = 0.005
 PATIENCE = 0.2
 """Longest wait, in seconds, while the loop is busy with other jobs."""
 
+PUNCTUAL = 0.001
+"""Seconds that a timer is late on a loop with nothing else to do."""
+
 
 class Drained(Exception):
     """The graph stopped between two supersteps, because it was asked to."""
+
+
+class Pace:
+    """How long notes wait, on one worker's loop. While the loop is busy with other jobs a
+    checkpoint that they can ride with is near, and each write of their own would delay all."""
+
+    def __init__(self) -> None:
+        self._late = 0.0
+
+    def wait(self) -> float:
+        """Seconds that a note may wait from now on."""
+        return min(FLUSH_AFTER + 20 * self._late, PATIENCE)
+
+    def was_late(self, seconds: float) -> None:
+        """A timer came so much later than it was due."""
+        self._late += (max(seconds - PUNCTUAL, 0.0) - self._late) / 8
 
 
 @dataclass(kw_only=True)
@@ -62,19 +86,35 @@ class Attempt:
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
+    answers: Answers
+    """Where nodes with `cache` keep theirs."""
+    pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
-    _waited: float = 0.0
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
     _ended: bool = False
+    _budget: Budget | None = None
+    _begun: int = 0
+    """Nodes that began, where steps are counted."""
+    _refused: str | None = None
+    """Why the budget let no further model call begin, once it has refused one."""
 
     def __post_init__(self) -> None:
-        self.meter = Meter(on_other=self._note_other)
+        claimed = self.claimed
+        if claimed.budget:
+            self._budget = Budget(
+                job_id=claimed.job_id,
+                limits=claimed.budget,
+                since=claimed.created_at,
+                before=claimed.spent,
+            )
+        asks = self._budget is not None and self._budget.asks
+        self.meter = Meter(on_other=self._note_other, ask=self._ask if asks else None)
 
     async def run(
         self, workflow: Workflow, *, saver: FencedSaver, models: Models, folder: Path
@@ -89,19 +129,19 @@ class Attempt:
         try:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
-            values = await self._stream(graph, workflow, models, folder)
+            values = await self._in_time(self._stream(graph, workflow, models, folder))
             waits = await self._waits(graph)
             await self._keep_finished()
         except GraphDrained:
-            self.journal.stopped("the worker stops")
-            await self.saver.flush()
-            raise Drained from None
+            return await self._drained()
         except asyncio.CancelledError:
             await self._keep_stopped()
             raise
         except (Superseded, DatabaseError):
             raise
         except Exception as error:  # noqa: BLE001 - the boundary of an attempt
+            if self._refused is not None and _caused_by(error, GraphDrained):
+                return await self._drained()
             return await self._failed(error, workflow)
         if waits:
             return self._outcome(Change.ASK, reason=waits)
@@ -133,9 +173,47 @@ class Attempt:
                         self._note_task(part["data"], part["ns"])
                     case "custom":
                         self.journal.event("progress", {"data": plain(part["data"])})
+        except LimitReached:  # raised here, and not in the stream
+            await stream.aclose()
+            raise
         finally:
             await self._end_flushing()
         return values  # type: ignore[no-any-return]
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
+        """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
+        try:
+            left = self._budget.seconds_left(time.time()) if self._budget else None
+        except LimitReached:
+            work.close()
+            raise
+        if left is None:
+            return await work
+        assert self._budget is not None
+        try:
+            async with asyncio.timeout(left) as clock:
+                return await work
+        except TimeoutError:
+            if clock.expired():
+                raise self._budget.late() from None
+            raise
+
+    def _ask(self, used: Usage) -> None:
+        """Before each model call, in the thread that makes it. Raises GraphDrained where the
+        budget is used up: LangGraph lets the other nodes end, and nothing takes it for an
+        error of the node."""
+        assert self._budget is not None
+        if (reason := self._budget.refusal(used)) is None:
+            return
+        self._refused = reason
+        # Also for nodes that catch everything: the graph stops after them.
+        self.control.request_drain(reason)
+        raise GraphDrained(reason)
+
+    def _begin_step(self, node: str) -> None:
+        assert self._budget is not None
+        self._begun += 1
+        self._budget.begin_step(self._begun, node)
 
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, what people answered. LangGraph takes each answer
@@ -159,6 +237,8 @@ class Attempt:
             folder=folder,
             progress=self._progress,
             retried=self._retried,
+            answers=self.answers,
+            cached=self.journal.cached,
         )
 
     def _progress(self, node: str, text: str) -> None:
@@ -217,24 +297,28 @@ class Attempt:
             caught=workflow.caught,
             on_note=self._flush_soon,
             on_told=lambda: self.on_news(self.claimed.job_id),
+            on_begin=self._begin_step if "steps" in self.claimed.budget else None,
+            live=self.meter.live if self.claimed.budget else None,
         )
         self.saver = saver.for_attempt(self.journal)
 
-    def _flush_soon(self, after: float = FLUSH_AFTER) -> None:
+    def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:
-            self._flush = self._loop.call_at(self._loop.time() + after, self._begin_flush)
+            at = self._loop.time() + self.pace.wait()
+            self._flush = self._loop.call_at(at, self._begin_flush)
 
     def _begin_flush(self) -> None:
         flush, self._flush = self._flush, None
-        if flush is None or not self.journal.has_notes:
+        if flush is None:
             return
-        late = self._loop.time() - flush.when()
-        if late > FLUSH_AFTER and self._waited < PATIENCE:
-            # The loop is busy: a checkpoint that the notes can ride with is near.
-            self._waited += late
-            self._flush_soon(min(10 * late, PATIENCE))
+        self.pace.was_late(self._loop.time() - flush.when())
+        first = self.journal.noted_at
+        if first is None:
             return
-        self._waited = 0.0
+        if (left := first + self.pace.wait() - time.time()) > FLUSH_AFTER:
+            # Others rode with a checkpoint meanwhile; these have just come.
+            self._flush = self._loop.call_later(left, self._begin_flush)
+            return
         self._flushing = asyncio.ensure_future(self._flush_notes())
 
     async def _flush_notes(self) -> None:
@@ -245,7 +329,7 @@ class Attempt:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
         finally:
             self._flushing = None
-        if self.journal.has_notes:
+        if self.journal.noted_at is not None:
             self._flush_soon()
 
     async def _end_flushing(self) -> None:
@@ -280,13 +364,25 @@ class Attempt:
         passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
         return self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
 
+    async def _drained(self) -> Outcome:
+        """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
+        given back."""
+        self.journal.stopped(self._refused or "the worker stops")
+        await self.saver.flush()
+        if self._refused is None:
+            raise Drained from None
+        return self._outcome(Change.PAUSE, reason=self._refused)
+
     async def _failed(self, error: Exception, workflow: Workflow) -> Outcome:
-        if (cause := _superseding(error)) is not None:
+        if (cause := _caused_by(error, Superseded, DatabaseError)) is not None:
             raise cause from None
         # Where two nodes raise at once, LangGraph passes on the error of either.
         node = next((node for node, raised in self._raised if raised is error), None)
         node = node and workflow.shown_name(node)
-        self.journal.stopped(f"node {node} failed" if node else "the graph failed")
+        if isinstance(error, LimitReached):
+            self.journal.stopped(str(error))
+        else:
+            self.journal.stopped(f"node {node} failed" if node else "the graph failed")
         await self._keep_finished()
         return self._outcome(Change.FAIL, error=_describe(error, node))
 
@@ -347,11 +443,12 @@ def _asked(error: BaseException) -> str | None:
     return f"{error.request.method} {url.scheme}://{url.netloc.decode('ascii')}{url.path}"
 
 
-def _superseding(error: BaseException) -> UcopError | None:
-    """LangGraph may wrap what its saver raised; the fence's word counts, however deep."""
+def _caused_by(error: BaseException, *kinds: type[BaseException]) -> BaseException | None:
+    """The first of `kinds` behind an error: LangGraph may wrap what its saver raised, and the
+    fence's word counts, however deep."""
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, Superseded | DatabaseError):
+        if isinstance(seen, kinds):
             return seen
         seen = seen.__cause__ or seen.__context__
     return None

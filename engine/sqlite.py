@@ -24,6 +24,7 @@ from ucop.engine.errors import (
     DatabaseTooNew,
 )
 from ucop.engine.faults import fault
+from ucop.engine.group_commit import GroupCommit
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import Many, One, Operation, Statement, run
@@ -43,6 +44,10 @@ BUSY = 0.005
 PATIENCE = 60.0
 """Seconds that a write is tried again before DatabaseBusy."""
 
+LOG_PAGES = 4000
+"""Pages (of 4 KiB) in the write-ahead log before SQLite copies them into the file, and waits for
+the disk. A job's pages are written again and again, and are copied once."""
+
 SUSPICIOUS = 1.0
 """Seconds of waiting after which a write looks who holds the lock, and looks again."""
 
@@ -58,6 +63,7 @@ class SqliteDatabase:
         self._connection: sqlite3.Connection | None = None
         self._saver: FencedSqliteSaver | None = None
         self._version = 0
+        self._group = GroupCommit(self._transaction, self.retry)
 
     async def open(self) -> None:
         await asyncio.to_thread(prepare, self.path)
@@ -70,7 +76,7 @@ class SqliteDatabase:
             self._connection = None
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
-        return await self.retry(lambda: self._transact(make()))
+        return await self._group.write(lambda: self._run(make()))
 
     dispatch = write
 
@@ -90,7 +96,7 @@ class SqliteDatabase:
         if self._saver is None:
             saver = FencedSqliteSaver(self._open(), serde=serializer())
             saver.is_setup = True  # by `prepare`
-            saver.retry = self.retry
+            saver.retry, saver.commit = self.retry, self._group.write
             self._saver = saver
         return self._saver
 
@@ -121,15 +127,15 @@ class SqliteDatabase:
     async def unblock(self, worker: WorkerAt, lease: float) -> None:
         """Nothing to do here: whoever waits for the write lock sees to that; see `retry`."""
 
-    async def retry(self, write: Callable[[], T]) -> T:
-        """Run a write; while another process holds the lock, let the loop do other work and
+    async def retry(self, work: Callable[[], T]) -> T:
+        """Run something; while another process holds the lock, let the loop do other work and
         try again."""
         began = looked = time.monotonic()
         pause = 0.001
         while True:
             try:
                 with explained(self.path):
-                    return write()
+                    return work()
             except DatabaseBusy:
                 now = time.monotonic()
                 if now - began > PATIENCE:
@@ -161,17 +167,22 @@ class SqliteDatabase:
         )
         os.kill(pid, signal.SIGKILL)
 
-    def _transact(self, operation: Operation[T]) -> T:
-        connection = self._open()
-        connection.execute("begin immediate")
-        try:
-            result = run(operation, self._execute)
-            fault("inside ledger write")
-            connection.execute("commit")
-        except BaseException:
-            if connection.in_transaction:
-                connection.execute("rollback")
-            raise
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        with explained(self.path):
+            connection = self._open()
+            connection.execute("begin immediate")
+            try:
+                yield
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+
+    def _run(self, operation: Operation[T]) -> T:
+        result = run(operation, self._execute)
+        fault("inside ledger write")
         return result
 
     def _execute(self, statement: Statement) -> Sequence[Any]:
@@ -209,6 +220,7 @@ def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
     )
     connection.row_factory = sqlite3.Row
     connection.execute(f"pragma synchronous = {synchronous}")
+    connection.execute(f"pragma wal_autocheckpoint = {LOG_PAGES}")
     return connection
 
 

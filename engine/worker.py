@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ucop.engine import ledger, roster
+from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
@@ -30,7 +31,7 @@ from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.roster import WorkerAt
-from ucop.engine.runner import Attempt, Drained
+from ucop.engine.runner import Attempt, Drained, Pace
 from ucop.engine.states import Change
 
 if TYPE_CHECKING:
@@ -70,11 +71,13 @@ class Worker:
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._on_lost = on_lost
+        self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
         self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._held = ExitStack()
         self._stopping = False
+        self._pace = Pace()
         self._abandoning: asyncio.Task[None] | None = None
         """Ends everything here, once this worker was declared lost."""
         self._beats: dict[str, tuple[float | None, float]] = {}
@@ -92,7 +95,7 @@ class Worker:
         try:
             await self._join()
             await self._sweep()
-            await self._queue.start(self._run)
+            await self._queue.start(self._begin)
         except BaseException:
             self._held.close()
             raise
@@ -158,23 +161,29 @@ class Worker:
 
     # ------------------------------------------------------------ one attempt
 
-    async def _run(self, claimed: Claimed) -> None:
-        """Run a claimed attempt and write how it ended. Never raises."""
+    def _begin(self, claimed: Claimed) -> asyncio.Task[None]:
+        """Run a claimed attempt and write how it ended, in a task that never raises."""
         fault("after claim")
         log.info("job %s: attempt %d runs (%s)", claimed.job_id, claimed.attempt, claimed.workflow)
         self._notices.tell(claimed.job_id)
-        attempt = Attempt(claimed=claimed, on_news=self._notices.tell_events)
+        attempt = Attempt(
+            claimed=claimed,
+            on_news=self._notices.tell_events,
+            answers=self._answers,
+            pace=self._pace,
+        )
         key = (claimed.job_id, claimed.attempt)
-        task = asyncio.ensure_future(self._execute(attempt))
+        task = asyncio.create_task(self._execute(attempt))
         self._running[key] = (attempt, task)
+        task.add_done_callback(partial(self._ended, key))
         if self._stopping:
             _cancel(task)
-        try:
-            await asyncio.wait([task])
-            _ = task.cancelled() or task.exception()
-        finally:
-            self._running.pop(key, None)
-            self._notices.tell(claimed.job_id)
+        return task
+
+    def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
+        _ = task.cancelled() or task.exception()
+        self._running.pop(key, None)
+        self._notices.tell(key[0])
 
     def spending(self, job: JobId) -> dict[str, Usage]:
         """What the open nodes of a job that runs here have spent so far."""

@@ -19,6 +19,7 @@ from ucop.graphs.check_kinds import (
     find_merges,
     find_workflows,
 )
+from ucop.graphs.check_limits import check_limits
 from ucop.graphs.check_references import ReferenceCheck
 from ucop.graphs.check_writes import check_answers, check_parallel_writes, warn_of_unused
 from ucop.graphs.definition import Definition
@@ -121,6 +122,7 @@ class _Checker:
         check_conditions(readings, inference, report)
         if sound:
             check_parallel_writes(definition, topology, report)
+            check_limits(definition, topology, report)
         if not self.loaded.findings and report.sound:
             warn_of_unused(definition, readings, report)
 

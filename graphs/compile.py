@@ -23,6 +23,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command
 from typing_extensions import TypedDict
 
+from ucop.graphs.cache import CachedWork
 from ucop.graphs.context import RunContext
 from ucop.graphs.definition import END, ERRORS, START, Definition, Node
 from ucop.graphs.each import run_each
@@ -76,7 +77,8 @@ def _work_of(node: Node, agents: Mapping[str, Agent], workflows: Mapping[str, Wo
         return Question(node.answer)
     if node.workflow:
         return SubWorkflow(workflows[node.workflow])
-    return AgentWork(agents[node.agent])
+    work = AgentWork(agents[node.agent])
+    return work if node.cache is None else CachedWork(work, node.cache)
 
 
 def _schema(definition: Definition, reducers: Reducers) -> Any:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models
+    from ucop.graphs.cache import Answers
 
 
 def _silent(node: str, text: str) -> None:
@@ -17,6 +18,10 @@ def _silent(node: str, text: str) -> None:
 
 def _unheard(task: str, node: str, number: int, error: BaseException | None) -> None:
     """A retry that nobody listens to."""
+
+
+def _uncounted(task_id: str) -> None:
+    """Cached answers that nobody counts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,3 +39,7 @@ class RunContext:
     the last one raised, None where it was stopped because its time was over."""
     raised: dict[str, BaseException] = field(default_factory=dict)
     """What the last try of a call raised, by `Turn.key`, while it may be tried again."""
+    answers: Answers | None = None
+    """Where answers of nodes with `cache` are kept; without it they are not."""
+    cached: Callable[[str], None] = field(default=_uncounted)
+    """Called with the node's task id for each answer that came from there."""

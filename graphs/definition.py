@@ -12,6 +12,8 @@ from enum import Enum
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ucop.graphs.limits import Limits
+
 if TYPE_CHECKING:
     from ucop.agents.source import Document, Position
 
@@ -100,6 +102,8 @@ class Node:
     """Seconds that one call may take."""
     idle: float | None = None
     """Seconds that may pass in a call without a sign of progress: a token, or an agent's word."""
+    cache: float | None = None
+    """Seconds for which an answer is kept for the same inputs."""
     on_error: OnError | str = OnError.fail
     """A policy, or the node that an error leads to."""
     path: Path = field(default=(), compare=False)
@@ -185,6 +189,8 @@ class Definition:
     """A template; None stands for every name that a node writes."""
     agents: Mapping[str, Any] = field(default_factory=dict)
     """Specs of the file's own agents, as they were read."""
+    limits: Limits = field(default_factory=Limits)
+    """Where a job of it stops."""
     places: Places = field(default_factory=Places, compare=False, repr=False)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from langgraph.errors import GraphBubbleUp
+from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from ucop.agents.errors import UcopError
 
@@ -16,7 +16,12 @@ def may_be_caught(error: BaseException) -> bool:
     """Whether `error` is the node's own, and not a question, a pause, or the attempt's end."""
     if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
         return False
-    return not any(isinstance(e, UcopError) and e.ends_attempt for e in _chain(error))
+    return not any(_ends_attempt(e) for e in _chain(error))
+
+
+def _ends_attempt(error: BaseException) -> bool:
+    # An agent may have caught the refusal of a model call, and raised what it made of it.
+    return isinstance(error, GraphDrained) or (isinstance(error, UcopError) and error.ends_attempt)
 
 
 def failure(node: str, error: BaseException) -> Failed:

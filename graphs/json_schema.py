@@ -54,7 +54,9 @@ def workflow_schema() -> Schema:
             "target": _NODE_OR_END,
             "retry": _object("retry", _RETRY, ()),
             "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
+            "cache": _object("cache", _CACHE, _CACHE),
             "defaults": _object("defaults", {key: _NODE[key] for key in KEYS["defaults"]}, ()),
+            "limits": _object("limits", _LIMITS, ()),
             "duration": _DURATION,
             "type": _TYPE,
             "typeName": _TYPE_NAME,
@@ -158,8 +160,9 @@ _WORKFLOW: Schema = {
         "additionalProperties": _ref("agent"),
     },
     "limits": {
-        "type": "object",
-        "description": "Where the job stops: deadline, steps, model calls, tokens, cost.",
+        "description": "What a job may use at most, over all its attempts.",
+        "examples": [{"deadline": "30m", "model_calls": 50}],
+        **_ref("limits"),
     },
     "defaults": {
         "description": "Policies of every node that calls, and has none of its own.",
@@ -217,7 +220,11 @@ _NODE: Schema = {
         "description": "How long one call may take, and be without a sign of progress.",
         "anyOf": [_ref("duration"), _ref("timeout")],
     },
-    "cache": {"description": "How long an answer is kept for the same inputs."},
+    "cache": {
+        "description": "How long an answer is kept for the same inputs; also for other jobs.",
+        "anyOf": [_ref("duration"), _ref("cache")],
+        "examples": ["1h", {"ttl": "1h"}],
+    },
     "on_error": {
         "description": "What an error does: `fail` the job, `continue` with null, or go to a node.",
         "default": OnError.fail.value,
@@ -244,6 +251,8 @@ _TIMEOUT: Schema = {
     },
 }
 
+_CACHE: Schema = {"ttl": {"description": "How long an answer is kept.", **_ref("duration")}}
+
 _RETRY: Schema = {
     "attempts": _count("Calls in all, the first one counted.", most=100, default=3),
     "delay": {
@@ -252,6 +261,22 @@ _RETRY: Schema = {
         **_ref("duration"),
     },
     "longest": {"description": "The longest pause.", "default": "60s", **_ref("duration")},
+}
+
+
+_LIMITS: Schema = {
+    "deadline": {
+        "description": "How long after its submission a job that has not ended is failed.",
+        **_ref("duration"),
+    },
+    "steps": _count("Runs of nodes; a job that would make one more is failed."),
+    "model_calls": _count("Calls of models; before one more, the job is paused."),
+    "tokens": _count("Tokens in and out; once they are used, the job is paused."),
+    "cost": {
+        "type": "number",
+        "description": "US dollars, as far as prices are known; then the job is paused.",
+        "exclusiveMinimum": 0,
+    },
 }
 
 

@@ -34,11 +34,23 @@ from ucop.graphs.definition import (
     Route,
 )
 from ucop.graphs.expressions import RESERVED
+from ucop.graphs.limits import LIMITS, Limits, limits_of, refused, seconds_of
 
 LARGEST_LIMIT = 1_000
 T = TypeVar("T")
 
-_TOP = ("name", "description", "input", "state", "nodes", "edges", "output", "agents", "defaults")
+_TOP = (
+    "name",
+    "description",
+    "input",
+    "state",
+    "nodes",
+    "edges",
+    "output",
+    "agents",
+    "defaults",
+    "limits",
+)
 _NODE = (
     "agent",
     "workflow",
@@ -51,22 +63,23 @@ _NODE = (
     "limit",
     "retry",
     "timeout",
+    "cache",
     "on_error",
 )
 _LATER = {
     "mesh": "mesh nodes",
-    "cache": "caching",
 }
 """Node keys of the language that this version does not have yet."""
 _KINDS = ("agent", "workflow", "ask")
 """Node keys of which each node has one."""
-_NOT_ASKED = ("with", "limit", "retry", "timeout")
+_NOT_ASKED = ("with", "limit", "retry", "timeout", "cache")
 """Node keys that mean nothing where a person is asked."""
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
 _TIMEOUT = ("whole", "idle")
-_DEFAULTS = ("retry", "timeout", "on_error")
+_CACHE = ("ttl",)
+_DEFAULTS = ("retry", "timeout", "cache", "on_error")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
@@ -74,7 +87,9 @@ KEYS = {
     "entry": _ENTRY,
     "retry": _RETRY,
     "timeout": _TIMEOUT,
+    "cache": _CACHE,
     "defaults": _DEFAULTS,
+    "limits": LIMITS,
 }
 """Every key of the language by where it stands: what `json_schema.py` has to describe."""
 
@@ -84,8 +99,6 @@ MERGES = tuple(merge.value for merge in Merge if merge is not Merge.custom)
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _WORD = re.compile(r"[^\s,\[\]]+")
 
 _NO_CALL = "{!r} belongs to a call, and this node asks a person"
@@ -129,6 +142,7 @@ def dump(definition: Definition) -> dict[str, Any]:
         "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
         "edges": _dump_routes(definition.routes),
         **({} if definition.output is None else {"output": definition.output}),
+        **({"limits": limits} if (limits := definition.limits.given()) else {}),
     }
 
 
@@ -137,6 +151,8 @@ class Policies(NamedTuple):
 
     retry: Retry | None = None
     timeout: tuple[float | None, float | None] = (None, None)
+    cache: float | None = None
+    """For nodes that call an agent."""
     on_error: OnError | str = OnError.fail
 
     def on_error_of(self, node: str) -> OnError | str:
@@ -172,6 +188,7 @@ class _Loader:
             derived="edges" not in top,
             output=top.get("output"),
             agents=self.optional(top, "agents", dict, ()) or {},
+            limits=self.limits(top),
             places=self.places,
         )
         return Loaded(definition, self.findings, self.edges_broken)
@@ -186,8 +203,19 @@ class _Loader:
         return Policies(
             retry=self.retry(given, here),
             timeout=self.timeout(given, here),
+            cache=self.cache(given, here),
             on_error=self.on_error(given, here),
         )
+
+    def limits(self, top: Mapping[str, Any]) -> Limits:
+        here: Path = ("limits",)
+        given = self.optional(top, "limits", dict, ()) or {}
+        self.known_keys(given, here, LIMITS)
+        for name, value in given.items():
+            if name in LIMITS and (wrong := refused(name, value)):
+                what = f"{name!r} {wrong}, not {_shown(value)}"
+                self.error("bad-value", what, self.places.at((*here, name)))
+        return limits_of(given)
 
     def workflow_name(self, top: Mapping[str, Any]) -> str:
         name = self.text(top, "name")
@@ -304,9 +332,12 @@ class _Loader:
             retry=self.retry(fields, path) if "retry" in fields else usual.retry,
             timeout=whole,
             idle=idle,
-            on_error=(
-                self.on_error(fields, path) if "on_error" in fields else usual.on_error_of(name)
-            ),
+            cache=self.cache(fields, path)
+            if "cache" in fields or "agent" not in fields
+            else usual.cache,
+            on_error=self.on_error(fields, path)
+            if "on_error" in fields
+            else usual.on_error_of(name),
             path=path,
         )
 
@@ -320,6 +351,13 @@ class _Loader:
                 "several-kinds",
                 f"node {path[-1]!r} has {kinds[0]!r} already: a node does one thing",
                 self.key((*path, key)),
+            )
+        if kinds == ["workflow"] and "cache" in fields:
+            self.error(
+                "wrong-kind",
+                "'cache' belongs to the call of an agent, and this node runs a workflow",
+                self.key((*path, "cache")),
+                "give it to nodes of that workflow",
             )
         misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else ("answer",)
         for key in misplaced:
@@ -409,6 +447,16 @@ class _Loader:
         if not given:
             self.error("missing-key", "a timeout needs 'whole' or 'idle'", self.places.at(here))
         return self.duration(given, "whole", here), self.duration(given, "idle", here)
+
+    def cache(self, fields: Mapping[str, Any], path: Path) -> float | None:
+        """The seconds for which answers are kept."""
+        given, here = fields.get("cache"), (*path, "cache")
+        if not isinstance(given, Mapping):
+            return self.duration(fields, "cache", path)
+        self.known_keys(given, here, _CACHE)
+        if "ttl" not in given:
+            self.error("missing-key", "cache needs a time, or 'ttl'", self.places.at(here))
+        return self.duration(given, "ttl", here)
 
     def on_error(self, fields: Mapping[str, Any], path: Path) -> OnError | str:
         here: Path = (*path, "on_error")
@@ -597,10 +645,7 @@ class _Loader:
         if key not in fields:
             return None
         value = fields[key]
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
-        seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-        if (number or isinstance(value, str)) and seconds > 0:
+        if (seconds := seconds_of(value)) is not None:
             return seconds
         self.error(
             "bad-value",
@@ -671,6 +716,7 @@ def _dump_node(node: Node) -> dict[str, Any]:
         "limit": (node.limit, lambda: node.limit),
         "retry": (node.retry, lambda: _dump_retry(node.retry)),
         "timeout": (node.timeout or node.idle, lambda: _dump_timeout(node)),
+        "cache": (node.cache, lambda: node.cache),
         "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
     }
     return {**_dump_kind(node), **{key: say() for key, (given, say) in plain.items() if given}}

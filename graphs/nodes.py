@@ -183,4 +183,4 @@ def _without_gaps(answers: Any) -> Any:
 
 
 def _may_be_cured(error: Exception) -> bool:
-    return not isinstance(error, NEVER_CURED)
+    return may_be_caught(error) and not isinstance(error, NEVER_CURED)

@@ -173,6 +173,8 @@ class Plan:
     """Nodes by the longest way to them: those of one wave can run at the same time."""
     branches: tuple[Branch, ...]
     loops: tuple[PlannedLoop, ...]
+    limits: Mapping[str, float]
+    """What the job may use at most, by name; `deadline` in seconds."""
     models: tuple[PlannedModel, ...]
     calls: int | None
     """Calls to models where every node runs once and nothing is tried again; None where that is not
@@ -206,6 +208,7 @@ def plan_of(
         waves=waves,
         branches=branches,
         loops=loops,
+        limits=workflow.limits.given(),
         models=models,
         calls=calls_of(waves),
         expected=expected_of(past) if past else None,

@@ -25,16 +25,16 @@ class Turn:
     index: int | None = None
 
     @property
+    def task_id(self) -> str:
+        """LangGraph's id of the node's run."""
+        info = self.runtime.execution_info
+        return info.task_id if info else ""
+
+    @property
     def key(self) -> str:
         """The same over all tries of this call, and different for every other one."""
         item = "" if self.index is None else f"/{self.index}"
         return f"{self.runtime.context.job_id}/{self.task_id}{item}"
-
-    @property
-    def task_id(self) -> str:
-        """LangGraph's task of the node."""
-        info = self.runtime.execution_info
-        return info.task_id if info else ""
 
 
 class Work(ABC):

@@ -19,6 +19,7 @@ from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
+from ucop.graphs.limits import Limits
 from ucop.graphs.load import dump, load_data
 from ucop.graphs.routing import GATE, LOOPS, shown_name
 from ucop.graphs.state import normalise
@@ -59,6 +60,8 @@ class Workflow(ABC):
     warnings: tuple[Finding, ...] = ()
     nested: bool = False
     """Whether its nodes run workflows of their own, whose steps are to be seen."""
+    limits: Limits = Limits()
+    """What its jobs may use at most, where their submission does not say otherwise."""
 
     @abstractmethod
     def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,6 +137,7 @@ class YamlWorkflow(Workflow):
         self.description = definition.description
         self.origin = origin
         self.warnings = warnings
+        self.limits = definition.limits
 
     @cached_property
     def stored(self) -> dict[str, Any]:  # type: ignore[override]

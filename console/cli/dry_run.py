@@ -6,7 +6,6 @@ makes no database.
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.output import put
 from ucop.console.cli.place import Place
-from ucop.console.cli.tables import first_line, plural
+from ucop.console.cli.tables import first_line, limit, plural
 from ucop.engine.errors import DatabaseError, ModelError
 from ucop.graphs.plan import (
     Branch,
@@ -58,6 +57,8 @@ def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_j
 
 
 def _plan(place: Place, workflow: Workflow, data: Mapping[str, Any]) -> Plan:
+    import asyncio
+
     objections: list[Objection] = []
     past = None
     try:
@@ -155,6 +156,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("waves, nodes of one number side by side", _waves(plan))
     yield from _section("branches", [_branch(one) for one in plan.branches])
     yield from _section("loops", [_loop(one) for one in plan.loops])
+    yield from _section("limits", [limit(*one) for one in plan.limits.items()])
     yield from _section("models", [_model(one) for one in plan.models])
     yield from _section("expected", _expected(plan.expected, plan))
     yield from _section("objections", [_objection(one) for one in plan.objections] or ["none"])

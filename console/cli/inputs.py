@@ -37,6 +37,24 @@ def pairs(typed: Sequence[str], option: str) -> dict[str, str]:
     return {key.strip(): value for key, _, value in split}
 
 
+def read_budget(typed: Sequence[str]) -> dict[str, float]:
+    """`--budget` as typed. Raises UsageProblem, InvalidInput."""
+    from ucop.engine import budget
+
+    return budget.read_budget(
+        {name: _number(value) for name, value in pairs(typed, "--budget").items()}
+    )
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
 def text_input(workflow: Workflow) -> str:
     """The input that takes a text: the first required one that may be a string."""
     schema = workflow.input_schema or {}

@@ -11,6 +11,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, report, tail
+from ucop.console.cli.inputs import read_budget
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.questions import how_to_answer
@@ -20,6 +21,7 @@ from ucop.console.cli.tables import (
     count,
     duration,
     first_line,
+    limit,
     moment,
     on_terminal,
     plural,
@@ -170,6 +172,7 @@ def _facts(job: Job) -> bool:
         "duration": duration(_lasted(job, now)),
         "attempts": str(job.attempt),
         "used": _used(job),
+        "budget": _budget(job),
         "key": job.key,
         "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
         "input": _value(job.input),
@@ -194,6 +197,10 @@ def _used(job: Job) -> str:
     return f"{plural(usage.model_calls, 'model call')}, {tokens}{cost}"
 
 
+def _budget(job: Job) -> str:
+    return ", ".join(limit(name, most) for name, most in job.budget.items())
+
+
 def _value(value: Any) -> str:
     text = json_text.dumps(value, ensure_ascii=False)
     if len(text) <= 100:
@@ -211,6 +218,7 @@ def _steps(job: Job) -> None:
             Column(title="attempt", numbers=True),
             Column(title="time", numbers=True),
             Column(title="calls", numbers=True),
+            Column(title="cached", numbers=True),
             Column(title="tokens in", numbers=True),
             Column(title="out", numbers=True),
             Column(title="error", long=True),
@@ -224,6 +232,7 @@ def _steps(job: Job) -> None:
                 str(step.attempt),
                 duration(_took(step)),
                 str(step.model_calls),
+                str(step.cached),
                 count(step.tokens_in),
                 count(step.tokens_out),
                 first_line(remark_on(step)),
@@ -343,6 +352,7 @@ def nodes_of(definition: Mapping[str, Any]) -> list[str]:
 def resume(
     ctx: typer.Context,
     id: options.JobId,
+    budget: options.Budget = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -350,6 +360,7 @@ def resume(
 ) -> None:
     """Let a stopped or failed job go on from its last checkpoint."""
     place = place_of(ctx, project, database)
+    most = read_budget(budget or ())
     with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)
@@ -359,7 +370,9 @@ def resume(
             note(f"  {line}")
         raise typer.Exit(Exit.WAITS)
     _check_resumable(place, job, definition, detach=detach)
-    raise typer.Exit(_resume(place, job, definition, detach=detach, as_json=json))
+    if most and job.status in ACTIVE:
+        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
+    raise typer.Exit(_resume(place, job, definition, most, detach=detach, as_json=json))
 
 
 def _check_resumable(
@@ -393,14 +406,20 @@ def _runs(place: Place, job: Job) -> RefusedChange:
 
 
 def _resume(
-    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool, as_json: bool
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    budget: Mapping[str, float],
+    *,
+    detach: bool,
+    as_json: bool,
 ) -> Exit:
     from ucop.console.cli import run
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
         if job.status not in ACTIVE:
-            handle.resume()
+            handle.resume(budget=budget)
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
         return handle

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,6 +31,8 @@ def list_(
 ) -> None:
     """List the model names of the project, and what answers to each now."""
     settings = place_of(ctx, project, database).settings
+    import asyncio
+
     found = asyncio.run(_resolve_all(settings))
     if json:
         put_json(found)

@@ -83,6 +83,16 @@ Key = Annotated[
         show_default=False,
     ),
 ]
+Budget = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--budget",
+        metavar="KEY=VALUE",
+        help="What the job may use at most, over all its attempts: deadline, steps, model_calls, "
+        "tokens or cost. Goes before the workflow's limits. May be repeated.",
+        show_default=False,
+    ),
+]
 Labels = Annotated[
     list[str] | None,
     typer.Option(

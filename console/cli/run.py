@@ -12,7 +12,7 @@ from ucop.console.cli import options
 from ucop.console.cli.display import display_for
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import Interrupts, report
-from ucop.console.cli.inputs import pairs, read_input
+from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
@@ -33,6 +33,7 @@ class Order:
     input: Mapping[str, object]
     key: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    budget: Mapping[str, float] = field(default_factory=dict)
 
 
 def run(
@@ -45,6 +46,7 @@ def run(
     json: options.Json = False,
     key: options.Key = None,
     label: options.Labels = None,
+    budget: options.Budget = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -55,7 +57,7 @@ def run(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label)
+    order = _order(place, workflow, input, input_file, key, label, budget)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -72,6 +74,7 @@ def generate(
     json: options.Json = False,
     key: options.Key = None,
     label: options.Labels = None,
+    budget: options.Budget = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -79,7 +82,7 @@ def generate(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label, text)
+    order = _order(place, workflow, input, input_file, key, label, budget, text)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -114,12 +117,19 @@ def _order(
     file: str | None,
     key: str | None,
     labels: Sequence[str] | None,
+    budget: Sequence[str] | None,
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
     workflow = _named(place, name)
     data = workflow.accept(read_input(workflow, typed or (), file, text))
-    return Order(workflow=workflow, input=data, key=key, labels=pairs(labels or (), "--label"))
+    return Order(
+        workflow=workflow,
+        input=data,
+        key=key,
+        labels=pairs(labels or (), "--label"),
+        budget=read_budget(budget or ()),
+    )
 
 
 def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
@@ -127,7 +137,11 @@ def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Ex
 
     def begin(engine: Engine) -> JobHandle:
         return engine.submit(
-            order.workflow, dict(order.input), key=order.key, labels=dict(order.labels)
+            order.workflow,
+            dict(order.input),
+            key=order.key,
+            labels=dict(order.labels),
+            budget=order.budget,
         )
 
     if detach:

@@ -109,6 +109,12 @@ def count(number: int) -> str:
     return f"{number:,}" if on_terminal() else str(number)
 
 
+def limit(name: str, most: float) -> str:
+    """A limit of a job: `deadline 30 min 00 s`, `model calls 50`, `cost $1.5`."""
+    shown = {"deadline": duration(most), "cost": f"${most:g}"}.get(name, f"{most:.0f}")
+    return f"{name.replace('_', ' ')} {shown}"
+
+
 def plural(number: int, noun: str) -> str:
     """`1 call`, `2 calls`."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -6,13 +6,14 @@ queue (SQLite), and DBOS (PostgreSQL).
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ucop.engine.ledger import Claimed
 
-Run = Callable[[Claimed], Awaitable[None]]
-"""Runs one claimed attempt to its end; never raises."""
+Run = Callable[[Claimed], asyncio.Task[None]]
+"""Begins to run one claimed attempt; the task never raises."""
 
 
 class Queue(Protocol):

@@ -102,7 +102,8 @@ class DbosQueue:
         finally:
             self._claiming.discard((job, attempt))
         if claimed is not None and self._run is not None:
-            await self._run(claimed)
+            # Whatever ends this wait, the attempt goes on: its worker alone stops it.
+            await asyncio.wait([self._run(claimed)])
 
     async def _claim(self, job: str, attempt: int) -> Claimed | None:
         known = self._known()

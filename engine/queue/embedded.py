@@ -30,7 +30,7 @@ class EmbeddedQueue:
         self._database, self._worker, self._known = database, worker, known
         self._free = slots
         self._news = asyncio.Event()
-        self._running: set[asyncio.Task[None]] = set()
+        self._claiming: set[tuple[str, int]] = set()
         self._loop: asyncio.Task[None] | None = None
 
     async def start(self, run: Run) -> None:
@@ -46,7 +46,7 @@ class EmbeddedQueue:
         self._news.set()
 
     def is_claiming(self, job: str, attempt: int) -> bool:
-        return False  # a claim is written and launched without a pause
+        return (job, attempt) in self._claiming
 
     async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
         return 0  # a pending row is the queue's row
@@ -61,7 +61,9 @@ class EmbeddedQueue:
                 await asyncio.sleep(LOOK_AGAIN)
                 continue
             for attempt in claimed:
-                self._launch(attempt, run)
+                self._free -= 1
+                run(attempt).add_done_callback(self._ended)
+            self._claiming.clear()
             if not claimed or not self._free:
                 await self._wait()
 
@@ -74,16 +76,10 @@ class EmbeddedQueue:
         if not due:
             return []
         fault("before claim")
+        self._claiming.update(due)
         return await self._database.write(lambda: ledger.claim_all(due, self._worker, now))
 
-    def _launch(self, attempt: Claimed, run: Run) -> None:
-        self._free -= 1
-        task = asyncio.ensure_future(run(attempt))
-        self._running.add(task)
-        task.add_done_callback(self._ended)
-
-    def _ended(self, task: asyncio.Future[None]) -> None:
-        self._running.discard(task)
+    def _ended(self, task: asyncio.Task[None]) -> None:
         self._free += 1
         self._news.set()
 

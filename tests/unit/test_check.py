@@ -116,6 +116,37 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["reserved-name"],
         head(A, rest="input: {¶_x: string}\n"),
     ),
+    # ---- limits ----
+    "limits that are a number": (["wrong-type"], head(A, rest="limits: ¶3\n")),
+    "an unknown limit": (["unknown-key"], head(A, rest="limits: {¶token: 3}\n")),
+    "limits that nothing can keep": (
+        ["bad-value"] * 5,
+        head(
+            A,
+            rest="limits:\n  deadline: ¶0s\n  steps: ¶0\n  model_calls: ¶0\n  tokens: ¶-1\n"
+            "  cost: ¶0\n",
+        ),
+    ),
+    "limits of other kinds": (
+        ["bad-value"] * 5,
+        head(
+            A,
+            rest="limits:\n  deadline: ¶soon\n  steps: ¶1.5\n  model_calls: ¶many\n"
+            "  tokens: ¶true\n  cost: ¶cheap\n",
+        ),
+    ),
+    "a limit beyond every number": (
+        ["bad-value"],
+        head(A, rest=f"limits: {{tokens: ¶{10**18}}}\n"),
+    ),
+    "fewer steps than every run has": (
+        ["few-steps"],
+        head(
+            ABC,
+            "  - START -> a -> [b, c]\n  - b -> c -> END",
+            "limits: {steps: ¶2}\n",
+        ),
+    ),
     # ---- types ----
     "an unknown type": (
         ["bad-type"],
@@ -170,7 +201,21 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "an unknown workflow": (["unknown-workflow"], head("  a: {workflow: ¶other, writes: x}")),
     "a workflow that is a list": (["wrong-type"], head("  a: {workflow: ¶[other]}")),
     "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
-    "a cache": (["not-yet"], head("  a: {agent: step, ¶cache: 1h}")),
+    "a cache for no time": (["bad-value"], head("  a: {agent: step, cache: ¶0s}")),
+    "a cache without its time": (["missing-key"], head("  a: {agent: step, cache: ¶{}}")),
+    "an unknown key of cache": (
+        ["unknown-key"],
+        head("  a: {agent: step, cache: {ttl: 1h, ¶size: 3}}"),
+    ),
+    "a question that is cached": (["wrong-kind"], head("  a: {ask: 'Well?', ¶cache: 1h}")),
+    "a workflow that is cached": (
+        ["unknown-workflow", "wrong-kind"],
+        head("  a: {workflow: ¶other, ¶cache: 1h}"),
+    ),
+    "a default cache of another kind": (
+        ["bad-value"],
+        head(A, rest="defaults: {cache: ¶yes}\n"),
+    ),
     "a capability that no agent has": (
         ["unknown-capability"],
         head("  a: {agent: {capability: ¶cout}}"),

@@ -27,6 +27,7 @@ input:
   count: {type: number, default: 2}
 state:
   notes: {type: array, merge: append}
+limits: {deadline: 30m, steps: 100, model_calls: 50, tokens: 200000, cost: 1.50}
 nodes:
   find: {agent: step, with: {value: "${topic} ${count}"}, writes: found}
   note:
@@ -38,7 +39,8 @@ nodes:
     writes: notes
     retry: {attempts: 2, delay: 10ms, longest: 1m}
     timeout: 60s
-  score: {agent: judge, with: {text: "${notes}"}, writes: score}
+    cache: 90m
+  score: {agent: judge, with: {text: "${notes}"}, writes: score, cache: {ttl: 1h}}
 edges:
   - START -> find -> note -> score
   - from: score
@@ -81,6 +83,14 @@ def test_given_a_stored_workflow_then_it_comes_back_equal_without_its_file_and_a
     assert isinstance(back, YamlWorkflow)
     assert back.fingerprint == workflow.fingerprint
     assert back.stored == workflow.stored
+    assert back.limits == workflow.limits
+    assert back.limits.given() == {
+        "deadline": 1800.0,
+        "steps": 100,
+        "model_calls": 50,
+        "tokens": 200000,
+        "cost": 1.5,
+    }
     assert back.shown_nodes() == workflow.shown_nodes() == ["find", "note", "score"]
     assert back.agents["judge"].spec == workflow.agents["judge"].spec
     assert back.needs == ("agent:step",)
@@ -105,8 +115,10 @@ def test_given_another_layout_then_the_fingerprint_is_the_same() -> None:
     ("old", "new"),
     [
         ('{notes: "${notes}", by: "${found}"}', '{by: "${found}", notes: "${notes}"}'),
+        ("{deadline: 30m, steps: 100,", "{steps: 100, deadline: 1800,"),
         ("{attempts: 2, delay: 10ms, longest: 1m}", "{longest: 60, delay: 0.01s, attempts: 2}"),
         ("  - START -> find -> note -> score", "  - note -> score\n  - START -> find -> note"),
+        ("{ttl: 1h}", "3600"),
         ('{agent: judge, with: {text: "${notes}"}', '{with: {text: "${notes}"}, agent: judge'),
     ],
 )
@@ -121,6 +133,8 @@ def test_given_another_order_that_means_the_same_then_the_fingerprint_is_the_sam
     ("old", "new"),
     [
         ("limit: 2", "limit: 3"),
+        ("cache: 90m", "cache: 91m"),
+        ("tokens: 200000", "tokens: 200001"),
         ("at_most: 2", "at_most: 3"),
         ("Judge ${text}", "Assess ${text}"),
         ("size(score) > 3", "size(score) > 4"),
@@ -221,6 +235,11 @@ _words = st.sampled_from(
         "ask",
         "workflow",
         "mesh",
+        "limits",
+        "steps",
+        "tokens",
+        "cost",
+        "deadline",
         "cache",
         "attempts",
         "delay",
@@ -267,7 +286,7 @@ _broken = st.recursive(
 )
 _near = st.fixed_dictionaries(
     {"name": st.just("f"), "nodes": st.dictionaries(_words, _broken, max_size=4)},
-    optional=dict.fromkeys(("input", "state", "edges", "output", "agents"), _broken),
+    optional=dict.fromkeys(("input", "state", "edges", "output", "agents", "limits"), _broken),
 )
 
 
@@ -286,11 +305,20 @@ def test_given_any_data_then_it_gives_findings_with_places_and_never_a_traceback
 
 def test_given_defaults_then_they_hold_for_calls_that_say_nothing_else() -> None:
     text = (
-        "name: flow\ndefaults: {retry: {attempts: 5}, timeout: {idle: 10s}}\nnodes:\n"
+        "name: flow\ndefaults: {retry: {attempts: 5}, timeout: {idle: 10s}, cache: 1h}\nnodes:\n"
         "  a: {agent: step, writes: x}\n"
-        "  b: {agent: step, writes: y, timeout: 1m, retry: {attempts: 2}}\n"
+        "  b: {agent: step, writes: y, timeout: 1m, retry: {attempts: 2}, cache: 2h}\n"
         "  c: {ask: 'Well?', writes: z}\n"
+        "  d: {workflow: other, writes: w}\n"
     )
     nodes = load(read_yaml(text, "flow.yaml")).definition.nodes
-    found = {name: (n.retry and n.retry.attempts, n.timeout, n.idle) for name, n in nodes.items()}
-    assert found == {"a": (5, None, 10.0), "b": (2, 60.0, None), "c": (None, None, None)}
+    found = {
+        name: (n.retry and n.retry.attempts, n.timeout, n.idle, n.cache)
+        for name, n in nodes.items()
+    }
+    assert found == {
+        "a": (5, None, 10.0, 3600.0),
+        "b": (2, 60.0, None, 7200.0),
+        "c": (None, None, None, None),
+        "d": (5, None, 10.0, None),
+    }

@@ -120,6 +120,13 @@ SEEN_BY_A_SCHEMA = {
     "at_most below one",
     "a condition in braces",
     "a broken agent of the file's own",
+    "a cache for no time",
+    "a cache without its time",
+    "an unknown key of cache",
+    "limits that are a number",
+    "an unknown limit",
+    "limits that nothing can keep",
+    "limits of other kinds",
 }
 
 OF_MEANING = {
@@ -166,6 +173,8 @@ def test_the_schema_has_every_key_of_the_loader_and_no_other() -> None:
     assert keys(defs["edge"]["anyOf"][1]) == set(load.KEYS["edge"])
     assert keys(defs["entry"]["anyOf"][1]) == set(load.KEYS["entry"])
     assert keys(defs["retry"]) == set(load.KEYS["retry"])
+    assert keys(defs["limits"]) == set(load.KEYS["limits"])
+    assert keys(defs["cache"]) == set(load.KEYS["cache"])
     assert keys(defs["timeout"]) == set(load.KEYS["timeout"])
     assert keys(defs["agent"]) == set(AgentSpec.model_fields)
     assert set(json_schema.KEYWORDS) == types._KEYWORDS

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import operator
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
+import pytest
 from langchain_core.runnables import RunnableConfig
 from langchain_ollama import ChatOllama
 from langgraph.func import task
@@ -224,6 +226,33 @@ async def test_a_call_outside_of_any_graph_is_counted_too() -> None:
     assert meter.take(OUTSIDE).model_calls == 1
     assert meter.take(OUTSIDE) == Usage()
     assert agrees(meter, ollama)
+
+
+async def test_a_call_that_is_refused_is_neither_made_nor_counted_nor_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    told: list[int] = []
+
+    def ask(used: Usage) -> None:
+        told.append(used.model_calls)
+        if used.model_calls >= 2:
+            raise PermissionError("no more")
+
+    meter = Meter(ask=ask)
+    with ScriptedOllama() as ollama:
+        async with plain_chat(ollama) as chat:
+            config: RunnableConfig = {"callbacks": [meter]}
+            ends = await asyncio.gather(
+                *(chat.ainvoke("hello", config) for _ in range(4)),
+                asyncio.to_thread(chat.invoke, "hello", config),
+                return_exceptions=True,
+            )
+        assert ollama.calls == 2
+    assert [type(end) for end in ends].count(PermissionError) == 3
+    assert sorted(told) == [0, 1, 2, 2, 2]
+    assert agrees(meter, ollama)
+    logging.getLogger("langchain_core.callbacks.manager").warning("heard: %s", "this")
+    assert [record.getMessage() for record in caplog.records] == ["heard: this"]
 
 
 def test_usage_adds_up_and_an_unknown_cost_stays_unknown() -> None:

@@ -1,4 +1,4 @@
-"""The ledger: definitions, jobs, attempts, steps, events, questions, workers.
+"""The ledger: definitions, jobs, attempts, steps, events, questions, workers; kept answers.
 
 Amounts of time are seconds, points in time are seconds since the epoch; JSON is text, so
 that SQLite and PostgreSQL hold the same.
@@ -123,6 +123,7 @@ def upgrade() -> None:
         sa.Column("tokens_out", sa.Integer, nullable=False),
         sa.Column("cost", Time),
         sa.Column("models", Text, nullable=False),
+        sa.Column("cached", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
     op.create_table(
@@ -146,6 +147,14 @@ def upgrade() -> None:
         sa.Column("answered_at", Time),
         sqlite_with_rowid=False,
     )
+    op.create_table(
+        "node_cache",
+        sa.Column("key", Text, primary_key=True),
+        sa.Column("answer", Text, nullable=False),
+        sa.Column("expires_at", Time, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("node_cache_expiry", "node_cache", ["expires_at"])
     op.create_table(
         "workers",
         sa.Column("id", Text, primary_key=True),

@@ -1,0 +1,75 @@
+"""What a job may use at most: the `limits` of a workflow, and the budget of one job."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+COUNTS: Final = ("steps", "model_calls", "tokens")
+LIMITS: Final = ("deadline", *COUNTS, "cost")
+
+LARGEST = 2**53
+"""From here on floats skip whole numbers."""
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """Where a job stops; None is no limit."""
+
+    deadline: float | None = None
+    """Seconds from submission, also those in which nobody works on the job."""
+    steps: int | None = None
+    """Runs of nodes."""
+    model_calls: int | None = None
+    tokens: int | None = None
+    """Those that go in and those that come out."""
+    cost: float | None = None
+    """US dollars, as far as prices are known."""
+
+    def given(self) -> dict[str, float]:
+        """Those that are set, by name."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+def seconds_of(value: Any) -> float | None:
+    """The seconds of a time such as `500ms`, `60s`, `5m` or `1h`, or of a number of seconds; None
+    where it is no time, or not above zero."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    return seconds if 0 < seconds <= LARGEST else None
+
+
+def refused(name: str, value: Any) -> str | None:
+    """What is wrong with a limit; None where nothing is."""
+    if name == "deadline":
+        if seconds_of(value) is None:
+            return "must be a time such as 60s, 5m or 1h"
+    elif name in COUNTS:
+        if isinstance(value, bool) or not isinstance(value, int):
+            return "must be a whole number"
+        if not 1 <= value <= LARGEST:
+            return "must be at least 1" if value < 1 else f"must be at most {LARGEST}"
+    elif isinstance(value, bool) or not isinstance(value, int | float):
+        return "must be a number of US dollars"
+    elif not 0 < value <= LARGEST:
+        return "must be more than 0" if value <= 0 else f"must be at most {LARGEST}"
+    return None
+
+
+def limits_of(given: Mapping[str, Any]) -> Limits:
+    """The limits that `given` sets rightly; what is refused is left out."""
+    kept = {
+        name: given[name] for name in LIMITS if name in given and not refused(name, given[name])
+    }
+    if "deadline" in kept:
+        kept["deadline"] = seconds_of(kept["deadline"])
+    if "cost" in kept:
+        kept["cost"] = float(kept["cost"])
+    return Limits(**kept)
