@@ -20,8 +20,10 @@ if TYPE_CHECKING:
         ModelUnavailable,
         UcopError,
         UnknownAgent,
+        UnknownMerge,
     )
     from ucop.agents.function import agent
+    from ucop.agents.merging import merge
     from ucop.agents.models import Models, ModelUse
     from ucop.agents.registry import Registry, load_registry
     from ucop.agents.run import AgentContext, call
@@ -46,9 +48,11 @@ __all__ = [
     "Registry",
     "UcopError",
     "UnknownAgent",
+    "UnknownMerge",
     "agent",
     "call",
     "load_registry",
+    "merge",
 ]
 
 _HOME = {
@@ -63,6 +67,7 @@ _HOME = {
     "agent": "function",
     "call": "run",
     "load_registry": "registry",
+    "merge": "merging",
 }
 
 

@@ -3,6 +3,7 @@
 UcopError
 ├── InvalidDefinition        a file or spec that cannot be accepted; lists every finding
 ├── UnknownAgent             no agent of that name
+├── UnknownMerge             no `@merge` function of that name
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
 └── ModelError               a chat model did not give an answer
@@ -42,6 +43,10 @@ class InvalidDefinition(UcopError):
 
 class UnknownAgent(UcopError):
     """No agent has this name."""
+
+
+class UnknownMerge(UcopError):
+    """No function of the project is marked with `@merge` under this name."""
 
 
 class AgentInputError(UcopError):

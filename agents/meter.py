@@ -9,8 +9,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -62,7 +63,8 @@ class Usage:
 class _Call:
     """A call that runs."""
 
-    task_id: str
+    way: tuple[str, ...]
+    """The tasks around it, from the outermost on."""
     model: str
     started: float
     pieces: int = 0
@@ -85,7 +87,10 @@ logging.getLogger("langchain_core.callbacks.manager").addFilter(_is_news)
 
 
 class Meter(BaseCallbackHandler):
-    """Counts the model calls of one attempt by the top-level graph task that makes them.
+    """Counts the model calls of one attempt by the graph tasks that make them.
+
+    A task inside another (of a workflow inside a workflow, an item of `each`) has its own count
+    until it is taken; what nobody has taken belongs to the task around it.
 
     Put it into the `callbacks` of the run's config. Sync nodes report from their own
     threads, so everything is behind a lock.
@@ -114,22 +119,27 @@ class Meter(BaseCallbackHandler):
         self._lock = threading.Lock()
         self._running: dict[UUID, _Call] = {}
         self._counted: dict[str, Usage] = {}
+        self._inside: dict[str, dict[str, None]] = {}
+        """The tasks right inside a task that made calls, in the order of their first."""
         self._taken = Usage()
 
     def take(self, task_id: str) -> Usage:
-        """The usage of a task that has ended, handed over once."""
+        """The usage of a task that has ended, with what is left of the tasks inside it, handed
+        over once."""
         with self._lock:
-            usage = self._counted.pop(task_id, _NOTHING)
+            usage = self._pop(task_id)
             self._taken += usage
             return usage
 
-    def live(self, task_id: str) -> Usage:
-        """The usage of a task so far; of running calls the pieces that arrived."""
+    def live(self, task_id: str, apart: Collection[str] = ()) -> Usage:
+        """The usage of a task so far; of running calls the pieces that arrived. What the tasks
+        `apart` inside it have used is not counted."""
         with self._lock:
-            usage = self._counted.get(task_id, _NOTHING)
+            usage = self._sum(task_id, apart)
             now = time.monotonic()
             for call in self._running.values():
-                if call.task_id == task_id:
+                known = (id for id in reversed(call.way) if id == task_id or id in apart)
+                if next(known, None) == task_id:
                     usage += Usage(tokens_out=call.pieces, seconds=now - call.started)
             return usage
 
@@ -175,15 +185,15 @@ class Meter(BaseCallbackHandler):
         self._end(run_id, _NOTHING if _reached(error) else Usage(model_calls=-1))
 
     def _start(self, run_id: UUID, metadata: dict[str, Any]) -> None:
-        task_id = task_of(metadata)
+        way = way_of(metadata)
         model = _model_of(metadata)
-        call = _Call(task_id=task_id, model=model, started=time.monotonic())
+        call = _Call(way=way, model=model, started=time.monotonic())
         with self._lock:
             if self._ask is not None:
                 # With the lock held, so that calls at the same time do not pass as one.
                 self._ask(self._so_far())
             self._running[run_id] = call
-            self._add(task_id, Usage(model_calls=1, models=(model,) if model else ()))
+            self._add(way, Usage(model_calls=1, models=(model,) if model else ()))
         if model and MODELS_NAME not in metadata:
             self._on_other(model)
 
@@ -192,21 +202,36 @@ class Meter(BaseCallbackHandler):
             call = self._running.pop(run_id, None)
             if call is not None:
                 seconds = time.monotonic() - call.started
-                self._add(call.task_id, more + Usage(seconds=seconds))
+                self._add(call.way, more + Usage(seconds=seconds))
 
     def _so_far(self) -> Usage:
         """Everything counted, and of running calls the pieces that arrived."""
         pieces = sum(call.pieces for call in self._running.values())
         return sum(self._counted.values(), self._taken + Usage(tokens_out=pieces))
 
-    def _add(self, task_id: str, more: Usage) -> None:
-        self._counted[task_id] = self._counted.get(task_id, _NOTHING) + more
+    def _add(self, way: tuple[str, ...], more: Usage) -> None:
+        for outer, inner in pairwise(way):
+            self._inside.setdefault(outer, {})[inner] = None
+        self._counted[way[-1]] = self._counted.get(way[-1], _NOTHING) + more
+
+    def _pop(self, task_id: str) -> Usage:
+        usage = self._counted.pop(task_id, _NOTHING)
+        for inner in self._inside.pop(task_id, ()):
+            usage += self._pop(inner)
+        return usage
+
+    def _sum(self, task_id: str, apart: Collection[str]) -> Usage:
+        usage = self._counted.get(task_id, _NOTHING)
+        for inner in self._inside.get(task_id, ()):
+            if inner not in apart:
+                usage += self._sum(inner, apart)
+        return usage
 
 
-def task_of(metadata: dict[str, Any]) -> str:
-    """The top-level task of a checkpoint namespace `node:task|inner:task|…`."""
+def way_of(metadata: dict[str, Any]) -> tuple[str, ...]:
+    """The tasks of a checkpoint namespace `node:task|inner:task|…`, from the outermost on."""
     namespace = str(metadata.get("langgraph_checkpoint_ns") or "")
-    return namespace.partition("|")[0].rpartition(":")[2] or OUTSIDE
+    return tuple(part.rpartition(":")[2] or OUTSIDE for part in namespace.split("|"))
 
 
 def _model_of(metadata: dict[str, Any]) -> str:

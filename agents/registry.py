@@ -1,4 +1,7 @@
-"""The agents that can be named: bundled ones, a project's own, and those of other packages."""
+"""The agents that can be named: bundled ones, a project's own, and those of other packages.
+
+A project's `@merge` functions are found with them.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +14,9 @@ from pathlib import Path
 from types import MappingProxyType, ModuleType
 from typing import Any
 
-from ucop.agents.errors import InvalidDefinition, UnknownAgent
+from ucop.agents.errors import InvalidDefinition, UnknownAgent, UnknownMerge
 from ucop.agents.function import agent_of
+from ucop.agents.merging import MergeFunction, merge_of
 from ucop.agents.module import load_module
 from ucop.agents.source import Finding, nearest
 from ucop.agents.spec import Agent
@@ -20,19 +24,29 @@ from ucop.agents.spec import Agent
 ENTRY_POINTS = "ucop.agents"
 LIBRARY = Path(__file__).parent / "library"
 
+MARK_IT = "mark a function with @merge in a module that the setting `agents` names"
+
+Named = Agent | MergeFunction
+"""What Python of a project is found by its name."""
+
 
 class Registry:
-    """Agents by name. Immutable: `extended` gives a new one."""
+    """Agents by name, and merges. Immutable: `extended` gives a new one."""
 
-    def __init__(self, agents: Mapping[str, Agent]) -> None:
+    def __init__(
+        self, agents: Mapping[str, Agent], merges: Mapping[str, MergeFunction] | None = None
+    ) -> None:
         self._agents = MappingProxyType(dict(agents))
+        self.merges: Mapping[str, MergeFunction] = MappingProxyType(dict(merges or {}))
+        """The project's `@merge` functions by name."""
 
     @classmethod
     def of(cls, *agents: Any) -> Registry:
-        """A registry of agents and `@agent` functions. Raises InvalidDefinition for a clash."""
+        """A registry of agents, and of `@agent` and `@merge` functions. Raises InvalidDefinition
+        for a clash."""
         found = _Found()
         for given in agents:
-            made = agent_of(given)
+            made = _named(given)
             if made is None:
                 raise TypeError(f"{given!r} is neither an Agent nor marked with @agent")
             found.add(made)
@@ -44,6 +58,15 @@ class Registry:
             return self._agents[name]
         except KeyError:
             raise UnknownAgent(self._unknown(name)) from None
+
+    def merge(self, name: str) -> MergeFunction:
+        """The merge of that name. Raises UnknownMerge, which names the nearest one."""
+        try:
+            return self.merges[name]
+        except KeyError:
+            near = nearest(name, self.merges)
+            meant = f"did you mean {near!r}?" if near else MARK_IT
+            raise UnknownMerge(f"there is no merge named {name!r}; {meant}") from None
 
     def find(self, *, capability: str | None = None, category: str | None = None) -> list[Agent]:
         """The agents that declare the capability and are of the category, by name."""
@@ -58,7 +81,8 @@ class Registry:
 
     def extended(self, agents: Iterable[Agent]) -> Registry:
         """This registry with `agents` added; they win over agents of the same name."""
-        return Registry({**self._agents, **{agent.name: agent for agent in agents}})
+        own = {agent.name: agent for agent in agents}
+        return Registry({**self._agents, **own}, self.merges)
 
     def __iter__(self) -> Iterator[Agent]:
         return iter(self._agents[name] for name in self.names())
@@ -84,7 +108,7 @@ def load_registry(
     """The agents of a project.
 
     `patterns`, relative to `root`: YAML files (`agents/*.yaml`), and Python files or modules
-    with `@agent` functions. Entry points of the group `ucop.agents` follow. A project's agent
+    with `@agent` and `@merge` functions. Entry points of the group `ucop.agents` follow. A project's agent
     takes the place of a bundled one of the same name, so that a new bundled agent breaks no
     project; any other clash is a mistake. Raises InvalidDefinition with every mistake found.
     """
@@ -105,37 +129,43 @@ def bundled_agents() -> Mapping[str, Agent]:
         found.add(*_of_yaml(path, bundled=True))
     for path in sorted(LIBRARY.glob("[!_]*.py")):
         module = import_module(f"{__package__}.library.{path.stem}")
-        found.add(*(replace(agent, bundled=True) for agent in _of_module(module)))
+        agents = [named for named in _of_module(module) if isinstance(named, Agent)]
+        found.add(*(replace(agent, bundled=True) for agent in agents))
     return MappingProxyType(found.agents)
 
 
 class _Found:
-    """Agents as they are found, and what was wrong on the way."""
+    """Agents and merges as they are found, and what was wrong on the way."""
 
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
+        self.merges: dict[str, MergeFunction] = {}
         self.findings: list[Finding] = []
 
-    def load(self, source: Callable[[], Iterable[Agent]]) -> None:
+    def load(self, source: Callable[[], Iterable[Named]]) -> None:
         try:
             self.add(*source())
         except InvalidDefinition as error:
             self.findings += error.findings
 
-    def add(self, *agents: Agent) -> None:
-        for agent in agents:
-            first = self.agents.setdefault(agent.name, agent)
-            if first is not agent and first.body is not agent.body:
-                self.findings.append(_clash(first, agent))
+    def add(self, *named: Named) -> None:
+        for each in named:
+            first: Named
+            if isinstance(each, Agent):
+                first = self.agents.setdefault(each.name, each)
+            else:
+                first = self.merges.setdefault(each.name, each)
+            if first is not each and first.body is not each.body:
+                self.findings.append(_clash(first, each))
 
     def registry(self, below: Mapping[str, Agent]) -> Registry:
         if self.findings:
             raise InvalidDefinition(self.findings)
-        return Registry({**below, **self.agents})
+        return Registry({**below, **self.agents}, self.merges)
 
 
-def _sources(pattern: str, root: Path) -> list[Callable[[], list[Agent]]]:
-    """What gives the agents of each file or module that a pattern names."""
+def _sources(pattern: str, root: Path) -> list[Callable[[], Sequence[Named]]]:
+    """What gives the agents and merges of each file or module that a pattern names."""
     if pattern.endswith((".yaml", ".yml")):
         return [partial(_of_yaml, path, root=root) for path in _files(pattern, root)]
     if pattern.endswith(".py"):
@@ -143,7 +173,7 @@ def _sources(pattern: str, root: Path) -> list[Callable[[], list[Agent]]]:
     return [partial(_of_python, pattern, root)]
 
 
-def _of_python(reference: str, root: Path) -> list[Agent]:
+def _of_python(reference: str, root: Path) -> list[Named]:
     return _of_module(load_module(reference, root))
 
 
@@ -164,15 +194,20 @@ def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> 
     return read_agent_file(path, shown_as=str(shown), bundled=bundled)
 
 
-def _of_module(module: ModuleType) -> list[Agent]:
-    """The agents among a module's values, in their order; imported ones count too."""
-    found = [agent for value in vars(module).values() if (agent := agent_of(value)) is not None]
-    for agent in found:
-        _ = agent.input_schema, agent.output_schema  # hints that cannot be read raise here
+def _named(value: Any) -> Named | None:
+    return agent_of(value) or merge_of(value)
+
+
+def _of_module(module: ModuleType) -> list[Named]:
+    """What a module's values name, in their order; imported ones count too."""
+    found = [named for value in vars(module).values() if (named := _named(value)) is not None]
+    for named in found:
+        if isinstance(named, Agent):
+            _ = named.input_schema, named.output_schema  # hints that cannot be read raise here
     return found
 
 
-def _of_entry_point(entry_point: EntryPoint) -> list[Agent]:
+def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     """The agents of an entry point that names an agent, a module, or several agents."""
     try:
         loaded = entry_point.load()
@@ -184,15 +219,16 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Agent]:
     if isinstance(loaded, ModuleType):
         return _of_module(loaded)
     several = loaded if isinstance(loaded, list | tuple) else [loaded]
-    agents = [agent for value in several if (agent := agent_of(value)) is not None]
-    if len(agents) < len(several):
+    found = [named for value in several if (named := _named(value)) is not None]
+    if len(found) < len(several):
         message = f"entry point {entry_point.name!r} ({entry_point.value}) is no agent or module"
         raise InvalidDefinition([_mistake(message)])
-    return agents
+    return found
 
 
-def _clash(first: Agent, second: Agent) -> Finding:
-    message = f"two agents are named {second.name!r}: in {first.origin} and in {second.origin}"
+def _clash(first: Named, second: Named) -> Finding:
+    kind = "agents" if isinstance(first, Agent) else "merges"
+    message = f"two {kind} are named {second.name!r}: in {first.origin} and in {second.origin}"
     return _mistake(message)
 
 

@@ -23,7 +23,17 @@ if TYPE_CHECKING:
         UnknownWorkflow,
     )
     from ucop.engine.handle import JobHandle
-    from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, Question, Step, Usage
+    from ucop.engine.job import (
+        Attempt,
+        Checkpoint,
+        Event,
+        Job,
+        JobError,
+        Question,
+        Step,
+        StepError,
+        Usage,
+    )
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
 
@@ -47,6 +57,7 @@ __all__ = [
     "ResultTimeout",
     "Settings",
     "Step",
+    "StepError",
     "StepStatus",
     "UcopError",
     "UnknownWorkflow",
@@ -56,7 +67,17 @@ __all__ = [
 _PLACES = {
     "engine": ("Engine",),
     "handle": ("JobHandle",),
-    "job": ("Attempt", "Checkpoint", "Event", "Job", "JobError", "Question", "Step", "Usage"),
+    "job": (
+        "Attempt",
+        "Checkpoint",
+        "Event",
+        "Job",
+        "JobError",
+        "Question",
+        "Step",
+        "StepError",
+        "Usage",
+    ),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),
 }

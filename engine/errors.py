@@ -3,6 +3,7 @@
 UcopError                     agents/errors.py: base of all; says what, where, what to do next
 ├── InvalidDefinition         agents/errors.py: a file or spec is wrong; lists every finding
 ├── UnknownAgent              agents/errors.py
+├── UnknownMerge              agents/errors.py
 ├── AgentInputError           agents/errors.py
 ├── AgentOutputError          agents/errors.py
 ├── ModelError                agents/errors.py

@@ -36,6 +36,13 @@ class JobError(Record):
     """The node that raised, where one did."""
 
 
+class StepError(JobError):
+    """Why a step failed."""
+
+    caught: bool = False
+    """Whether the job went on, as the node's `on_error` says."""
+
+
 class Usage(Record):
     """What was spent. `cost` is in US dollars, None where a price is unknown."""
 
@@ -44,7 +51,7 @@ class Usage(Record):
     tokens_out: int = 0
     cost: float | None = None
     seconds: float = 0.0
-    """Sum of the measured run times of all steps."""
+    """Sum of the measured run times of all steps that run inside no other."""
 
 
 class Step(Record):
@@ -66,7 +73,10 @@ class Step(Record):
     """Calls that the cache answered: 1, or with `each` one per item; 0 where none was."""
     output: Any = None
     """What the node wrote, cut where it is long."""
-    error: JobError | None = None
+    error: StepError | None = None
+    tries: int = 1
+    """How often it was called in this attempt, its `retry` included; with `each`, its item that
+    was called most."""
 
 
 class Attempt(Record):
@@ -118,7 +128,8 @@ class Event(Record):
     job_id: str
     seq: int
     type: str
-    """`job.<status>`, `job.submitted`, `step.started|completed|failed`, `model.used`, `progress`."""
+    """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
+    `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
 

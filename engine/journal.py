@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -59,6 +59,24 @@ def _nothing() -> None:
     return None
 
 
+class Turn:
+    """The journal's lock, which knows how many want it: `async with journal.turn:`."""
+
+    def __init__(self, lock: asyncio.Lock) -> None:
+        self._lock = lock
+        self.waiting = 0
+
+    async def __aenter__(self) -> None:
+        self.waiting += 1
+        try:
+            await self._lock.acquire()
+        finally:
+            self.waiting -= 1
+
+    async def __aexit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 class Journal:
     """The notes of one attempt, and the fence that they pass through."""
 
@@ -69,28 +87,37 @@ class Journal:
         *,
         spent: Callable[[str], Usage],
         hides: Callable[[str], bool],
+        caught: Callable[[str, Writes], Mapping[str, Any] | None] = lambda node, writes: None,
         on_note: Callable[[], None] = lambda: None,
         on_told: Callable[[], None] = lambda: None,
         on_begin: Callable[[str], None] | None = None,
-        live: Callable[[str], Usage] | None = None,
+        live: Callable[[str, Collection[str]], Usage] | None = None,
     ) -> None:
         """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
         that run have spent so far is written along with everything else."""
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
         """Held for each write of this attempt: LangGraph's savers may be called at once."""
+        self.turn = Turn(self.lock)
+        """Takes the lock, and tells the one who has it whether others wait to write."""
         self.held: list[tuple[Literal["put", "put_writes"], tuple[Any, ...]]] = []
-        """What is saved together with the checkpoint that follows at once: the writes of a
-        superstep's last task, and the input. The saver's methods and their arguments."""
+        """What is saved together with what follows at once: the input and the writes of a superstep's
+        last task with the checkpoint, other writes with those that wait behind them. The saver's
+        methods and their arguments."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask."""
-        self._spent, self._hides = spent, hides
+        self.nodes: set[str] = set()
+        """The nodes that began in this attempt."""
+        self._spent, self._hides, self._caught = spent, hides, caught
         self._on_note, self._on_told = on_note, on_told
         self._on_begin, self._live = on_begin, live
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
         self._open: dict[str, StepRow | None] = {}
+        self._inside: dict[str, list[str]] = {}
+        """The tasks inside a task that runs a workflow, in the order in which they began."""
         self._kept: set[str] = set()
+        self._tries: dict[str, int] = {}
         self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
@@ -102,10 +129,13 @@ class Journal:
         tasks that wrote them with the rest of their superstep, and does not run them."""
         self._kept.update(task for task, channel, _ in pending if channel not in CONTROL)
 
-    def started(self, task_id: str, node: str, data: Any) -> None:
-        """A node began. Nodes that the compiler made for itself are not told."""
+    def started(self, task_id: str, node: str, data: Any, *, within: Iterable[str] = ()) -> None:
+        """A node began, within the tasks that run the workflows around it. Nodes that the compiler
+        made for itself are not told."""
         if task_id in self._open or task_id in self._kept:
             return
+        for outer in within:
+            self._inside.setdefault(outer, []).append(task_id)
         if self._hides(node):
             self._open[task_id] = None
             return
@@ -120,6 +150,7 @@ class Journal:
         )
         self._open[task_id] = step
         self._steps.append(step)
+        self.nodes.add(node)
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
     @contextmanager
@@ -161,11 +192,14 @@ class Journal:
         """Note a node's end; returns how to take it back."""
         if any(name in (ERROR, INTERRUPT) for name, _ in writes):
             return _nothing
+        self._stop_inside(task_id)
         step = self._open.pop(task_id, None)
         if step is None:
             return _nothing
         output = {channel: value for channel, value in writes if self._shown(channel)}
-        row, event = self._end(step, StepStatus.COMPLETED, at, output=to_json(brief(output)))
+        error = self._caught(step.node, writes)
+        status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
+        row, event = self._end(step, status, at, output=to_json(brief(output)), error=error)
 
         def undo() -> None:
             self._steps = [step if known is row else known for known in self._steps]
@@ -180,14 +214,30 @@ class Journal:
 
     def failed(self, task_id: str, error: dict[str, Any]) -> None:
         """A node raised."""
+        self._stop_inside(task_id)
         step = self._open.pop(task_id, None)
         if step is not None:
             self._end(step, StepStatus.FAILED, time.time(), error=error)
 
+    def retried(self, task_id: str, node: str, number: int, error: Mapping[str, Any]) -> None:
+        """A call of a node is tried again, for the `number`th time in all, after `error`."""
+        self._tries[task_id] = max(number, self._tries.get(task_id, 1))
+        step = self._open.get(task_id)
+        data = {"node": step.node if step else node, "task_id": task_id, "try": number}
+        self.event("step.retried", {**data, "attempt": self.attempt, "error": error})
+
     def stopped(self, why: str) -> None:
         """What still runs was stopped, and ends with what it has spent so far."""
-        for task_id in list(self._open):
+        # The innermost first: what they spent is theirs, and not that of the node around them.
+        for task_id in reversed(list(self._open)):
             self.failed(task_id, {"type": INTERRUPTED, "message": why, "node": None})
+
+    def _stop_inside(self, task_id: str) -> None:
+        """A node that ended because of one error inside it stopped what else ran there."""
+        for inner in reversed(self._inside.pop(task_id, [])):
+            if inner in self._open:
+                why = "the workflow around it stopped"
+                self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
     def asks(self, task_id: str, interrupts: Iterable[Mapping[str, Any]]) -> None:
         """A node interrupts: its run goes on when a person has answered."""
@@ -236,7 +286,7 @@ class Journal:
         now: float,
         *,
         output: str | None = None,
-        error: dict[str, Any] | None = None,
+        error: Mapping[str, Any] | None = None,
     ) -> tuple[StepRow, NewEvent]:
         spent = self._spent(step.task_id)
         row = replace(
@@ -245,6 +295,7 @@ class Journal:
             finished_at=now,
             output=output,
             error=to_json(error) if error else None,
+            tries=self._tries.pop(step.task_id, 1),
             cached=(cached := self._cached.pop(step.task_id, 0)),
             **_told(spent),
         )
@@ -274,12 +325,13 @@ class Journal:
     def batch(self) -> Batch:
         if self._live is None:
             return Batch(tuple(self._steps), tuple(self._events))
-        running = [self._so_far(step) for step in self._open.values() if step is not None]
+        shown = {task: step for task, step in self._open.items() if step is not None}
+        running = [self._so_far(step, shown) for step in shown.values()]
         return Batch((*self._steps, *running), tuple(self._events))
 
-    def _so_far(self, step: StepRow) -> StepRow:
+    def _so_far(self, step: StepRow, apart: Collection[str]) -> StepRow:
         assert self._live is not None
-        return replace(step, **_told(self._live(step.task_id)))
+        return replace(step, **_told(self._live(step.task_id, apart)))
 
     def tell(
         self, batch: Batch, *, saved: int = 0, checkpoint: str | None = None

@@ -88,6 +88,7 @@ class StepRow:
     tokens_out: int = 0
     cost: float | None = None
     models: str = "[]"
+    tries: int = 1
     cached: int = 0
 
 
@@ -119,6 +120,8 @@ class Outcome:
     steps: Sequence[StepRow] = field(default=())
     events: Sequence[NewEvent] = field(default=())
     questions: Sequence[Question] = field(default=())
+    passed_over: Sequence[str] = field(default=())
+    """Nodes that this attempt did not run and that a completed job need not have run."""
 
 
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
@@ -318,15 +321,16 @@ where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _PUT_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
-    output, error, model_calls, tokens_in, tokens_out, cost, models, cached)
+    output, error, model_calls, tokens_in, tokens_out, cost, models, cached, tries)
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
-    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached)
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached, :tries)
 on conflict (job_id, task_id, attempt) do update set status = excluded.status,
     started_at = coalesce(steps.started_at, excluded.started_at),
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-    cost = excluded.cost, models = excluded.models, cached = excluded.cached
+    cost = excluded.cost, models = excluded.models, cached = excluded.cached,
+    tries = excluded.tries
 where steps.status <> 'completed'"""
 
 
@@ -399,7 +403,10 @@ where job_id = :job and status = 'running'"""
 
 def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[JobStatus]:
     """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
-    yield from tell(job, attempt, steps=outcome.steps, events=outcome.events)
+    skipped = yield from _skipped(job, attempt, outcome, now)
+    told = [NewEvent(type="step.skipped", at=now, data=to_json({"node": s.node})) for s in skipped]
+    steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
+    yield from tell(job, attempt, steps=steps, events=events)
     status = target(outcome.change)
     params: dict[str, Any] = {
         "status": status.value,
@@ -422,6 +429,29 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
     yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
+
+
+_RAN = "select distinct node from steps where job_id = :job"
+
+
+def _skipped(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[list[StepRow]]:
+    """Steps for the nodes that a completed job went past."""
+    if not outcome.passed_over:
+        return []
+    ran = {row["node"] for row in (yield One(_RAN, {"job": job}))} if attempt > 1 else set()
+    skipped = [node for node in outcome.passed_over if node not in ran]
+    # Of a workflow that never ran, its own steps would tell nothing more.
+    whole = [node for node in skipped if node.rpartition("/")[0] not in skipped]
+    return [
+        StepRow(
+            task_id=TaskId(f"skipped:{node}"),
+            node=node,
+            status=StepStatus.SKIPPED,
+            started_at=None,
+            finished_at=now,
+        )
+        for node in whole
+    ]
 
 
 _ASK = """

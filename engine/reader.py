@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
-from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, Usage
+from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, StepError, Usage
 from ucop.engine.ledger import event_of
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
@@ -43,8 +43,9 @@ _FIND = "select id from jobs where id = :id or id like :prefix order by id limit
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
-    tokens_out, cost, models, cached, output, error
-from steps where job_id = :id order by started_at, finished_at, task_id"""
+    tokens_out, cost, models, cached, output, error, tries
+from steps where job_id = :id
+order by coalesce(started_at, finished_at), finished_at, task_id"""
 
 _EVENTS = """
 select job_id, seq, type, at, data from events
@@ -259,6 +260,14 @@ def _no_tables() -> Iterator[None]:
         yield
     except psycopg.errors.UndefinedTable as error:
         raise NoDatabase("no jobs in this database yet; `ucop run …` makes the tables") from error
+    except psycopg.errors.UndefinedColumn as error:
+        raise DatabaseError(EARLIER) from error
+
+
+EARLIER = (
+    "an earlier version of ucop made this database; reading changes nothing: start a worker "
+    "(`ucop worker`) of this version, which brings it up to date"
+)
 
 
 class NoDatabase(DatabaseError):
@@ -272,6 +281,8 @@ def _explained(path: Path) -> Iterator[None]:
     except sqlite3.OperationalError as error:
         if "no such table" in str(error):
             raise NoDatabase(f"{path}: no jobs yet; `ucop run …` makes the tables") from error
+        if "no such column" in str(error):
+            raise DatabaseError(f"{path}: {EARLIER}") from error
         raise _explain(error, path) from error
     except sqlite3.Error as error:
         raise _explain(error, path) from error
@@ -318,8 +329,14 @@ def _usage(steps: Sequence[Step]) -> Usage:
         tokens_out=sum(step.tokens_out for step in steps),
         # One unknown price makes the sum unknown; no calls cost nothing.
         cost=sum(known) if len(known) == len(costs) else None,
-        seconds=round(sum(_seconds(step) for step in steps), 6),
+        seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
     )
+
+
+def _outermost(steps: Sequence[Step]) -> Iterator[Step]:
+    """The steps that run inside no other: an outer step's time holds that of its inner ones."""
+    nodes = {step.node for step in steps}
+    return (step for step in steps if step.node.rpartition("/")[0] not in nodes)
 
 
 def _seconds(step: Step) -> float:
@@ -343,7 +360,8 @@ def _step(row: Row) -> Step:
         models=tuple(json.loads(row["models"])),
         cached=row["cached"],
         output=json.loads(row["output"]) if row["output"] is not None else None,
-        error=_error(row["error"]),
+        error=_step_error(row["error"]),
+        tries=row["tries"],
     )
 
 
@@ -352,6 +370,13 @@ def _error(text: str | None) -> JobError | None:
         return None
     found: Mapping[str, Any] = json.loads(text)
     return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+
+
+def _step_error(text: str | None) -> StepError | None:
+    error = _error(text)
+    if text is None or error is None:
+        return None
+    return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
 
 
 def _time(seconds: float) -> datetime:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -131,6 +131,7 @@ class Attempt:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             waits = await self._waits(graph)
+            await self._keep_finished()
         except GraphDrained:
             return await self._drained()
         except asyncio.CancelledError:
@@ -169,7 +170,7 @@ class Attempt:
                     case "values" if not part["ns"]:
                         values = part["data"]
                     case "tasks":
-                        self._note_task(part["data"], way_to(part["ns"], part["data"]["name"]))
+                        self._note_task(part["data"], part["ns"])
                     case "custom":
                         self.journal.event("progress", {"data": plain(part["data"])})
         except LimitReached:  # raised here, and not in the stream
@@ -235,6 +236,7 @@ class Attempt:
             models=models,
             folder=folder,
             progress=self._progress,
+            retried=self._retried,
             answers=self.answers,
             cached=self.journal.cached,
         )
@@ -244,9 +246,17 @@ class Attempt:
         loop = self._loop
         loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
 
-    def _note_task(self, task: Mapping[str, Any], node: str) -> None:
+    def _retried(self, task_id: str, node: str, number: int, error: BaseException | None) -> None:
+        """Nodes of YAML run on the engine's loop. What is stopped for its time raises nothing."""
+        late = {"type": "TimeoutError", "message": "its time was over", "node": None}
+        told = late if error is None else _describe(error, None)
+        self.journal.retried(task_id, node, number, told)
+
+    def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
+        node = way_to(namespace, task["name"])
         if "input" in task:
-            self.journal.started(task["id"], node, task["input"])
+            within = (part.rpartition(":")[2] for part in namespace)
+            self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
             self.journal.asks(task["id"], task["interrupts"])
         elif (error := task.get("error")) is not None:
@@ -257,7 +267,9 @@ class Attempt:
         """(node, what it spent so far) of the nodes that run now."""
         if not hasattr(self, "journal"):
             return []
-        return [(node, self.meter.live(task)) for task, node in self.journal.open_nodes()]
+        open_nodes = self.journal.open_nodes()
+        tasks = {task for task, _ in open_nodes}
+        return [(node, self.meter.live(task, tasks)) for task, node in open_nodes]
 
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""
@@ -282,6 +294,7 @@ class Attempt:
             self.claimed.attempt,
             spent=self.meter.take,
             hides=workflow.hides,
+            caught=workflow.caught,
             on_note=self._flush_soon,
             on_told=lambda: self.on_news(self.claimed.job_id),
             on_begin=self._begin_step if "steps" in self.claimed.budget else None,
@@ -348,7 +361,8 @@ class Attempt:
             output = to_json(workflow.result(values))
         except UcopError as error:
             return self._outcome(Change.FAIL, error=_describe(error, None))
-        return self._outcome(Change.COMPLETE, output=output)
+        passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
+        return self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
 
     async def _drained(self) -> Outcome:
         """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
@@ -381,7 +395,7 @@ class Attempt:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
 
     async def _keep_finished(self) -> None:
-        """Save what siblings finished before the error, should it still be held."""
+        """Save what siblings of a node that failed or asks finished, should it still be held."""
         if self.journal.held:
             await self.saver.flush()
 
@@ -392,6 +406,7 @@ class Attempt:
         output: str | None = None,
         error: dict[str, Any] | None = None,
         reason: str | None = None,
+        passed_over: Sequence[str] = (),
     ) -> Outcome:
         self.journal.may_write()
         batch = self.journal.batch()
@@ -403,6 +418,7 @@ class Attempt:
             steps=batch.steps,
             events=batch.events,
             questions=self.journal.questions,
+            passed_over=passed_over,
         )
 
 

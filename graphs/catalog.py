@@ -121,10 +121,12 @@ class Catalog:
     def supplies(self) -> list[str]:
         """What workflows may need that only Python of this process has (`Workflow.needs`)."""
         graphs = {listing.name for listing in self.names() if listing.kind == "python"}
-        agents = {a.name for a in self._registry() if a.spec is None and not a.bundled}
+        registry = self._registry()
+        agents = {a.name for a in registry if a.spec is None and not a.bundled}
         return [
             *(f"graph:{name}" for name in sorted(graphs)),
             *(f"agent:{n}" for n in sorted(agents)),
+            *(f"merge:{name}" for name in sorted(registry.merges)),
         ]
 
     # ---- finding ----

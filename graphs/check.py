@@ -16,6 +16,7 @@ from ucop.graphs.check_kinds import (
     FindWorkflow,
     check_error_targets,
     choose_agents,
+    find_merges,
     find_workflows,
 )
 from ucop.graphs.check_limits import check_limits
@@ -29,6 +30,7 @@ from ucop.graphs.report import Report, meant
 from ucop.graphs.topology import topology_of
 
 if TYPE_CHECKING:
+    from ucop.agents.merging import MergeFunction
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
     from ucop.graphs.workflow import Workflow
@@ -43,6 +45,8 @@ class Checked:
     findings: tuple[Finding, ...]
     workflows: Mapping[str, Workflow] = field(default_factory=dict)
     """Those that its nodes run."""
+    merges: Mapping[str, MergeFunction] = field(default_factory=dict)
+    """Those that its state names."""
 
 
 def check(document: Document, registry: Registry, workflows: FindWorkflow | None = None) -> Checked:
@@ -58,9 +62,10 @@ def check(document: Document, registry: Registry, workflows: FindWorkflow | None
     report = Report(loaded.definition.places)
     checker = _Checker(loaded, registry.extended(own.values()), declared - set(own), report)
     inner = find_workflows(loaded.definition, workflows, report)
+    merges = find_merges(loaded.definition, registry, report)
     checker.run()
     findings += report.findings
-    return Checked(checker.definition, checker.agents, tuple(_in_order(findings)), inner)
+    return Checked(checker.definition, checker.agents, tuple(_in_order(findings)), inner, merges)
 
 
 def raise_errors(findings: Iterable[Finding]) -> None:

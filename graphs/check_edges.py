@@ -6,9 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ucop.agents.source import Position
+from ucop.graphs.check_kinds import error_path
 from ucop.graphs.definition import END, START, Definition, Entry, Route
 from ucop.graphs.report import Report, meant
 from ucop.graphs.topology import Topology
+
+BOUND_IT = "give one of its edges 'at_most'"
 
 
 class EdgeCheck:
@@ -98,19 +101,26 @@ class EdgeCheck:
                 "unbounded-loop",
                 f"a loop with no bound: {' -> '.join((*cycle, cycle[0]))}",
                 self.closing(cycle[-1], cycle[0]),
-                self.derived_hint or "give one of its edges 'at_most'",
+                self.derived_hint or self.error_hint(cycle[-1], cycle[0]) or BOUND_IT,
             )
         return not self.topology.cycles
 
     def closing(self, source: str, target: str) -> Position | None:
         """The place of the edge that closes a cycle; an error may lead along it too."""
         if self.topology.errors.get(source) == target:
-            return self.report.at((*self.definition.nodes[source].path, "on_error", "node"))
+            return self.report.at(error_path(self.definition.nodes[source], self.report))
         return self.report.target_of(self.edge(source, target)[1])
 
     @property
     def derived_hint(self) -> str | None:
         return "write 'edges' for a loop" if self.definition.derived else None
+
+    def error_hint(self, source: str, target: str) -> str | None:
+        """What helps where the edge is an error's way, and only `defaults` say so."""
+        path = (*self.definition.nodes[source].path, "on_error")
+        if self.topology.errors.get(source) != target or self.report.has(path):
+            return None
+        return f"give {source} an 'on_error' of its own"
 
     def check_reach(self) -> None:
         if not any(route.source == START for route in self.definition.routes):

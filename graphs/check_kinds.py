@@ -1,4 +1,4 @@
-"""Mistakes in what nodes do and in how they go on after errors."""
+"""Mistakes in what nodes do, in how they go on after errors, and in how their writes meet."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.errors import InvalidDefinition
+from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.schema import validate
 from ucop.agents.source import Position
-from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
+from ucop.graphs.definition import END, ERROR_FIELDS, START, Definition, Node, OnError, Path
 from ucop.graphs.errors import UnknownWorkflow
 from ucop.graphs.expressions import Reference
 from ucop.graphs.report import Report, meant, one_of
 
 if TYPE_CHECKING:
+    from ucop.agents.merging import MergeFunction
     from ucop.agents.registry import Registry
     from ucop.graphs.workflow import Workflow
 
@@ -69,6 +70,23 @@ def find_workflows(
     return found
 
 
+def find_merges(
+    definition: Definition, registry: Registry, report: Report
+) -> dict[str, MergeFunction]:
+    """The project's functions that merge names of the state; tells of those that are not there."""
+    found: dict[str, MergeFunction] = {}
+    for channel in definition.state.values():
+        if not channel.function:
+            continue
+        try:
+            found[channel.function] = registry.merge(channel.function)
+        except UnknownMerge as error:
+            message, _, hint = str(error).partition("; ")
+            place = report.at((*channel.path, "merge", "custom"))
+            report.error("unknown-merge", message, place, hint)
+    return found
+
+
 def _check_given(node: Node, workflow: Workflow, report: Report) -> None:
     """Check the names that a node gives to a workflow, and what needs no run to be known."""
     schema: Mapping[str, Any] = workflow.input_schema or {}
@@ -97,10 +115,16 @@ def check_error_targets(definition: Definition, report: Report) -> bool:
     return not wrong
 
 
+def error_path(node: Node, report: Report) -> Path:
+    """Where the file says what an error of `node` leads to: at the node, or for all of them."""
+    own: Path = (*node.path, "on_error", "node")
+    return own if report.has(own) else ("defaults", "on_error", "node")
+
+
 def _leads_on(definition: Definition, node: Node, report: Report) -> bool:
     if isinstance(node.on_error, OnError):
         return True
-    place = report.at((*node.path, "on_error", "node"))
+    place = report.at(error_path(node, report))
     if node.on_error not in (*definition.nodes, END):
         known = (*definition.nodes, END)
         what = "no edge leads to START" if node.on_error == START else _no_node(node.on_error)

@@ -146,11 +146,11 @@ class ReferenceCheck:
             return
         own = {node} if after else set()
         writers = [writer.name for writer in self.definition.writers(reference.name)]
-        over_all = {w for w in writers if w in own or node in topology.reaches_all(w)}
+        over_all = {w for w in writers if w in own or topology.anywhere.leads(w, node)}
         if not over_all:
             self.surely_null(reference, writers, node, place)
             return
-        forward = any(w in own or node in topology.reaches(w) for w in over_all)
+        forward = any(w in own or topology.ahead.leads(w, node) for w in over_all)
         needs_value = len(reference.path) > 1 or not use.whole
         if not forward and use.expression.plain and not reference.guarded and needs_value:
             self.report.error(

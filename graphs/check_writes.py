@@ -73,6 +73,8 @@ _MERGED = {
 
 
 def _refused(channel: Channel, answer: Shape) -> Misfit | None:
+    if channel.merge is Merge.custom:
+        return None  # what its function takes is not declared
     declared = Shape.of(channel.schema)
     if channel.merge is Merge.append:
         declared = declared.resolved().item() if declared else None

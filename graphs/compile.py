@@ -27,10 +27,11 @@ from ucop.graphs.cache import CachedWork
 from ucop.graphs.context import RunContext
 from ucop.graphs.definition import END, ERRORS, START, Definition, Node
 from ucop.graphs.each import run_each
-from ucop.graphs.nodes import Call, Outcome, run_once
+from ucop.graphs.errors import StateError
+from ucop.graphs.nodes import Call, run_once
 from ucop.graphs.question import Question
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
-from ucop.graphs.state import REDUCERS, merged
+from ucop.graphs.state import Reducer, reducer_of
 from ucop.graphs.subworkflow import SubWorkflow
 from ucop.graphs.topology import Topology, topology_of
 from ucop.graphs.work import AgentWork, Work
@@ -38,10 +39,12 @@ from ucop.graphs.work import AgentWork, Work
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.merging import MergeFunction
     from ucop.agents.spec import Agent
     from ucop.graphs.workflow import Workflow
 
 State = dict[str, Any]
+Reducers = Mapping[str, Reducer]
 Graph = Any
 """A StateGraph; its overloads have no words for a state that is made at run time."""
 
@@ -50,14 +53,18 @@ def compile_graph(
     definition: Definition,
     agents: Mapping[str, Agent],
     workflows: Mapping[str, Workflow] = MappingProxyType({}),
+    merges: Mapping[str, MergeFunction] = MappingProxyType({}),
 ) -> CompiledStateGraph[Any, Any, Any, Any]:
-    """Build and compile a checked definition; `agents` and `workflows` are those it names."""
+    """Build and compile a checked definition; `agents`, `workflows` and `merges` are those it
+    names."""
     topology = topology_of(definition)
     router = Router(definition, topology)
-    graph: Graph = StateGraph(_schema(definition), context_schema=RunContext)
+    found = {name: reducer_of(channel, merges) for name, channel in definition.channels.items()}
+    reducers = {name: reducer for name, reducer in found.items() if reducer is not None}
+    graph: Graph = StateGraph(_schema(definition, reducers), context_schema=RunContext)
     for node in definition.nodes.values():
         call = Call(definition, node, _work_of(node, agents, workflows))
-        _add_node(graph, call, router, topology)
+        _add_node(graph, call, router, topology, reducers)
     for name, join in router.gates.items():
         graph.add_node(name, _gate(router, join), destinations=(name, join))
     _add_start(graph, router, topology)
@@ -74,11 +81,11 @@ def _work_of(node: Node, agents: Mapping[str, Agent], workflows: Mapping[str, Wo
     return work if node.cache is None else CachedWork(work, node.cache)
 
 
-def _schema(definition: Definition) -> Any:
+def _schema(definition: Definition, reducers: Reducers) -> Any:
     """The state as a TypedDict: every name of the definition, and the compiler's channels."""
     fields: dict[str, Any] = {}
-    for name, channel in definition.channels.items():
-        reducer = REDUCERS.get(channel.merge)
+    for name in definition.channels:
+        reducer = reducers.get(name)
         # A reducer's channel needs a first value of its own: LangGraph keeps what is written
         # before there is one as it is, the overwrite marker of `start` included.
         fields[name] = Any if reducer is None else Annotated[list[Any], reducer]
@@ -89,16 +96,25 @@ def _schema(definition: Definition) -> Any:
     return TypedDict("State_" + re.sub(r"\W", "_", definition.name), fields, total=False)  # type: ignore[operator]
 
 
-def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> None:
+def _add_node(
+    graph: Graph, call: Call, router: Router, topology: Topology, reducers: Reducers
+) -> None:
     name, each = call.node.name, call.node.each is not None
     run = run_each if each else run_once
     # The retry of a graph node would run the finished items of `each` again, and nothing could
     # be caught after its last try: there, the policies are those of the calls inside.
     outside = not each and not call.node.catches
+    decides = router.decides(name)
 
     async def node(state: State, runtime: Runtime[RunContext]) -> Command[Any]:
         outcome = await run(call, state, runtime)
-        return _command(_turn(router, call, state, outcome), outcome.update)
+        try:
+            scope = _written(state, outcome.update, reducers) if decides else state
+            turn = _turn(router, name, scope, state, failed=outcome.failed)
+        except (RoutingError, StateError):
+            # A condition, or a merge, that raises must not lose the answer.
+            turn = router.failed(name, state)
+        return _command(turn, outcome.update)
 
     graph.add_node(
         name,
@@ -107,7 +123,7 @@ def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> N
         timeout=call.timeout if outside else None,
         destinations=_destinations(name, router, topology),
     )
-    if router.decides(name):
+    if decides:
         graph.add_node(
             name + ROUTE,
             _router_node(router, call),
@@ -115,19 +131,23 @@ def _add_node(graph: Graph, call: Call, router: Router, topology: Topology) -> N
         )
 
 
-def _turn(router: Router, call: Call, state: State, outcome: Outcome) -> Turn:
-    """Where to go after the node; a condition that raises must not lose the answer."""
+def _written(state: State, update: Mapping[str, Any], reducers: Reducers) -> State:
+    """The state with a node's own writes in it, for the conditions at its edges."""
     scope = {**state}
-    for name, value in outcome.update.items():
+    for name, value in update.items():
         if name == ERRORS:
             scope[ERRORS] = {**(state.get(ERRORS) or {}), **value}
+        elif name in reducers:
+            scope[name] = reducers[name](state.get(name), value)
         else:
-            scope[name] = merged(call.definition.channels[name], state.get(name), value)
-    after = router.after_error if outcome.failed else router.after
-    try:
-        return after(call.node.name, scope, state)
-    except RoutingError:
-        return router.failed(call.node.name, state)
+            scope[name] = value
+    return scope
+
+
+def _turn(router: Router, node: str, scope: State, state: State, *, failed: bool) -> Turn:
+    """Where to go after `node`; `scope` is the state that the conditions see."""
+    after = router.after_error if failed else router.after
+    return after(node, scope, state)
 
 
 def _router_node(router: Router, call: Call) -> Callable[[State], Awaitable[Command[Any]]]:

@@ -16,6 +16,10 @@ def _silent(node: str, text: str) -> None:
     """Progress that nobody listens to."""
 
 
+def _unheard(task: str, node: str, number: int, error: BaseException | None) -> None:
+    """A retry that nobody listens to."""
+
+
 def _uncounted(task_id: str) -> None:
     """Cached answers that nobody counts."""
 
@@ -30,6 +34,11 @@ class RunContext:
     """The project's folder, from which file agents read and where they write."""
     progress: Callable[[str, str], None] = field(default=_silent)
     """Called with a node's name and one line on what it does."""
+    retried: Callable[[str, str, int, BaseException | None], None] = field(default=_unheard)
+    """Called when a node's call is tried again: its task, its name, which try begins, and what
+    the last one raised, None where it was stopped because its time was over."""
+    raised: dict[str, BaseException] = field(default_factory=dict)
+    """What the last try of a call raised, by `Turn.key`, while it may be tried again."""
     answers: Answers | None = None
     """Where answers of nodes with `cache` are kept; without it they are not."""
     cached: Callable[[str], None] = field(default=_uncounted)

@@ -35,6 +35,7 @@ class Merge(Enum):
     union = "union"
     sum = "sum"
     max = "max"
+    custom = "custom"
 
 
 class OnError(Enum):
@@ -56,6 +57,8 @@ class Channel:
     schema: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of the value; empty where nothing is declared."""
     merge: Merge = Merge.replace
+    function: str = ""
+    """The project's `@merge` function, by name, where `merge` is custom."""
     path: Path = field(default=(), compare=False)
 
 
@@ -208,6 +211,12 @@ class Definition:
     def catching(self) -> tuple[str, ...]:
         """The nodes after whose errors the run goes on: those that `errors` has entries for."""
         return tuple(node.name for node in self.nodes.values() if node.catches)
+
+    @cached_property
+    def has_choices(self) -> bool:
+        """Whether a run may go past some of the nodes."""
+        chosen = any(len(route.entries) > 1 for route in self.routes)
+        return chosen or any(isinstance(node.on_error, str) for node in self.nodes.values())
 
     def writers(self, channel: str) -> Sequence[Node]:
         """The nodes that write `channel`."""

@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 MANY_ITEMS = 2_000
 """From here on an `each` costs more than its items: LangGraph's own work grows faster."""
 
+TELL_EVERY = 0.5
+"""Seconds between two words on how many items ended; a fan-out that is quicker tells nothing."""
+
 Key = int | str
 
 
@@ -43,6 +46,32 @@ class _Broken:
     """The end of an item that failed, where the run goes on."""
 
     error: Exception
+
+
+class _Tally:
+    """How many items ended, told as `3/5` now and then while more of them do."""
+
+    def __init__(self, total: int, tell: Callable[[str], None]) -> None:
+        self.ended = 0
+        self._total, self._tell = total, tell
+        self._told = 0
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(TELL_EVERY, self._look)
+
+    def close(self) -> None:
+        """Tell no more, but where it stands, if it was told before that it stood elsewhere."""
+        self._timer.cancel()
+        if self._told:
+            self._say()
+
+    def _look(self) -> None:
+        self._say()
+        self._timer = self._loop.call_later(TELL_EVERY, self._look)
+
+    def _say(self) -> None:
+        if self.ended != self._told:
+            self._told = self.ended
+            self._tell(f"{self.ended}/{self._total}")
 
 
 async def run_each(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
@@ -123,13 +152,15 @@ async def _gather(
         return await call.run(data, runtime, index)
 
     one = call.task(ITEM, work)
+    context = runtime.context
+    tally = _Tally(len(pairs), lambda text: context.progress(call.node.name, text))
 
     async def item(index: int, value: Any) -> Any:
         async with turn:
             if runtime.drain_requested:
                 return _Drained()
             try:
-                return await one(index, call.inputs({**scope, call.node.item: value}))
+                end = await one(index, call.inputs({**scope, call.node.item: value}))
             except GraphInterrupt as asks:
                 return _Asks(asks.args[0])
             except GraphDrained:
@@ -137,7 +168,9 @@ async def _gather(
             except Exception as error:
                 if not (call.node.catches and may_be_caught(error)):
                     raise
-                return _Broken(error)
+                end = _Broken(error)
+            tally.ended += 1
+            return end
 
     running = [asyncio.ensure_future(item(i, value)) for i, (_, value) in enumerate(pairs)]
     try:
@@ -146,3 +179,5 @@ async def _gather(
         for each in running:
             each.cancel()
         raise
+    finally:
+        tally.close()

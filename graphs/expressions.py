@@ -485,6 +485,11 @@ def _evaluation_error(error: Exception, missing: Mapping[str, ExpressionError]) 
         )
     elif isinstance(error, KeyError):
         text = f"there is no {text}"
+    elif unfit := re.match(r"Undefined variable or function: '(\w+)'", text):
+        # Unknown functions were refused before: CEL says the same of arguments that do not fit.
+        text = f"{unfit[1]}() cannot take a value of the type that it is given here"
+        if unfit[1] == "string":
+            text += "; inside a longer text, ${path} alone writes lists and objects as JSON"
     return ExpressionError(text)
 
 

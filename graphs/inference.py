@@ -146,8 +146,9 @@ class Inference:
 
 
 def _kept_by(channel: Channel) -> Mapping[str, Any]:
-    """What surely holds of a channel's value: a merge does not heed bounds."""
-    if channel.merge is Merge.replace:
+    """What surely holds of a channel's value: a merge does not heed bounds, unless it is the
+    project's own, whose results are checked."""
+    if channel.merge in (Merge.replace, Merge.custom):
         return channel.schema
     heeded = ("type", "items", "$defs", "definitions")
     return {key: channel.schema[key] for key in heeded if key in channel.schema}

@@ -15,7 +15,7 @@ from typing import Any
 from ucop.agents.schema import TYPES
 from ucop.graphs.definition import END, START, Merge, OnError
 from ucop.graphs.expressions import RESERVED
-from ucop.graphs.load import KEYS, LARGEST_LIMIT
+from ucop.graphs.load import KEYS, LARGEST_LIMIT, MERGES
 
 Schema = dict[str, Any]
 
@@ -291,12 +291,23 @@ def _node() -> Schema:
     return said
 
 
+_CUSTOM = "A Python function of the project that is marked with @merge, by name."
+
+
 def _channel() -> Schema:
     """A declared type with one key more."""
     base = _json_schema()
     merge = {
         "description": "How a write meets what is there.",
-        "enum": [merge.value for merge in Merge],
+        "anyOf": [
+            {"enum": list(MERGES)},
+            {
+                "type": "object",
+                "properties": {"custom": _text(_CUSTOM, "newest")},
+                "required": ["custom"],
+                "additionalProperties": False,
+            },
+        ],
         "default": Merge.replace.value,
     }
     return {**base, "properties": {**base["properties"], "merge": merge}}

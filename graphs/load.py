@@ -79,7 +79,7 @@ _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
 _TIMEOUT = ("whole", "idle")
 _CACHE = ("ttl",)
-_DEFAULTS = ("retry", "timeout", "cache")
+_DEFAULTS = ("retry", "timeout", "cache", "on_error")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
@@ -92,6 +92,9 @@ KEYS = {
     "limits": LIMITS,
 }
 """Every key of the language by where it stands: what `json_schema.py` has to describe."""
+
+MERGES = tuple(merge.value for merge in Merge if merge is not Merge.custom)
+"""How writes can meet without a function of the project."""
 
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -134,7 +137,7 @@ def dump(definition: Definition) -> dict[str, Any]:
         "description": definition.description,
         "input": {name: dict(c.schema) for name, c in definition.inputs.items()},
         "state": {
-            name: {**c.schema, "merge": c.merge.value} for name, c in definition.state.items()
+            name: {**c.schema, "merge": _dump_merge(c)} for name, c in definition.state.items()
         },
         "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
         "edges": _dump_routes(definition.routes),
@@ -150,6 +153,11 @@ class Policies(NamedTuple):
     timeout: tuple[float | None, float | None] = (None, None)
     cache: float | None = None
     """For nodes that call an agent."""
+    on_error: OnError | str = OnError.fail
+
+    def on_error_of(self, node: str) -> OnError | str:
+        """What an error of `node` does; one of the node that errors lead to ends the job."""
+        return OnError.fail if self.on_error == node else self.on_error
 
 
 class _Loader:
@@ -196,6 +204,7 @@ class _Loader:
             retry=self.retry(given, here),
             timeout=self.timeout(given, here),
             cache=self.cache(given, here),
+            on_error=self.on_error(given, here),
         )
 
     def limits(self, top: Mapping[str, Any]) -> Limits:
@@ -234,21 +243,21 @@ class _Loader:
         return given if isinstance(given, dict) else {}
 
     def channel(self, name: str, declared: Any, path: Path, section: str) -> Channel:
-        merge = Merge.replace
+        merge, function = Merge.replace, ""
         if section == "state" and isinstance(declared, Mapping) and "merge" in declared:
-            merge = self.merge(declared["merge"], (*path, "merge"))
+            merge, function = self.merge(declared["merge"], (*path, "merge"))
             declared = {key: value for key, value in declared.items() if key != "merge"}
         schema = normalise(declared)
         problems = check_schema(schema) if isinstance(schema, dict) else None
         if problems is None:
             self.error("bad-type", "a type is a name or a JSON Schema", self.places.at(path))
-            return Channel(name=name, merge=merge, path=path)
+            return Channel(name=name, merge=merge, function=function, path=path)
         for problem in problems:
             self.error("bad-type", problem.message, self.places.at((*path, *problem.path)))
         if problems:
-            return Channel(name=name, merge=merge, path=path)
+            return Channel(name=name, merge=merge, function=function, path=path)
         self.default(schema, path)
-        return Channel(name=name, schema=schema, merge=merge, path=path)
+        return Channel(name=name, schema=schema, merge=merge, function=function, path=path)
 
     def default(self, schema: Mapping[str, Any], path: Path) -> None:
         if "default" not in schema:
@@ -256,20 +265,25 @@ class _Loader:
         for problem in validate(schema, schema["default"]):
             self.error("bad-default", f"default: {problem}", self.places.at((*path, "default")))
 
-    def merge(self, text: Any, path: Path) -> Merge:
-        names = [merge.value for merge in Merge]
-        if text in names:
-            return Merge(text)
-        if text == "custom":
-            self.later("merge: custom", path)
+    def merge(self, given: Any, path: Path) -> tuple[Merge, str]:
+        """How writes meet, and the function that says so where it is the project's own."""
+        if isinstance(given, Mapping):
+            return Merge.custom, self.merge_function(given, path)
+        if given in MERGES:
+            return Merge(given), ""
+        if given == Merge.custom.value:
+            what, hint = "merge: custom needs a function", "write merge: {custom: NAME}"
         else:
-            self.error(
-                "bad-merge",
-                f"there is no merge {text!r}; there is {', '.join(names)}",
-                self.places.at(path),
-                _meant(text, names),
-            )
-        return Merge.replace
+            what = f"there is no merge {given!r}; there is {', '.join(MERGES)}, {{custom: NAME}}"
+            hint = _meant(given, MERGES) or ""
+        self.error("bad-merge", what, self.places.at(path), hint or None)
+        return Merge.replace, ""
+
+    def merge_function(self, given: Mapping[str, Any], path: Path) -> str:
+        self.known_keys(given, path, ("custom",))
+        if "custom" not in given:
+            self.error("missing-key", "merge needs a name or 'custom'", self.places.at(path))
+        return self.optional(given, "custom", str, path) or ""
 
     def nodes(self, top: Mapping[str, Any]) -> dict[str, Node]:
         section = self.optional(top, "nodes", dict, ()) or {}
@@ -321,7 +335,9 @@ class _Loader:
             cache=self.cache(fields, path)
             if "cache" in fields or "agent" not in fields
             else usual.cache,
-            on_error=self.on_error(fields, path),
+            on_error=self.on_error(fields, path)
+            if "on_error" in fields
+            else usual.on_error_of(name),
             path=path,
         )
 
@@ -712,6 +728,10 @@ def _dump_kind(node: Node) -> dict[str, Any]:
     if node.workflow:
         return {"workflow": node.workflow}
     return {"agent": node.agent or {"capability": node.capability}}
+
+
+def _dump_merge(channel: Channel) -> Any:
+    return {"custom": channel.function} if channel.function else channel.merge.value
 
 
 def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any
 
 from langgraph.func import task
-from langgraph.runtime import Runtime
+from langgraph.runtime import Runtime, get_runtime
 from langgraph.types import RetryPolicy, TimeoutPolicy
 
 from ucop.agents.errors import AgentInputError, InvalidDefinition, UnknownAgent
@@ -94,7 +94,23 @@ class Call:
 
     async def run(self, data: Any, runtime: Runtime[RunContext], index: int | None = None) -> Any:
         """Do the work once."""
-        return await self.work.run(data, Turn(node=self.node.name, runtime=runtime, index=index))
+        turn = Turn(node=self.node.name, runtime=runtime, index=index)
+        if self.node.retry is None:
+            return await self.work.run(data, turn)
+        return await self._try(data, turn)
+
+    async def _try(self, data: Any, turn: Turn) -> Any:
+        """Do the work once, and tell where it is not for the first time."""
+        run, raised = turn.runtime.context, turn.runtime.context.raised
+        # That of the task which runs now: an item of `each` is tried by itself.
+        info = get_runtime(RunContext).execution_info
+        if info is not None and info.node_attempt > 1:
+            run.retried(turn.task_id, self.node.name, info.node_attempt, raised.pop(turn.key, None))
+        try:
+            return await self.work.run(data, turn)
+        except Exception as error:
+            raised[turn.key] = error
+            raise
 
     def outcome(
         self, scope: Mapping[str, Any], answer: Any, error: Failed | None = None

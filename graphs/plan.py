@@ -7,15 +7,16 @@ ask endpoints and read the ledger.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.function import FunctionBody
 from ucop.agents.models import DEFAULT_ALIAS, ModelUse
 from ucop.agents.schema import validate, with_defaults
-from ucop.graphs.definition import Route
+from ucop.graphs.definition import END, START, Route
 from ucop.graphs.errors import InvalidInput
+from ucop.graphs.foresight import Foresight
 from ucop.graphs.kind import NodeKind, kind_of, work_of
 from ucop.graphs.picture import Picture, condition_of, each_of, picture_of, waves_of
 from ucop.graphs.topology import topology_of
@@ -57,8 +58,12 @@ class PlannedNode:
     """The models that answered it in past jobs."""
     each: str | None = None
     """What it runs over, where it runs once per item."""
+    items: int | None = None
+    """Over how many items, where the input tells."""
     policies: Mapping[str, Any]
     """`retry`, `timeout`, `cache` and `on_error` as they are declared."""
+    inside: tuple[tuple[PlannedNode, ...], ...] = ()
+    """The waves of the workflow that it runs, named as their steps will be: `node/inner`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -171,6 +176,9 @@ class Plan:
     limits: Mapping[str, float]
     """What the job may use at most, by name; `deadline` in seconds."""
     models: tuple[PlannedModel, ...]
+    calls: int | None
+    """Calls to models where every node runs once and nothing is tried again; None where that is not
+    known: for the number of items, or for code that may ask a model."""
     expected: Expected | None
     """None where no job of the workflow has completed yet."""
     objections: tuple[Objection, ...]
@@ -189,8 +197,8 @@ def plan_of(
     `answers` has every name of `asked_models`; `objections` are those of others.
     """
     inputs = tuple(_inputs(workflow, data))
-    shape, branches, loops = _shape(workflow)
-    waves = tuple(tuple(_seen(node, past) for node in wave) for wave in shape)
+    shape, branches, loops = _shape(workflow, data)
+    waves = _seen(shape, past) if past else shape
     models = tuple(_models(waves, answers))
     return Plan(
         workflow=workflow.name,
@@ -202,18 +210,20 @@ def plan_of(
         loops=loops,
         limits=workflow.limits.given(),
         models=models,
+        calls=calls_of(waves),
         expected=expected_of(past) if past else None,
         objections=(*_refusals(workflow, data, inputs), *_unserved(models), *objections),
     )
 
 
 def asked_models(workflow: Workflow) -> tuple[str, ...]:
-    """The names of models that the workflow's own agents ask for."""
+    """The names of models that the workflow's agents ask for, and those of workflows inside."""
     if not isinstance(workflow, YamlWorkflow):
         return ()
     nodes = workflow.stored["definition"]["nodes"].values()
-    asked = (_asks(workflow, said) for said in nodes)
-    return tuple(dict.fromkeys(name for name in asked if name is not None))
+    own = (_asks(workflow, said) for said in nodes)
+    inner = (name for each in workflow.workflows.values() for name in asked_models(each))
+    return tuple(dict.fromkeys(name for name in (*own, *inner) if name is not None))
 
 
 # ---- inputs ----
@@ -264,24 +274,42 @@ def _refusals(
 
 # ---- nodes and edges ----
 
-_Shape = tuple[tuple[tuple[PlannedNode, ...], ...], tuple[Branch, ...], tuple[PlannedLoop, ...]]
+Waves = tuple[tuple[PlannedNode, ...], ...]
+_Shape = tuple[Waves, tuple[Branch, ...], tuple[PlannedLoop, ...]]
 _POLICIES = ("retry", "timeout", "cache", "on_error")
 
 
-def _shape(workflow: Workflow) -> _Shape:
+def _shape(workflow: Workflow, data: Mapping[str, Any]) -> _Shape:
+    """`data` are the inputs that are known."""
     if isinstance(workflow, YamlWorkflow):
-        return _of_definition(workflow)
+        return _of_definition(workflow, Foresight.of(workflow.definition, data))
     return _of_picture(picture_of(workflow))
 
 
-def _of_definition(workflow: YamlWorkflow) -> _Shape:
+def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> _Shape:
     topology = topology_of(workflow.definition)
     nodes = workflow.stored["definition"]["nodes"]
+    inner = {
+        node.name: _inside(
+            node.name,
+            _shape(workflow.workflows[node.workflow], foresight.given_by(node)),
+        )
+        for node in workflow.definition.nodes.values()
+        if node.workflow
+    }
     waves = tuple(
-        tuple(_node(workflow, name, nodes[name]) for name in wave)
+        tuple(
+            replace(
+                _node(workflow, name, nodes[name]),
+                items=foresight.items(workflow.definition.nodes[name]),
+                inside=inner[name][0] if name in inner else (),
+            )
+            for name in wave
+        )
         for wave in waves_of(picture_of(workflow))
     )
-    branches = tuple(_branch(route) for route in workflow.definition.routes if _chooses(route))
+    own = tuple(_branch(route) for route in workflow.definition.routes if _chooses(route))
+    branches = (*own, *(branch for shape in inner.values() for branch in shape[1]))
     loops = tuple(
         PlannedLoop(
             source=loop.source,
@@ -291,19 +319,59 @@ def _of_definition(workflow: YamlWorkflow) -> _Shape:
         )
         for loop in topology.loops.values()
     )
-    return waves, branches, loops
+    return waves, branches, (*loops, *(loop for shape in inner.values() for loop in shape[2]))
+
+
+def _inside(node: str, shape: _Shape) -> _Shape:
+    """The shape of a workflow that `node` runs, with the names that its steps will have."""
+
+    def named(name: str) -> str:
+        return name if name in (START, END) else f"{node}/{name}"
+
+    def placed(one: PlannedNode) -> PlannedNode:
+        return replace(one, name=named(one.name), inside=_renamed(one.inside, placed))
+
+    waves, branches, loops = shape
+    return (
+        _renamed(waves, placed),
+        tuple(
+            Branch(
+                source=f"{node}/{branch.source}",
+                ways=tuple(replace(way, target=named(way.target)) for way in branch.ways),
+            )
+            for branch in branches
+        ),
+        tuple(
+            replace(
+                loop,
+                source=named(loop.source),
+                target=named(loop.target),
+                body=tuple(named(name) for name in loop.body),
+            )
+            for loop in loops
+        ),
+    )
+
+
+def _renamed(waves: Waves, placed: Callable[[PlannedNode], PlannedNode]) -> Waves:
+    return tuple(tuple(placed(node) for node in wave) for wave in waves)
 
 
 def _node(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> PlannedNode:
     return PlannedNode(
         name=name,
         kind=kind_of(said),
-        work=work_of(said),
+        work=_work(workflow, name, said),
         asks=_asks(workflow, said),
         may_ask=_may_ask(workflow, said),
         each=each_of(said) if "each" in said else None,
         policies={key: said[key] for key in _POLICIES if key in said},
     )
+
+
+def _work(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> str:
+    able = workflow.definition.nodes[name].capability
+    return work_of(said) + (f", which can {able}" if able else "")
 
 
 def _asks(workflow: YamlWorkflow, said: Mapping[str, Any]) -> str | None:
@@ -363,14 +431,39 @@ def _python_node(name: str) -> PlannedNode:
 # ---- models ----
 
 
-def _seen(node: PlannedNode, past: Past | None) -> PlannedNode:
-    """The node with the models that answered it before."""
-    return replace(node, answered=tuple(past.models.get(node.name, ()))) if past else node
+def _seen(waves: Waves, past: Past) -> Waves:
+    """The nodes with the models that answered them before."""
+
+    def seen(node: PlannedNode) -> PlannedNode:
+        answered = tuple(past.models.get(node.name, ()))
+        return replace(node, answered=answered, inside=_renamed(node.inside, seen))
+
+    return _renamed(waves, seen)
 
 
-def _models(waves: Sequence[Sequence[PlannedNode]], answers: Answers) -> Iterator[PlannedModel]:
-    asking: dict[str, list[str]] = {}
+def all_nodes(waves: Waves) -> Iterator[PlannedNode]:
+    """Every node, each followed by those inside it."""
     for node in (node for wave in waves for node in wave):
+        yield node
+        yield from all_nodes(node.inside)
+
+
+def calls_of(waves: Waves) -> int | None:
+    """Calls to models where every node runs once; None where their number is not known."""
+    found = 0
+    for node in (node for wave in waves for node in wave):
+        each = calls_of(node.inside) if node.inside else int(node.asks is not None)
+        if each is None or node.may_ask:
+            return None
+        if each and node.each is not None and node.items is None:
+            return None
+        found += each if node.items is None else each * node.items
+    return found
+
+
+def _models(waves: Waves, answers: Answers) -> Iterator[PlannedModel]:
+    asking: dict[str, list[str]] = {}
+    for node in all_nodes(waves):
         if node.asks is not None:
             asking.setdefault(node.asks, []).append(node.name)
     for asked, nodes in asking.items():

@@ -127,7 +127,7 @@ class Router:
     def pass_gate(self, join: str, state: Mapping[str, Any]) -> Turn:
         """Go on to `join`, or wait another superstep for what can still lead to it."""
         others = [name for name in state.get(RUNNING) or () if name != join + GATE]
-        waits = any(shown_name(name) in self._topology.ancestors[join] for name in others)
+        waits = any(self._topology.ahead.leads(shown_name(name), join) for name in others)
         goto = [join + GATE if waits else join]
         return Turn(goto, {RUNNING: goto})
 
@@ -138,9 +138,9 @@ class Router:
         if len(running) == 1 and targets == 1:
             return False
         # Everyone who runs now sees the same list, so all decide alike.
-        before, direct = self._topology.ancestors[target], self._direct[target]
+        direct, leads = self._direct[target], self._topology.ahead.leads
         return any(
-            name not in direct and (shown_name(name) in before or name == target + GATE)
+            name not in direct and (leads(shown_name(name), target) or name == target + GATE)
             for name in running
         )
 

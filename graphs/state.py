@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from copy import deepcopy
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
 from ucop.graphs.definition import Channel, Merge
 from ucop.graphs.errors import StateError
 from ucop.graphs.expressions import kind_of, path_text
+
+if TYPE_CHECKING:
+    from ucop.agents.merging import MergeFunction
 
 Schema = Mapping[str, Any]
 Reducer = Callable[[Any, Any], Any]
@@ -46,7 +51,35 @@ REDUCERS: Mapping[Merge, Reducer] = {
     Merge.sum: _sum,
     Merge.max: _max,
 }
-"""How written values meet; `replace` has no reducer."""
+"""How written values meet; `replace` has no reducer, and `custom` a function of the project."""
+
+
+def reducer_of(
+    channel: Channel, merges: Mapping[str, MergeFunction] = MappingProxyType({})
+) -> Reducer | None:
+    """How writes to `channel` meet; None where the last one stands."""
+    if channel.merge is Merge.custom:
+        return _custom(channel, merges[channel.function])
+    return REDUCERS.get(channel.merge)
+
+
+def _custom(channel: Channel, merge: MergeFunction) -> Reducer:
+    """The project's function, whose result must be what the channel declares.
+
+    It gets copies: what it changes in place must not reach the state, which it may be asked about
+    twice, once for the conditions at the edges.
+    """
+    where = f"merge {merge.name} ({merge.origin})"
+
+    def reduce(old: Any, new: list[Any]) -> Any:
+        try:
+            value = merge.function(deepcopy(old), deepcopy(new[0]))
+        except Exception as error:
+            why = f"{type(error).__name__}: {error}"
+            raise StateError(f"{where}: {channel.name} cannot be merged: {why}") from error
+        return _fitting(channel, normalise(value, None, where), where)
+
+    return reduce
 
 
 def write(channel: Channel, value: Any, schema: Schema, where: str) -> Any:
@@ -72,12 +105,8 @@ def write(channel: Channel, value: Any, schema: Schema, where: str) -> Any:
             if not (_is_number(value) or isinstance(value, str)):
                 raise StateError(_cannot(channel, "a number or a text", value, where))
             return normalise(value, channel.schema, where)
-
-
-def merged(channel: Channel, old: Any, update: Any) -> Any:
-    """The channel's value after `update` was written."""
-    reducer = REDUCERS.get(channel.merge)
-    return update if reducer is None else reducer(old, update)
+        case Merge.custom:
+            return [value]  # in a list, as with append
 
 
 def normalise(value: Any, schema: Schema | None, where: str) -> Any:

@@ -10,11 +10,9 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import combinations
 
 from ucop.graphs.definition import END, START, Definition, Entry, OnError, Route
-
-Edges = Mapping[str, Sequence[str]]
+from ucop.graphs.reachability import Bits, Edges, Reachability
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,8 +38,7 @@ class Topology:
     routes: tuple[Route, ...]
     errors: Mapping[str, str] = field(default_factory=dict)
     """Where an error of a node leads, instead of its routes: forward edges, and no arm of a fork."""
-    _reach: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
-    _reach_all: dict[str, frozenset[str]] = field(default_factory=dict, compare=False, repr=False)
+    _besides: dict[str, Bits] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def forward(self) -> dict[str, tuple[str, ...]]:
@@ -63,12 +60,6 @@ class Topology:
         """Nodes that several forward edges lead to."""
         before = _reversed(self.forward)
         return frozenset(node for node in self.nodes if len(before.get(node, ())) > 1)
-
-    @cached_property
-    def ancestors(self) -> dict[str, frozenset[str]]:
-        """For each join the nodes that can still lead to it over forward edges."""
-        before = _reversed(self.forward)
-        return {join: reach(join, before) for join in self.joins}
 
     @cached_property
     def unreachable(self) -> tuple[str, ...]:
@@ -130,21 +121,19 @@ class Topology:
         levels = sorted({depth[node] for node in self.nodes})
         return tuple(tuple(n for n in self.nodes if depth[n] == level) for level in levels)
 
-    def reaches(self, node: str) -> frozenset[str]:
-        """What forward edges lead to from `node`, itself not counted."""
-        if node not in self._reach:
-            self._reach[node] = reach(node, self.forward)
-        return self._reach[node]
+    @cached_property
+    def ahead(self) -> Reachability:
+        """What forward edges lead to from each node."""
+        return Reachability(self.forward)
 
-    def reaches_all(self, node: str) -> frozenset[str]:
-        """What any edges lead to from `node`, itself only over a loop."""
-        if node not in self._reach_all:
-            self._reach_all[node] = reach(node, self.successors)
-        return self._reach_all[node]
+    @cached_property
+    def anywhere(self) -> Reachability:
+        """What any edges lead to from each node, itself only over a loop."""
+        return Reachability(self.successors)
 
     def leads_back(self, source: str, target: str) -> bool:
         """Whether an edge from `source` to `target` closes a cycle of forward edges."""
-        return source == target or source in self.reaches(target)
+        return source == target or self.ahead.leads(target, source)
 
     def routes_of(self, node: str) -> tuple[Route, ...]:
         """The routes out of `node`; all of them apply."""
@@ -154,7 +143,7 @@ class Topology:
         """Whether both can run in one superstep."""
         if one == other:
             return False
-        if other in self.reaches(one) or one in self.reaches(other):
+        if self.ahead.leads(one, other) or self.ahead.leads(other, one):
             return self._overlap(one, other)
         return self._forked(one, other) or self._overlap(one, other)
 
@@ -192,7 +181,7 @@ class Topology:
         return {source: tuple(routes) for source, routes in by_source.items()}
 
     @cached_property
-    def _forks(self) -> dict[str, tuple[frozenset[str], ...]]:
+    def _forks(self) -> dict[str, tuple[Bits, ...]]:
         """For each node with several routes what each route can lead to."""
         return {
             source: tuple(self._covered(route) for route in routes)
@@ -200,17 +189,27 @@ class Topology:
             if len(routes) > 1
         }
 
-    def _covered(self, route: Route) -> frozenset[str]:
-        targets = [entry.target for entry in route.entries if entry.at_most is None]
-        return frozenset(targets).union(*(self.reaches(target) for target in targets))
+    def _covered(self, route: Route) -> Bits:
+        covered = 0
+        for target in _forward_targets(route):
+            covered |= self.ahead.bit(target) | self.ahead.beyond(target)
+        return covered
 
     def _forked(self, one: str, other: str) -> bool:
         """Whether two routes of one node lead to the two nodes."""
-        for sides in self._forks.values():
-            for left, right in combinations(sides, 2):
-                if (one in left and other in right) or (other in left and one in right):
-                    return True
-        return False
+        return bool(self._beside(one) & self.ahead.bit(other))
+
+    def _beside(self, node: str) -> Bits:
+        """What the other routes of all forks lead to of which one leads to `node`."""
+        if node not in self._besides:
+            mine, found = self.ahead.bit(node), 0
+            for sides in self._forks.values():
+                for number, side in enumerate(sides):
+                    if side & mine:
+                        for other in (*sides[:number], *sides[number + 1 :]):
+                            found |= other
+            self._besides[node] = found
+        return self._besides[node]
 
     def _overlap(self, one: str, other: str) -> bool:
         """Whether a loop out of one arm can run a node again beside the other arm's node."""
@@ -229,9 +228,9 @@ class Topology:
 
     def _other_arms(self, loop: Loop) -> Iterator[tuple[str, str]]:
         """Forks in the loop's body of which one arm holds the loop edge: (fork, other arm)."""
-        for fork in self.nodes:
+        for fork in self._forks:
             routes = self.routes_of(fork)
-            if fork not in loop.body or len(routes) < 2:
+            if fork not in loop.body:
                 continue
             for route in routes:
                 others = [other for other in routes if other is not route]
@@ -240,7 +239,7 @@ class Topology:
 
     def _holds(self, route: Route, loop: Loop) -> bool:
         """Whether `route` leads to the loop edge, or has it."""
-        return self._has(route, loop) or loop.source in self._covered(route)
+        return self._has(route, loop) or bool(self._covered(route) & self.ahead.bit(loop.source))
 
     @staticmethod
     def _has(route: Route, loop: Loop) -> bool:
@@ -254,19 +253,23 @@ class Topology:
         Not the nodes that the loop's source waits for, nor those that wait for it.
         """
         source = loop.source
-        waits = {join for join in self.joins if source in self.ancestors[join]} | {source}
+        waits = {join for join in self.joins if self.ahead.leads(source, join)} | {source}
         if start in waits:
             return frozenset()
         beside = reach(start, self.forward, stop=waits) | {start}
-        return frozenset(node for node in beside if source not in self.reaches(node))
+        return frozenset(node for node in beside if not self.ahead.leads(node, source))
 
     def _body(self, source: str, target: str) -> frozenset[str]:
         """The natural loop: what leads back to `source` without passing `target`."""
-        inside = self.reaches(target)
-        before = {node: [p for p in ps if p in inside] for node, ps in self.predecessors.items()}
         if source == target:
             return frozenset({source})
-        return reach(source, before, stop={target}) | {source, target}
+        body, todo = {source, target}, [source]
+        while todo:
+            for node in self.predecessors.get(todo.pop(), ()):
+                if node not in body and self.ahead.leads(target, node):
+                    body.add(node)
+                    todo.append(node)
+        return frozenset(body)
 
     @staticmethod
     def _with_inner(loop: Loop, loops: Iterable[Loop]) -> Loop:

@@ -7,7 +7,7 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -29,6 +29,7 @@ from ucop.graphs.topology import topology_of
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.merging import MergeFunction
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
     from ucop.graphs.catalog import Catalog
@@ -54,7 +55,7 @@ class Workflow(ABC):
     stored: dict[str, Any]
     """What a job keeps of it, as JSON. The order of keys matters: keep it as text."""
     needs: tuple[str, ...]
-    """What only the project's own Python can supply: `graph:NAME`, `agent:NAME`."""
+    """What only the project's own Python can supply: `graph:NAME`, `agent:NAME`, `merge:NAME`."""
     input_schema: dict[str, Any] | None
     warnings: tuple[Finding, ...] = ()
     nested: bool = False
@@ -81,6 +82,15 @@ class Workflow(ABC):
     @abstractmethod
     def shown_nodes(self) -> list[str]:
         """The nodes in an order that the edges allow."""
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """Nodes that a run may end without, named as their steps are; in their order."""
+        return ()
+
+    def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        """The error of `node` that the run survives, where its writes tell of one."""
+        return None
 
     def hides(self, node: str) -> bool:
         """Whether `node` is one of the compiler's own."""
@@ -116,10 +126,12 @@ class YamlWorkflow(Workflow):
         origin: str = "",
         warnings: tuple[Finding, ...] = (),
         workflows: Mapping[str, Workflow] | None = None,
+        merges: Mapping[str, MergeFunction] | None = None,
     ) -> None:
         self.definition = definition
         self.agents = agents
         self.workflows = workflows or {}
+        self.merges = merges or {}
         self.nested = bool(self.workflows)
         self.name = definition.name
         self.description = definition.description
@@ -153,8 +165,9 @@ class YamlWorkflow(Workflow):
             for name, agent in self.agents.items()
             if agent.spec is None and not agent.bundled
         ]
+        merges = [f"merge:{name}" for name in self.merges]
         inner = [need for workflow in self.workflows.values() for need in workflow.needs]
-        return tuple(dict.fromkeys((*own, *inner)))
+        return tuple(dict.fromkeys((*own, *merges, *inner)))
 
     @cached_property
     def input_schema(self) -> dict[str, Any]:  # type: ignore[override]
@@ -175,7 +188,8 @@ class YamlWorkflow(Workflow):
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         agents = ((name, agent.fingerprint, id(agent)) for name, agent in self.agents.items())
         inner = ((name, id(workflow.graph())) for name, workflow in self.workflows.items())
-        bound = (*agents, *inner)
+        merges = ((name, id(merge.function)) for name, merge in self.merges.items())
+        bound = (*agents, *merges, *inner)
         graph: CompiledStateGraph[Any, Any, Any, Any]
         graph = _COMPILED.get((self.fingerprint, bound), self._compile)
         return graph
@@ -194,6 +208,26 @@ class YamlWorkflow(Workflow):
 
     def shown_nodes(self) -> list[str]:
         return list(topology_of(self.definition).order)
+
+    @cached_property
+    def optional(self) -> tuple[str, ...]:
+        own = self.shown_nodes() if self.definition.has_choices else []
+        inner = [
+            f"{node.name}/{name}"
+            for node in self.definition.nodes.values()
+            if node.workflow
+            for name in self.workflows[node.workflow].optional
+        ]
+        return (*own, *inner)
+
+    def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        if not (self.definition.catching or self.workflows):
+            return None
+        told = next((value for name, value in writes if name == ERRORS), None)
+        error = told.get(node.rpartition("/")[2]) if isinstance(told, Mapping) else None
+        if not isinstance(error, Mapping) or not {"type", "message"} <= error.keys():
+            return None
+        return {"type": error["type"], "message": error["message"], "node": node, "caught": True}
 
     def hides(self, node: str) -> bool:
         return GATE in node
@@ -216,7 +250,7 @@ class YamlWorkflow(Workflow):
     def _compile(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         from ucop.graphs.compile import compile_graph
 
-        return compile_graph(self.definition, self.agents, self.workflows)
+        return compile_graph(self.definition, self.agents, self.workflows, self.merges)
 
     def _refusal(self, problems: list[Problem]) -> str:
         lines = [f"the input does not fit workflow {self.name!r}:"]
@@ -251,6 +285,7 @@ def workflow_of(
         origin=document.file,
         warnings=tuple(checked.findings),
         workflows=checked.workflows,
+        merges=checked.merges,
     )
 
 
@@ -280,7 +315,14 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
         name: restore(inner, catalog=catalog, registry=registry)
         for name, inner in stored.get("workflows", {}).items()
     }
-    return YamlWorkflow(loaded.definition, agents, origin="kept by the job", workflows=workflows)
+    custom = (c.function for c in loaded.definition.state.values() if c.function)
+    return YamlWorkflow(
+        loaded.definition,
+        agents,
+        origin="kept by the job",
+        workflows=workflows,
+        merges={name: registry.merge(name) for name in custom},
+    )
 
 
 def _first(channel: Channel) -> Any:

@@ -178,8 +178,14 @@ def _step_line(what: str, data: Mapping[str, Any]) -> str:
             return f"{node}: running"
         case "pending":
             return f"{node}: waits for an answer"
+        case "failed" if (data.get("error") or {}).get("caught"):
+            return f"{node}: failed, and the job goes on: {_because(data)}"
         case "failed":
             return f"{node}: failed: {_because(data)}"
+        case "skipped":
+            return f"{node}: skipped"
+        case "retried":
+            return f"{node}: try {data.get('try')}, after {_because(data)}"
     words = [f"{node}: done in {duration(data.get('seconds'))}"]
     if calls := data.get("model_calls"):
         words.append(plural(calls, "model call"))

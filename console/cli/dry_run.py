@@ -28,6 +28,7 @@ from ucop.graphs.plan import (
     PlannedNode,
     Range,
     Spent,
+    Waves,
     asked_models,
     plan_of,
 )
@@ -178,11 +179,15 @@ def _input(one: PlannedInput) -> str:
 
 def _waves(plan: Plan) -> list[str]:
     named = {model.asked: model for model in plan.models}
-    lines = []
-    for number, wave in enumerate(plan.waves, start=1):
+    return list(_numbered(plan.waves, named, ""))
+
+
+def _numbered(waves: Waves, models: Mapping[str, PlannedModel], before: str) -> Iterator[str]:
+    """One line a node; the waves of a workflow inside stand under it, as `2.1`."""
+    for number, wave in enumerate(waves, start=1):
         for node in wave:
-            lines.append(f"{number}  {_node(node, named)}")
-    return lines
+            yield f"{before}{number}  {_node(node, models)}"
+            yield from _numbered(node.inside, models, f"{before}{number}.")
 
 
 def _node(node: PlannedNode, models: Mapping[str, PlannedModel]) -> str:
@@ -197,6 +202,8 @@ def _node(node: PlannedNode, models: Mapping[str, PlannedModel]) -> str:
         words.append("code that may ask a model")
     if node.each:
         words.append(node.each)
+    if node.items is not None:
+        words.append(plural(node.items, "item"))
     words += [f"{key} {_policy(value)}" for key, value in node.policies.items()]
     return f"{node.name}: {'; '.join(words)}"
 
@@ -240,6 +247,8 @@ def _expected(expected: Expected | None, plan: Plan) -> list[str]:
     if expected is None:
         asking = sum(len(model.nodes) for model in plan.models)
         told = f"; {plural(asking, 'node')} would ask a model" if plan.models else ""
+        if plan.models and plan.calls is not None:
+            told += f", {plural(plan.calls, 'call')} where each runs once"
         return [f"no completed job to tell from yet{told}"]
     of = "" if expected.same_definition else " of earlier definitions"
     cost = expected.cost

@@ -235,11 +235,19 @@ def _steps(job: Job) -> None:
                 str(step.cached),
                 count(step.tokens_in),
                 count(step.tokens_out),
-                first_line(step.error.message if step.error else ""),
+                first_line(remark_on(step)),
             )
         )
     if job.steps and put(""):
         table.show(titles=True)
+
+
+def remark_on(step: Step) -> str:
+    """Its error, whether the job went on after it, and how often it was tried."""
+    told = step.error.message if step.error else ""
+    if step.error and step.error.caught:
+        told = f"caught: {told}"
+    return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
 
 
 def _took(step: Step) -> float | None:

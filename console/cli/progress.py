@@ -142,6 +142,9 @@ class Progress:
     def _step(self, what: str, event: Event) -> None:
         data = event.data
         node = self._nodes.setdefault(str(data["node"]), _Node())
+        if what in ("skipped", "retried"):
+            self._end(node, what, data)
+            return
         task = str(data["task_id"])
         if what == "started":
             self._begin(node, task, event.at)
@@ -170,6 +173,10 @@ class Progress:
             case "failed":
                 node.state = NodeState.FAILED
                 node.note = str((data.get("error") or {}).get("message") or "")
+            case "skipped":
+                node.state = NodeState.SKIPPED
+            case "retried":
+                node.note = f"try {data.get('try')}: {(data.get('error') or {}).get('message')}"
             case "pending":
                 node.state, node.note = NodeState.ASKS, ""
             case _ if not node.open and node.state is not NodeState.FAILED:

@@ -128,6 +128,7 @@ class Fleet:
         self.settings = {**SETTINGS, **settings}
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "quarry.yaml").write_text(mazes.QUARRY)
+        (folder / "swarm.yaml").write_text(mazes.SWARM)
         self.witness = Witness(folder / "witness")
         self.processes: list[Process] = []
         self._started = 0

@@ -2,7 +2,7 @@
 
 `maze` is a LangGraph graph: a loop around a fan-out by `Send`, parallel edges (one branch is
 a graph of its own, one a blocking function in a thread) and a join. `quarry` is the same in
-YAML: a loop around an `each` and a parallel branch, with a join. Every visit has a label that
+YAML: a loop around an `each` and a parallel branch, with a join. `swarm` is one wide `each`. Every visit has a label that
 it tells the witness and leaves in the state, so that the state shows which visits it holds.
 """
 
@@ -17,6 +17,7 @@ from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from typing import Annotated, Any
 
 from langgraph.graph import END, START, StateGraph
@@ -264,8 +265,63 @@ async def reviewer(name: str, round: int, weight: str, context: AgentContext) ->
     return {"label": await visit(name, label("review", round)), "round": round + 1}
 
 
+# ---------------------------------------------------------------- swarm: one wide fan-out
+
+SWARM_LIMIT = 20
+SWARM = f"""
+name: swarm
+description: An each over very many items.
+input:
+  name: string
+  items: {{type: array, items: integer}}
+nodes:
+  buzz:
+    agent: swarm_bee
+    each: "${{items}}"
+    as: item
+    limit: {SWARM_LIMIT}
+    with: {{name: "${{name}}", item: "${{item}}"}}
+    writes: all
+output: ${{all}}
+"""
+
+
+@agent("swarm_bee", description="Visits one item.")
+async def bee(name: str, item: int, context: AgentContext) -> str:
+    return await visit(name, label("buzz", 0, item))
+
+
+# ---------------------------------------------------------------- random graphs (graphs.py)
+
+
+@agent("graph_step", description="Gives the answer that its graph has for this run of its node.")
+async def graph_step(answers: list[int], context: AgentContext) -> int:
+    node = f"{context.job_id}.{context.node}"
+    number = _number_of(context.folder / "keys" / node, context.key)
+    _witness().tell("begin", context.job_id, f"{context.node} {context.key}")
+    await asyncio.sleep(_nap())
+    _witness().tell("end", context.job_id, f"{context.node} {context.key}")
+    answer = answers[number % len(answers)]
+    if answer < 0:
+        raise ValueError(f"{context.node} fails")
+    return answer
+
+
+def _number_of(file: Path, key: str) -> int:
+    """Which run of its node this is: the place of its key among those that the file has. A killed
+    run begins again with its key, and a node of one job never runs twice at once."""
+    file.parent.mkdir(exist_ok=True)
+    known = file.read_text().splitlines() if file.exists() else []
+    if key not in known:
+        with file.open("a") as opened:
+            opened.write(key + "\n")
+        known.append(key)
+    return known.index(key)
+
+
 def registry() -> Registry:
-    return Registry.of(*map(agent_of, (scout, digger, hauler, weigher, reviewer)))
+    own = (scout, digger, hauler, weigher, reviewer, bee, graph_step)
+    return Registry.of(*map(agent_of, own))
 
 
 # ---------------------------------------------------------------- what must have run

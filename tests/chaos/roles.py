@@ -45,7 +45,7 @@ def open_engine(
     from ucop.graphs.catalog import Catalog
 
     registry = mazes.registry()
-    catalog = Catalog(folder, ["quarry.yaml"], registry)
+    catalog = Catalog(folder, ["quarry.yaml", "swarm.yaml", "graphs/*.yaml"], registry)
     catalog.add("maze", mazes.maze())
     catalog.add("twig", mazes.twig())
     return Engine(

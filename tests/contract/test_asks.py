@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from langgraph.graph import END, START, StateGraph
+from langgraph.types import interrupt
+from support.graphs import Log
 
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
@@ -123,3 +127,29 @@ def test_given_each_then_every_item_is_answered_by_itself(engine: Engine, choose
     job.wait(DEADLINE)
     job.answer(True, question=named("x").id)
     assert job.result(DEADLINE) == [True, True, False]
+
+
+def test_what_ends_beside_a_question_is_kept_and_not_run_again(engine: Engine) -> None:
+    ran: list[str] = []
+
+    async def beside(state: Log) -> dict[str, list[str]]:
+        ran.append("beside")
+        # The other node asks first, so that this one is the last of its superstep.
+        await asyncio.sleep(0.05)
+        return {"log": ["beside"]}
+
+    def asks(state: Log) -> dict[str, list[str]]:
+        return {"log": [interrupt("Well?")]}
+
+    graph = StateGraph(Log)
+    for name, node in {"asks": asks, "beside": beside}.items():
+        graph.add_node(name, node)
+        graph.add_edge(START, name)
+        graph.add_edge(name, END)
+    job = engine.submit(engine.add("pair", graph), {"log": []})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("yes")
+    assert sorted(job.result(DEADLINE)["log"]) == ["beside", "yes"]
+    assert ran == ["beside"]
+    ended = [step.node for step in job.steps() if step.status == "completed"]
+    assert sorted(ended) == ["asks", "beside"]

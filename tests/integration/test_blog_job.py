@@ -33,10 +33,11 @@ def test_the_blog_is_written_by_a_job_that_tells_of_all_it_does(tmp_path: Path) 
     assert 1 <= output["score"] <= 10
     assert [file.name for file in (tmp_path / "articles").iterdir()] == [Path(output["path"]).name]
 
-    nodes = [step.node for step in job.steps]
+    ran = [step for step in job.steps if step.status != "skipped"]
+    nodes = [step.node for step in ran]
     begin, end = ["look", "read", "research", "outline"], ["publish"]
     assert nodes in ([*begin, *ROUND, *end], [*begin, *ROUND, *ROUND, *end])
-    for step in job.steps:
+    for step in ran:
         assert (step.status, step.attempt) == ("completed", 1)
         assert step.started_at is not None
         assert step.finished_at is not None

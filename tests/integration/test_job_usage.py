@@ -12,7 +12,7 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from support.ollama import ScriptedOllama, answer, cut, status, text, tool_call
+from support.ollama import ScriptedOllama, answer, cut, hang, status, text, tool_call
 from support.tally import Spent, Tally
 from typing_extensions import TypedDict
 
@@ -140,6 +140,92 @@ def test_parallel_nodes_are_told_apart(
     assert agrees(job, tally, ollama)
     assert ollama.most_at_once == 2
     assert all(seconds(step) >= 0.2 for step in job.steps() if step.node != "last")
+
+
+INNERMOST = """
+input: {mark: string}
+nodes:
+  deep: {agent: asker, with: {mark: "${mark}deep"}, writes: a}
+  deeper: {agent: asker, with: {mark: "${mark}deeper"}, writes: b}
+edges: [START -> deep -> deeper -> END]
+output: ${b.reply}
+"""
+MIDDLE = """
+input: {mark: {type: string, default: ""}, marks: {type: array, default: [x, y, z]}}
+nodes:
+  one: {agent: asker, with: {mark: "${mark}one"}, writes: a}
+  two: {workflow: innermost, each: "${marks}", limit: 2, with: {mark: "${mark}two/"}, writes: b}
+  three: {agent: asker, each: "${b}", with: {mark: "${mark}three"}, writes: c}
+edges: [START -> one -> two -> three -> END]
+output: ${b}
+"""
+OUTERMOST = """
+input: {pair: {type: array, default: [1, 2]}}
+nodes:
+  alone: {agent: asker, with: {mark: alone}, writes: a}
+  single: {workflow: middle, with: {mark: single/}, writes: b}
+  many: {workflow: middle, each: "${pair}", with: {mark: many/}, writes: c}
+edges:
+  - START -> alone -> [single, many] -> END
+"""
+
+
+@pytest.fixture
+def layered(open_engine: Callable[..., Engine], tmp_path: Path) -> Engine:
+    """An engine with a workflow `outer`, of two levels of workflows inside."""
+    bodies = {"innermost": INNERMOST, "middle": MIDDLE, "outer": OUTERMOST}
+    for name, body in bodies.items():
+        (tmp_path / f"{name}.yaml").write_text(f"name: {name}\n{ASKER}{body}")
+    return open_engine(workflows=["*.yaml"])
+
+
+def test_what_workflows_inside_workflows_spend_is_told_at_their_own_steps(
+    layered: Engine, tally: Tally, ollama: ScriptedOllama
+) -> None:
+    job = layered.submit("outer")
+    job.result(DEADLINE)
+    assert agrees(job, tally, ollama)
+    assert {node: spent.calls for node, spent in tally.spent.items()} == {
+        "alone": 1,
+        "single/one": 1,
+        "single/two/deep": 3,
+        "single/two/deeper": 3,
+        "single/three": 3,
+        "many/one": 2,
+        "many/two/deep": 6,
+        "many/two/deeper": 6,
+        "many/three": 6,
+    }
+    ways = {step.node: step for step in job.steps()}
+    assert {"single", "many", "single/two", "many/two"} <= ways.keys()
+    outermost = [step for step in job.steps() if "/" not in step.node]
+    assert job.get().usage.seconds == pytest.approx(sum(map(seconds, outermost)))
+
+
+def test_a_call_that_fails_deep_inside_is_told_there_and_counted_once(
+    layered: Engine, tally: Tally, ollama: ScriptedOllama
+) -> None:
+    tally.script("two/deeper", status(400), answer({"reply": "yes"}))
+    job = layered.submit("middle", {"marks": ["x"]})
+    with pytest.raises(JobFailed):
+        job.result(DEADLINE)
+    assert agrees(job, tally, ollama)
+    job.resume()
+    job.result(DEADLINE)
+    assert agrees(job, tally, ollama)
+
+
+def test_what_is_stopped_inside_keeps_what_it_spent(
+    layered: Engine, open_engine: Callable[..., Engine], tally: Tally, ollama: ScriptedOllama
+) -> None:
+    tally.script("two/deep", hang(after=1))
+    job = layered.submit("middle", {"marks": ["x", "y"]})
+    assert ollama.until(lambda seen: tally.marks.count("two/deep") == 2)
+    layered.close()
+    tally.script("two/deep")
+    job = open_engine(workflows=["*.yaml"]).job(job.id)
+    job.result(DEADLINE)
+    assert agrees(job, tally, ollama)
 
 
 def test_an_answer_that_is_sent_back_counts(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -28,10 +28,18 @@ class Flow:
     """A workflow and a witness of what ran in it.
 
     Every node's agent is `step`, which takes `value` and gives the answer that the script has
-    for its node (without one: the value, or else the node's name).
+    for its node (without one: the value, or else the node's name). `python` are further agents and
+    merges of the project.
     """
 
-    def __init__(self, text: str, script: Script | None = None, *, pause: float = 0.0) -> None:
+    def __init__(
+        self,
+        text: str,
+        script: Script | None = None,
+        *,
+        pause: float = 0.0,
+        python: Sequence[Any] = (),
+    ) -> None:
         self.script = dict(script or {})
         self.pause = pause
         self.began: list[str] = []
@@ -41,7 +49,7 @@ class Flow:
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.told: list[tuple[str, str]] = []
-        self.registry = Registry.of(self._step())
+        self.registry = Registry.of(self._step(), *python)
         self.workflow: YamlWorkflow = workflow_of(read_yaml(text, "flow.yaml"), self.registry)
 
     @property

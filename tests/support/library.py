@@ -72,4 +72,4 @@ WORDS = {
 
 def nodes_of(job: Job) -> list[str]:
     """The nodes that ran, in order."""
-    return [step.node for step in job.steps]
+    return [step.node for step in job.steps if step.status != "skipped"]

@@ -12,6 +12,7 @@ from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.function import agent
+from ucop.agents.merging import merge
 from ucop.agents.registry import Registry
 from ucop.agents.source import Finding, read_yaml, underline
 from ucop.graphs.check import check
@@ -45,7 +46,12 @@ def counter(text: str) -> int:
     return len(text)
 
 
-REGISTRY = Registry.of(step, outliner, counter)
+@merge
+def newest(old: list[Any] | None, new: Any) -> list[Any]:
+    return [*(old or []), new][-3:]
+
+
+REGISTRY = Registry.of(step, outliner, counter, newest)
 
 
 def findings_of(text: str) -> tuple[Finding, ...]:
@@ -168,9 +174,21 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["bad-merge"],
         head("  a: {agent: step, writes: t}", rest="state: {t: {merge: ¶apend}}\n"),
     ),
-    "a custom merge": (
-        ["not-yet"],
+    "a custom merge without a function": (
+        ["bad-merge"],
         head("  a: {agent: step, writes: t}", rest="state: {t: {merge: ¶custom}}\n"),
+    ),
+    "a custom merge that is nowhere": (
+        ["unknown-merge"],
+        head("  a: {agent: step, writes: t}", rest="state: {t: {merge: {custom: ¶newst}}}\n"),
+    ),
+    "a merge of another kind": (
+        ["missing-key", "unknown-key"],
+        head("  a: {agent: step, writes: t}", rest="state: {t: {merge: ¶{¶function: newest}}}\n"),
+    ),
+    "a custom merge that is a number": (
+        ["wrong-type"],
+        head("  a: {agent: step, writes: t}", rest="state: {t: {merge: {custom: ¶3}}}\n"),
     ),
     "a name that is input and state": (
         ["duplicate-name"],
@@ -300,6 +318,22 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     "an idle timeout that is no time": (
         ["bad-value"],
         head("  a: {agent: step, timeout: {idle: ¶soon}}"),
+    ),
+    "a default that leads errors to an unknown node": (
+        ["unknown-node"],
+        head(AB, "  - START -> a -> b -> END", "defaults: {on_error: {node: ¶c}}\n"),
+    ),
+    "a default that leads errors back": (
+        ["unbounded-loop"],
+        head(ABC, "  - START -> a -> END\n  - b -> c -> END", "defaults: {on_error: {node: ¶b}}\n"),
+    ),
+    "a default that leads errors on without edges": (
+        ["error-node-derived"],
+        head(AB, rest="defaults: {on_error: {node: ¶b}}\n"),
+    ),
+    "a default that is no policy for errors": (
+        ["bad-value"],
+        head(A, rest="defaults: {on_error: ¶ignore}\n"),
     ),
     "an unknown default": (["unknown-key"], head(A, rest="defaults: {¶limit: 3}\n")),
     "a default that is no time": (["bad-value"], head(A, rest="defaults: {timeout: ¶soon}\n")),

@@ -13,13 +13,14 @@ from ucop.agents.errors import UcopError
 from ucop.console.cli.exits import Exit, UsageProblem, exit_of_error, exit_of_job
 from ucop.console.cli.follow import tail
 from ucop.console.cli.inputs import pairs, read_input, text_input
+from ucop.console.cli.jobs import remark_on
 from ucop.console.cli.output import as_text
 from ucop.console.cli.place import Place, shown_url
 from ucop.console.cli.schemas import fields_of
 from ucop.console.cli.tables import ago, duration, first_line, moment
 from ucop.engine import errors
-from ucop.engine.job import Event
-from ucop.engine.states import JobStatus
+from ucop.engine.job import Event, Step, StepError
+from ucop.engine.states import JobStatus, StepStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -217,3 +218,22 @@ def test_a_tail_gives_every_event_once_until_the_job_rests() -> None:
     seen = [event.seq for event in tail(reader, "j", pause=reader.grow)]
     assert seen == [1, 2, 3, 4, 5, 6, 7]
     assert [event.seq for event in tail(reader, "j", after=5, follow=False)] == [6, 7]
+
+
+@pytest.mark.parametrize(
+    ("caught", "tries", "said"),
+    [
+        (None, 1, ""),
+        (None, 3, "3 tries"),
+        (False, 1, "no answer"),
+        (True, 1, "caught: no answer"),
+        (True, 2, "2 tries: caught: no answer"),
+    ],
+)
+def test_a_step_tells_of_its_error_and_its_tries(
+    caught: bool | None, tries: int, said: str
+) -> None:
+    error = None if caught is None else StepError(type="E", message="no answer", caught=caught)
+    status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
+    step = Step(node="a", task_id="t", status=status, attempt=1, tries=tries, error=error)
+    assert remark_on(step) == said

@@ -213,3 +213,25 @@ def test_events_are_told_in_lines() -> None:
     )
     assert line("model.used", note="a small model") == "model: a small model"
     assert line("something.new") == ""
+
+
+def test_tries_caught_errors_and_branches_not_taken_are_told() -> None:
+    story = Story("a", "b")
+    story.starts(0, "a")
+    error = {"type": "ValueError", "message": "no"}
+    told = [
+        ("step.retried", {"node": "a", "try": 2, "error": error}),
+        ("step.failed", {"node": "a", "task_id": "t", "error": {**error, "caught": True}}),
+        ("step.skipped", {"node": "b"}),
+    ]
+    lines = [describe(Event(job_id="j", seq=1, type=type, at=START, data=d)) for type, d in told]
+    assert lines == [
+        "a: try 2, after ValueError: no",
+        "a: failed, and the job goes on: ValueError: no",
+        "b: skipped",
+    ]
+    story.tell(1, told[0][0], **told[0][1])
+    assert story.row("a", 1).note == "try 2: no"
+    for type, data in told[1:]:
+        story.tell(2, type, **data)
+    assert story.states() == {"a": "failed", "b": "skipped"}

@@ -614,7 +614,7 @@ async def test_given_a_timeout_then_a_call_that_takes_longer_is_stopped() -> Non
 
 
 async def test_given_a_timeout_and_each_then_waiting_for_a_turn_does_not_count() -> None:
-    each = Flow(EACH.replace("limit: 3", "limit: 1, timeout: 200ms"), pause=0.05)
+    each = Flow(EACH.replace("limit: 3", "limit: 1, timeout: 400ms"), pause=0.1)
     assert await each.run({"items": list(range(8))}) == list(range(8))
 
 
@@ -667,3 +667,30 @@ def test_given_a_workflow_then_it_lists_its_nodes_in_order_and_hides_the_compile
     nodes = set(fan.workflow.graph().nodes) - {"__start__"}
     assert {node for node in nodes if not fan.workflow.hides(node)} == {"a", "b", "c", "d"}
     assert fan.workflow.shown_name("d?") == "d"
+
+
+async def test_given_items_that_take_their_time_then_it_is_told_how_many_ended() -> None:
+    go_on = asyncio.Event()
+
+    async def late(run: int, value: int) -> int:
+        if value >= 3:
+            await go_on.wait()
+        return value
+
+    each = Flow(EACH, script={"a": late})
+    running = asyncio.ensure_future(each.run({"items": list(range(5))}))
+    async with asyncio.timeout(20):
+        while ("a", "3/5") not in each.told:
+            await asyncio.sleep(0.01)
+    go_on.set()
+    assert await running == list(range(5))
+    counts = [text for node, text in each.told if node == "a" and "/" in text]
+    assert counts == ["3/5", "5/5"]
+
+
+async def test_given_a_thousand_quick_items_then_few_words_are_made_of_them() -> None:
+    each = Flow(EACH.replace("limit: 3", "limit: 100"))
+    assert len(await each.run({"items": list(range(1_000))})) == 1_000
+    counts = [text for _, text in each.told if "/" in text]
+    assert len(counts) < 100
+    assert counts[-1:] in ([], ["1000/1000"])

@@ -262,3 +262,41 @@ async def test_given_a_kill_then_the_errors_are_known_when_the_run_goes_on(
     assert told["b_"] == [None, 2, None]
     assert told["c_"]["a"] == BROKEN
     assert [item["item"] for item in told["c_"]["b"]["items"]] == [0, 2]
+
+
+DEFAULT = "defaults: {on_error: DEFAULT}\n"
+THREE = (
+    "\n".join(f"  {name}: {{agent: step, writes: {name}_}}" for name in ("a", "b"))
+    + "\n  ex: {agent: step, writes: ex_}"
+)
+
+
+async def test_given_a_default_then_it_holds_for_nodes_without_a_policy_of_their_own() -> None:
+    nodes = "  a: {agent: step, writes: a_}\n  b: {agent: step, writes: b_, on_error: fail}"
+    default = DEFAULT.replace("DEFAULT", "continue")
+    goes_on = flow(nodes, "  - START -> a -> b -> END", default, script={"a": fails()})
+    assert await goes_on.run() == {"a_": None, "b_": "b"}
+    broken = flow(nodes, "  - START -> a -> b -> END", default, script={"b": fails()})
+    with pytest.raises(ValueError, match="broken"):
+        await broken.run()
+
+
+async def test_given_a_default_that_leads_to_a_node_then_its_own_errors_end_the_job() -> None:
+    edges = "  - START -> a -> b -> END\n  - ex -> END"
+    default = DEFAULT.replace("DEFAULT", "{node: ex}")
+    for broken, ran in (("a", ["ex"]), ("b", ["a", "ex"])):
+        excused = flow(THREE, edges, default, script={broken: fails()})
+        await excused.run()
+        assert excused.ended == ran
+    both = flow(THREE, edges, default, script={"a": fails(), "ex": fails("worse")})
+    with pytest.raises(ValueError, match="worse"):
+        await both.run()
+
+
+def test_given_a_default_then_questions_have_none() -> None:
+    asks = flow(
+        "  a: {ask: 'Well?', writes: a_}\n  b: {agent: step}",
+        "  - START -> a -> b -> END",
+        DEFAULT.replace("DEFAULT", "continue"),
+    )
+    assert asks.workflow.definition.catching == ("b",)

@@ -194,6 +194,20 @@ def test_given_a_template_then_whole_values_keep_their_type(template: Any, fille
     assert compile_template(template)(STATE) == filled
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("string(rows)", "string() cannot take a value of the type that it is given here; inside"),
+        ("int(rows)", "int() cannot take a value of the type that it is given here"),
+        ("n.startsWith('a')", "startsWith() cannot take a value of the type"),
+    ],
+)
+def test_given_a_function_and_what_it_cannot_take_then_that_is_said(text: str, told: str) -> None:
+    with pytest.raises(ExpressionError) as caught:
+        compile_expression(text)(STATE)
+    assert str(caught.value).startswith(told)
+
+
 def test_given_null_in_a_longer_text_then_it_is_an_error() -> None:
     with pytest.raises(ExpressionError, match="nothing is null"):
         compile_template("About ${nothing}")(STATE)

@@ -23,6 +23,26 @@ SCHEMA = json_schema.workflow_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
 
+def properties(schema: dict[str, Any], way: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every property that the schema declares, and where."""
+    for name, inner in schema.get("$defs", {}).items():
+        yield from properties(inner, f"{way}/$defs/{name}")
+    for name, inner in schema.get("properties", {}).items():
+        yield f"{way}/{name}", inner
+        yield from properties(inner, f"{way}/{name}")
+    for inner in schema.get("anyOf", ()):
+        yield from properties(inner, way)
+
+
+def test_given_any_key_then_an_editor_is_told_what_it_means() -> None:
+    found = dict(properties(SCHEMA))
+    assert "/$defs/timeout/idle" in found
+    assert "/$defs/defaults/on_error" in found
+    for way, schema in found.items():
+        named = SCHEMA["$defs"].get(schema.get("$ref", "").removeprefix("#/$defs/"), {})
+        assert schema.get("description") or named.get("description"), way
+
+
 def workflows() -> Iterator[tuple[str, str]]:
     """Every workflow that comes with ucop, or that its pages show."""
     for path in sorted(catalog.LIBRARY.glob("*.yaml")):

@@ -97,7 +97,9 @@ async def test_parallel_nodes_are_told_apart() -> None:
     assert agrees(meter, ollama)
 
 
-async def test_calls_of_tasks_subgraphs_and_sync_nodes_belong_to_the_outer_node() -> None:
+async def test_calls_of_tasks_and_sync_nodes_are_their_own_and_those_of_subgraphs_the_outer_nodes() -> (
+    None
+):
     meter = Meter()
     with ScriptedOllama() as ollama:
         async with plain_chat(ollama) as chat:
@@ -127,7 +129,7 @@ async def test_calls_of_tasks_subgraphs_and_sync_nodes_belong_to_the_outer_node(
             )
             usage = await usage_by_node(graph, meter)
     calls = {name: one.model_calls for name, one in usage.items() if one.model_calls}
-    assert calls == {"items": 5, "sync": 1, "streamed": 1, "invoked": 2, "nested": 2}
+    assert calls == {"items": 1, "one_item": 4, "sync": 1, "streamed": 1, "invoked": 2, "nested": 2}
     assert agrees(meter, ollama)
 
 
@@ -194,6 +196,26 @@ async def test_a_running_call_is_live_and_a_cancelled_one_is_counted() -> None:
 def _live(meter: Meter) -> Usage | None:
     tasks = list(meter._counted)
     return meter.live(tasks[0]) if tasks else None
+
+
+async def test_a_task_inside_another_is_counted_apart_until_the_outer_one_takes_the_rest() -> None:
+    meter = Meter()
+    with ScriptedOllama() as ollama:
+        async with plain_chat(ollama) as chat:
+            inner = graph_of(x=calling(chat, "x"), y=calling(chat, "y"))
+            names: dict[str, str] = {}
+            taken: dict[str, int] = {}
+            stream = graph_of(deep=inner).astream(
+                {"out": []}, {"callbacks": [meter]}, stream_mode="tasks", subgraphs=True
+            )
+            async for _, event in stream:
+                names[event["name"]] = event["id"]
+                if "result" in event and event["name"] != "y":
+                    live = meter.live(event["id"], names.values())
+                    assert meter.live(event["id"]).model_calls >= live.model_calls
+                    taken[event["name"]] = meter.take(event["id"]).model_calls
+    assert taken == {"x": 1, "deep": 1}, "y was never taken"
+    assert agrees(meter, ollama)
 
 
 async def test_a_call_outside_of_any_graph_is_counted_too() -> None:

@@ -219,3 +219,106 @@ def test_a_python_graph_tells_nodes_branches_and_ways_back() -> None:
     assert {(way.target, way.when) for way in branch.ways} == {("act", "again"), ("END", "done")}
     assert plan.objections == ()
     assert plan.models == ()
+
+
+INNERMOST = """\
+name: innermost
+input: {text: string, times: {type: array, default: [1, 2]}}
+nodes:
+  think: {agent: thinker, each: "${times}", with: {text: "${text}"}, writes: thought}
+output: ${thought}
+agents: {thinker: {prompt: "${text}", input: {text: string}, model: deep}}
+"""
+MIDDLE = """\
+name: middle
+input: {text: string, times: array}
+nodes:
+  first: {workflow: innermost, with: {text: "${text}", times: "${times}"}, writes: a}
+  second: {agent: {capability: sum_up}, with: {text: "${text}"}, writes: b}
+edges:
+  - START -> first
+  - {from: first, to: [{node: first, when: "size(a) < 2", at_most: 2}, second]}
+  - second -> END
+agents: {summer: {prompt: "${text}", input: {text: string}, capabilities: [sum_up]}}
+"""
+OUTER = """\
+name: outer
+input: {topics: {type: array, items: string}, times: {type: array, default: [1, 2, 3]}}
+nodes:
+  all:
+    workflow: middle
+    each: "${topics}"
+    as: topic
+    with: {text: "${topic}", times: "${times}"}
+    writes: told
+"""
+
+
+LATE = """\
+name: late
+input: {n: integer}
+nodes:
+  a: {agent: judge, with: {text: x}, writes: m}
+  b: {agent: judge, each: "${default(m, null) == null ? [n] : [m]}", with: {text: "${string(item)}"}}
+  c: {agent: judge, each: "${[n]}", with: {text: "${string(item)}"}}
+edges: [START -> a -> b -> c -> END]
+"""
+
+
+@pytest.fixture
+def outer() -> YamlWorkflow:
+    found: dict[str, YamlWorkflow] = {}
+    for text in (INNERMOST, MIDDLE, OUTER):
+        one = workflow_of(read_yaml(text, "flow.yaml"), REGISTRY, found.__getitem__)
+        found[one.name] = one
+    return found["outer"]
+
+
+ALL_SERVED = {"default": use("default"), "deep": use("deep")}
+
+
+def test_the_nodes_of_workflows_inside_are_planned_too(outer: YamlWorkflow) -> None:
+    assert set(asked_models(outer)) == {"default", "deep"}
+    plan = planned(outer, {"topics": ["a", "b"]}, answers=ALL_SERVED)
+    ((node,),) = plan.waves
+    assert [[one.name for one in wave] for wave in node.inside] == [["all/first"], ["all/second"]]
+    ((first,), (second,)) = node.inside
+    assert [[one.name for one in wave] for wave in first.inside] == [["all/first/think"]]
+    assert second.work == "agent summer, which can sum_up"
+    assert {model.asked: model.nodes for model in plan.models} == {
+        "deep": ("all/first/think",),
+        "default": ("all/second",),
+    }
+    (branch,) = plan.branches
+    assert (branch.source, [way.target for way in branch.ways]) == (
+        *("all/first", ["all/first", "all/second"]),
+    )
+    assert [(loop.source, loop.body) for loop in plan.loops] == [("all/first", ("all/first",))]
+
+
+def test_a_model_that_nobody_serves_inside_is_an_objection(outer: YamlWorkflow) -> None:
+    answers = {**ALL_SERVED, "deep": ModelUnavailable("no Ollama answers")}
+    (objection,) = planned(outer, {"topics": []}, answers=answers).objections
+    assert objection.nodes == ("all/first/think",)
+
+
+def test_items_are_counted_where_the_input_tells_them(outer: YamlWorkflow) -> None:
+    plan = planned(outer, {"topics": ["a", "b"]}, answers=ALL_SERVED)
+    ((node,),) = plan.waves
+    assert (node.items, node.inside[0][0].inside[0][0].items) == (2, 3)
+    assert plan.calls == 2 * (3 + 1)
+    assert planned(outer, {"topics": [], "times": [1]}, answers=ALL_SERVED).calls == 0
+
+
+def test_items_that_only_the_run_tells_leave_the_calls_open(outer: YamlWorkflow) -> None:
+    plan = planned(outer, {}, answers=ALL_SERVED)
+    assert (plan.waves[0][0].items, plan.calls) == (None, None)
+    late = workflow_of(read_yaml(LATE, "late.yaml"), REGISTRY)
+    plan = planned(late, {"n": 3})
+    assert [node.items for wave in plan.waves for node in wave] == [None, None, 1]
+
+
+def test_models_of_past_jobs_are_known_inside_too(outer: YamlWorkflow) -> None:
+    past = Past(jobs=(), same_definition=True, models={"all/second": ["ollama:big"]})
+    plan = planned(outer, {"topics": []}, answers=ALL_SERVED, past=past)
+    assert plan.waves[0][0].inside[1][0].answered == ("ollama:big",)

@@ -1,0 +1,50 @@
+"""A database of an earlier version is brought up to date, and keeps what it holds."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from support.graphs import chain
+
+from ucop.engine import DatabaseError, Engine
+from ucop.engine.migrations import HEAD
+from ucop.engine.reader import open_reader
+from ucop.engine.sqlite import version
+
+DEADLINE = 20.0
+
+
+def _first_version(path: Path) -> None:
+    """A database as the first migration made it, with one job in it."""
+    with Engine(f"sqlite:///{path}") as engine:
+        job = engine.submit(engine.add("old", chain("a")), key="old")
+        job.result(DEADLINE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("alter table steps drop column tries")
+        connection.execute("update alembic_version set version_num = '0001'")
+
+
+def test_given_a_database_of_the_first_version_then_it_is_upgraded_with_its_jobs(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ucop.db"
+    _first_version(path)
+    with open_reader(f"sqlite:///{path}") as reader:
+        (found,) = reader.jobs()
+        with pytest.raises(DatabaseError, match="an earlier version of ucop made this database"):
+            reader.job(found.id)
+    with Engine(f"sqlite:///{path}") as engine:
+        (old,) = engine.jobs()
+        (step,) = engine.job(old.id).steps()
+        assert (old.status, step.node, step.status, step.tries) == (
+            *("completed", "a", "completed", 1),
+        )
+        assert engine.submit(engine.add("new", chain("a", "b"))).result(DEADLINE)
+    assert version(path) == HEAD
+    engine_of = sa.create_engine(f"sqlite:///{path}")
+    assert "tries" in {column["name"] for column in sa.inspect(engine_of).get_columns("steps")}
+    engine_of.dispose()
