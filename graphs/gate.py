@@ -31,6 +31,10 @@ class Refusal:
     node: str | None = None
     """None where it belongs to no single node."""
 
+    def __str__(self) -> str:
+        position = self.finding.position
+        return f"{position}: {self.finding.message}" if position else self.finding.message
+
 
 def refuse_doubles(workflow: Workflow, models: Models | None = None) -> None:
     """Raise DoublesRefused, which names each test double, where the workflow has any.

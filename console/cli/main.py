@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from ucop.console.cli import (
     agents,
     answers,
+    check,
     draw,
     jobs,
     language,
@@ -57,6 +58,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(run.generate)
 app.command()(worker.worker)
+app.command()(check.check)
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command()(answers.inbox)
 jobs.app.command()(answers.answer)
