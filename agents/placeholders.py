@@ -1,0 +1,277 @@
+"""Text that was meant to be filled in and was not: `[Your Name]`, `{{ title }}`, lorem ipsum.
+
+The rules read as little into a text as they can, because most brackets, braces and ellipses are
+honest. What stands in code is left alone, and so is what is quoted, and what a text about
+templates says of them. Most rules look for a field's noun (`name`, `date`, `company`); a few
+hold only where the field is the whole text or a whole line.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
+
+from ucop.agents.schema import Problem, Schema, subschemas
+from ucop.agents.source import DataPath
+
+NEAR = 500
+"""Characters before and after a field that may tell that it is spoken about."""
+
+# Bounded, and without what may stand between words: a search must not take long on any text.
+_WORD = r"[A-Za-z][A-Za-z0-9'’-]{0,30}"
+_STRONG = (
+    r"(?:name|title|headline|date|company|organi[sz]ation|address|city|country|email|e-mail|phone|"
+    r"amount|price|author|signature)"
+)
+_FIELD = (
+    r"(?:name|title|subtitle|headline|heading|date|time|company|organi[sz]ation|address|city|state|"
+    r"country|email|e-mail|phone|number|url|link|topic|subject|text|content|description|summary|"
+    r"introduction|conclusion|section|paragraph|body|caption|quote|message|tagline|keyword|tag|"
+    r"image|photo|logo|amount|price|product|service|author|position|role|department|signature|"
+    r"answer|response|example|story|bio|code|details|information|here)s?"
+)
+_ASKED = r"(?:your|insert|enter|add|type|write|put|place)"
+_DUE = (
+    r"(?:determined|added|written|filled|filled in|completed|defined|provided|inserted|announced)"
+)
+
+_WHOLE = re.compile(
+    r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\{[\w. -]{1,60}\}|\{\}|%s|%\(\w+\)s|<[A-Za-z][\w -]{0,60}>|"
+    r"\.{2,}|…|_{2,}|[Xx]{4,}|\?{3,}|\[\.{3}\]|\[…\]|"
+    r"(?:\[|\()?(?:TODO|todo|TBD|tbd|TBA|FIXME|T\.B\.D\.)(?:\]|\))?:?|"
+    rf"(?i:(?:text |content )?to be {_DUE}|lorem ipsum|placeholder|dummy|"
+    rf"(?:this is |here is )?(?:some |a |an |the )?(?:placeholder|dummy|sample|filler|example) {_FIELD}|"
+    rf"(?:an? )?example {_FIELD}|your (?:article |blog post |company |product |full )?"
+    r"(?:title|headline|heading|subject|text|content|description|name)|\[object Object\])"
+)
+_LINE = re.compile(
+    rf"(?i:{_ASKED}(?: {_WORD}){{0,4}} {_FIELD} (?:goes )?here|"
+    rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|{_FIELD} here|"
+    r"(?:this is )?(?:a )?(?:placeholder|dummy|filler) (?:text|content|paragraph|title))"
+)
+_MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*|[-*+][ \t]+|\d+[.)][ \t]+)*")
+_LABEL = re.compile(r"^(?:title|name|subject|summary|description|heading|body|text): ", re.I)
+
+_FILLED_IN = re.compile(
+    r"\{\{\s*[A-Za-z_][\w.\-| ]{0,60}\s*\}\}|(?<![$\\])\$\{[A-Za-z_][\w.\[\]]{0,60}\}|"
+    r"<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
+    r"%(?:[A-Z]{1,20}_){0,3}(?-i:(?:NAME|TITLE|DATE|COMPANY|EMAIL|ADDRESS))%"
+)
+_BRACKETS = (
+    re.compile(rf"(?<![\w\]!\\])\[(?:{_WORD}[ _]){{0,4}}(?i:{_FIELD})\](?![(\[])"),
+    re.compile(
+        r"(?i)(?<![\w\]!\\])\[(?:insert|your|fill in|fill out|replace with)[ _]\w[^\[\]\n]{0,80}\]"
+        r"(?![(\[])"
+    ),
+    re.compile(
+        rf"(?i)(?<![\w\]!\\])\[(?:enter|add|type)[ _](?:{_WORD}[ _]){{0,4}}{_FIELD}\](?![(\[])"
+    ),
+    re.compile(r"(?<![\w\]!\\])\[(?:TODO|TBD|TBA|FIXME|PLACEHOLDER|todo|tbd)\b[^\[\]\n]{0,80}\]"),
+    re.compile(rf"(?i)<(?:your|insert|enter)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}>"),
+    re.compile(rf"(?i)\((?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\)"),
+    re.compile(rf"(?i)(?<!\{{)\{{(?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\}}(?!\}})"),
+)
+_DUTY = re.compile(
+    r"^[ \t]*(?:[-*+][ \t]+)?(?:(?:TODO|FIXME|TBD)(?=[ \t]*$|:)|(?:TODO|FIXME)(?= (?:write|add|"
+    r"fill|insert|expand|complete|finish|update|replace|describe|explain|check)\b))[^\n]{0,60}",
+    re.MULTILINE,
+)
+_LOREM = re.compile(r"\blorem ipsum dolor\b[^.\n]{0,60}", re.IGNORECASE)
+
+_ABOUT_TEMPLATES = re.compile(
+    r"(?i)\b(?:jinja2?|handlebars|mustache|nunjucks|vue(?:\.js)|angular|helm|ansible|terraform|"
+    r"templat(?:es?|ing) (?:engine|language|literal|string|syntax|file|system)s?|templating|"
+    r"placeholders?|interpolat\w+|f-strings?|string literals?|braces|github actions|bash|"
+    r"shell scripts?|environment variables?|expression language|makefiles?|merge (?:tag|field)s?)\b"
+)
+_NEAR_TEMPLATES = re.compile(
+    r"(?i)\b(?:templates?|variables?|syntax|expressions?|escap(?:e[sd]?|ing)|render(?:s|ed|ing)?|"
+    r"javascript|typescript|shell|yaml|html)\b"
+)
+_ABOUT_FIELDS = re.compile(
+    r"(?i)\b(?:placeholders?|replac(?:e[sd]?|ing)|fill(?:ed|s)? in|(?:square )?brackets?|syntax|"
+    r"template|stands? for|such as|called|labell?ed|optional|argument|usage|command)\b"
+)
+_ABOUT_LOREM = re.compile(
+    r"(?i)\b(?:placeholder|filler|dummy|typeset\w*|typograph\w*|printers?|cicero|latin|designers?)\b"
+)
+_DETERMINERS = frozenset(
+    ["the", "a", "an", "this", "that", "these", "those", "his", "her", "its", "their", "our", "my", "some", "any", "another", "no", "such"]
+)
+_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "`": "`", "*": "*"}
+
+_SENTENCE = re.compile(r"[.!?](?:\s|$)|\n")
+_PARAGRAPH = re.compile(r"\n[ \t]*\n")
+_LINK = re.compile(r"^[ \t]*\[([^\[\]\n]{1,80})\]:[ \t]*(?:[<./#]|[a-z]+:)", re.MULTILINE)
+
+_CODE_LINE = re.compile(
+    r"[;{}]\s*$|^\s*(?:def|class|import|return|const|let|var|function|export|#include|public|"
+    r"private|echo|elif|SELECT|FROM|INSERT)\b|^\s*from [\w.]+ import|^\s*(?:if|for|while|with)\b.*:$|"
+    r"^\s*[\w.\[\]]+\s*[+:]?=\s*\S|^\s*#!|^\s*\{%|^\s*[\w.]+\(.*\)$|^\s*@\w+"
+)
+_FENCED = re.compile(r"^[ \t]*(```+|~~~+).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
+_SPAN = re.compile(
+    r"(`{1,2})[^`\n]{1,300}\1|<(code|pre|kbd)\b[^>]{0,80}>.{0,2000}?</\2>", re.DOTALL
+)
+_INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:(?: {4}|\t)[^\n]*(?:\n|\Z))+")
+
+
+def placeholders(text: str, names: Collection[str] = ()) -> list[str]:
+    """What a text leaves to be filled in, as it stands there.
+
+    `names` are fields that a template of this text would have: of those `{name}` counts too.
+    """
+    whole = _MARKS.sub("", text.strip()).strip('*_ \t\n"“”').rstrip(".!")
+    if _WHOLE.fullmatch(whole) or _WHOLE.fullmatch(text.strip()):
+        return [text.strip()]
+    if _is_code(text):
+        return []
+    prose = _without_code(text)
+    return list(dict.fromkeys(found.strip() for found in _unfilled(prose, names)))
+
+
+def unfilled(
+    value: Any,
+    schema: Schema | None = None,
+    *,
+    names: Collection[str] = (),
+    given: Any = None,
+    may_be_empty: bool = False,
+) -> list[Problem]:
+    """Every placeholder in a JSON value, with its path.
+
+    What the schema prescribes (`enum`, `const`) is none, nor what stands in `given` as well: it
+    was passed on. A required text that is empty counts, unless its schema has a `minLength` (0,
+    where it may be) or `may_be_empty`.
+    """
+    prescribed = set(_prescribed(schema))
+    passed_on = "\0".join(text for _, text in _texts(given, ()))
+    problems = []
+    for path, text in _texts(value, ()):
+        if text in prescribed:
+            continue
+        left = [one for one in placeholders(text, names) if one not in passed_on]
+        if left:
+            shown = ", ".join(f"“{one[:80]}”" for one in left[:3])
+            problems.append(Problem(path, f"{shown} was left to be filled in"))
+    if not may_be_empty and schema is not None:
+        problems += [Problem(path, "is required, and empty") for path in _empty(value, schema)]
+    return problems
+
+
+# ---- in a text ----
+
+
+def _unfilled(text: str, names: Collection[str]) -> Iterator[str]:
+    yield from _fields(text, names)
+    links = {match.group(1).lower() for match in _LINK.finditer(text)}
+    for pattern in _BRACKETS:
+        for match in pattern.finditer(text):
+            is_link = match.group()[1:-1].lower() in links
+            if not (is_link or _is_quoted(text, match) or _is_honest(text, match)):
+                yield match.group()
+    for line in text.splitlines():
+        said = _LABEL.sub("", _MARKS.sub("", line).strip("*_ \t")).rstrip(".!… ")
+        if len(said) <= 80 and _LINE.fullmatch(said):
+            yield line
+    if not _ABOUT_LOREM.search(text):
+        yield from (match.group() for match in _LOREM.finditer(text))
+    yield from (match.group() for match in _DUTY.finditer(text))
+
+
+def _fields(text: str, names: Collection[str]) -> Iterator[str]:
+    """Fields of a template, in a text that is not about templates."""
+    if _ABOUT_TEMPLATES.search(text):
+        return
+    patterns: list[re.Pattern[str]] = [_FILLED_IN]
+    if names:
+        own = "|".join(re.escape(name) for name in sorted(names))
+        patterns.append(re.compile(rf"(?<![\w$\\{{])\{{(?:{own})\}}(?!\}})|%\((?:{own})\)s"))
+    for pattern in patterns:
+        for match in pattern.finditer(text):
+            near = _around(text, match, _PARAGRAPH)
+            if not (_is_quoted(text, match) or _NEAR_TEMPLATES.search(near)):
+                yield match.group()
+
+
+def _is_honest(text: str, match: re.Match[str]) -> bool:
+    """Whether brackets around a field's noun are an editor's, a link's, or spoken about."""
+    inner = match.group()[1:-1]
+    words = re.split(r"[ _]", inner)
+    if words[0].lower() in _DETERMINERS:
+        return True
+    asked = re.match(rf"(?i){_ASKED}\b|fill|replace|todo|tbd|fixme|placeholder", inner)
+    if not asked and inner == inner.lower() and not re.fullmatch(_STRONG, words[-1]):
+        return True
+    sentence = _around(text, match, _SENTENCE)
+    rest = sentence.replace(match.group(), " ")
+    return bool(_ABOUT_FIELDS.search(rest) or re.search(r"(?:^|\s)(?:\$|--\w)", rest))
+
+
+def _is_quoted(text: str, match: re.Match[str]) -> bool:
+    before = text[match.start() - 1 : match.start()]
+    after = text[match.end() :].lstrip(",.;:!?")[:1]
+    return before in _QUOTES and before != "" and before != "*" and after == _QUOTES[before]
+
+
+def _around(text: str, match: re.Match[str], ends: re.Pattern[str]) -> str:
+    """The sentence or paragraph that a match stands in, as far as `NEAR` on either side."""
+    before = text[max(0, match.start() - NEAR) : match.start()]
+    after = text[match.end() : match.end() + NEAR]
+    end = ends.search(after)
+    return ends.split(before)[-1] + match.group() + (after[: end.start()] if end else after)
+
+
+def _without_code(text: str) -> str:
+    for pattern in (_FENCED, _SPAN, _INDENTED):
+        text = pattern.sub(" ", text)
+    return text
+
+
+def _is_code(text: str) -> bool:
+    """Whether most lines look like a program's."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    return bool(lines) and sum(map(bool, map(_CODE_LINE.search, lines))) * 2 > len(lines)
+
+
+# ---- in a value ----
+
+
+def _texts(value: Any, path: DataPath) -> Iterator[tuple[DataPath, str]]:
+    if isinstance(value, str):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, held in value.items():
+            yield from _texts(held, (*path, key))
+    elif isinstance(value, list):
+        for at, held in enumerate(value):
+            yield from _texts(held, (*path, at))
+
+
+def _prescribed(schema: Any) -> Iterator[str]:
+    if not isinstance(schema, Mapping):
+        return
+    chosen: Iterable[Any] = [*(schema.get("enum") or ()), schema.get("const")]
+    yield from (text for one in chosen for _, text in _texts(one, ()))
+    for _, inner in subschemas(schema):
+        yield from _prescribed(inner)
+
+
+def _empty(value: Any, schema: Any, path: DataPath = ()) -> Iterator[DataPath]:
+    """The paths of required texts that are empty."""
+    if not isinstance(schema, Mapping):
+        return
+    if isinstance(value, str):
+        free = {"minLength", "enum", "const"} & schema.keys()
+        if schema.get("type") == "string" and not free and not value.strip():
+            yield path
+    elif isinstance(value, Mapping):
+        fields = schema.get("properties") or {}
+        for name in schema.get("required") or ():
+            if name in value:
+                yield from _empty(value[name], fields.get(name), (*path, name))
+    elif isinstance(value, list):
+        for at, held in enumerate(value):
+            if not isinstance(held, str):
+                yield from _empty(held, schema.get("items"), (*path, at))
