@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from ucop.agents.schema import Problem, Schema, subschemas
@@ -18,18 +19,31 @@ from ucop.agents.source import DataPath
 NEAR = 500
 """Characters before and after a field that may tell that it is spoken about."""
 
+MOST = 20
+"""Placeholders that are told of one text."""
+
+_CUT = "\ufffc"
+"""Stands where code stood: no word, so that nothing is read across it."""
+
 # Bounded, and without what may stand between words: a search must not take long on any text.
 _WORD = r"[A-Za-z][A-Za-z0-9'’-]{0,30}"
 _STRONG = (
     r"(?:name|title|headline|date|company|organi[sz]ation|address|city|country|email|e-mail|phone|"
-    r"amount|price|author|signature)"
+    r"amount|price|author|number|year)"
 )
 _FIELD = (
     r"(?:name|title|subtitle|headline|heading|date|time|company|organi[sz]ation|address|city|state|"
     r"country|email|e-mail|phone|number|url|link|topic|subject|text|content|description|summary|"
     r"introduction|conclusion|section|paragraph|body|caption|quote|message|tagline|keyword|tag|"
     r"image|photo|logo|amount|price|product|service|author|position|role|department|signature|"
-    r"answer|response|example|story|bio|code|details|information|here)s?"
+    r"answer|story|bio|here)s?"
+)
+_HEAD = rf"(?:{_FIELD}|zip(?: code)?|order id)"
+_LISTED = rf"(?:{_WORD}[ _/,&-]{{1,2}}){{0,5}}"
+_TOLD = (
+    r"(?:briefly |please )?(?:describe|list|explain|mention|provide|include|specify|summari[sz]e|"
+    r"add|discuss|elaborate on) (?:the|your|a|an|any|more|some|how|why|what|specific|relevant|main|"
+    r"key)"
 )
 _ASKED = r"(?:your|insert|enter|add|type|write|put|place)"
 _DUE = (
@@ -38,7 +52,7 @@ _DUE = (
 
 _WHOLE = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\{[\w. -]{1,60}\}|\{\}|%s|%\(\w+\)s|<[A-Za-z][\w -]{0,60}>|"
-    r"\.{2,}|…|_{2,}|[Xx]{4,}|\?{3,}|\[\.{3}\]|\[…\]|"
+    r"__[A-Z_]+__|@@\w+@@|\.{2,}|…|_{2,}|[Xx]{4,}|\?{3,}|\[\.{3}\]|\[…\]|"
     r"(?:\[|\()?(?:TODO|todo|TBD|tbd|TBA|FIXME|T\.B\.D\.)(?:\]|\))?:?|"
     rf"(?i:(?:text |content )?to be {_DUE}|lorem ipsum|placeholder|dummy|"
     rf"(?:this is |here is )?(?:some |a |an |the )?(?:placeholder|dummy|sample|filler|example) {_FIELD}|"
@@ -47,19 +61,28 @@ _WHOLE = re.compile(
 )
 _LINE = re.compile(
     rf"(?i:{_ASKED}(?: {_WORD}){{0,4}} {_FIELD} (?:goes )?here|"
-    rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|{_FIELD} here|"
+    rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|(?:(?:some|any|more|main|body) )?{_FIELD} here|"
+    rf"click (?:here )?to (?:add|edit|enter) {_FIELD}|{_FIELD} coming soon|"
     r"(?:this is )?(?:a )?(?:placeholder|dummy|filler) (?:text|content|paragraph|title))"
 )
 _MARKS = re.compile(r"^[ \t]*(?:#{1,6}[ \t]+|>[ \t]*|[-*+][ \t]+|\d+[.)][ \t]+)*")
 _LABEL = re.compile(r"^(?:title|name|subject|summary|description|heading|body|text): ", re.I)
 
 _FILLED_IN = re.compile(
-    r"\{\{\s*[A-Za-z_][\w.\-| ]{0,60}\s*\}\}|(?<![$\\])\$\{[A-Za-z_][\w.\[\]]{0,60}\}|"
-    r"<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
+    r"\{\{\s*[A-Za-z_][\w.\-| ]{0,60}\s*\}\}|(?<![$\\/])\$\{[A-Za-z_][\w.\[\]]{0,60}\}(?!\.?[\w/])|"
+    r"(?i:\b(?:dear|hi|hello|hey|thanks|welcome),? \{[a-z_ ]{1,40}\})|<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
     r"%(?:[A-Z]{1,20}_){0,3}(?-i:(?:NAME|TITLE|DATE|COMPANY|EMAIL|ADDRESS))%"
 )
 _BRACKETS = (
-    re.compile(rf"(?<![\w\]!\\])\[(?:{_WORD}[ _]){{0,4}}(?i:{_FIELD})\](?![(\[])"),
+    re.compile(rf"(?<![\w\]!\\])\[{_LISTED}(?i:{_HEAD})\](?![(\[])"),
+    re.compile(rf"(?i)(?<![\w\]!\\])\[{_TOLD}\b[^\[\]\n]{{1,100}}\](?![(\[])"),
+    re.compile(
+        r"(?<![\w\]!\\])\[(?:Link|URL|Name|Date|Title|Details|Description|Number|Address) "
+        r"(?:to|of|for) [^\[\]\n]{1,60}\](?![(\[])"
+    ),
+    re.compile(
+        r"\[[Xx]{1,3}\](?= ?(?:%|percent|years?|months?|days?|hours?|people|clients|users)\b)"
+    ),
     re.compile(
         r"(?i)(?<![\w\]!\\])\[(?:insert|your|fill in|fill out|replace with)[ _]\w[^\[\]\n]{0,80}\]"
         r"(?![(\[])"
@@ -67,13 +90,15 @@ _BRACKETS = (
     re.compile(
         rf"(?i)(?<![\w\]!\\])\[(?:enter|add|type)[ _](?:{_WORD}[ _]){{0,4}}{_FIELD}\](?![(\[])"
     ),
-    re.compile(r"(?<![\w\]!\\])\[(?:TODO|TBD|TBA|FIXME|PLACEHOLDER|todo|tbd)\b[^\[\]\n]{0,80}\]"),
+    re.compile(
+        r"(?<![\w\]!\\])\[(?:TODO|TBD|TBA|FIXME|PLACEHOLDER|todo|tbd|placeholder)\b[^\[\]\n]{0,80}\]"
+    ),
     re.compile(rf"(?i)<(?:your|insert|enter)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}>"),
     re.compile(rf"(?i)\((?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\)"),
     re.compile(rf"(?i)(?<!\{{)\{{(?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\}}(?!\}})"),
 )
 _DUTY = re.compile(
-    r"^[ \t]*(?:[-*+][ \t]+)?(?:(?:TODO|FIXME|TBD)(?=[ \t]*$|:)|(?:TODO|FIXME)(?= (?:write|add|"
+    r"^[ \t]*(?:[-*+][ \t]+)?(?:(?:TODO|FIXME|TBD)(?=[ \t]*$|:)|TBD(?= [-–—(])|(?:TODO|FIXME)(?= (?:write|add|"
     r"fill|insert|expand|complete|finish|update|replace|describe|explain|check)\b))[^\n]{0,60}",
     re.MULTILINE,
 )
@@ -97,7 +122,26 @@ _ABOUT_LOREM = re.compile(
     r"(?i)\b(?:placeholder|filler|dummy|typeset\w*|typograph\w*|printers?|cicero|latin|designers?)\b"
 )
 _DETERMINERS = frozenset(
-    ["the", "a", "an", "this", "that", "these", "those", "his", "her", "its", "their", "our", "my", "some", "any", "another", "no", "such"]
+    [
+        "the",
+        "a",
+        "an",
+        "this",
+        "that",
+        "these",
+        "those",
+        "his",
+        "her",
+        "its",
+        "their",
+        "our",
+        "my",
+        "some",
+        "any",
+        "another",
+        "no",
+        "such",
+    ]
 )
 _QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "`": "`", "*": "*"}
 
@@ -106,8 +150,8 @@ _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _LINK = re.compile(r"^[ \t]*\[([^\[\]\n]{1,80})\]:[ \t]*(?:[<./#]|[a-z]+:)", re.MULTILINE)
 
 _CODE_LINE = re.compile(
-    r"[;{}]\s*$|^\s*(?:def|class|import|return|const|let|var|function|export|#include|public|"
-    r"private|echo|elif|SELECT|FROM|INSERT)\b|^\s*from [\w.]+ import|^\s*(?:if|for|while|with)\b.*:$|"
+    r"[;{]\s*$|^\s*[})\]]+[;,]?\s*$|^\s*(?:def|class|import|return|const|let|var|function|export|#include|public|"
+    r"private|echo|elif|SELECT|FROM|INSERT INTO)\b|^\s*from [\w.]+ import|^\s*(?:if|for|while|with)\b.*:$|"
     r"^\s*[\w.\[\]]+\s*[+:]?=\s*\S|^\s*#!|^\s*\{%|^\s*[\w.]+\(.*\)$|^\s*@\w+"
 )
 _FENCED = re.compile(r"^[ \t]*(```+|~~~+).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
@@ -128,7 +172,8 @@ def placeholders(text: str, names: Collection[str] = ()) -> list[str]:
     if _is_code(text):
         return []
     prose = _without_code(text)
-    return list(dict.fromkeys(found.strip() for found in _unfilled(prose, names)))
+    found = islice(_unfilled(prose, names), MOST)
+    return list(dict.fromkeys(one.strip() for one in found))
 
 
 def unfilled(
@@ -225,13 +270,15 @@ def _around(text: str, match: re.Match[str], ends: re.Pattern[str]) -> str:
 
 def _without_code(text: str) -> str:
     for pattern in (_FENCED, _SPAN, _INDENTED):
-        text = pattern.sub(" ", text)
+        text = pattern.sub(_CUT, text)
     return text
 
 
 def _is_code(text: str) -> bool:
     """Whether most lines look like a program's."""
     lines = [line for line in text.splitlines() if line.strip()]
+    if text.startswith("#!"):
+        return True
     return bool(lines) and sum(map(bool, map(_CODE_LINE.search, lines))) * 2 > len(lines)
 
 

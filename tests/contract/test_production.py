@@ -10,11 +10,28 @@ from langgraph.graph import START, StateGraph
 from support.doubles import by_closure, fake
 from support.graphs import Log, chain
 
+from ucop.agents import Registry, agent
+from ucop.agents.source import read_yaml
 from ucop.engine import Engine
 from ucop.engine.errors import DoublesRefused
+from ucop.graphs.workflow import workflow_of
 
 DEADLINE = 20.0
 PRODUCTION = {"mode": "production"}
+
+
+LETTER = """\
+name: letter
+nodes:
+  write: {agent: letter_writer, writes: text}
+  send: {agent: letter_writer, writes: sent}
+edges: [START -> write -> send -> END]
+"""
+
+
+@agent
+def letter_writer() -> dict[str, str]:
+    return {"body": "Sincerely, [Your Name]"}
 
 
 def faked() -> StateGraph[Any]:
@@ -55,3 +72,27 @@ def test_given_development_then_doubles_run(open_engine: Callable[..., Engine]) 
     engine = open_engine()
     job = engine.submit(engine.add("faked", faked()), {"log": []})
     assert job.result(DEADLINE) == {"log": ["yes"]}
+
+
+def test_given_production_when_an_agent_answers_a_placeholder_then_its_step_fails_with_the_place(
+    open_engine: Callable[..., Engine],
+) -> None:
+    registry = Registry.of(letter_writer)
+    letter = workflow_of(read_yaml(LETTER, "letter.yaml"), registry)
+    engine = open_engine(settings=PRODUCTION, registry=registry)
+    job = engine.submit(letter)
+    job.wait(DEADLINE)
+    failed = job.get()
+    assert failed.error is not None
+    assert (failed.error.type, failed.error.node) == ("AgentOutputError", "write")
+    assert "body: “[Your Name]” was left to be filled in" in failed.error.message
+    assert [step.status for step in failed.steps] == ["failed"]
+
+
+def test_given_development_when_an_agent_answers_a_placeholder_then_the_job_completes(
+    open_engine: Callable[..., Engine],
+) -> None:
+    registry = Registry.of(letter_writer)
+    letter = workflow_of(read_yaml(LETTER, "letter.yaml"), registry)
+    engine = open_engine(registry=registry)
+    assert engine.submit(letter).result(DEADLINE)
