@@ -29,15 +29,16 @@ _CUT = "\ufffc"
 _WORD = r"[A-Za-z][A-Za-z0-9'’-]{0,30}"
 _STRONG = (
     r"(?:name|title|headline|date|company|organi[sz]ation|address|city|country|email|e-mail|phone|"
-    r"amount|price|author|number|year)"
+    r"amount|price|author)"
 )
 _FIELD = (
     r"(?:name|title|subtitle|headline|heading|date|time|company|organi[sz]ation|address|city|state|"
     r"country|email|e-mail|phone|number|url|link|topic|subject|text|content|description|summary|"
     r"introduction|conclusion|section|paragraph|body|caption|quote|message|tagline|keyword|tag|"
     r"image|photo|logo|amount|price|product|service|author|position|role|department|signature|"
-    r"answer|story|bio|here)s?"
+    r"answer|story|bio|year|here)s?"
 )
+_ALONE = rf"(?:.*[ _/-])?{_STRONG}|number|year"
 _HEAD = rf"(?:{_FIELD}|zip(?: code)?|order id)"
 _LISTED = rf"(?:{_WORD}[ _/,&-]{{1,2}}){{0,5}}"
 _TOLD = (
@@ -55,13 +56,15 @@ _WHOLE = re.compile(
     r"__[A-Z_]+__|@@\w+@@|\.{2,}|…|_{2,}|[Xx]{4,}|\?{3,}|\[\.{3}\]|\[…\]|"
     r"(?:\[|\()?(?:TODO|todo|TBD|tbd|TBA|FIXME|T\.B\.D\.)(?:\]|\))?:?|"
     rf"(?i:(?:text |content )?to be {_DUE}|lorem ipsum|placeholder|dummy|"
-    rf"(?:this is |here is )?(?:some |a |an |the )?(?:placeholder|dummy|sample|filler|example) {_FIELD}|"
+    r"(?:this is |here is )?(?:some |a |an |the )?(?:placeholder|dummy|sample|filler|example) "
+    rf"{_FIELD}|"
     rf"(?:an? )?example {_FIELD}|your (?:article |blog post |company |product |full )?"
     r"(?:title|headline|heading|subject|text|content|description|name)|\[object Object\])"
 )
 _LINE = re.compile(
     rf"(?i:{_ASKED}(?: {_WORD}){{0,4}} {_FIELD} (?:goes )?here|"
-    rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|(?:(?:some|any|more|main|body) )?{_FIELD} here|"
+    rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|"
+    rf"(?:(?:some|any|more|main|body) )?{_FIELD} here|"
     rf"click (?:here )?to (?:add|edit|enter) {_FIELD}|{_FIELD} coming soon|"
     r"(?:this is )?(?:a )?(?:placeholder|dummy|filler) (?:text|content|paragraph|title))"
 )
@@ -70,7 +73,8 @@ _LABEL = re.compile(r"^(?:title|name|subject|summary|description|heading|body|te
 
 _FILLED_IN = re.compile(
     r"\{\{\s*[A-Za-z_][\w.\-| ]{0,60}\s*\}\}|(?<![$\\/])\$\{[A-Za-z_][\w.\[\]]{0,60}\}(?!\.?[\w/])|"
-    r"(?i:\b(?:dear|hi|hello|hey|thanks|welcome),? \{[a-z_ ]{1,40}\})|<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
+    r"(?i:\b(?:dear|hi|hello|hey|thanks|welcome),? \{[a-z_ ]{1,40}\})|"
+    r"<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
     r"%(?:[A-Z]{1,20}_){0,3}(?-i:(?:NAME|TITLE|DATE|COMPANY|EMAIL|ADDRESS))%"
 )
 _BRACKETS = (
@@ -91,15 +95,17 @@ _BRACKETS = (
         rf"(?i)(?<![\w\]!\\])\[(?:enter|add|type)[ _](?:{_WORD}[ _]){{0,4}}{_FIELD}\](?![(\[])"
     ),
     re.compile(
-        r"(?<![\w\]!\\])\[(?:TODO|TBD|TBA|FIXME|PLACEHOLDER|todo|tbd|placeholder)\b[^\[\]\n]{0,80}\]"
+        r"(?<![\w\]!\\])\[(?:TODO|TBD|TBA|FIXME|PLACEHOLDER|todo|tbd|placeholder)\b"
+        r"[^\[\]\n]{0,80}\]"
     ),
     re.compile(rf"(?i)<(?:your|insert|enter)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}>"),
     re.compile(rf"(?i)\((?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\)"),
     re.compile(rf"(?i)(?<!\{{)\{{(?:insert|your)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}\}}(?!\}})"),
 )
 _DUTY = re.compile(
-    r"^[ \t]*(?:[-*+][ \t]+)?(?:(?:TODO|FIXME|TBD)(?=[ \t]*$|:)|TBD(?= [-–—(])|(?:TODO|FIXME)(?= (?:write|add|"
-    r"fill|insert|expand|complete|finish|update|replace|describe|explain|check)\b))[^\n]{0,60}",
+    r"^[ \t]*(?:[-*+][ \t]+)?(?:(?:TODO|FIXME|TBD)(?=[ \t]*$|:)|TBD(?= [-–—(])|"
+    r"(?:TODO|FIXME)(?= (?:write|add|fill|insert|expand|complete|finish|update|replace|"
+    r"describe|explain|check)\b))[^\n]{0,60}",
     re.MULTILINE,
 )
 _LOREM = re.compile(r"\blorem ipsum dolor\b[^.\n]{0,60}", re.IGNORECASE)
@@ -121,37 +127,20 @@ _ABOUT_FIELDS = re.compile(
 _ABOUT_LOREM = re.compile(
     r"(?i)\b(?:placeholder|filler|dummy|typeset\w*|typograph\w*|printers?|cicero|latin|designers?)\b"
 )
-_DETERMINERS = frozenset(
-    [
-        "the",
-        "a",
-        "an",
-        "this",
-        "that",
-        "these",
-        "those",
-        "his",
-        "her",
-        "its",
-        "their",
-        "our",
-        "my",
-        "some",
-        "any",
-        "another",
-        "no",
-        "such",
-    ]
+_DETERMINER = re.compile(
+    r"(?i)(?:the|an?|this|that|these|those|his|her|its|their|our|my|some|any|another|no|such)"
 )
-_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "`": "`", "*": "*"}
+_QUOTES = {'"': '"', "“": "”", "'": "'", "‘": "’", "«": "»", "„": "“", "`": "`"}
 
 _SENTENCE = re.compile(r"[.!?](?:\s|$)|\n")
 _PARAGRAPH = re.compile(r"\n[ \t]*\n")
 _LINK = re.compile(r"^[ \t]*\[([^\[\]\n]{1,80})\]:[ \t]*(?:[<./#]|[a-z]+:)", re.MULTILINE)
 
 _CODE_LINE = re.compile(
-    r"[;{]\s*$|^\s*[})\]]+[;,]?\s*$|^\s*(?:def|class|import|return|const|let|var|function|export|#include|public|"
-    r"private|echo|elif|SELECT|FROM|INSERT INTO)\b|^\s*from [\w.]+ import|^\s*(?:if|for|while|with)\b.*:$|"
+    r"[;{]\s*$|^\s*[})\]]+[;,]?\s*$|"
+    r"^\s*(?:def|class|import|return|const|let|var|function|export|#include|public|private|echo|"
+    r"elif|SELECT|FROM|INSERT INTO)\b|"
+    r"^\s*from [\w.]+ import|^\s*(?:if|for|while|with)\b.*:$|"
     r"^\s*[\w.\[\]]+\s*[+:]?=\s*\S|^\s*#!|^\s*\{%|^\s*[\w.]+\(.*\)$|^\s*@\w+"
 )
 _FENCED = re.compile(r"^[ \t]*(```+|~~~+).*?(?:^[ \t]*\1|\Z)", re.DOTALL | re.MULTILINE)
@@ -187,13 +176,14 @@ def unfilled(
     """Every placeholder in a JSON value, with its path.
 
     What the schema prescribes (`enum`, `const`) is none, nor what stands in `given` as well: it
-    was passed on. A required text that is empty counts, unless its schema has a `minLength` (0,
-    where it may be) or `may_be_empty`.
+    was passed on; and a text whose schema has a `contentMediaType` is no prose. A required text
+    that is empty counts, unless its schema has a `minLength` (0, where it may be) or
+    `may_be_empty`.
     """
     prescribed = set(_prescribed(schema))
-    passed_on = "\0".join(text for _, text in _texts(given, ()))
+    passed_on = "\0".join(text for _, text in _texts(given))
     problems = []
-    for path, text in _texts(value, ()):
+    for path, text in _texts(value, schema):
         if text in prescribed:
             continue
         left = [one for one in placeholders(text, names) if one not in passed_on]
@@ -230,9 +220,9 @@ def _fields(text: str, names: Collection[str]) -> Iterator[str]:
     if _ABOUT_TEMPLATES.search(text):
         return
     patterns: list[re.Pattern[str]] = [_FILLED_IN]
-    if names:
-        own = "|".join(re.escape(name) for name in sorted(names))
-        patterns.append(re.compile(rf"(?<![\w$\\{{])\{{(?:{own})\}}(?!\}})|%\((?:{own})\)s"))
+    # A single letter in braces may be mathematics, and one after a slash a part of an address.
+    if own := "|".join(re.escape(name) for name in sorted(names) if len(name) > 2):
+        patterns.append(re.compile(rf"(?<![\w$\\{{/])\{{(?:{own})\}}(?!\}})|%\((?:{own})\)s"))
     for pattern in patterns:
         for match in pattern.finditer(text):
             near = _around(text, match, _PARAGRAPH)
@@ -244,10 +234,10 @@ def _is_honest(text: str, match: re.Match[str]) -> bool:
     """Whether brackets around a field's noun are an editor's, a link's, or spoken about."""
     inner = match.group()[1:-1]
     words = re.split(r"[ _]", inner)
-    if words[0].lower() in _DETERMINERS:
+    if _DETERMINER.fullmatch(words[0]):
         return True
     asked = re.match(rf"(?i){_ASKED}\b|fill|replace|todo|tbd|fixme|placeholder", inner)
-    if not asked and inner == inner.lower() and not re.fullmatch(_STRONG, words[-1]):
+    if not asked and inner == inner.lower() and not re.fullmatch(_ALONE, inner):
         return True
     sentence = _around(text, match, _SENTENCE)
     rest = sentence.replace(match.group(), " ")
@@ -256,8 +246,8 @@ def _is_honest(text: str, match: re.Match[str]) -> bool:
 
 def _is_quoted(text: str, match: re.Match[str]) -> bool:
     before = text[match.start() - 1 : match.start()]
-    after = text[match.end() :].lstrip(",.;:!?")[:1]
-    return before in _QUOTES and before != "" and before != "*" and after == _QUOTES[before]
+    after = text[match.end() : match.end() + 3].lstrip(",.;:!?")[:1]
+    return before in _QUOTES and after == _QUOTES[before]
 
 
 def _around(text: str, match: re.Match[str], ends: re.Pattern[str]) -> str:
@@ -276,31 +266,35 @@ def _without_code(text: str) -> str:
 
 def _is_code(text: str) -> bool:
     """Whether most lines look like a program's."""
-    lines = [line for line in text.splitlines() if line.strip()]
     if text.startswith("#!"):
         return True
+    lines = [line for line in text.splitlines() if line.strip()]
     return bool(lines) and sum(map(bool, map(_CODE_LINE.search, lines))) * 2 > len(lines)
 
 
 # ---- in a value ----
 
 
-def _texts(value: Any, path: DataPath) -> Iterator[tuple[DataPath, str]]:
+def _texts(value: Any, schema: Any = None, path: DataPath = ()) -> Iterator[tuple[DataPath, str]]:
+    """The texts in a value, but for those that their schema says are no prose."""
+    declared = schema if isinstance(schema, Mapping) else {}
     if isinstance(value, str):
-        yield path, value
+        if declared.get("contentMediaType") in (None, "text/plain", "text/markdown"):
+            yield path, value
     elif isinstance(value, Mapping):
+        fields = declared.get("properties") or {}
         for key, held in value.items():
-            yield from _texts(held, (*path, key))
+            yield from _texts(held, fields.get(key), (*path, key))
     elif isinstance(value, list):
         for at, held in enumerate(value):
-            yield from _texts(held, (*path, at))
+            yield from _texts(held, declared.get("items"), (*path, at))
 
 
 def _prescribed(schema: Any) -> Iterator[str]:
     if not isinstance(schema, Mapping):
         return
     chosen: Iterable[Any] = [*(schema.get("enum") or ()), schema.get("const")]
-    yield from (text for one in chosen for _, text in _texts(one, ()))
+    yield from (text for one in chosen for _, text in _texts(one))
     for _, inner in subschemas(schema):
         yield from _prescribed(inner)
 

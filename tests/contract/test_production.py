@@ -23,7 +23,7 @@ PRODUCTION = {"mode": "production"}
 LETTER = """\
 name: letter
 nodes:
-  write: {agent: letter_writer, writes: text}
+  write: {agent: letter_writer, writes: text, cache: 1h}
   send: {agent: letter_writer, writes: sent}
 edges: [START -> write -> send -> END]
 """
@@ -96,3 +96,14 @@ def test_given_development_when_an_agent_answers_a_placeholder_then_the_job_comp
     letter = workflow_of(read_yaml(LETTER, "letter.yaml"), registry)
     engine = open_engine(registry=registry)
     assert engine.submit(letter).result(DEADLINE)
+
+
+def test_given_an_answer_kept_in_development_then_production_does_not_take_it(
+    open_engine: Callable[..., Engine],
+) -> None:
+    registry = Registry.of(letter_writer)
+    letter = workflow_of(read_yaml(LETTER, "letter.yaml"), registry)
+    with open_engine(registry=registry) as development:
+        development.submit(letter).result(DEADLINE)
+    engine = open_engine(settings=PRODUCTION, registry=registry)
+    assert engine.submit(letter).wait(DEADLINE) == "failed"

@@ -58,6 +58,14 @@ def test_what_the_schema_prescribes_is_no_placeholder() -> None:
     assert unfilled({"state": "TODO", "note": "FIXME"}, schema) != []
 
 
+def test_a_text_that_its_schema_calls_a_template_may_have_fields() -> None:
+    html = {"type": "string", "contentMediaType": "text/x-handlebars-template"}
+    schema = {"properties": {"mail": html, "all": {"items": html}, "title": {"type": "string"}}}
+    field = "Dear {{name}},"
+    assert unfilled({"mail": field, "all": [field], "title": "Hello"}, schema) == []
+    assert len(unfilled({"mail": field, "title": field}, schema)) == 1
+
+
 def test_what_was_passed_on_is_no_placeholder_of_whoever_passes_it_on() -> None:
     given = {"text": "Dear [Your Name], TODO"}
     assert unfilled({"text": "Dear [Your Name], TODO"}, given=given) == []
