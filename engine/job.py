@@ -5,7 +5,8 @@ Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit i
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime
 from typing import Any, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -132,6 +133,17 @@ class Event(Record):
     `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
+
+
+def event_of(row: Any) -> Event:
+    """An event from its row in the ledger."""
+    return Event(
+        job_id=row["job_id"],
+        seq=row["seq"],
+        type=row["type"],
+        at=datetime.fromtimestamp(row["at"], UTC),
+        data=json.loads(row["data"]),
+    )
 
 
 class Parent(Record):

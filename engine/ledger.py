@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
-from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId
+from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
 from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, sources, target
 
@@ -751,16 +750,6 @@ def events(job: str, after: int, limit: int) -> Operation[list[Event]]:
     """Up to `limit` events with numbers above `after`."""
     rows = yield One(_EVENTS, {"job": job, "after": after, "limit": limit})
     return [event_of(row) for row in rows]
-
-
-def event_of(row: Row) -> Event:
-    return Event(
-        job_id=row["job_id"],
-        seq=row["seq"],
-        type=row["type"],
-        at=datetime.fromtimestamp(row["at"], UTC),
-        data=json.loads(row["data"]),
-    )
 
 
 def definition(fingerprint: str) -> Operation[dict[str, Any]]:

@@ -17,8 +17,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
-from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, StepError, Usage
-from ucop.engine.ledger import event_of
+from ucop.engine.job import (
+    Attempt,
+    Event,
+    Job,
+    JobError,
+    Parent,
+    Question,
+    Step,
+    StepError,
+    Usage,
+    event_of,
+)
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
 
