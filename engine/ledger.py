@@ -718,7 +718,7 @@ def _next_attempt(
 
 # ---------------------------------------------------------------- reading, on the engine's loop
 
-_STATUS = "select status from jobs where id = :job"
+_REST = "select status, reason, output, error from jobs where id = :job"
 
 _EVENTS = """
 select job_id, seq, type, at, data from events
@@ -738,12 +738,23 @@ def thread(job: str) -> Operation[tuple[ThreadId, str]]:
     return ThreadId(rows[0]["thread_id"]), rows[0]["fingerprint"]
 
 
-def status(job: str) -> Operation[JobStatus]:
-    """Where a job stands. Raises JobNotFound."""
-    rows = yield One(_STATUS, {"job": job})
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where a job stands and, once it rests, how it ended; texts are JSON."""
+
+    status: JobStatus
+    reason: str | None
+    output: str | None
+    error: str | None
+
+
+def rest(job: str) -> Operation[Rest]:
+    """Raises JobNotFound."""
+    rows = yield One(_REST, {"job": job})
     if not rows:
         raise JobNotFound(f"no job {job}")
-    return JobStatus(rows[0]["status"])
+    row = rows[0]
+    return Rest(JobStatus(row["status"]), row["reason"], row["output"], row["error"])
 
 
 def events(job: str, after: int, limit: int) -> Operation[list[Event]]:

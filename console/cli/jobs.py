@@ -44,7 +44,7 @@ app = typer.Typer(
     help="Look at jobs and continue them.",
 )
 
-SHORT = 8
+SHORT = 12
 """Characters of an id in lists; any unique beginning is understood."""
 
 
