@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -129,3 +129,8 @@ def _spent(job: Job) -> str:
         f"{plural(usage.model_calls, 'model call')}, {usage.tokens_in:,} tokens in, "
         f"{usage.tokens_out:,} tokens out"
     )
+
+
+def nodes_of(definition: Mapping[str, Any]) -> list[str]:
+    """The nodes of the definition that a job was submitted with."""
+    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))

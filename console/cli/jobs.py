@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
+from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
-from ucop.console.cli.follow import next_steps, report, tail
+from ucop.console.cli.follow import next_steps, nodes_of, report, tail
 from ucop.console.cli.inputs import read_budget
 from ucop.console.cli.output import note, put, put_json, put_records
-from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import how_to_answer
 from ucop.console.cli.tables import (
     Column,
@@ -37,10 +38,13 @@ if TYPE_CHECKING:
     from ucop.engine.reader import Reader
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at jobs and continue them."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at jobs and continue them.",
 )
 
-SHORT = 8
+SHORT = 12
 """Characters of an id in lists; any unique beginning is understood."""
 
 
@@ -340,11 +344,6 @@ def _watch(place: Place, reader: Reader, id: str) -> None:
             display.apply(event)
 
 
-def nodes_of(definition: Mapping[str, Any]) -> list[str]:
-    """The nodes of the definition that a job was submitted with."""
-    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
-
-
 # ---------------------------------------------------------------- resume
 
 
@@ -437,12 +436,5 @@ def _still_runs(handle: JobHandle, before: Job) -> bool:
     return now.status is JobStatus.RUNNING and now.attempt == before.attempt
 
 
-def reader_for(place: Place, id: str) -> Reader:
-    """Where there is no database yet there is no such job either."""
-    from ucop.engine.errors import JobNotFound
-    from ucop.engine.reader import NoDatabase
-
-    try:
-        return place.reader()
-    except NoDatabase as error:
-        raise JobNotFound(f"no job {id!r}: {error}") from error
+app.command()(inbox)
+app.command()(answer)

@@ -82,6 +82,6 @@ def test_a_dry_run_objects(paying: Ucop) -> None:
 
 
 def test_another_mode_is_refused(ucop: Ucop) -> None:
-    done = ucop("jobs", "list", UCOP_MODE="prod")
+    done = ucop("check", UCOP_MODE="prod")
     assert done.code == 2
     assert "'development' or 'production'" in done.err
