@@ -36,7 +36,7 @@ _FIELD = (
     r"country|email|e-mail|phone|number|url|link|topic|subject|text|content|description|summary|"
     r"introduction|conclusion|section|paragraph|body|caption|quote|message|tagline|keyword|tag|"
     r"image|photo|logo|amount|price|product|service|author|position|role|department|signature|"
-    r"answer|story|bio|year|here)s?"
+    r"answer|story|bio|year|surname|province|location|venue|here)s?"
 )
 _ALONE = rf"(?:.*[ _/-])?{_STRONG}|number|year"
 _HEAD = rf"(?:{_FIELD}|zip(?: code)?|order id)"
@@ -54,17 +54,19 @@ _DUE = (
 _WHOLE = re.compile(
     r"\{\{[^{}]*\}\}|\$\{[^{}]*\}|\{[\w. -]{1,60}\}|\{\}|%s|%\(\w+\)s|<[A-Za-z][\w -]{0,60}>|"
     r"__[A-Z_]+__|@@\w+@@|\.{2,}|…|_{2,}|[Xx]{4,}|\?{3,}|\[\.{3}\]|\[…\]|"
-    r"(?:\[|\()?(?:TODO|todo|TBD|tbd|TBA|FIXME|T\.B\.D\.)(?:\]|\))?:?|"
+    r"(?:\[|\()?(?:TODO|Todo|todo|TBD|tbd|TBA|FIXME|T\.B\.D\.)(?:\]|\))?:?|"
     rf"(?i:(?:text |content )?to be {_DUE}|lorem ipsum|placeholder|dummy|"
     r"(?:this is |here is )?(?:some |a |an |the )?(?:placeholder|dummy|sample|filler|example) "
     rf"{_FIELD}|"
-    rf"(?:an? )?example {_FIELD}|your (?:article |blog post |company |product |full )?"
+    rf"(?:an? )?example {_FIELD}|\[(?:{_FIELD}|example|point|item|step)(?: \d+)?\]|"
+    r"your (?:article |blog post |company |product |full )?"
     r"(?:title|headline|heading|subject|text|content|description|name)|\[object Object\])"
 )
 _LINE = re.compile(
     rf"(?i:{_ASKED}(?: {_WORD}){{0,4}} {_FIELD} (?:goes )?here|"
     rf"(?:{_WORD} ){{0,4}}{_FIELD} (?:goes|comes|to go|will go) here|"
-    rf"(?:(?:some|any|more|main|body) )?{_FIELD} here|"
+    r"(?:(?:some|any|more|main|body|section|article|author|page|chapter|post|product) )?"
+    rf"{_FIELD} here|"
     rf"click (?:here )?to (?:add|edit|enter) {_FIELD}|{_FIELD} coming soon|"
     r"(?:this is )?(?:a )?(?:placeholder|dummy|filler) (?:text|content|paragraph|title))"
 )
@@ -73,7 +75,8 @@ _LABEL = re.compile(r"^(?:title|name|subject|summary|description|heading|body|te
 
 _FILLED_IN = re.compile(
     r"\{\{\s*[A-Za-z_][\w.\-| ]{0,60}\s*\}\}|(?<![$\\/])\$\{[A-Za-z_][\w.\[\]]{0,60}\}(?!\.?[\w/])|"
-    r"(?i:\b(?:dear|hi|hello|hey|thanks|welcome),? \{[a-z_ ]{1,40}\})|"
+    r"(?i:\b(?:dear|hi|hello|hey|thanks|thank you|welcome),? (\{[a-z_ ]{1,40}\}))|"
+    r"(?i:\b(?:dear|hi|hello|hey),? (?:(?:mr|mrs|ms|dr)\.? )?(\[[a-z][a-z'’ ]{0,40}\]))|"
     r"<<[A-Za-z][\w ]{0,40}>>|\*\|[A-Z_]{2,30}\|\*|"
     r"%(?:[A-Z]{1,20}_){0,3}(?-i:(?:NAME|TITLE|DATE|COMPANY|EMAIL|ADDRESS))%"
 )
@@ -81,7 +84,7 @@ _BRACKETS = (
     re.compile(rf"(?<![\w\]!\\])\[{_LISTED}(?i:{_HEAD})\](?![(\[])"),
     re.compile(rf"(?i)(?<![\w\]!\\])\[{_TOLD}\b[^\[\]\n]{{1,100}}\](?![(\[])"),
     re.compile(
-        r"(?<![\w\]!\\])\[(?:Link|URL|Name|Date|Title|Details|Description|Number|Address) "
+        r"(?<![\w\]!\\])\[(?:Link|URL|Name|Date|Title|Details|Summary|Description|Number|Address) "
         r"(?:to|of|for) [^\[\]\n]{1,60}\](?![(\[])"
     ),
     re.compile(
@@ -118,11 +121,13 @@ _ABOUT_TEMPLATES = re.compile(
 )
 _NEAR_TEMPLATES = re.compile(
     r"(?i)\b(?:templates?|variables?|syntax|expressions?|escap(?:e[sd]?|ing)|render(?:s|ed|ing)?|"
+    r"expand(?:s|ed)?|"
     r"javascript|typescript|shell|yaml|html)\b"
 )
 _ABOUT_FIELDS = re.compile(
     r"(?i)\b(?:placeholders?|replac(?:e[sd]?|ing)|fill(?:ed|s)? in|(?:square )?brackets?|syntax|"
-    r"template|stands? for|such as|called|labell?ed|optional|argument|usage|command)\b"
+    r"template|stands? for|such as|called|labell?ed|optional|argument|usage|command|variables?|"
+    r"parameters?|fields?|tuple|array|column|button|checkbox)\b"
 )
 _ABOUT_LOREM = re.compile(
     r"(?i)\b(?:placeholder|filler|dummy|typeset\w*|typograph\w*|printers?|cicero|latin|designers?)\b"
@@ -227,7 +232,7 @@ def _fields(text: str, names: Collection[str]) -> Iterator[str]:
         for match in pattern.finditer(text):
             near = _around(text, match, _PARAGRAPH)
             if not (_is_quoted(text, match) or _NEAR_TEMPLATES.search(near)):
-                yield match.group()
+                yield match.group(match.lastindex or 0)
 
 
 def _is_honest(text: str, match: re.Match[str]) -> bool:
@@ -237,11 +242,12 @@ def _is_honest(text: str, match: re.Match[str]) -> bool:
     if _DETERMINER.fullmatch(words[0]):
         return True
     asked = re.match(rf"(?i){_ASKED}\b|fill|replace|todo|tbd|fixme|placeholder", inner)
-    if not asked and inner == inner.lower() and not re.fullmatch(_ALONE, inner):
+    is_lower = inner == inner.lower()
+    if not asked and is_lower and ("," in inner or not re.fullmatch(_ALONE, inner)):
         return True
     sentence = _around(text, match, _SENTENCE)
     rest = sentence.replace(match.group(), " ")
-    return bool(_ABOUT_FIELDS.search(rest) or re.search(r"(?:^|\s)(?:\$|--\w)", rest))
+    return bool(_ABOUT_FIELDS.search(rest) or re.search(r"(?:^|\s)(?:\$|--?[A-Za-z])", rest))
 
 
 def _is_quoted(text: str, match: re.Match[str]) -> bool:
