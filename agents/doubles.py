@@ -42,6 +42,7 @@ _ATOMS = frozenset(
     types.MemberDescriptorType,
     types.ModuleType,
 }
+_FRAMEWORKS = ("langchain", "langgraph", "pydantic", "ucop")
 _INSIDE = frozenset(
     ("func", "afunc", "_func", "coroutine", "bound", "runnable", "fn", "__wrapped__", "function")
 )
@@ -79,6 +80,8 @@ def doubles_in(value: Any, name: str) -> list[Double]:
         if what is not None:
             found.append(Double(what=what, way=place.way, position=place.position))
         elif type(place.value) not in _ATOMS:
+            if place.root and not place.home:
+                place = replace(place, home=_package(place.value))
             waiting.extend(_parts(place))
     return found
 
@@ -112,19 +115,22 @@ class _Place:
     position: Position | None
     root: bool = False
     """Whether it is what was asked about, or what that wraps."""
+    home: str = ""
+    """The package of what was asked about: its code is looked into also where it is installed."""
 
     def part(self, name: str, value: Any) -> _Place:
         """A field of it."""
         if name in _INSIDE:
             return replace(self, value=value)
-        return _Place(value, f"{self.way}.{name}", self.position)
+        return replace(self, value=value, way=f"{self.way}.{name}", root=False)
 
     def item(self, key: Any, value: Any) -> _Place:
-        return _Place(value, f"{self.way}[{key!r:.40}]", self.position)
+        return replace(self, value=value, way=f"{self.way}[{key!r:.40}]", root=False)
 
     def reference(self, name: str, value: Any, position: Position | None) -> _Place:
         """What the code of a function refers to."""
-        return _Place(value, f"{self.way} > {name}", position or self.position)
+        at = position or self.position
+        return replace(self, value=value, way=f"{self.way} > {name}", position=at, root=False)
 
 
 def _parts(place: _Place) -> Iterator[_Place]:
@@ -167,23 +173,23 @@ def _parts_of_function(place: _Place) -> Iterator[_Place]:
         except ValueError:  # not bound yet
             continue
         # A wrapper keeps what it wraps in a variable: that is no step on the way.
-        wraps = "__wrapped__" in function.__dict__ or not _is_own(code.co_filename, function)
+        wraps = "__wrapped__" in function.__dict__ or not _is_own(function, place.home)
         yield replace(place, value=held) if wraps else place.reference(name, held, at)
     for number, held in enumerate(function.__defaults__ or ()):
         yield place.reference(_parameter(function, number), held, at)
     for name, held in (function.__kwdefaults__ or {}).items():
         yield place.reference(name, held, at)
-    if place.root or _is_own(code.co_filename, function):
+    if place.root or _is_own(function, place.home):
         for name, held, position in _references(code, function.__globals__):
             yield place.reference(name, held, position)
 
 
 def _parts_of_class(place: _Place) -> Iterator[_Place]:
     """The methods and attributes of a class that the project itself defines."""
-    if not _is_own_class(place.value):
+    if not _is_own_class(place.value, place.home):
         return
     for base in type.mro(place.value):
-        if _is_own_class(base):
+        if _is_own_class(base, place.home):
             yield from (place.part(name, held) for name, held in list(vars(base).items()))
 
 
@@ -195,7 +201,7 @@ def _parts_of_object(place: _Place) -> Iterator[_Place]:
     if _is_of_python(kind):
         return
     yield from (place.part(name, field) for name, field in held.items())
-    if _is_own_class(kind):
+    if _is_own_class(kind, place.home):
         yield replace(place, value=kind)
 
 
@@ -239,8 +245,13 @@ def _references(
                 name, value = f"{name}.{step.argval}", vars(value).get(step.argval)
             case "STORE_FAST":
                 local[step.argval], value = _bound(value, step.argval), None
-            case load if load.startswith("LOAD_FAST") and step.argval in local:
-                name, value = step.argval, local[step.argval]
+            case "STORE_FAST_LOAD_FAST":  # two steps in one, from Python 3.13 on
+                stored, name = step.argval
+                local[stored] = _bound(value, stored)
+                value = local.get(name)
+            case load if load.startswith("LOAD_FAST"):
+                name = step.argval[-1] if isinstance(step.argval, tuple) else step.argval
+                value = local.get(name)
             case _:
                 value = None
         if value is not None:
@@ -278,16 +289,33 @@ def _parameter(function: types.FunctionType, number: int) -> str:
 # ---- whose code it is ----
 
 
-def _is_own(file: str, function: types.FunctionType) -> bool:
+def _package(value: Any) -> str:
+    """The package that a function or an object belongs to; empty for Python and frameworks."""
+    if type(value) is types.FunctionType:
+        top = _top(value.__globals__.get("__name__"))
+    else:
+        top = _top(vars(value if _is_class(value) else type(value)).get("__module__"))
+    return "" if top in sys.stdlib_module_names or top.startswith(_FRAMEWORKS) else top
+
+
+def _top(module: Any) -> str:
+    return module.partition(".")[0] if isinstance(module, str) else ""
+
+
+def _is_own(function: types.FunctionType, home: str) -> bool:
     """Whether code belongs to the project, and neither to Python, a package, nor ucop."""
-    home = function.__globals__.get("__name__")
-    return not (isinstance(home, str) and home.startswith("ucop.")) and _is_outside(file)
+    top = _top(function.__globals__.get("__name__"))
+    if top == "ucop":
+        return False
+    return (bool(home) and top == home) or _is_outside(function.__code__.co_filename)
 
 
-def _is_own_class(kind: type) -> bool:
+def _is_own_class(kind: type, home: str) -> bool:
     module = sys.modules.get(vars(kind).get("__module__", "") or "")
     if module is None or module.__name__.startswith("ucop."):
         return False
+    if home and module.__name__.partition(".")[0] == home:
+        return True
     file = vars(module).get("__file__")
     return _is_outside(file) if isinstance(file, str) else module.__name__ == "__main__"
 

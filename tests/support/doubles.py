@@ -53,6 +53,13 @@ class Writer:
         return self.model.invoke(str(state))
 
 
+class Author(Writer):
+    """Asks a function of its module."""
+
+    def use_helper(self, state: Any) -> Any:
+        return by_global(state)
+
+
 @tool
 def look_up(word: str) -> str:
     """Look a word up."""

@@ -13,7 +13,9 @@ from langchain_core.language_models import FakeListLLM, GenericFakeChatModel
 from langchain_core.runnables import RunnableParallel
 from support import doubles as held
 
+from ucop.agents import doubles
 from ucop.agents.doubles import doubles_in, kind_of_double
+from ucop.agents.function import FunctionBody
 from ucop.agents.registry import bundled_agents
 
 
@@ -93,6 +95,18 @@ def test_a_double_has_the_place_that_refers_to_it() -> None:
     assert position.file == held.__file__
     line = Path(held.__file__).read_text(encoding="utf-8").splitlines()[position.line - 1]
     assert line[position.column - 1 :].startswith("fake.invoke")
+
+
+def test_a_project_that_is_installed_as_a_package_is_looked_into(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doubles, "_is_outside", lambda file: False)
+    body = FunctionBody(
+        function=held.by_helper, parameters={}, takes_context=False, open_ended=False
+    )
+    for value in (held.by_helper, held.Author(held.real), partial(held.by_helper), body):
+        (double,) = doubles_in(value, "it")
+        assert double.way.endswith("by_global > fake")
 
 
 def test_looking_computes_nothing() -> None:
