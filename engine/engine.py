@@ -8,7 +8,8 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -19,15 +20,19 @@ from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
 from ucop.engine import ledger
+from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
     InvalidInput,
+    JobNotFound,
+    RefusedChange,
     ResultTimeout,
     UcopError,
 )
 from ucop.engine.faults import fault
+from ucop.engine.filter import Filter, filter_of
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId
 from ucop.engine.ledger import NewJob, to_json
@@ -215,16 +220,73 @@ class Engine:
         return await asyncio.to_thread(self.job, id)
 
     def jobs(
-        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        before: datetime | None = None,
+        limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage."""
-        return self.reader.jobs(status=status, workflow=workflow, limit=limit)
+        """Jobs, the newest first, without their steps and usage. A job may have more labels than
+        `labels`; it was created before `before`."""
+        return self.reader.jobs(
+            status=status,
+            workflow=workflow,
+            tenant=tenant,
+            labels=labels,
+            before=before,
+            limit=limit,
+        )
 
     async def ajobs(
-        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        before: datetime | None = None,
+        limit: int = 50,
     ) -> list[Job]:
         """`jobs`, awaited."""
-        return await asyncio.to_thread(self.jobs, status=status, workflow=workflow, limit=limit)
+        found = filter_of(status, workflow, tenant, labels, before)
+        return await asyncio.to_thread(self.reader.select, found, limit=limit)
+
+    def change(
+        self,
+        action: Action | str,
+        jobs: Filter | Iterable[str],
+        *,
+        now: bool = False,
+        budget: Mapping[str, float | str] | None = None,
+    ) -> list[Changed]:
+        """Pause, resume, cancel or retry many jobs; each change is a transaction of its own.
+
+        Args:
+            action: What to do; as JobHandle's method of this name does it.
+            jobs: Whole ids, or a filter: then those jobs whose status takes the action.
+            now: For `pause`: in the middle of running nodes.
+            budget: For `resume` and `retry`: limits that are to hold from now on.
+
+        Returns what became of each; one that refused, or was not found, keeps no other back.
+        Raises InvalidInput for a budget that is none.
+        """
+        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        return self._loop.call(work)
+
+    async def achange(
+        self,
+        action: Action | str,
+        jobs: Filter | Iterable[str],
+        *,
+        now: bool = False,
+        budget: Mapping[str, float | str] | None = None,
+    ) -> list[Changed]:
+        """`change`, awaited."""
+        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        return await self._loop.acall(work)
 
     @property
     def reader(self) -> Reader:
@@ -366,6 +428,43 @@ class Engine:
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
+
+    async def _retry(self, id: JobId, budget: Mapping[str, float]) -> None:
+        await self._database.dispatch(lambda: ledger.retry(id, time.time(), budget))
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _changes(
+        self, action: Action, jobs: Filter | Iterable[str], now: bool, budget: Mapping[str, float]
+    ) -> list[Changed]:
+        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader)
+        changed: list[Changed] = []
+        for some in batched(ids, TOGETHER):
+            each = (self._change(action, id, now, budget) for id in some)
+            changed += await asyncio.gather(*each)
+        return changed
+
+    async def _change(
+        self, action: Action, id: JobId, now: bool, budget: Mapping[str, float]
+    ) -> Changed:
+        refused = None
+        try:
+            match action:
+                case Action.PAUSE:
+                    await self._pause(id, now)
+                case Action.CANCEL:
+                    await self._cancel(id)
+                case Action.RESUME:
+                    await self._resume(id, budget)
+                case Action.RETRY:
+                    await self._retry(id, budget)
+        except JobNotFound as error:
+            return Changed(id=id, status=None, refused=str(error))
+        except RefusedChange as error:
+            refused = str(error)
+        status = await self._database.read(lambda: ledger.status(id))
+        return Changed(id=id, status=status, refused=refused)
 
     async def _pause(self, id: JobId, at_once: bool) -> None:
         await self._database.write(lambda: ledger.pause(id, time.time(), at_once=at_once))

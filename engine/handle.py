@@ -169,6 +169,17 @@ class JobHandle:
         """`resume`, awaited."""
         await self._acall(self._engine._resume(self.id, read_budget(budget or {})))
 
+    def retry(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+        """`resume`, for a failed job alone.
+
+        Raises RefusedChange where it has not failed.
+        """
+        self._call(self._engine._retry(self.id, read_budget(budget or {})))
+
+    async def aretry(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+        """`retry`, awaited."""
+        await self._acall(self._engine._retry(self.id, read_budget(budget or {})))
+
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
         asked = self._engine.reader.questions(self.id)

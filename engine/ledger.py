@@ -614,10 +614,7 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
     given = {"job": job, "question": question, "answer": answer, "now": now}
     if not (yield One(_ANSWER, given)):
         raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
-    new = yield from _next_attempt(job, state, Change.RESUME, "answered", now)
-    if new is None:
-        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
-    return new
+    return (yield from _go_on(job, state, Change.RESUME, "answered", now, None))
 
 
 _OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
@@ -640,15 +637,36 @@ def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> O
         rows = yield One(_OPEN, {"job": job})
         if rows[0]["open"]:
             raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
-    for change in (Change.RESUME, Change.RETRY):
-        if status in sources(change):
-            why = "resumed" if change is Change.RESUME else "retried"
-            new = yield from _next_attempt(job, state, change, why, now)
-            if new:
-                if budget:
-                    yield from _change_budget(job, budget)
-                return new
+    if status in sources(Change.RESUME):
+        return (yield from _go_on(job, state, Change.RESUME, "resumed", now, budget))
+    if status in sources(Change.RETRY):
+        return (yield from _go_on(job, state, Change.RETRY, "retried", now, budget))
     raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+
+
+def retry(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+    """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
+    state = yield from _existing(job)
+    if state["status"] not in sources(Change.RETRY):
+        raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
+    return (yield from _go_on(job, state, Change.RETRY, "retried", now, budget))
+
+
+def _go_on(
+    job: str,
+    state: Row,
+    change: Change,
+    why: str,
+    now: float,
+    budget: Mapping[str, float] | None,
+) -> Operation[JobStatus]:
+    """Queue the next attempt because a person says so. Raises RefusedChange."""
+    new = yield from _next_attempt(job, state, change, why, now)
+    if new is None:
+        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
+    if budget:
+        yield from _change_budget(job, budget)
+    return new
 
 
 def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:

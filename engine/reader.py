@@ -10,14 +10,26 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
-from ucop.engine.job import Attempt, Event, Job, JobError, Parent, Question, Step, StepError, Usage
+from ucop.engine.filter import Filter, filter_of
+from ucop.engine.job import (
+    Attempt,
+    Event,
+    Job,
+    JobError,
+    JobId,
+    Parent,
+    Question,
+    Step,
+    StepError,
+    Usage,
+)
 from ucop.engine.ledger import event_of
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
@@ -30,12 +42,6 @@ select id, workflow, status, reason, input, output, error, thread_id, attempt, p
     tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget
 from jobs"""
-
-_LIST = f"""{_JOBS}
-where (cast(:status as text) is null or status = :status)
-    and (cast(:workflow as text) is null or workflow = :workflow)
-    and (cast(:before as double precision) is null or created_at < :before)
-order by created_at desc, id limit :limit"""
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
 
@@ -69,6 +75,9 @@ _WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order b
 
 
 class Connection(Protocol):
+    labelled: str
+    """The condition that a job has all `:labels`, an object of JSON."""
+
     def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
     def close(self) -> None: ...
 
@@ -93,17 +102,33 @@ class Reader:
         *,
         status: JobStatus | str | None = None,
         workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage."""
-        params = {
-            "status": None if status is None else JobStatus(status).value,
-            "workflow": workflow,
-            "before": before.timestamp() if before else None,
-            "limit": limit,
-        }
-        return [_job(row) for row in self._rows(_LIST, params)]
+        """Jobs, the newest first, without their steps and usage; `labels` are some of theirs,
+        `before` is later than their creation."""
+        return self.select(filter_of(status, workflow, tenant, labels, before), limit=limit)
+
+    def select(self, filter: Filter, *, limit: int = 50) -> list[Job]:
+        """`jobs`, as a filter names them."""
+        where, params = self._where(filter)
+        sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
+        return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
+
+    def ids(self, filter: Filter, among: Collection[JobStatus]) -> list[tuple[JobId, JobStatus]]:
+        """(id, status) of all jobs that a filter names and whose status is `among` those given,
+        the oldest first."""
+        listed = ", ".join(f"'{status.value}'" for status in sorted(among))
+        where, params = self._where(filter, f"status in ({listed})")
+        sql = f"select id, status from jobs{where} order by created_at, id"  # noqa: S608 - ours
+        return [(JobId(row["id"]), JobStatus(row["status"])) for row in self._rows(sql, params)]
+
+    def _where(self, filter: Filter, *more: str) -> tuple[str, Params]:
+        conditions, params = filter.conditions(self._connection.labelled)
+        found = " and ".join((*conditions, *more))
+        return f" where {found}" if found else "", params
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
@@ -191,6 +216,10 @@ class Reader:
 
 
 class _Lite:
+    labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
+        select 1 from json_each(jobs.labels) own
+        where own.key = wanted.key and own.value = wanted.value))"""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
@@ -208,6 +237,8 @@ class _Lite:
 
 
 class _Postgres:
+    labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
+
     def __init__(self, url: str) -> None:
         self._url, self._lock = url, threading.Lock()
         self._connection = self._connect()

@@ -9,10 +9,10 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.exits import UsageProblem
+from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.inputs import pairs
-from ucop.console.cli.jobs import nodes_of, reader_for
 from ucop.console.cli.output import note, put_json
-from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import SHORT, asked, open_questions
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import RefusedChange

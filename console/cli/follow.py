@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -102,6 +102,11 @@ def next_steps(place: Place, job: Job) -> list[str]:
     if job.status in (JobStatus.FAILED, JobStatus.PAUSED):
         steps = [place.command(f"jobs resume {id}"), *steps]
     return steps
+
+
+def nodes_of(definition: Mapping[str, Any]) -> list[str]:
+    """The nodes of the definition that a job was submitted with."""
+    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
 
 
 def _summary(job: Job) -> str:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ucop.console.cli.exits import UsageProblem
+from ucop.graphs.limits import seconds_of
 
 if TYPE_CHECKING:
+    from ucop.engine.filter import Filter
+    from ucop.engine.states import JobStatus
     from ucop.graphs.workflow import Workflow
 
 
@@ -35,6 +40,36 @@ def pairs(typed: Sequence[str], option: str) -> dict[str, str]:
         named = ", ".join(repr(text) for text in wrong)
         raise UsageProblem(f"{option} takes KEY=VALUE, not {named}")
     return {key.strip(): value for key, _, value in split}
+
+
+def read_filter(
+    status: JobStatus | None,
+    workflow: str | None,
+    tenant: str | None,
+    labels: Sequence[str] | None,
+    older_than: str | None,
+) -> Filter:
+    """The filter that the options of a command name. Raises UsageProblem."""
+    from ucop.engine.filter import Filter
+
+    return Filter(
+        status=status,
+        workflow=workflow,
+        tenant=tenant,
+        labels=pairs(labels or (), "--label"),
+        before=None if older_than is None else _time_before(older_than),
+    )
+
+
+def _time_before(age: str) -> datetime:
+    days = re.fullmatch(r"(\d+(?:\.\d+)?)d", age)
+    seconds = float(days[1]) * 86_400 if days else seconds_of(age)
+    try:
+        if seconds is not None:
+            return datetime.now(UTC) - timedelta(seconds=seconds)
+    except OverflowError:
+        pass
+    raise UsageProblem(f"--older-than takes a time such as 90s, 30m, 2h or 7d, not {age!r}")
 
 
 def read_budget(typed: Sequence[str]) -> dict[str, float]:

@@ -75,6 +75,18 @@ def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> 
     return place
 
 
+def reader_for(place: Place, id: str) -> Reader:
+    """A reader, to look for a job. Where there is no database yet there is no such job either:
+    raises JobNotFound."""
+    from ucop.engine.errors import JobNotFound
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        return place.reader()
+    except NoDatabase as error:
+        raise JobNotFound(f"no job {id!r}: {error}") from error
+
+
 def shown_url(url: str) -> str:
     """A database's URL without its password."""
     from urllib.parse import urlsplit
