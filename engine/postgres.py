@@ -118,7 +118,7 @@ class PostgresDatabase:
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self._opened().connection() as connection, connection.transaction():
-                result = await _drive(make(), connection)
+                result = await drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
@@ -130,7 +130,7 @@ class PostgresDatabase:
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self._opened().connection() as connection:
-                return await _drive(make(), connection)
+                return await drive(make(), connection)
 
     async def changed(self) -> bool:
         with explained(self.url):
@@ -229,7 +229,7 @@ class PostgresDatabase:
         return self._pool
 
 
-async def _drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
+async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
     """Run an operation over an asynchronous connection; see operation.run."""
     rows: Sequence[Any]
     try:
