@@ -19,11 +19,12 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import ledger
+from ucop.engine import forks, ledger, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
 from ucop.engine.errors import (
+    CheckpointNotFound,
     DatabaseError,
     InvalidInput,
     JobNotFound,
@@ -33,6 +34,7 @@ from ucop.engine.errors import (
 )
 from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
+from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId
 from ucop.engine.ledger import NewJob, to_json
@@ -479,6 +481,52 @@ class Engine:
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
+
+    async def _fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        saver, draft = self._database.saver(), []
+        if not edit.is_none:
+            draft = await forks.edited(workflow, saver, id, thread, at, edit)
+        new, tables = JobId(secrets.token_hex(8)), self._tables
+        standing = checkpoint is None and edit.is_none
+        await self._database.dispatch(
+            lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
+        )
+        if self._worker is not None:
+            self._worker.wake()
+        return new
+
+    async def _set_back(
+        self, id: JobId, checkpoint: str, retry: Mapping[str, float] | None = None
+    ) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, _ = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        await self._database.dispatch(
+            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+        )
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
+        """A checkpoint's whole id; where none is given, the job's last."""
+        if given is not None:
+            return await self._database.read(lambda: threads.find(thread, given))
+        _, last = await self._database.read(lambda: ledger.stands(id))
+        if last is None:
+            raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
+        return last
+
+    @property
+    def _tables(self) -> threads.Tables:
+        lite = self._database.url.startswith("sqlite:")
+        return threads.SQLITE if lite else threads.POSTGRES
 
     async def _heed(self, id: JobId) -> None:
         """See at once to what was asked of a job that may run in this process."""

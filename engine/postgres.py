@@ -25,7 +25,7 @@ from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Enqueue, Many, One, Operation, Statement, pyformat, run
+from ucop.engine.operation import Enqueue, Many, One, Operation, Save, Statement, pyformat, run
 from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
@@ -216,6 +216,8 @@ class PostgresDatabase:
                             return cursor.fetchall() if cursor.description else ()
                         case Many(sql, many):
                             cursor.executemany(_clocked(sql), many)
+                        case Save(calls):
+                            _save(driver, calls)
                     return ()
 
                 result = run(make(), execute)
@@ -227,6 +229,16 @@ class PostgresDatabase:
         if self._pool is None:
             raise DatabaseError("the database is not open")
         return self._pool
+
+
+def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+
+    from ucop.engine.checkpoints import serializer
+
+    saver = PostgresSaver(connection, serde=serializer())
+    for method, arguments in calls:
+        getattr(saver, method)(*arguments)
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
@@ -243,8 +255,8 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
                 case Many(sql, many):
                     async with connection.cursor() as cursor:
                         await cursor.executemany(_clocked(sql), many)
-                case Enqueue():
-                    raise RuntimeError("an operation that queues must be dispatched")
+                case Enqueue() | Save():
+                    raise RuntimeError("an operation that queues or saves must be dispatched")
             statement = operation.send(rows)
     except StopIteration as stop:
         result: T = stop.value

@@ -20,6 +20,7 @@ from ucop.engine.errors import DatabaseError, JobNotFound
 from ucop.engine.filter import Filter, filter_of
 from ucop.engine.job import (
     Attempt,
+    Checkpoint,
     Event,
     Job,
     JobError,
@@ -69,6 +70,9 @@ _DEFINITION = """
 select definitions.body from definitions join jobs on jobs.fingerprint = definitions.fingerprint
 where jobs.id = :id"""
 
+_FORKS = """
+select id, parent_checkpoint_id from jobs where parent_job_id = :id order by created_at, id"""
+
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order by started_at"
@@ -77,6 +81,8 @@ _WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order b
 class Connection(Protocol):
     labelled: str
     """The condition that a job has all `:labels`, an object of JSON."""
+    apart: bool
+    """Whether values of channels have a table of their own."""
 
     def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
     def close(self) -> None: ...
@@ -197,6 +203,19 @@ class Reader:
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
 
+    def checkpoints(self, id: str) -> list[Checkpoint]:
+        """The job's saved states, the newest first, by its whole id. Raises JobNotFound."""
+        from ucop.engine.snapshots import checkpoints
+
+        thread = self.job(id).thread_id
+        yaml = self.definition(id)["kind"] == "yaml"
+        return checkpoints(self._rows, id, thread, yaml=yaml, apart=self._connection.apart)
+
+    def forks(self, id: str) -> list[tuple[JobId, str]]:
+        """(job, checkpoint) of the jobs that were forked from this one, in their order."""
+        rows = self._rows(_FORKS, {"id": id})
+        return [(JobId(row["id"]), row["parent_checkpoint_id"]) for row in rows]
+
     def definition(self, id: str) -> dict[str, Any]:
         """The workflow's definition that the job was submitted with. Raises JobNotFound."""
         rows = self._rows(_DEFINITION, {"id": id})
@@ -216,6 +235,7 @@ class Reader:
 
 
 class _Lite:
+    apart = False
     labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
         select 1 from json_each(jobs.labels) own
         where own.key = wanted.key and own.value = wanted.value))"""
@@ -237,6 +257,7 @@ class _Lite:
 
 
 class _Postgres:
+    apart = True
     labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
 
     def __init__(self, url: str) -> None:

@@ -112,6 +112,23 @@ def _filled(sql: str, tables: Tables, chain: str, which: str) -> str:
     return sql.format(writes=tables.writes, value=tables.value, chain=chain, which=which)
 
 
+_FIND = """
+select checkpoint_id from checkpoints
+where thread_id = :thread and checkpoint_ns = '' and checkpoint_id like :like limit 2"""
+
+
+def find(thread: str, beginning: str) -> Operation[str]:
+    """The id of the one checkpoint that begins so. Raises CheckpointNotFound."""
+    like = beginning.replace("%", "").replace("_", "") + "%"
+    rows = yield One(_FIND, {"thread": thread, "like": like})
+    if len(rows) == 1 and beginning:
+        return str(rows[0]["checkpoint_id"])
+    what = "several checkpoints begin" if rows and beginning else "no checkpoint begins"
+    raise CheckpointNotFound(
+        f"{what} with {beginning!r}; `ucop checkpoints list` shows those there are"
+    )
+
+
 # ---------------------------------------------------------------- deleting
 
 _RUNS_WRITES = """

@@ -23,7 +23,7 @@ def read_input(
     workflow: Workflow, typed: Sequence[str], file: str | None, text: str | None = None
 ) -> dict[str, Any]:
     """The input for `workflow`, not yet checked. Raises UsageProblem, InvalidDefinition."""
-    data = _read_file(file) if file else {}
+    data = read_object(file, "--input-file") if file else {}
     if text is not None:
         data[text_input(workflow)] = text
     fields = _fields(workflow)
@@ -119,24 +119,25 @@ def _typed(field: Mapping[str, Any], text: str) -> Any:
     return coerce_text(field, text)
 
 
-def _read_file(file: str) -> dict[str, Any]:
-    data = _parse(file)
+def read_object(file: str, option: str) -> dict[str, Any]:
+    """The object in a JSON or YAML file, or on stdin. Raises UsageProblem, InvalidDefinition."""
+    data = _parse(file, option)
     if not isinstance(data, dict):
-        raise UsageProblem(f"{file}: inputs are an object of names and values")
+        raise UsageProblem(f"{option} {file}: must be an object of names and values")
     return data
 
 
-def _parse(file: str) -> Any:
+def _parse(file: str, option: str) -> Any:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"--input-file {file}: cannot be read: {error}") from error
+        raise UsageProblem(f"{option} {file}: cannot be read: {error}") from error
     if not file.endswith((".yaml", ".yml")):
         try:
             return json.loads(text)
         except ValueError as error:
             if file.endswith(".json"):
-                raise UsageProblem(f"--input-file {file}: not JSON: {error}") from error
+                raise UsageProblem(f"{option} {file}: not JSON: {error}") from error
     from ucop.agents.source import read_yaml
 
     return read_yaml(text, file).data

@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 from ucop.console.cli import (
     agents,
     answers,
+    checkpoints,
     draw,
     jobs,
     language,
@@ -60,6 +61,7 @@ app.command()(worker.worker)
 app.add_typer(jobs.app, name="jobs")
 jobs.app.command()(answers.inbox)
 jobs.app.command()(answers.answer)
+app.add_typer(checkpoints.app, name="checkpoints")
 app.add_typer(workflows.app, name="workflows")
 workflows.app.command()(draw.draw)
 workflows.app.command()(language.schema)

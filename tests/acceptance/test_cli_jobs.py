@@ -203,6 +203,8 @@ def test_nothing_is_coloured_off_a_terminal(worked: Ucop) -> None:
         ["jobs", "show", "ID"],
         ["jobs", "events", "ID"],
         ["jobs", "watch", "ID"],
+        ["checkpoints", "list", "ID"],
+        ["checkpoints", "show", "ID"],
         ["workflows", "list"],
         ["agents", "list"],
         ["--help"],

@@ -39,6 +39,7 @@ LIGHT = (
     "ucop.engine.ledger",
     "ucop.engine.reader",
     "ucop.engine.settings",
+    "ucop.engine.snapshots",
     "ucop.console.cli.main",
     "ucop.console.cli.jobs",
 )
