@@ -38,6 +38,8 @@ from ucop.engine.states import JobStatus, StepStatus
 if TYPE_CHECKING:
     import psycopg
 
+    from ucop.engine.diagnosis import Dispatch
+
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
     tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
@@ -73,9 +75,18 @@ where jobs.id = :id"""
 _FORKS = """
 select id, parent_checkpoint_id from jobs where parent_job_id = :id order by created_at, id"""
 
+_DISPATCH = """
+select needs, not_before, worker, want,
+    (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
+        and other.status = 'running' and other.id <> jobs.id) as busy_with,
+    (select count(*) from jobs other where other.status = 'pending'
+        and (other.priority > jobs.priority or (other.priority = jobs.priority
+            and other.queued_at < jobs.queued_at))) as ahead
+from jobs where id = :id"""
+
 _STATUS = "select status, reason from jobs where id = :id"
 
-_WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order by started_at"
+_WORKERS = "select id, host, pid, started_at, beat_at, lost, knows from workers order by started_at"
 
 
 class Connection(Protocol):
@@ -229,6 +240,34 @@ class Reader:
         oldest = time.time() - silent_after
         rows = self._rows(_WORKERS, {})
         return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
+
+    def dispatch(self, id: str) -> Dispatch:
+        """What decides whether a job runs, by its whole id. Raises JobNotFound."""
+        from ucop.engine.diagnosis import Dispatch, WorkerSeen
+
+        rows = self._rows(_DISPATCH, {"id": id})
+        if not rows:
+            raise JobNotFound(f"no job {id!r}")
+        row = rows[0]
+        return Dispatch(
+            needs=frozenset(json.loads(row["needs"])),
+            not_before=row["not_before"],
+            worker=row["worker"],
+            want=row["want"],
+            busy_with=row["busy_with"],
+            ahead=row["ahead"],
+            workers=[
+                WorkerSeen(
+                    id=worker["id"],
+                    host=worker["host"],
+                    pid=worker["pid"],
+                    beat_at=worker["beat_at"],
+                    knows=frozenset(json.loads(worker["knows"])),
+                )
+                for worker in self._rows(_WORKERS, {})
+                if not worker["lost"]
+            ],
+        )
 
     def _rows(self, sql: str, params: Params) -> Sequence[Row]:
         return self._connection.rows(sql, params)

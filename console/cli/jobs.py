@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.console.cli import control, options
+from ucop.console.cli import control, options, why
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
 from ucop.console.cli.inputs import read_filter
@@ -40,6 +40,7 @@ app.command()(control.pause)
 app.command()(control.resume)
 app.command()(control.cancel)
 app.command()(control.retry)
+app.command()(why.why)
 
 SHORT = 8
 """Characters of an id in lists; any unique beginning is understood."""

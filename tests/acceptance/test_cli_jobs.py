@@ -203,6 +203,7 @@ def test_nothing_is_coloured_off_a_terminal(worked: Ucop) -> None:
         ["jobs", "show", "ID"],
         ["jobs", "events", "ID"],
         ["jobs", "watch", "ID"],
+        ["jobs", "why", "ID"],
         ["checkpoints", "list", "ID"],
         ["checkpoints", "show", "ID"],
         ["workflows", "list"],
