@@ -135,6 +135,14 @@ def resume(
 def retry(
     ctx: typer.Context,
     id: options.JobIds = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Go on from this earlier checkpoint; one job only.",
+            show_default=False,
+        ),
+    ] = None,
     budget: options.Budget = None,
     detach: options.Detach = False,
     status: options.Status = None,
@@ -156,7 +164,9 @@ def retry(
     wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
     if wanted.only is not None:
         _check_failed(place, wanted.only)
-        raise typer.Exit(_go_on(place, wanted.only, most, detach=detach, as_json=json))
+        raise typer.Exit(_go_on(place, wanted.only, most, checkpoint, detach=detach, as_json=json))
+    if checkpoint is not None:
+        raise UsageProblem("--checkpoint is one job's; name that job by its id")
     action = Action.RETRY
     raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
 
@@ -269,7 +279,13 @@ def _check_failed(place: Place, id: str) -> None:
 
 
 def _go_on(
-    place: Place, id: str, most: Mapping[str, float], *, detach: bool, as_json: bool
+    place: Place,
+    id: str,
+    most: Mapping[str, float],
+    checkpoint: str | None = None,
+    *,
+    detach: bool,
+    as_json: bool,
 ) -> Exit:
     with reader_for(place, id) as reader:
         job = reader.job(id)
@@ -282,7 +298,7 @@ def _go_on(
     _check_resumable(place, job, definition, detach=detach)
     if most and job.status in ACTIVE:
         raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
-    return _resume(place, job, definition, most, detach=detach, as_json=as_json)
+    return _resume(place, job, definition, most, checkpoint, detach=detach, as_json=as_json)
 
 
 def _check_resumable(
@@ -320,6 +336,7 @@ def _resume(
     job: Job,
     definition: Mapping[str, Any],
     budget: Mapping[str, float],
+    checkpoint: str | None,
     *,
     detach: bool,
     as_json: bool,
@@ -328,7 +345,9 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        if job.status not in ACTIVE:
+        if checkpoint is not None:
+            handle.retry(budget=budget, checkpoint=checkpoint)
+        elif job.status not in ACTIVE:
             handle.resume(budget=budget)
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)

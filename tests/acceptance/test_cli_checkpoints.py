@@ -89,6 +89,16 @@ def test_a_failed_job_is_set_back_and_goes_on_from_there(ucop: Ucop, failed: str
     assert "completed" in late.err
 
 
+def test_a_failed_job_is_retried_from_a_named_checkpoint(ucop: Ucop, failed: str) -> None:
+    found = ucop("checkpoints", "list", failed, "--json").json
+    start = next(each["id"] for each in found if each["next"] == ["shout"])
+    assert ucop("jobs", "retry", "--workflow", "needy", "--checkpoint", start).code == 2
+    assert ucop("jobs", "retry", failed, "--checkpoint", "nonesuch").code == 3
+    ucop.write("cure.txt", "well")
+    assert ucop("jobs", "retry", failed, "--checkpoint", start).out.strip() == "WELL"
+    assert ucop.lines("ran.txt").count("shout") == 3
+
+
 @pytest.mark.parametrize(
     ("args", "code", "said"),
     [

@@ -216,3 +216,97 @@ def test_a_failed_job_is_retried_from_a_named_checkpoint(engine: Engine) -> None
         job.retry(checkpoint=start.id)
     with pytest.raises(RefusedChange, match="completed"):
         job.restore(start.id)
+
+
+JOINED = """\
+name: joined
+input: {topic: string}
+nodes:
+  a: {agent: write, with: {text: "${topic}"}, writes: one}
+  b: {agent: write, with: {text: "${topic}"}, writes: two}
+  c: {agent: write, with: {text: "${one}"}, writes: three}
+  both: {agent: write, with: {text: "${two} ${three}"}, writes: four}
+  ask: {ask: "Good?", answer: {good: {type: boolean}}, writes: answer}
+edges:
+  - START -> [a, b]
+  - a -> c -> both
+  - b -> both
+  - both -> ask -> END
+output: {text: "${four}", good: "${answer.good}"}
+"""
+
+
+@pytest.fixture
+def joined(open_engine: Open, tmp_path: Path) -> JobHandle:
+    """A job of branches of different lengths, a join and a question, that was answered."""
+    file = tmp_path / "joined.yaml"
+    file.write_text(JOINED, encoding="utf-8")
+    engine = open_engine(registry=Registry.of(write, rate))
+    job = engine.submit(file, {"topic": "tea"})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer({"good": True})
+    job.result(DEADLINE)
+    return job
+
+
+def answered(fork: JobHandle) -> Any:
+    """The fork's output, after its question was answered where it asks again."""
+    if fork.wait(DEADLINE) == "waiting":
+        fork.answer({"good": True})
+    return fork.result(DEADLINE)
+
+
+def test_an_edit_that_changes_nothing_changes_nothing_at_any_checkpoint(joined: JobHandle) -> None:
+    expected = joined.get().output
+    for checkpoint in joined.checkpoints():
+        for node in checkpoint.nodes or (None,):
+            fork = joined.fork(checkpoint.id, replace={"topic": "tea"}, as_node=node)
+            assert answered(fork) == expected, (checkpoint.nodes, node)
+            due = [step.node for step in fork.steps() if step.status == "completed"]
+            assert len(due) == len(set(due)), (checkpoint.nodes, due)
+
+
+def test_where_several_nodes_ran_one_must_be_named(joined: JobHandle) -> None:
+    at = next(c for c in joined.checkpoints() if set(c.nodes) == {"a", "b"})
+    with pytest.raises(InvalidInput, match="as_node"):
+        joined.fork(at.id, replace={"one": "x"})
+
+
+def test_a_fork_of_a_waiting_job_asks_anew_and_leaves_the_parents_question(
+    open_engine: Open, tmp_path: Path
+) -> None:
+    file = tmp_path / "joined.yaml"
+    file.write_text(JOINED, encoding="utf-8")
+    engine = open_engine(registry=Registry.of(write, rate))
+    parent = engine.submit(file, {"topic": "tea"})
+    assert parent.wait(DEADLINE) == "waiting"
+    fork = parent.fork()
+    assert fork.wait(DEADLINE) == "waiting"
+    fork.answer({"good": False})
+    assert fork.result(DEADLINE)["good"] is False
+    assert parent.status == "waiting"
+    parent.answer({"good": True})
+    assert parent.result(DEADLINE)["good"] is True
+
+
+def test_siblings_of_a_python_node_are_not_lost_by_an_edit(engine: Engine) -> None:
+    graph = chain("a", "last")
+    graph.add_node("b", graph.nodes["a"].runnable)
+    graph.add_node("c", graph.nodes["last"].runnable)
+    graph.add_edge("__start__", "b")
+    graph.add_edge("b", "c")
+    parent = engine.submit(engine.add("branches", graph), {"log": []})
+    parent.result(DEADLINE)
+    at = next(c for c in parent.checkpoints() if set(c.nodes) == {"a", "b"})
+    fork = parent.fork(at.id, replace={"log": ["new"]}, as_node="a")
+    fork.result(DEADLINE)
+    assert sorted(step.node for step in fork.steps()) == ["c", "last"]
+
+
+def test_many_forks_leave_their_parent_as_it_is(engine: Engine) -> None:
+    parent = engine.submit(engine.add("three", chain("a", "b", "c")), {"log": ["in"]})
+    expected = parent.result(DEADLINE)
+    before, at = rows_of(engine, parent.id), after(parent, "b").id
+    forks = [parent.fork(at) for _ in range(25)]
+    assert [fork.result(DEADLINE) for fork in forks] == [expected] * 25
+    assert rows_of(engine, parent.id) == before
