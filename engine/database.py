@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Operation
+from ucop.engine.project import POSTGRES
 from ucop.engine.roster import WorkerAt
-from ucop.engine.settings import POSTGRES
 
 if TYPE_CHECKING:
     from ucop.engine.checkpoints import FencedSaver

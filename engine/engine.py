@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 import logging
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -36,7 +35,7 @@ from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
-from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId
+from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
 from ucop.engine.ledger import NewJob, to_json
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
@@ -465,7 +464,7 @@ class Engine:
             return Changed(id=id, status=None, refused=str(error))
         except RefusedChange as error:
             refused = str(error)
-        status = await self._database.read(lambda: ledger.status(id))
+        status = (await self._database.read(lambda: ledger.rest(id))).status
         return Changed(id=id, status=status, refused=refused)
 
     async def _pause(self, id: JobId, at_once: bool) -> None:
@@ -489,7 +488,7 @@ class Engine:
         saver, draft = self._database.saver(), []
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
-        new, tables = JobId(secrets.token_hex(8)), self._tables
+        new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         await self._database.dispatch(
             lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
@@ -538,16 +537,16 @@ class Engine:
         """What the nodes of a job that run in this process spent so far."""
         return self._worker.spending(id) if self._worker is not None else {}
 
-    async def _rest(self, id: JobId, timeout: float | None) -> JobStatus:
+    async def _rest(self, id: JobId, timeout: float | None) -> ledger.Rest:
         """Wait until the job rests. Raises ResultTimeout, or what broke its attempt off."""
         with self._notices.subscribe(id) as news:
             try:
                 async with asyncio.timeout(timeout):
                     while True:
                         news.clear()
-                        status = await self._database.read(lambda: ledger.status(id))
-                        if status not in ACTIVE:
-                            return status
+                        rest = await self._database.read(lambda: ledger.rest(id))
+                        if rest.status not in ACTIVE:
+                            return rest
                         if (trouble := self._notices.take_trouble(id)) is not None:
                             raise trouble
                         await news.wait()
@@ -562,7 +561,7 @@ class Engine:
         with self._notices.follow(id) as news:
             while True:
                 news.clear()
-                status = await self._database.read(lambda: ledger.status(id))
+                status = (await self._database.read(lambda: ledger.rest(id))).status
                 rows = await self._database.read(lambda: ledger.events(id, after, EVENT_PAGE))
                 if (trouble := self._notices.take_trouble(id)) is not None:
                     raise trouble
@@ -599,7 +598,7 @@ class Engine:
         found = self.workflow(workflow)
         data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
-        id = JobId(secrets.token_hex(8))
+        id = new_job_id(time.time())
         return NewJob(
             id=id,
             workflow=found.name,

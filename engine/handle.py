@@ -12,7 +12,7 @@ from ucop.engine import ledger
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.forks import Edit
-from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
+from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -54,21 +54,19 @@ class JobHandle:
         Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
         ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
         """
-        self._call(self._engine._rest(self.id, timeout))
-        return _output(self.get())
+        return _output(self.id, self._call(self._engine._rest(self.id, timeout)))
 
     async def aresult(self, timeout: float | None = None) -> Any:
         """`result`, awaited."""
-        await self._acall(self._engine._rest(self.id, timeout))
-        return _output(await self.aget())
+        return _output(self.id, await self._acall(self._engine._rest(self.id, timeout)))
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job rests, however it ended; returns its status."""
-        return self._call(self._engine._rest(self.id, timeout))
+        return self._call(self._engine._rest(self.id, timeout)).status
 
     async def await_rest(self, timeout: float | None = None) -> JobStatus:
         """`wait`, awaited."""
-        return await self._acall(self._engine._rest(self.id, timeout))
+        return (await self._acall(self._engine._rest(self.id, timeout))).status
 
     def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
         """The job's events with numbers above `after`, in order and without a gap; with
@@ -298,9 +296,10 @@ class JobHandle:
         return await self._engine._loop.acall(work)
 
 
-def _output(job: Job) -> Any:
-    if job.status is JobStatus.COMPLETED:
-        return job.output
-    if job.status is JobStatus.FAILED and job.error is not None:
-        raise JobFailed(job.id, job.error.type, job.error.message, job.error.node)
-    raise JobStopped(job.id, job.status.value, job.reason)
+def _output(id: JobId, rest: ledger.Rest) -> Any:
+    if rest.status is JobStatus.COMPLETED:
+        return json.loads(rest.output or "null")
+    if rest.status is JobStatus.FAILED and rest.error is not None:
+        error = JobError.model_validate_json(rest.error)
+        raise JobFailed(id, error.type, error.message, error.node)
+    raise JobStopped(id, rest.status.value, rest.reason)

@@ -5,7 +5,9 @@ Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit i
 
 from __future__ import annotations
 
-from datetime import datetime
+import json
+import secrets
+from datetime import UTC, datetime
 from typing import Any, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -17,6 +19,12 @@ WorkerId = NewType("WorkerId", str)
 ThreadId = NewType("ThreadId", str)
 NodeId = NewType("NodeId", str)
 TaskId = NewType("TaskId", str)
+
+
+def new_job_id(now: float) -> JobId:
+    """The milliseconds since the epoch (11 hexadecimal digits), then 36 random bits. Jobs of one
+    time stand together in every table and index, as those of UUIDv7 (RFC 9562) do."""
+    return JobId(f"{int(now * 1000):011x}{secrets.token_hex(5)[:9]}")
 
 
 class Record(BaseModel):
@@ -132,6 +140,17 @@ class Event(Record):
     `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
+
+
+def event_of(row: Any) -> Event:
+    """An event from its row in the ledger."""
+    return Event(
+        job_id=row["job_id"],
+        seq=row["seq"],
+        type=row["type"],
+        at=datetime.fromtimestamp(row["at"], UTC),
+        data=json.loads(row["data"]),
+    )
 
 
 class Parent(Record):

@@ -10,12 +10,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any
 
 from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
-from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId
+from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
 from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, sources, target
 
@@ -740,7 +739,7 @@ def _next_attempt(
 
 # ---------------------------------------------------------------- reading, on the engine's loop
 
-_STATUS = "select status from jobs where id = :job"
+_REST = "select status, reason, output, error from jobs where id = :job"
 
 _EVENTS = """
 select job_id, seq, type, at, data from events
@@ -770,28 +769,29 @@ def thread(job: str) -> Operation[tuple[ThreadId, str]]:
     return ThreadId(rows[0]["thread_id"]), rows[0]["fingerprint"]
 
 
-def status(job: str) -> Operation[JobStatus]:
-    """Where a job stands. Raises JobNotFound."""
-    rows = yield One(_STATUS, {"job": job})
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where a job stands and, once it rests, how it ended; texts are JSON."""
+
+    status: JobStatus
+    reason: str | None
+    output: str | None
+    error: str | None
+
+
+def rest(job: str) -> Operation[Rest]:
+    """Raises JobNotFound."""
+    rows = yield One(_REST, {"job": job})
     if not rows:
         raise JobNotFound(f"no job {job}")
-    return JobStatus(rows[0]["status"])
+    row = rows[0]
+    return Rest(JobStatus(row["status"]), row["reason"], row["output"], row["error"])
 
 
 def events(job: str, after: int, limit: int) -> Operation[list[Event]]:
     """Up to `limit` events with numbers above `after`."""
     rows = yield One(_EVENTS, {"job": job, "after": after, "limit": limit})
     return [event_of(row) for row in rows]
-
-
-def event_of(row: Row) -> Event:
-    return Event(
-        job_id=row["job_id"],
-        seq=row["seq"],
-        type=row["type"],
-        at=datetime.fromtimestamp(row["at"], UTC),
-        data=json.loads(row["data"]),
-    )
 
 
 def definition(fingerprint: str) -> Operation[dict[str, Any]]:

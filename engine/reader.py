@@ -30,8 +30,8 @@ from ucop.engine.job import (
     Step,
     StepError,
     Usage,
+    event_of,
 )
-from ucop.engine.ledger import event_of
 from ucop.engine.operation import Params, Row, pyformat
 from ucop.engine.states import JobStatus, StepStatus
 
@@ -48,7 +48,8 @@ from jobs"""
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
 
-_FIND = "select id from jobs where id = :id or id like :prefix order by id limit 3"
+# Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
+_FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
@@ -153,13 +154,14 @@ class Reader:
 
     def find(self, prefix: str) -> str:
         """The id of the one job whose id is, or begins with, `prefix`. Raises JobNotFound."""
-        escaped = prefix.replace("%", "").replace("_", "")
-        found = [r["id"] for r in self._rows(_FIND, {"id": prefix, "prefix": escaped + "%"})]
+        between = {"prefix": prefix, "end": prefix + "g"}
+        listed = [str(row["id"]) for row in self._rows(_FIND, between)] if prefix else []
+        found = [id for id in listed if id.startswith(prefix)]  # databases sort as they like
         if prefix in found:
             return prefix
-        if len(found) == 1 and escaped:
-            return str(found[0])
-        if found and escaped:
+        if len(found) == 1:
+            return found[0]
+        if found:
             raise JobNotFound(f"several jobs begin with {prefix!r}; give more of the id")
         raise JobNotFound(f"no job {prefix!r}; `ucop jobs list` shows the jobs there are")
 

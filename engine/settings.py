@@ -1,15 +1,10 @@
 """The one settings object: keyword, then environment `UCOP_…`, then the project's file.
 
-A project is a folder with `ucop.toml`, or `[tool.ucop]` in `pyproject.toml`, or a
-`langgraph.json`. It is looked for in the current folder and its parents; where there is
-none, the current folder is the project and only the bundled workflows and agents are there.
+The project's file is found by project.py.
 """
 
 from __future__ import annotations
 
-import json
-import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,13 +17,10 @@ from pydantic_settings import (
 )
 
 from ucop.engine.errors import InvalidSettings
+from ucop.engine.project import DATABASE, absolute_url, find_project
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
-
-POSTGRES = ("postgresql://", "postgres://")
-
-PROJECT_FILES = ("ucop.toml", "pyproject.toml", "langgraph.json")
 
 
 class Settings(BaseSettings):
@@ -40,7 +32,7 @@ class Settings(BaseSettings):
 
     root: Path = Field(default_factory=Path.cwd)
     """The project's folder. Relative paths of workflows, agents and files start here."""
-    database: str = "sqlite:///.ucop/ucop.db"
+    database: str = DATABASE
     """`sqlite:///relative`, `sqlite:////absolute` or `postgresql://…`. Holds ledger,
     checkpoints and queue."""
     workflows: tuple[str, ...] = ()
@@ -93,7 +85,7 @@ class Settings(BaseSettings):
 
         Raises InvalidSettings, naming the file and every value that does not fit.
         """
-        root, project, where = _find_project(Path(start) if start else Path.cwd())
+        root, project, where = find_project(start)
         given = {name: value for name, value in given.items() if value is not None}
         try:
             return cls(**{_PROJECT: {"root": root, **project}, **given})
@@ -104,61 +96,6 @@ class Settings(BaseSettings):
     def url(self) -> str:
         """The database's URL with a SQLite path made absolute at the project's folder."""
         return absolute_url(self.database, self.root)
-
-
-def absolute_url(url: str, root: Path) -> str:
-    """`sqlite:///relative` from `root`; a PostgreSQL URL as it is. Raises InvalidSettings."""
-    prefix = "sqlite:///"
-    if url.startswith(POSTGRES):
-        return url
-    if not url.startswith(prefix) or url == prefix:
-        raise InvalidSettings(
-            f"the database URL {url.rpartition('@')[2]!r} is not known; "
-            "use sqlite:///path/to/file.db or postgresql://user@host/name"
-        )
-    return prefix + str((root / url.removeprefix(prefix)).absolute())
-
-
-def _find_project(start: Path) -> tuple[Path, dict[str, Any], Path]:
-    if start.is_file():
-        table = _read_project(start)
-        return start.parent.absolute(), table or {}, start
-    start = start.absolute()
-    if not start.is_dir():
-        raise InvalidSettings(f"{start}: no such folder; name a project's folder or its file")
-    for folder in (start, *start.parents):
-        for name in PROJECT_FILES:
-            file = folder / name
-            if file.is_file() and (table := _read_project(file)) is not None:
-                return folder, table, file
-    return start, {}, start
-
-
-def _read_project(file: Path) -> dict[str, Any] | None:
-    """The project's settings in `file`, or None where it holds none."""
-    try:
-        text = file.read_text(encoding="utf-8")
-        if file.name == "langgraph.json":
-            return _from_langgraph(json.loads(text), file)
-        data = tomllib.loads(text)
-    except (OSError, ValueError) as error:
-        raise InvalidSettings(f"{file}: cannot be read: {error}") from error
-    if file.name == "pyproject.toml":
-        table = data.get("tool", {}).get("ucop")
-        return dict(table) if isinstance(table, Mapping) else None
-    return data
-
-
-def _from_langgraph(data: Any, file: Path) -> dict[str, Any] | None:
-    """The `graphs` of a LangGraph project: `{name: "./file.py:attribute"}`."""
-    graphs = data.get("graphs") if isinstance(data, dict) else None
-    if not isinstance(graphs, dict):
-        return None
-    paths = [graph.get("path") if isinstance(graph, dict) else graph for graph in graphs.values()]
-    if not all(isinstance(path, str) for path in paths):
-        raise InvalidSettings(f'{file}: every entry of "graphs" must be "./file.py:attribute"')
-    named = zip(graphs, paths, strict=True)
-    return {"workflows": tuple(f"{name}={path}" for name, path in named)}
 
 
 def _explain(error: ValidationError, where: Path) -> str:

@@ -15,7 +15,9 @@ from ucop.console.cli.tables import Column, Table, first_line
 if TYPE_CHECKING:
     from ucop.agents.spec import Agent
 
-app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Look at agents.")
+app = typer.Typer(
+    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="Look at agents."
+)
 
 
 @app.command("list")

@@ -13,7 +13,7 @@ from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.inputs import pairs
 from ucop.console.cli.output import note, put_json
 from ucop.console.cli.place import Place, place_of, reader_for
-from ucop.console.cli.questions import SHORT, asked, open_questions
+from ucop.console.cli.questions import JOB, SHORT, asked, open_questions
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import RefusedChange
 from ucop.engine.states import JobStatus
@@ -121,7 +121,7 @@ def _table(found: Sequence[Asked]) -> Table:
     for job, question in found:
         table.rows.append(
             (
-                job.id[:SHORT],
+                job.id[:JOB],
                 question.id[:SHORT],
                 job.workflow,
                 question.node,

@@ -15,6 +15,7 @@ from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of, reader_for
+from ucop.console.cli.questions import JOB
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import CheckpointNotFound
 
@@ -23,7 +24,10 @@ if TYPE_CHECKING:
     from ucop.engine.job import Checkpoint
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at saved states, and go on from them."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at saved states, and go on from them.",
 )
 
 SHORT = 18
@@ -87,7 +91,7 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
                 ", ".join(checkpoint.nodes),
                 ", ".join(checkpoint.next),
                 moment(checkpoint.created_at, now),
-                ", ".join(job[:8] for job, at in forks if at == checkpoint.id),
+                ", ".join(job[:JOB] for job, at in forks if at == checkpoint.id),
             )
         )
     return table

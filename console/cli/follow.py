@@ -104,11 +104,6 @@ def next_steps(place: Place, job: Job) -> list[str]:
     return steps
 
 
-def nodes_of(definition: Mapping[str, Any]) -> list[str]:
-    """The nodes of the definition that a job was submitted with."""
-    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
-
-
 def _summary(job: Job) -> str:
     text = f"job {job.id} {_said(job.status)}"
     if job.started_at and job.finished_at:
@@ -134,3 +129,8 @@ def _spent(job: Job) -> str:
         f"{plural(usage.model_calls, 'model call')}, {usage.tokens_in:,} tokens in, "
         f"{usage.tokens_out:,} tokens out"
     )
+
+
+def nodes_of(definition: Mapping[str, Any]) -> list[str]:
+    """The nodes of the definition that a job was submitted with."""
+    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))

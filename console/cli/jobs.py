@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import control, options, why
+from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
 from ucop.console.cli.inputs import read_filter
@@ -33,7 +34,10 @@ if TYPE_CHECKING:
     from ucop.engine.reader import Reader
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at jobs and continue them."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at jobs and continue them.",
 )
 
 app.command()(control.pause)
@@ -41,8 +45,10 @@ app.command()(control.resume)
 app.command()(control.cancel)
 app.command()(control.retry)
 app.command()(why.why)
+app.command()(inbox)
+app.command()(answer)
 
-SHORT = 8
+SHORT = 12
 """Characters of an id in lists; any unique beginning is understood."""
 
 

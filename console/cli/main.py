@@ -4,35 +4,68 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from ucop.console.cli import (
-    agents,
-    answers,
-    checkpoints,
-    draw,
-    jobs,
-    language,
-    models,
-    options,
-    project,
-    run,
-    worker,
-    workflows,
-)
+from ucop.console.cli import options
 from ucop.console.cli.exits import Exit, exit_of_error
 from ucop.console.cli.findings import tell_findings
 from ucop.console.cli.output import close_quietly, note
 from ucop.console.cli.place import Place
 from ucop.engine.errors import InvalidDefinition, UcopError
 
+COMMANDS = {
+    "run": "run:run",
+    "generate": "run:generate",
+    "worker": "worker:worker",
+    "jobs": "jobs:app",
+    "checkpoints": "checkpoints:app",
+    "workflows": "workflows:app",
+    "agents": "agents:app",
+    "models": "models:app",
+    "init": "project:init",
+}
+"""Each command's module in this folder, and the function or group in it."""
+
+
+class Commands(Mapping[str, Any]):
+    """The commands by name, each loaded when it is asked for: a command that only reads shall
+    not wait for all others to be imported."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, _, attribute = COMMANDS[name].partition(":")
+        found = getattr(import_module(f"ucop.console.cli.{module}"), attribute)
+        command = typer.main.get_command(found if isinstance(found, typer.Typer) else _app(found))
+        command.name = name
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _app(function: Callable[..., None]) -> typer.Typer:
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+    app.command()(function)
+    return app
+
 
 class Ucop(TyperGroup):
     """All commands; an error that ucop can explain becomes a message and an exit code."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.commands = Commands()  # type: ignore[assignment]
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return list(COMMANDS)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:
@@ -54,20 +87,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
-
-app.command()(run.run)
-app.command()(run.generate)
-app.command()(worker.worker)
-app.add_typer(jobs.app, name="jobs")
-jobs.app.command()(answers.inbox)
-jobs.app.command()(answers.answer)
-app.add_typer(checkpoints.app, name="checkpoints")
-app.add_typer(workflows.app, name="workflows")
-workflows.app.command()(draw.draw)
-workflows.app.command()(language.schema)
-app.add_typer(agents.app, name="agents")
-app.add_typer(models.app, name="models")
-app.command()(project.init)
 
 
 def _print_version(wanted: bool) -> None:

@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ucop.engine.settings import Settings
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at models; the embedded model."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at models; the embedded model.",
 )
 
 

@@ -53,9 +53,10 @@ class Place:
 
     def reader(self) -> Reader:
         """Reads jobs; creates nothing. Raises DatabaseError, NoDatabase among them."""
+        from ucop.engine.project import database_url
         from ucop.engine.reader import open_reader
 
-        return open_reader(self.settings.url)
+        return open_reader(database_url(self.project, self.database))
 
     def command(self, rest: str) -> str:
         """A `ucop` command line that works in this same place, but for a password."""
@@ -75,18 +76,6 @@ def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> 
     return place
 
 
-def reader_for(place: Place, id: str) -> Reader:
-    """A reader, to look for a job. Where there is no database yet there is no such job either:
-    raises JobNotFound."""
-    from ucop.engine.errors import JobNotFound
-    from ucop.engine.reader import NoDatabase
-
-    try:
-        return place.reader()
-    except NoDatabase as error:
-        raise JobNotFound(f"no job {id!r}: {error}") from error
-
-
 def shown_url(url: str) -> str:
     """A database's URL without its password."""
     from urllib.parse import urlsplit
@@ -95,3 +84,14 @@ def shown_url(url: str) -> str:
     if parts.password is None:
         return url
     return url.replace(f":{parts.password}@", ":…@", 1)
+
+
+def reader_for(place: Place, id: str) -> Reader:
+    """Where there is no database yet there is no such job either."""
+    from ucop.engine.errors import JobNotFound
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        return place.reader()
+    except NoDatabase as error:
+        raise JobNotFound(f"no job {id!r}: {error}") from error

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from ucop.engine.job import Job, Question
     from ucop.engine.reader import Reader
 
+JOB = 12
+"""Characters of a job's id where it stands alone: its milliseconds, and some of chance."""
+
 SHORT = 8
 """Characters of a question's id in commands; any unique beginning is understood."""
 

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
+from ucop.console.cli.draw import draw
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.findings import finding_json, tell_findings
+from ucop.console.cli.language import schema
 from ucop.console.cli.output import put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.schemas import fields_of
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, help="Look at workflows and check them."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at workflows and check them.",
 )
 
 
@@ -145,3 +150,7 @@ def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
         errors = sum(finding.severity == "error" for finding in findings)
         said = plural(errors, "mistake") if errors else "ok"
         put(f"{name}: {said}")
+
+
+app.command()(draw)
+app.command()(schema)

@@ -16,7 +16,7 @@ def statuses(ucop: Ucop) -> dict[str, str]:
 
 def test_a_queued_job_is_paused_goes_on_and_is_cancelled(ucop: Ucop) -> None:
     id = queued(ucop)
-    assert ucop("jobs", "pause", id[:8]).rows == [[id, "paused"]]
+    assert ucop("jobs", "pause", id[:15]).rows == [[id, "paused"]]
     refused = ucop("jobs", "retry", id)
     assert refused.code == 2
     assert "only a failed job" in refused.err
@@ -92,7 +92,7 @@ def test_an_unknown_job_is_not_found_and_no_other_is_changed(ucop: Ucop) -> None
 def test_the_list_has_the_same_filters(ucop: Ucop) -> None:
     id = queued(ucop, "--label", "team=docs")
     queued(ucop)
-    assert [row[0] for row in ucop("jobs", "list", "--label", "team=docs").rows] == [id[:8]]
+    assert [row[0] for row in ucop("jobs", "list", "--label", "team=docs").rows] == [id[:12]]
     assert ucop("jobs", "list", "--tenant", "nobody").rows == []
     assert ucop("jobs", "list", "--older-than", "1h").rows == []
     assert ucop("jobs", "list", "--older-than", "1e9d").code == 2

@@ -75,7 +75,7 @@ def test_the_list_has_the_newest_job_first_and_a_line_of_tabs_a_job(worked: Ucop
         ("say", "completed"),
         ("needy", "failed"),
     ]
-    assert [row[0] for row in rows] == [id[:8] for id in reversed(ids(worked))]
+    assert [row[0] for row in rows] == [id[:12] for id in reversed(ids(worked))]
     assert all(len(row) == 7 for row in rows)
     assert rows[2][6].startswith("FileNotFoundError: no cure.txt")
     datetime.fromisoformat(rows[0][3])
@@ -106,7 +106,7 @@ def test_a_status_that_does_not_exist_is_a_usage_error(worked: Ucop) -> None:
 
 def test_a_job_is_shown_by_the_beginning_of_its_id(worked: Ucop) -> None:
     id = ids(worked)[1]
-    shown = worked("jobs", "show", id[:5]).out
+    shown = worked("jobs", "show", id[:13]).out
     for part in (id, "completed", '{"text": "second", "times": 1}', '"SECOND"', "a=b"):
         assert part in shown
     table = shown.partition("\n\n")[2].splitlines()

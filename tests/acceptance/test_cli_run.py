@@ -13,7 +13,7 @@ DATABASE = ".ucop/ucop.db"
 
 
 def job_id(text: str) -> str:
-    found = re.search(r"\b[0-9a-f]{16}\b", text)
+    found = re.search(r"\b[0-9a-f]{20}\b", text)
     assert found, text
     return found[0]
 
@@ -319,7 +319,7 @@ def test_a_job_that_runs_elsewhere_is_not_resumed(ucop: Ucop) -> None:
 def test_a_detached_job_is_run_by_a_worker_and_watched_from_elsewhere(ucop: Ucop) -> None:
     queued = ucop("run", "gated", "-i", "text=hello", "--detach")
     id = queued.out.strip()
-    assert (queued.code, len(id)) == (0, 16)
+    assert (queued.code, len(id)) == (0, 20)
     assert "no worker is running; start one with: ucop worker" in queued.err
 
     watching = ucop.start("jobs", "watch", id)

@@ -83,7 +83,7 @@ async def test_a_key_that_is_in_use_gives_the_first_job(joined: Database) -> Non
     await submit(joined, new_job("a", key="k"))
     assert await submit(joined, new_job("b", key="k")) == ("a", False)
     with pytest.raises(JobNotFound):
-        await joined.read(lambda: ledger.status("b"))
+        await joined.read(lambda: ledger.rest("b"))
 
 
 @pytest.mark.parametrize("other", [{"input": '{"topic":"coffee"}'}, {"workflow": "another"}])

@@ -341,3 +341,38 @@ class Reading:
 def is_bounded(shape: Shape) -> bool:
     """Whether a run of it ends soon."""
     return sum(1 for _ in islice(Reading(shape).all_runs(), MOST_RUNS + 1)) <= MOST_RUNS
+
+
+def _loop(node: str, at_most: int, key: str) -> Way:
+    return Way(node, None, at_most, (), key)
+
+
+FAILED_ONCE = (
+    # A node that an error leads to, and nothing else, has loops of its own.
+    Shape(
+        routes=[
+            ("START", [Way("n0")]),
+            ("n0", [Way("n1")]),
+            ("n1", [_loop("n1", 1, "loop 1"), Way("n3")]),
+            ("n2", [Way("n2", 1, 1, (), "loop 2"), Way("n3", 1), Way("END")]),
+            ("n3", [Way("n0", 1, 1, ("loop 1", "loop 2"), "loop 3"), Way("END")]),
+        ],
+        nodes=["n0", "n1", "n2", "n3"],
+        answers={"n0": [FAILS], "n1": [0], "n2": [0], "n3": [0]},
+        errors={"n0": "n2"},
+    ),
+    # Two loops side by side, each with a bound of its own, before a join.
+    Shape(
+        routes=[
+            ("START", [Way("n0")]),
+            ("n0", [Way("n1")]),
+            ("n0", [Way("n2")]),
+            ("n1", [_loop("n1", 1, "loop 1"), Way("n3")]),
+            ("n2", [_loop("n2", 2, "loop 2"), Way("n3")]),
+            ("n3", [Way("END")]),
+        ],
+        nodes=["n0", "n1", "n2", "n3"],
+        answers={"n0": [0], "n1": [0], "n2": [0], "n3": [0]},
+    ),
+)
+"""Shapes that once broke something."""

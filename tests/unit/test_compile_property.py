@@ -13,10 +13,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from hypothesis import HealthCheck, assume, given, note, settings
+from hypothesis import HealthCheck, assume, example, given, note, settings
 from hypothesis import strategies as st
 from support.flows import saver_at
-from support.shapes import FAILS, REFUSED_BY_DESIGN, Reading, Shape, is_bounded, shapes
+from support.shapes import (
+    FAILED_ONCE,
+    FAILS,
+    REFUSED_BY_DESIGN,
+    Reading,
+    Shape,
+    is_bounded,
+    shapes,
+)
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.function import agent
@@ -101,6 +109,10 @@ class Witness:
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 @given(shape=shapes(), kills=st.lists(st.integers(0, 12), max_size=2))
+@example(shape=FAILED_ONCE[0], kills=[])
+@example(shape=FAILED_ONCE[0], kills=[2, 1])
+@example(shape=FAILED_ONCE[1], kills=[])
+@example(shape=FAILED_ONCE[1], kills=[3, 1])
 def test_given_any_graph_then_every_node_runs_as_often_as_its_definition_says(
     shape: Shape, kills: list[int]
 ) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from itertools import combinations
 
-from hypothesis import HealthCheck, assume, given, note, settings
-from test_compile_property import Shape, shapes
+from hypothesis import HealthCheck, assume, example, given, note, settings
+from support.shapes import FAILED_ONCE, Shape, shapes
 from test_draw import REGISTRY, apart, boxes_of
 
 from ucop.agents.errors import InvalidDefinition
@@ -17,6 +17,8 @@ from ucop.graphs.workflow import workflow_of
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
 @given(shape=shapes())
+@example(shape=FAILED_ONCE[0])
+@example(shape=FAILED_ONCE[1])
 def test_given_any_graph_then_its_picture_is_whole_and_clear(shape: Shape) -> None:
     note(shape.text())
     try:

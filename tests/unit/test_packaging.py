@@ -37,6 +37,7 @@ LIGHT = (
     "ucop.engine",
     "ucop.engine.job",
     "ucop.engine.ledger",
+    "ucop.engine.project",
     "ucop.engine.reader",
     "ucop.engine.settings",
     "ucop.engine.snapshots",
@@ -107,6 +108,24 @@ def test_what_reading_commands_import_is_light(module: str) -> None:
     imported = done.stdout.split()
     assert "ucop" in imported
     assert not set(imported) & set(HEAVY)
+
+
+def test_a_command_that_reads_jobs_loads_neither_settings_nor_other_commands(
+    tmp_path: Path,
+) -> None:
+    show = (
+        "import sys, contextlib\n"
+        "from ucop.console.cli.main import app\n"
+        "with contextlib.suppress(SystemExit): app(['jobs', 'list'])\n"
+        "print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    imported = set(done.stdout.split())
+    assert "ucop.console.cli.jobs" in imported
+    unwanted = {*HEAVY, "asyncio", "pydantic_settings", "rich", "ucop.console.cli.run"}
+    assert not imported & unwanted
 
 
 def test_the_embedded_models_packages_are_pinned_and_stand_once(project: Any) -> None:

@@ -1,0 +1,99 @@
+"""Where a project is, and what its file says.
+
+A project is a folder with `ucop.toml`, or `[tool.ucop]` in `pyproject.toml`, or a
+`langgraph.json`. It is looked for in the current folder and its parents; where there is
+none, the current folder is the project and only the bundled workflows and agents are there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ucop.engine.errors import InvalidSettings
+
+POSTGRES = ("postgresql://", "postgres://")
+
+DATABASE = "sqlite:///.ucop/ucop.db"
+
+PROJECT_FILES = ("ucop.toml", "pyproject.toml", "langgraph.json")
+
+
+def database_url(start: Path | str | None = None, given: str | None = None) -> str:
+    """What `Settings.load(start, database=given).url` is, and nothing else: commands that only
+    read need no other setting, and the library behind Settings takes longer to load than they
+    take to answer. Raises InvalidSettings."""
+    root, project, where = find_project(start)
+    known = {"database": DATABASE, "root": str(root), **project, **_environment()}
+    url = known["database"] if given is None else given
+    if not isinstance(url, str):
+        raise InvalidSettings(f"{where}: setting 'database': must be text (got {url!r})")
+    return absolute_url(url, Path(str(known["root"])))
+
+
+def _environment() -> dict[str, str]:
+    """What the environment says, in capitals or not, as Settings reads it."""
+    names = {"UCOP_DATABASE": "database", "UCOP_ROOT": "root"}
+    said = ((names.get(name.upper()), value) for name, value in os.environ.items())
+    return {name: value for name, value in said if name is not None}
+
+
+def absolute_url(url: str, root: Path) -> str:
+    """`sqlite:///relative` from `root`; a PostgreSQL URL as it is. Raises InvalidSettings."""
+    prefix = "sqlite:///"
+    if url.startswith(POSTGRES):
+        return url
+    if not url.startswith(prefix) or url == prefix:
+        raise InvalidSettings(
+            f"the database URL {url.rpartition('@')[2]!r} is not known; "
+            "use sqlite:///path/to/file.db or postgresql://user@host/name"
+        )
+    return prefix + str((root / url.removeprefix(prefix)).absolute())
+
+
+def find_project(given: Path | str | None) -> tuple[Path, dict[str, Any], Path]:
+    """The project's folder, what its file says, and that file."""
+    start = Path(given) if given else Path.cwd()
+    if start.is_file():
+        table = _read_project(start)
+        return start.parent.absolute(), table or {}, start
+    start = start.absolute()
+    if not start.is_dir():
+        raise InvalidSettings(f"{start}: no such folder; name a project's folder or its file")
+    for folder in (start, *start.parents):
+        for name in PROJECT_FILES:
+            file = folder / name
+            if file.is_file() and (table := _read_project(file)) is not None:
+                return folder, table, file
+    return start, {}, start
+
+
+def _read_project(file: Path) -> dict[str, Any] | None:
+    """The project's settings in `file`, or None where it holds none."""
+    try:
+        text = file.read_text(encoding="utf-8")
+        if file.name == "langgraph.json":
+            return _from_langgraph(json.loads(text), file)
+        data = tomllib.loads(text)
+    except (OSError, ValueError) as error:
+        raise InvalidSettings(f"{file}: cannot be read: {error}") from error
+    if file.name == "pyproject.toml":
+        table = data.get("tool", {}).get("ucop")
+        return dict(table) if isinstance(table, Mapping) else None
+    return data
+
+
+def _from_langgraph(data: Any, file: Path) -> dict[str, Any] | None:
+    """The `graphs` of a LangGraph project: `{name: "./file.py:attribute"}`."""
+    graphs = data.get("graphs") if isinstance(data, dict) else None
+    if not isinstance(graphs, dict):
+        return None
+    paths = [graph.get("path") if isinstance(graph, dict) else graph for graph in graphs.values()]
+    if not all(isinstance(path, str) for path in paths):
+        raise InvalidSettings(f'{file}: every entry of "graphs" must be "./file.py:attribute"')
+    named = zip(graphs, paths, strict=True)
+    return {"workflows": tuple(f"{name}={path}" for name, path in named)}

@@ -1,0 +1,65 @@
+"""The database's URL alone, as commands that only read find it, against the whole Settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ucop.engine.errors import InvalidSettings
+from ucop.engine.project import database_url
+from ucop.engine.settings import Settings
+
+FILES = {
+    "nothing": {},
+    "ucop.toml": {"ucop.toml": 'database = "sqlite:///a/b.db"\n'},
+    "another setting": {"ucop.toml": "concurrency = 3\n"},
+    "a root": {"ucop.toml": 'root = "/somewhere"\n'},
+    "pyproject.toml": {"pyproject.toml": '[tool.ucop]\ndatabase = "postgresql://u@h/n"\n'},
+    "somebody's pyproject.toml": {"pyproject.toml": "[tool.other]\n"},
+    "langgraph.json": {"langgraph.json": '{"graphs": {"a": "./a.py:g"}}'},
+    "absolute": {"ucop.toml": 'database = "sqlite:////tmp/x.db"\n'},
+}
+ENVIRONMENTS = (
+    {},
+    {"UCOP_DATABASE": "sqlite:///env.db"},
+    {"ucop_database": "sqlite:///small.db"},
+    {"UCOP_ROOT": "/elsewhere"},
+    {"UCOP_DATABASE": ""},
+    {"UCOP_DATABASE": "mysql://x"},
+)
+
+
+def outcome(find: object) -> str:
+    try:
+        return str(find())  # type: ignore[operator]
+    except InvalidSettings as error:
+        return f"refused: {error}"
+
+
+@pytest.mark.parametrize("given", [None, "sqlite:///given.db", "nonsense"])
+@pytest.mark.parametrize("environment", ENVIRONMENTS, ids=str)
+@pytest.mark.parametrize("files", FILES)
+def test_it_is_the_settings_own(
+    files: str,
+    environment: dict[str, str],
+    given: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, text in FILES[files].items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    (tmp_path / "inner").mkdir()
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    for start in (tmp_path, tmp_path / "inner"):
+        whole = outcome(lambda start=start: Settings.load(start, database=given).url)
+        assert outcome(lambda start=start: database_url(start, given)) == whole
+
+
+def test_a_database_that_is_no_text_is_refused_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "ucop.toml").write_text("database = 3\n", encoding="utf-8")
+    with pytest.raises(InvalidSettings, match=r"ucop\.toml.*database"):
+        database_url(tmp_path)
+    with pytest.raises(InvalidSettings, match=r"ucop\.toml.*database"):
+        Settings.load(tmp_path)
