@@ -8,9 +8,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from support.graphs import chain, failing
 
-from ucop.engine import Engine, InvalidInput, JobHandle
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.errors import RefusedChange
-from ucop.engine.filter import Filter
 
 DEADLINE = 60.0
 
