@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ucop.agents.errors import (
         AgentInputError,
         AgentOutputError,
+        DoublesRefused,
         InvalidDefinition,
         ModelError,
         ModelResponseError,
@@ -36,6 +37,7 @@ __all__ = [
     "AgentInputError",
     "AgentOutputError",
     "AgentSpec",
+    "DoublesRefused",
     "Finding",
     "InvalidDefinition",
     "ModelError",

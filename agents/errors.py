@@ -2,6 +2,7 @@
 
 UcopError
 ├── InvalidDefinition        a file or spec that cannot be accepted; lists every finding
+│   └── DoublesRefused       test doubles in production mode
 ├── UnknownAgent             no agent of that name
 ├── UnknownMerge             no `@merge` function of that name
 ├── AgentInputError          the input does not fit the agent's schema
@@ -39,6 +40,10 @@ class InvalidDefinition(UcopError):
 
     def __reduce__(self) -> tuple[type[InvalidDefinition], tuple[tuple[Finding, ...]]]:
         return type(self), (self.findings,)
+
+
+class DoublesRefused(InvalidDefinition):
+    """A workflow with test doubles does not start in production mode; each is a finding."""
 
 
 class UnknownAgent(UcopError):

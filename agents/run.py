@@ -6,13 +6,14 @@ import asyncio
 import contextvars
 import logging
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import AgentInputError, AgentOutputError
 from ucop.agents.function import CONTEXT, FunctionBody
+from ucop.agents.placeholders import unfilled
 from ucop.agents.prompt import Answer, Prompt, read_answer
 from ucop.agents.schema import Problem, validate, with_defaults
 from ucop.agents.spec import Agent, AgentSpec, filled_schema
@@ -42,6 +43,8 @@ class AgentContext:
     models: Models
     folder: Path
     """The project's folder: relative paths of files start here."""
+    production: bool = False
+    """Whether an output that is a placeholder is refused."""
     progress: Callable[[str], None] = _no_progress
     """Tells people who watch the job what is being done."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
@@ -51,7 +54,8 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     """Run an agent once on `data` and return its output as JSON.
 
     Raises AgentInputError before anything runs, AgentOutputError for an output that does not
-    fit (an AgentSpec's after the repairs), ModelError, and whatever a function raises.
+    fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
+    whatever a function raises.
     """
     given = with_defaults(agent.input_schema, dict(data))
     problems = validate(agent.input_schema, given)
@@ -74,6 +78,7 @@ async def ask(
     `data` is input that was accepted. Raises AgentOutputError when the repairs are used up.
     """
     prompt = _prompt(spec, data, context)
+    checks = [*([check] if check else []), *([_gate(prompt, data)] if context.production else [])]
     answers: list[Answer] = []
     model = ""
     while len(answers) <= spec.repairs:
@@ -84,7 +89,7 @@ async def ask(
             schema=prompt.schema,
         )
         model = message.response_metadata.get("model_name") or model
-        answer = read_answer(message, prompt.schema, check)
+        answer = read_answer(message, prompt.schema, _all_of(checks))
         if not answer.problems:
             return answer.value
         answers.append(answer)
@@ -92,6 +97,15 @@ async def ask(
             "%s: answer %d does not fit: %s", spec.name, len(answers), answer.problems[0]
         )
     raise AgentOutputError(_no_answer_fits(spec, context, answers, model or "the model"))
+
+
+def _gate(prompt: Prompt, data: Mapping[str, Any]) -> Check:
+    """Finds placeholders in an answer, which goes back to the model then."""
+    return lambda value: unfilled(value, prompt.schema, names=data)
+
+
+def _all_of(checks: Sequence[Check]) -> Check:
+    return lambda value: [problem for check in checks for problem in check(value)]
 
 
 def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
@@ -119,7 +133,7 @@ async def _run_function(
         value = await body.function(**arguments)
     else:
         value = await in_thread(lambda: body.function(**arguments))
-    return _as_json(agent, body, value, context)
+    return _as_json(agent, body, value, data, context)
 
 
 def _for_thread(context: AgentContext) -> AgentContext:
@@ -151,19 +165,33 @@ def _arguments(
     return arguments
 
 
-def _as_json(agent: Agent, body: FunctionBody, value: Any, context: AgentContext) -> Any:
+def _as_json(
+    agent: Agent, body: FunctionBody, value: Any, data: Mapping[str, Any], context: AgentContext
+) -> Any:
     from pydantic import ValidationError
     from pydantic_core import PydanticSerializationError
 
     try:
         checked = body.output.validate_python(value)
-        return body.output.dump_python(checked, mode="json")
+        output = body.output.dump_python(checked, mode="json")
     except ValidationError as error:
         problems = _problems_of(error)
         raise AgentOutputError(_does_not_fit("output", agent.name, context, problems)) from error
     except PydanticSerializationError as error:
         problems = [Problem((), str(error))]
         raise AgentOutputError(_does_not_fit("output", agent.name, context, problems)) from error
+    if context.production:
+        _refuse_placeholders(agent, output, data, context)
+    return output
+
+
+def _refuse_placeholders(
+    agent: Agent, output: Any, data: Mapping[str, Any], context: AgentContext
+) -> None:
+    """A function may pass on what it was given, and say nothing where it has nothing to say."""
+    schema = agent.output_schema
+    if problems := unfilled(output, schema, names=data, given=data, may_be_empty=True):
+        raise AgentOutputError(_does_not_fit("output", agent.name, context, problems))
 
 
 def _problems_of(error: Any, *before: str) -> list[Problem]:

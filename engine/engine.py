@@ -12,6 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
+from weakref import WeakSet
 
 from pydantic import ValidationError
 
@@ -46,6 +47,7 @@ from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
+from ucop.graphs.gate import refuse_doubles
 from ucop.graphs.workflow import Workflow, restore
 
 if TYPE_CHECKING:
@@ -101,6 +103,8 @@ class Engine:
         self._models.listen(_note_model)
         self._owns_models = models is None
         self._workflows: dict[str, Workflow] = {}
+        self._admitted: WeakSet[Workflow] = WeakSet()
+        """Workflows in which no test double was found."""
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
@@ -188,7 +192,8 @@ class Engine:
             thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
                 thread never run at the same time.
 
-        Raises UnknownWorkflow, InvalidDefinition, InvalidInput, KeyConflict, DatabaseError.
+        Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
+        InvalidInput, KeyConflict, DatabaseError.
         """
         terms = _terms(key, priority, tenant, labels, thread_id)
         job = self._new_job(workflow, input, terms, read_budget(budget or {}))
@@ -581,7 +586,14 @@ class Engine:
     def _rebuild(self, stored: dict[str, Any]) -> Workflow:
         workflow = restore(stored, catalog=self.catalog, registry=self.registry)
         workflow.graph()
+        self._admit(workflow)
         return workflow
+
+    def _admit(self, workflow: Workflow) -> None:
+        """The NoMockGate. Raises DoublesRefused in production mode."""
+        if self.settings.mode == "production" and workflow not in self._admitted:
+            refuse_doubles(workflow, self._models)
+            self._admitted.add(workflow)
 
     def _knows(self) -> str:
         if self._known is None:
@@ -596,6 +608,7 @@ class Engine:
         budget: Mapping[str, float],
     ) -> NewJob:
         found = self.workflow(workflow)
+        self._admit(found)
         data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
         id = new_job_id(time.time())

@@ -2,6 +2,7 @@
 
 UcopError                     agents/errors.py: base of all; says what, where, what to do next
 ├── InvalidDefinition         agents/errors.py: a file or spec is wrong; lists every finding
+│   └── DoublesRefused        agents/errors.py: test doubles in production mode
 ├── UnknownAgent              agents/errors.py
 ├── UnknownMerge              agents/errors.py
 ├── AgentInputError           agents/errors.py
@@ -39,6 +40,7 @@ from __future__ import annotations
 from ucop.agents.errors import (
     AgentInputError,
     AgentOutputError,
+    DoublesRefused,
     InvalidDefinition,
     ModelError,
     ModelResponseError,
@@ -58,6 +60,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseTooNew",
     "DeadlinePassed",
+    "DoublesRefused",
     "EngineClosed",
     "InvalidDefinition",
     "InvalidInput",

@@ -83,6 +83,8 @@ class Attempt:
     """Asks the graph to stop at the next superstep."""
     given_back: bool = False
     """Whether its worker stops it to give the job back, and not because it lost it."""
+    production: bool = False
+    """Whether an agent's output that is a placeholder is refused."""
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
@@ -235,6 +237,7 @@ class Attempt:
             job_id=self.claimed.job_id,
             models=models,
             folder=folder,
+            production=self.production,
             progress=self._progress,
             retried=self._retried,
             answers=self.answers,

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     """YAML files (globs), or `module-or-file:attribute` of a StateGraph."""
     agents: tuple[str, ...] = ()
     """YAML specs (globs), or a module or file with `@agent` functions."""
+    mode: Literal["development", "production"] = "development"
+    """In production no workflow with test doubles starts, and an agent's output that is a
+    placeholder is refused."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")

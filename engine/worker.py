@@ -170,6 +170,7 @@ class Worker:
             claimed=claimed,
             on_news=self._notices.tell_events,
             answers=self._answers,
+            production=self._settings.mode == "production",
             pace=self._pace,
         )
         key = (claimed.job_id, claimed.attempt)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ucop.graphs.work import AgentWork, Turn, Work
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models
+    from ucop.graphs.context import RunContext
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class CachedWork(Work):
         context = turn.runtime.context
         if context.answers is None:
             return await self.work.run(data, turn)
-        key = self._key(data, context.models)
+        key = self._key(data, context)
         if (kept := await context.answers.find(key)) is not None:
             context.cached(turn.task_id)
             return kept.answer
@@ -50,12 +50,14 @@ class CachedWork(Work):
         await context.answers.keep(key, answer, self.seconds)
         return answer
 
-    def _key(self, data: Any, models: Models) -> str:
+    def _key(self, data: Any, context: RunContext) -> str:
         """Of all that shapes the answer: the agent, the models that its name stands for in this
         project, and the inputs. Whoever writes under a key writes what this agent answered, so
         a worker that was declared lost does no harm."""
         agent = self.work.agent
-        asked = [] if agent.spec is None else models.candidates(agent.spec.model)
+        asked = [] if agent.spec is None else context.models.candidates(agent.spec.model)
         shape = {"agent": agent.fingerprint, "models": asked, "input": data}
+        if context.production:  # what development let through was not looked at
+            shape["production"] = True
         text = json.dumps(shape, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

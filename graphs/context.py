@@ -32,6 +32,8 @@ class RunContext:
     models: Models
     folder: Path
     """The project's folder, from which file agents read and where they write."""
+    production: bool = False
+    """Whether an agent's output that is a placeholder is refused."""
     progress: Callable[[str, str], None] = field(default=_silent)
     """Called with a node's name and one line on what it does."""
     retried: Callable[[str, str, int, BaseException | None], None] = field(default=_unheard)

@@ -155,8 +155,8 @@ class Past:
 class Objection:
     """Why the run would be refused, or fail."""
 
-    by: Literal["input", "model", "database"]
-    """Who objects. The NoMockGate is to join them here."""
+    by: Literal["input", "model", "database", "gate"]
+    """Who objects; `gate` is the NoMockGate."""
     message: str
     nodes: tuple[str, ...] = ()
 

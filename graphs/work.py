@@ -75,5 +75,6 @@ class AgentWork(Work):
             key=turn.key,
             models=run.models,
             folder=run.folder,
+            production=run.production,
             progress=tell,
         )

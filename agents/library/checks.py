@@ -17,6 +17,7 @@ from ucop.agents.errors import ModelError
 from ucop.agents.function import agent
 from ucop.agents.library.specs import bundled_spec
 from ucop.agents.library.text import paragraphs, repeats_itself, sentences, stems
+from ucop.agents.placeholders import placeholders
 from ucop.agents.run import AgentContext
 
 GROUNDED = 0.5
@@ -151,14 +152,6 @@ def repeated(text: str) -> list[str]:
     return found
 
 
-def placeholders(text: str) -> list[str]:
-    """What was meant to be filled in, and was not.
-
-    Links, footnotes, lists in brackets and prose about such fields are none.
-    """
-    return [match.group().strip() for pattern in _PLACEHOLDERS for match in pattern.finditer(text)]
-
-
 async def _counts(context: AgentContext) -> bool:
     """Whether a score means anything: the small embedded model repeats its example's."""
     try:
@@ -211,21 +204,3 @@ def _score(score: int, wanted: int, *, counts: bool) -> Check:
 def _sentences(text: str) -> Iterator[str]:
     for paragraph in prose(text):
         yield from paragraph
-
-
-# Bounded, and without what may stand between words: a search must not take long on any text.
-_WORD = r"[A-Za-z][A-Za-z0-9'’-]{0,30}"
-_FIELD = (
-    r"(?:name|title|date|time|company|organi[sz]ation|address|city|country|email|e-mail|phone|"
-    r"number|url|link|topic|text|content|description|amount|price|product|author|position|role|"
-    r"here)"
-)
-_PLACEHOLDERS = (
-    # [Your Name], [Team Member's Name], <your title here>; not [text](url), [1] or [x]: …
-    re.compile(rf"\[(?:{_WORD}[ _]){{0,4}}{_FIELD}\](?![(\[:])", re.IGNORECASE),
-    re.compile(rf"<(?:your|insert|enter)[ _](?:{_WORD}[ _]){{0,3}}{_FIELD}>", re.IGNORECASE),
-    re.compile(r"\[(?:insert|enter|add|your|todo|tbd)\b[^\[\]\n]{0,60}\](?![(\[:])", re.IGNORECASE),
-    re.compile(r"\{\{\s*[\w.]+\s*\}\}|\$\{[\w.]+\}"),
-    re.compile(r"^[ \t]*(?:[-*][ \t]+)?(?:TODO|TBD|FIXME)\b[^\n]{0,40}", re.MULTILINE),
-    re.compile(r"\blorem ipsum dolor\b", re.IGNORECASE),
-)

@@ -14,7 +14,6 @@ from ucop.agents.library.checks import (
     Rules,
     Verdict,
     check_text,
-    placeholders,
     prose,
     repeated,
     ungrounded,
@@ -22,6 +21,7 @@ from ucop.agents.library.checks import (
 )
 from ucop.agents.library.specs import bundled_spec, reseeded
 from ucop.agents.library.text import sentences, share_of_stems
+from ucop.agents.placeholders import placeholders
 from ucop.agents.run import AgentContext, ask
 
 KEPT = 0.5

@@ -51,7 +51,7 @@ def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_j
     else:
         for line in _lines(plan):
             put(line)
-    if any(one.by == "input" for one in plan.objections):
+    if any(one.by in ("input", "gate") for one in plan.objections):
         return Exit.USAGE
     return Exit.FAILED if plan.objections else Exit.OK
 
@@ -59,7 +59,7 @@ def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_j
 def _plan(place: Place, workflow: Workflow, data: Mapping[str, Any]) -> Plan:
     import asyncio
 
-    objections: list[Objection] = []
+    objections = _of_gate(place, workflow)
     past = None
     try:
         past = _past(place, workflow)
@@ -72,6 +72,18 @@ def _plan(place: Place, workflow: Workflow, data: Mapping[str, Any]) -> Plan:
         past=past,
         objections=objections,
     )
+
+
+def _of_gate(place: Place, workflow: Workflow) -> list[Objection]:
+    """Test doubles, where the project is in production mode."""
+    if place.settings.mode != "production":
+        return []
+    from ucop.graphs.gate import refusals
+
+    return [
+        Objection(by="gate", message=str(one), nodes=(one.node,) if one.node else ())
+        for one in refusals(workflow)
+    ]
 
 
 def _plain(value: Any) -> Any:

@@ -23,6 +23,7 @@ COMMANDS = {
     "run": "run:run",
     "generate": "run:generate",
     "worker": "worker:worker",
+    "check": "check:check",
     "jobs": "jobs:app",
     "checkpoints": "checkpoints:app",
     "workflows": "workflows:app",

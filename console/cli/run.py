@@ -122,6 +122,10 @@ def _order(
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
     workflow = _named(place, name)
+    if place.settings.mode == "production":
+        from ucop.graphs.gate import refuse_doubles
+
+        refuse_doubles(workflow)
     data = workflow.accept(read_input(workflow, typed or (), file, text))
     return Order(
         workflow=workflow,

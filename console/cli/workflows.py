@@ -124,7 +124,8 @@ def check(
     """Check workflows and tell every mistake with file, line and column."""
     place = place_of(ctx, project, database)
     names = files or list(dict.fromkeys(listing.name for listing in place.catalog.names()))
-    checked = {name: _check(place, name) for name in names}
+    production = place.settings.mode == "production"
+    checked = {name: check_workflow(place, name, production=production) for name in names}
     findings = [finding for found in checked.values() for finding in found]
     if json:
         put_json([finding_json(finding, [place.settings.root]) for finding in findings])
@@ -134,14 +135,20 @@ def check(
     raise typer.Exit(Exit.USAGE if wrong else Exit.OK)
 
 
-def _check(place: Place, name: str) -> tuple[Finding, ...]:
+def check_workflow(place: Place, name: str, *, production: bool) -> tuple[Finding, ...]:
     """Load a workflow as a run would; a Python graph is built, too."""
     try:
         workflow = place.catalog.get(name)
         workflow.shown_nodes()
     except InvalidDefinition as error:
         return error.findings
-    return workflow.warnings
+    return (*workflow.warnings, *(_doubles(workflow) if production else ()))
+
+
+def _doubles(workflow: Workflow) -> list[Finding]:
+    from ucop.graphs.gate import refusals
+
+    return [refusal.finding for refusal in refusals(workflow)]
 
 
 def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:

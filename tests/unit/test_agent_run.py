@@ -370,3 +370,73 @@ async def test_without_a_script_the_answer_fits_any_schema(context: AgentContext
     value = await ask(context, output={"a": {"type": "array", "minItems": 2, "items": "integer"}})
     assert len(value["a"]) >= 2
     json.dumps(value)
+
+
+# Placeholders
+
+
+TITLED: dict[str, Any] = {"output": {"title": "string", "text": "string"}}
+UNFILLED = {"title": "Your title here", "text": "Tea is quiet."}
+
+
+async def test_in_production_a_placeholder_goes_back_to_the_model(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    fine = {"title": "Tea", "text": "Tea is quiet."}
+    script(ollama, scripted.answer(UNFILLED), scripted.answer(fine))
+    assert await ask(replace(context, production=True), **TITLED) == fine
+    said = sent(ollama)[-1][1]
+    assert "title: “Your title here” was left to be filled in" in said
+
+
+async def test_in_production_a_model_that_leaves_it_unfilled_fails_the_call(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    script(ollama, *[scripted.answer({"title": "Tea", "text": ""})] * 3)
+    with pytest.raises(AgentOutputError, match="text: is required, and empty"):
+        await ask(replace(context, production=True), repairs=2, **TITLED)
+    assert ollama.calls == 3
+
+
+async def test_in_production_an_input_of_the_prompt_is_known_as_a_field(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    script(ollama, *[scripted.answer("All about {topic}.")] * 3)
+    with pytest.raises(AgentOutputError, match=r"“{topic}” was left"):
+        await ask(replace(context, production=True), {"topic": "tea"}, input={"topic": "string"})
+
+
+async def test_in_development_a_placeholder_passes(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    script(ollama, scripted.answer(UNFILLED))
+    assert await ask(context, **TITLED) == UNFILLED
+
+
+async def test_in_production_a_function_that_answers_a_placeholder_fails(
+    context: AgentContext,
+) -> None:
+    @agent
+    def letter(name: str) -> dict[str, Any]:
+        return {"letters": [{"text": f"Dear {name}, yours, [Your Name]"}]}
+
+    made = agent_of(letter)
+    assert made is not None
+    strict = replace(context, production=True)
+    with pytest.raises(AgentOutputError, match=r"letters\[0\]\.text: “\[Your Name\]” was left"):
+        await call(made, {"name": "Ada"}, context=strict)
+    assert await call(made, {"name": "Ada"}, context=context)
+
+
+async def test_in_production_a_function_may_pass_on_what_it_was_given_or_say_nothing(
+    context: AgentContext,
+) -> None:
+    @agent
+    def same(text: str) -> dict[str, str]:
+        return {"text": text, "remark": ""}
+
+    made = agent_of(same)
+    assert made is not None
+    data = {"text": "Dear [Your Name], TODO"}
+    answer = await call(made, data, context=replace(context, production=True))
+    assert answer == {**data, "remark": ""}

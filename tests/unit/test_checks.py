@@ -9,12 +9,12 @@ from ucop.agents.library.checks import (
     Check,
     Rules,
     check_text,
-    placeholders,
     repeated,
     ungrounded,
     verdict,
 )
 from ucop.agents.library.revision import by_rules
+from ucop.agents.placeholders import placeholders
 
 TRAINS = "Trains leave on time in every town. A small delay does not spread to other trains."
 

@@ -13,6 +13,7 @@ PUBLIC = {
         "AgentInputError",
         "AgentOutputError",
         "AgentSpec",
+        "DoublesRefused",
         "Finding",
         "InvalidDefinition",
         "ModelError",

@@ -1,0 +1,75 @@
+"""`ucop check`: whether a project is sound, and ready for production."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.findings import finding_json, tell_findings
+from ucop.console.cli.output import put, put_json
+from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.tables import plural
+from ucop.console.cli.workflows import check_workflow
+from ucop.engine.errors import InvalidDefinition
+
+if TYPE_CHECKING:
+    from ucop.agents.source import Finding
+
+
+def check(
+    ctx: typer.Context,
+    production: Annotated[
+        bool,
+        typer.Option("--production", help="Name the test doubles that production mode refuses."),
+    ] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Check all agents and workflows, and tell every mistake with file, line and column.
+
+    In production mode, and with --production, test doubles are mistakes too.
+    """
+    place = place_of(ctx, project, database)
+    production = production or place.settings.mode == "production"
+    checked = _checked(place, production=production)
+    findings = list(dict.fromkeys(one for found in checked.values() for one in found))
+    if json:
+        put_json([finding_json(finding, [place.settings.root]) for finding in findings])
+    else:
+        _tell(place, checked)
+    wrong = any(finding.severity == "error" for finding in findings)
+    raise typer.Exit(Exit.USAGE if wrong else Exit.OK)
+
+
+def _checked(place: Place, *, production: bool) -> dict[str, tuple[Finding, ...]]:
+    """What is wrong, by what was looked at. Without its agents no workflow can be read."""
+    try:
+        agents = _agents(place, production=production)
+    except InvalidDefinition as error:
+        return {"agents": error.findings}
+    names = dict.fromkeys(listing.name for listing in place.catalog.names())
+    workflows = {
+        f"workflow {name}": check_workflow(place, name, production=production) for name in names
+    }
+    return {"agents": agents, **workflows}
+
+
+def _agents(place: Place, *, production: bool) -> tuple[Finding, ...]:
+    registry = place.registry
+    if not production:
+        return ()
+    from ucop.graphs.gate import agent_finding, doubles_of
+
+    found = ((agent, double) for agent in registry for double in doubles_of(agent))
+    return tuple(agent_finding(agent, double) for agent, double in found)
+
+
+def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
+    for name, findings in checked.items():
+        tell_findings(findings, [place.settings.root])
+        errors = sum(finding.severity == "error" for finding in findings)
+        put(f"{name}: {plural(errors, 'mistake') if errors else 'ok'}")
