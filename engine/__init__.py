@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ucop.engine.actions import Changed
     from ucop.engine.engine import Engine
     from ucop.engine.errors import (
         DatabaseError,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
         UcopError,
         UnknownWorkflow,
     )
+    from ucop.engine.filter import Filter
     from ucop.engine.handle import JobHandle
     from ucop.engine.job import (
         Attempt,
@@ -39,10 +41,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Attempt",
+    "Changed",
     "Checkpoint",
     "DatabaseError",
     "Engine",
     "Event",
+    "Filter",
     "InvalidDefinition",
     "InvalidInput",
     "Job",
@@ -65,7 +69,9 @@ __all__ = [
 ]
 
 _PLACES = {
+    "actions": ("Changed",),
     "engine": ("Engine",),
+    "filter": ("Filter",),
     "handle": ("JobHandle",),
     "job": (
         "Attempt",

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 # LangGraph reads this once, at import. Without it a crafted row in the database can call any
@@ -41,11 +41,11 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from ucop.engine import ledger
+from ucop.engine import ledger, threads
 from ucop.engine.faults import fault
 from ucop.engine.journal import ERROR, Batch, Journal
-from ucop.engine.operation import Many, One, pyformat, run
-from ucop.engine.postgres import reachable
+from ucop.engine.operation import Many, One, Operation, pyformat, run
+from ucop.engine.postgres import drive, reachable
 from ucop.engine.sqlite import execute
 
 if TYPE_CHECKING:
@@ -91,6 +91,10 @@ def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
     return _allowlists[builder]
 
 
+Kept = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
+"""A call of a saver that is made later, in the transaction that it belongs to."""
+
+
 class FencedSqliteSaver(SqliteSaver):
     """The synchronous SQLite saver, used inline on the engine's loop.
 
@@ -98,6 +102,8 @@ class FencedSqliteSaver(SqliteSaver):
     """
 
     journal: Journal | None = None
+    draft: list[Kept] | None = None
+    """What was to be saved, where nothing is saved yet."""
     retry: Callable[[Callable[[], Any]], Awaitable[Any]]
     """Reads again while another process holds the lock, without blocking the loop."""
     commit: Callable[..., Awaitable[Any]]
@@ -106,6 +112,12 @@ class FencedSqliteSaver(SqliteSaver):
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
+        return clone
+
+    def for_draft(self, draft: list[Kept]) -> Self:
+        """Reads what is saved; what it is to save, it only notes in `draft`."""
+        clone = copy.copy(self)
+        clone.draft = draft
         return clone
 
     @contextmanager
@@ -151,6 +163,23 @@ class FencedSqliteSaver(SqliteSaver):
     async def adelete_thread(self, thread_id: str) -> None:
         await self.commit(lambda: self.delete_thread(thread_id))
 
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._carry_out(
+            lambda: threads.copy_thread(threads.SQLITE, source_thread_id, target_thread_id)
+        )
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
+
+    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
+        strategies = {"keep_latest": threads.keep_latest, "delete": threads.delete_threads}
+        if strategy not in strategies:
+            raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
+        await self._carry_out(lambda: strategies[strategy](thread_ids))
+
+    async def _carry_out(self, make: Callable[[], Operation[None]]) -> None:
+        await self.commit(lambda: run(make(), partial(execute, self.conn)))
+
     async def aput(
         self,
         config: RunnableConfig,
@@ -159,6 +188,9 @@ class FencedSqliteSaver(SqliteSaver):
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
         journal = self.journal
+        if self.draft is not None:
+            self.draft.append(("put", (config, checkpoint, metadata, new_versions)))
+            return _saved(config, checkpoint)
 
         def write() -> RunnableConfig:
             return self.put(config, checkpoint, metadata, new_versions)
@@ -184,6 +216,9 @@ class FencedSqliteSaver(SqliteSaver):
         task_path: str = "",
     ) -> None:
         journal = self.journal
+        if self.draft is not None:
+            self.draft.append(("put_writes", (config, writes, task_id, task_path)))
+            return
 
         def write() -> None:
             self.put_writes(config, writes, task_id, task_path)
@@ -218,6 +253,8 @@ class FencedPostgresSaver(AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     journal: Journal | None = None
+    draft: list[Kept] | None = None
+    """What was to be saved, where nothing is saved yet."""
     url: str = ""
     _inside: AsyncCursor[DictRow] | None = None
 
@@ -226,6 +263,27 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         clone.journal = journal
         clone.lock = journal.lock
         return clone
+
+    def for_draft(self, draft: list[Kept]) -> Self:
+        """Reads what is saved; what it is to save, it only notes in `draft`."""
+        clone = copy.copy(self)
+        clone.draft = draft
+        return clone
+
+    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
+        await self._carry_out(
+            threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+        )
+
+    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
+        await self._carry_out(threads.delete_for_runs(threads.POSTGRES, run_ids))
+
+    async def _carry_out(self, operation: Operation[None]) -> None:
+        async with (
+            _ainternal.get_connection(self.conn) as connection,
+            connection.transaction(),
+        ):
+            await drive(operation, connection)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         with reachable(self.url):
@@ -310,6 +368,9 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        if self.draft is not None:
+            self.draft.append(("put", (config, checkpoint, metadata, new_versions)))
+            return _saved(config, checkpoint)
         if self.journal is None:
             return await super().aput(config, checkpoint, metadata, new_versions)
 
@@ -336,6 +397,9 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         task_path: str = "",
     ) -> None:
         journal = self.journal
+        if self.draft is not None:
+            self.draft.append(("put_writes", (config, writes, task_id, task_path)))
+            return
         if journal is None:
             await super().aput_writes(config, writes, task_id, task_path)
             return

@@ -7,7 +7,8 @@ import contextlib
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -18,16 +19,22 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import ledger
+from ucop.engine import forks, ledger, threads
+from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
 from ucop.engine.errors import (
+    CheckpointNotFound,
     DatabaseError,
     InvalidInput,
+    JobNotFound,
+    RefusedChange,
     ResultTimeout,
     UcopError,
 )
 from ucop.engine.faults import fault
+from ucop.engine.filter import Filter, filter_of
+from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
 from ucop.engine.ledger import NewJob, to_json
@@ -219,16 +226,73 @@ class Engine:
         return await asyncio.to_thread(self.job, id)
 
     def jobs(
-        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        before: datetime | None = None,
+        limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage."""
-        return self.reader.jobs(status=status, workflow=workflow, limit=limit)
+        """Jobs, the newest first, without their steps and usage. A job may have more labels than
+        `labels`; it was created before `before`."""
+        return self.reader.jobs(
+            status=status,
+            workflow=workflow,
+            tenant=tenant,
+            labels=labels,
+            before=before,
+            limit=limit,
+        )
 
     async def ajobs(
-        self, *, status: JobStatus | str | None = None, workflow: str | None = None, limit: int = 50
+        self,
+        *,
+        status: JobStatus | str | None = None,
+        workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        before: datetime | None = None,
+        limit: int = 50,
     ) -> list[Job]:
         """`jobs`, awaited."""
-        return await asyncio.to_thread(self.jobs, status=status, workflow=workflow, limit=limit)
+        found = filter_of(status, workflow, tenant, labels, before)
+        return await asyncio.to_thread(self.reader.select, found, limit=limit)
+
+    def change(
+        self,
+        action: Action | str,
+        jobs: Filter | Iterable[str],
+        *,
+        now: bool = False,
+        budget: Mapping[str, float | str] | None = None,
+    ) -> list[Changed]:
+        """Pause, resume, cancel or retry many jobs; each change is a transaction of its own.
+
+        Args:
+            action: What to do; as JobHandle's method of this name does it.
+            jobs: Whole ids, or a filter: then those jobs whose status takes the action.
+            now: For `pause`: in the middle of running nodes.
+            budget: For `resume` and `retry`: limits that are to hold from now on.
+
+        Returns what became of each; one that refused, or was not found, keeps no other back.
+        Raises InvalidInput for a budget that is none.
+        """
+        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        return self._loop.call(work)
+
+    async def achange(
+        self,
+        action: Action | str,
+        jobs: Filter | Iterable[str],
+        *,
+        now: bool = False,
+        budget: Mapping[str, float | str] | None = None,
+    ) -> list[Changed]:
+        """`change`, awaited."""
+        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        return await self._loop.acall(work)
 
     @property
     def reader(self) -> Reader:
@@ -371,6 +435,43 @@ class Engine:
         if self._worker is not None:
             self._worker.wake()
 
+    async def _retry(self, id: JobId, budget: Mapping[str, float]) -> None:
+        await self._database.dispatch(lambda: ledger.retry(id, time.time(), budget))
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _changes(
+        self, action: Action, jobs: Filter | Iterable[str], now: bool, budget: Mapping[str, float]
+    ) -> list[Changed]:
+        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader)
+        changed: list[Changed] = []
+        for some in batched(ids, TOGETHER):
+            each = (self._change(action, id, now, budget) for id in some)
+            changed += await asyncio.gather(*each)
+        return changed
+
+    async def _change(
+        self, action: Action, id: JobId, now: bool, budget: Mapping[str, float]
+    ) -> Changed:
+        refused = None
+        try:
+            match action:
+                case Action.PAUSE:
+                    await self._pause(id, now)
+                case Action.CANCEL:
+                    await self._cancel(id)
+                case Action.RESUME:
+                    await self._resume(id, budget)
+                case Action.RETRY:
+                    await self._retry(id, budget)
+        except JobNotFound as error:
+            return Changed(id=id, status=None, refused=str(error))
+        except RefusedChange as error:
+            refused = str(error)
+        status = (await self._database.read(lambda: ledger.rest(id))).status
+        return Changed(id=id, status=status, refused=refused)
+
     async def _pause(self, id: JobId, at_once: bool) -> None:
         await self._database.write(lambda: ledger.pause(id, time.time(), at_once=at_once))
         await self._heed(id)
@@ -384,6 +485,52 @@ class Engine:
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
+
+    async def _fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        saver, draft = self._database.saver(), []
+        if not edit.is_none:
+            draft = await forks.edited(workflow, saver, id, thread, at, edit)
+        new, tables = new_job_id(time.time()), self._tables
+        standing = checkpoint is None and edit.is_none
+        await self._database.dispatch(
+            lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
+        )
+        if self._worker is not None:
+            self._worker.wake()
+        return new
+
+    async def _set_back(
+        self, id: JobId, checkpoint: str, retry: Mapping[str, float] | None = None
+    ) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, _ = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        await self._database.dispatch(
+            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+        )
+        self._notices.tell(id)
+        if self._worker is not None:
+            self._worker.wake()
+
+    async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
+        """A checkpoint's whole id; where none is given, the job's last."""
+        if given is not None:
+            return await self._database.read(lambda: threads.find(thread, given))
+        _, last = await self._database.read(lambda: ledger.stands(id))
+        if last is None:
+            raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
+        return last
+
+    @property
+    def _tables(self) -> threads.Tables:
+        lite = self._database.url.startswith("sqlite:")
+        return threads.SQLITE if lite else threads.POSTGRES
 
     async def _heed(self, id: JobId) -> None:
         """See at once to what was asked of a job that may run in this process."""

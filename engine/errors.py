@@ -16,6 +16,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── WorkflowChanged           graphs/errors.py: a Python graph no longer fits a checkpoint
 ├── InvalidSettings
 ├── JobNotFound
+├── CheckpointNotFound
 ├── JobFailed                 what `result()` raises for a failed job
 ├── JobStopped                what `result()` raises for a job that waits, is paused or cancelled
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
@@ -53,6 +54,7 @@ from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
+    "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
     "DatabaseError",
@@ -89,6 +91,10 @@ class InvalidSettings(UcopError):
 
 class JobNotFound(UcopError):
     """No job has this id, or several ids begin with it."""
+
+
+class CheckpointNotFound(UcopError):
+    """The job has no such checkpoint, or several begin so."""
 
 
 class JobFailed(UcopError):

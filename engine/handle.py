@@ -11,6 +11,7 @@ from ucop.agents.schema import validate
 from ucop.engine import ledger
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
+from ucop.engine.forks import Edit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from ucop.engine.states import JobStatus
 
@@ -167,6 +168,73 @@ class JobHandle:
         """`resume`, awaited."""
         await self._acall(self._engine._resume(self.id, read_budget(budget or {})))
 
+    def retry(
+        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+    ) -> None:
+        """`resume`, for a failed job alone; from an earlier checkpoint where one is named.
+
+        Raises RefusedChange where it has not failed, CheckpointNotFound.
+        """
+        self._call(self._retry(read_budget(budget or {}), checkpoint))
+
+    async def aretry(
+        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+    ) -> None:
+        """`retry`, awaited."""
+        await self._acall(self._retry(read_budget(budget or {}), checkpoint))
+
+    def fork(
+        self,
+        checkpoint: str | None = None,
+        update: Mapping[str, Any] | None = None,
+        *,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> JobHandle:
+        """A new job that goes on from a checkpoint of this one, which stays as it is.
+
+        It has this job's workflow, input, tenant, labels and budget; it spends a budget of its
+        own. What ran after the checkpoint runs again.
+
+        Args:
+            checkpoint: Its id, or the beginning of it. Default: where the job stands.
+            update: What is to be written into the state, as if the checkpoint's node had
+                written it: a list that is appended to grows. The edges out of that node are
+                taken anew.
+            replace: The same, but put in place of what is there.
+            as_node: The node to write as, where several ran.
+
+        Raises CheckpointNotFound, and InvalidInput for what the state does not have.
+        """
+        edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
+        new = self._call(self._engine._fork(self.id, checkpoint, edit))
+        return JobHandle(self._engine, new)
+
+    async def afork(
+        self,
+        checkpoint: str | None = None,
+        update: Mapping[str, Any] | None = None,
+        *,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> JobHandle:
+        """`fork`, awaited."""
+        edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
+        new = await self._acall(self._engine._fork(self.id, checkpoint, edit))
+        return JobHandle(self._engine, new)
+
+    def restore(self, checkpoint: str) -> None:
+        """Set a paused or failed job back to an earlier checkpoint: when it goes on, it goes on
+        from there. What ran after it stays to be read, as a branch.
+
+        Raises RefusedChange in any other status, CheckpointNotFound.
+        """
+        self._call(self._engine._set_back(self.id, checkpoint))
+
+    async def arestore(self, checkpoint: str) -> None:
+        """`restore`, awaited."""
+        await self._acall(self._engine._set_back(self.id, checkpoint))
+
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
         asked = self._engine.reader.questions(self.id)
@@ -206,6 +274,12 @@ class JobHandle:
             return question.id, json.dumps(answer, ensure_ascii=False, allow_nan=False)
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"the answer must be JSON: {error}") from error
+
+    async def _retry(self, budget: Mapping[str, float], checkpoint: str | None) -> None:
+        if checkpoint is None:
+            await self._engine._retry(self.id, budget)
+        else:
+            await self._engine._set_back(self.id, checkpoint, budget)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from ucop.engine.history import history

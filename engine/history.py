@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.plain import plain
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.job import Checkpoint, JobId, ThreadId
+from ucop.engine.snapshots import OWN
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 async def history(
     job: JobId, thread: ThreadId, workflow: Workflow, saver: FencedSaver
 ) -> list[Checkpoint]:
-    """The checkpoints that this job saved, the newest first."""
+    """The checkpoints that this job saved, the newest first; of a fork also those that it was
+    given by its parent."""
     graph = attach(workflow.graph(), saver)
     config: Any = {"configurable": {"thread_id": thread}}
     snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
@@ -26,7 +28,7 @@ async def history(
     return [
         _checkpoint(snapshot, due, workflow)
         for snapshot in snapshots
-        if (snapshot.metadata or {}).get("ucop_job", job) == job
+        if str(thread) == job or (snapshot.metadata or {}).get("ucop_job", job) == job
     ]
 
 
@@ -35,17 +37,19 @@ def _checkpoint(
 ) -> Checkpoint:
     parent = _id(snapshot.parent_config) if snapshot.parent_config else None
     metadata: Any = snapshot.metadata or {}
+    # An edit was made by no node.
+    ran = () if metadata.get("source") == "update" else due.get(parent or "", ())
     return Checkpoint(
         id=_id(snapshot),
         parent_id=parent,
         step=metadata.get("step", -1),
-        nodes=_shown(due.get(parent or "", ()), workflow),
+        nodes=_shown(ran, workflow),
         next=_shown(snapshot.next, workflow),
         created_at=datetime.fromisoformat(snapshot.created_at or ""),
         values={
             name: plain(value)
             for name, value in dict(snapshot.values).items()
-            if not workflow.hides(name)
+            if not (workflow.kind == "yaml" and name in OWN)
         },
     )
 

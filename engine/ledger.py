@@ -140,11 +140,11 @@ values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :input, :thread_id, 
     :priority, :tenant, :labels, :budget, 1, 0, 0, 0, :now, :now)
 on conflict (key) do nothing returning id"""
 
-_ADD_ATTEMPT = """
+ADD_ATTEMPT = """
 insert into attempts (job_id, number, status, progress, queued_at)
 values (:job, :attempt, 'queued', (select progress from jobs where id = :job), :now)"""
 
-_ADD_EVENT = """
+ADD_EVENT = """
 insert into events (job_id, seq, type, at, data) values (:job, :seq, :type, :at, :data)"""
 
 _BY_KEY = "select id, workflow, input, status from jobs where key = :key"
@@ -168,9 +168,9 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
     new = yield One(_ADD_JOB, {**_fields(job), "now": now})
     if not new:
         return (yield from _same_key(job)), False
-    yield One(_ADD_ATTEMPT, {"job": job.id, "attempt": 1, "now": now})
+    yield One(ADD_ATTEMPT, {"job": job.id, "attempt": 1, "now": now})
     event = {"job": job.id, "seq": 1, "type": "job.submitted", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({"workflow": job.workflow})})
+    yield One(ADD_EVENT, {**event, "data": to_json({"workflow": job.workflow})})
     yield Enqueue(job.id, 1, job.priority)
     return job.id, True
 
@@ -247,7 +247,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
     row = rows[0]
     yield One(_START_ATTEMPT, params)
     event = {"job": job, "seq": row["seq"], "type": "job.running", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "worker": worker})})
+    yield One(ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "worker": worker})})
     budget = json.loads(row["budget"])
     return Claimed(
         job_id=JobId(row["id"]),
@@ -353,7 +353,7 @@ def tell(
         raise superseded(job, attempt)
     if events:
         first = rows[0]["seq"] - len(events) + 1
-        yield Many(_ADD_EVENT, _numbered(job, first, events))
+        yield Many(ADD_EVENT, _numbered(job, first, events))
     if steps:
         yield Many(_PUT_STEP, [_step_params(job, attempt, step) for step in steps])
 
@@ -402,7 +402,7 @@ where job_id = :job and status = 'running'"""
 
 def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[JobStatus]:
     """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
-    skipped = yield from _skipped(job, attempt, outcome, now)
+    skipped = yield from _skipped(job, outcome, now)
     told = [NewEvent(type="step.skipped", at=now, data=to_json({"node": s.node})) for s in skipped]
     steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
     yield from tell(job, attempt, steps=steps, events=events)
@@ -426,18 +426,21 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
         asked = [_question_params(job, question, now) for question in outcome.questions]
         yield Many(_ASK, asked)
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+    yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
 
 
-_RAN = "select distinct node from steps where job_id = :job"
+_RAN = """
+select distinct node from steps
+where job_id = :job or job_id = (select parent_job_id from jobs where id = :job)"""
 
 
-def _skipped(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[list[StepRow]]:
+def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]:
     """Steps for the nodes that a completed job went past."""
     if not outcome.passed_over:
         return []
-    ran = {row["node"] for row in (yield One(_RAN, {"job": job}))} if attempt > 1 else set()
+    # What a fork has not run, the job that it came from may have.
+    ran = {row["node"] for row in (yield One(_RAN, {"job": job}))}
     skipped = [node for node in outcome.passed_over if node not in ran]
     # Of a workflow that never ran, its own steps would tell nothing more.
     whole = [node for node in skipped if node.rpartition("/")[0] not in skipped]
@@ -555,7 +558,7 @@ def _settle(
     yield from _end_attempt(job, attempt, reason if error else status.value, now)
     data = {"attempt": attempt, "reason": reason, "error": error}
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+    yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
 
 
@@ -569,7 +572,7 @@ def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus
     worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
     which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
     """
-    state = yield from _existing(job)
+    state = yield from existing(job)
     if state["status"] == JobStatus.PENDING:
         paused = yield from _settle(job, state, Change.PAUSE, "asked to pause", now)
         if paused:
@@ -578,7 +581,7 @@ def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus
         want = {"job": job, "attempt": state["attempt"], "want": PAUSE_NOW if at_once else PAUSE}
         if rows := (yield One(_WANT, want)):
             event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
-            yield One(_ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
+            yield One(ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
             return JobStatus.RUNNING
     raise RefusedChange(
         f"job {job} is {state['status']}; only a pending or running job can be paused"
@@ -589,7 +592,7 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
     """End a job for ever. Nothing of a running attempt is committed after this; its worker
     stops it within its poll. Raises JobNotFound or RefusedChange.
     """
-    state = yield from _existing(job)
+    state = yield from existing(job)
     if state["status"] in sources(Change.CANCEL):
         cancelled = yield from _settle(job, state, Change.CANCEL, "cancelled", now)
         if cancelled:
@@ -607,16 +610,13 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
     other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
     question that is no longer open was answered, or never asked.
     """
-    state = yield from _existing(job)
+    state = yield from existing(job)
     if state["status"] != JobStatus.WAITING:
         raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
     given = {"job": job, "question": question, "answer": answer, "now": now}
     if not (yield One(_ANSWER, given)):
         raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
-    new = yield from _next_attempt(job, state, Change.RESUME, "answered", now)
-    if new is None:
-        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
-    return new
+    return (yield from go_on(job, state, Change.RESUME, "answered", now, None))
 
 
 _OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
@@ -633,21 +633,42 @@ def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> O
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
     """
-    state = yield from _existing(job)
+    state = yield from existing(job)
     status = JobStatus(state["status"])
     if status is JobStatus.WAITING:
         rows = yield One(_OPEN, {"job": job})
         if rows[0]["open"]:
             raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
-    for change in (Change.RESUME, Change.RETRY):
-        if status in sources(change):
-            why = "resumed" if change is Change.RESUME else "retried"
-            new = yield from _next_attempt(job, state, change, why, now)
-            if new:
-                if budget:
-                    yield from _change_budget(job, budget)
-                return new
+    if status in sources(Change.RESUME):
+        return (yield from go_on(job, state, Change.RESUME, "resumed", now, budget))
+    if status in sources(Change.RETRY):
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
     raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+
+
+def retry(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+    """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
+    state = yield from existing(job)
+    if state["status"] not in sources(Change.RETRY):
+        raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
+    return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
+
+
+def go_on(
+    job: str,
+    state: Row,
+    change: Change,
+    why: str,
+    now: float,
+    budget: Mapping[str, float] | None,
+) -> Operation[JobStatus]:
+    """Queue the next attempt because a person says so. Raises RefusedChange."""
+    new = yield from _next_attempt(job, state, change, why, now)
+    if new is None:
+        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
+    if budget:
+        yield from _change_budget(job, budget)
+    return new
 
 
 def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
@@ -682,7 +703,7 @@ def _state(job: str) -> Operation[Row | None]:
     return rows[0] if rows else None
 
 
-def _existing(job: str) -> Operation[Row]:
+def existing(job: str) -> Operation[Row]:
     state = yield from _state(job)
     if state is None:
         raise JobNotFound(f"no job {job}; `ucop jobs list` shows the jobs there are")
@@ -709,9 +730,9 @@ def _next_attempt(
     if not rows:
         return None
     yield from _end_attempt(job, attempt, why, now)
-    yield One(_ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
+    yield One(ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.pending", "at": now}
-    yield One(_ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
+    yield One(ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
     yield Enqueue(JobId(job), attempt + 1, state["priority"], delay)
     return JobStatus.PENDING
 
@@ -728,6 +749,16 @@ _DEFINITION = "select body from definitions where fingerprint = :fingerprint"
 
 
 _THREAD = "select thread_id, fingerprint from jobs where id = :job"
+
+_STANDS = "select attempt, checkpoint_id from jobs where id = :job"
+
+
+def stands(job: str) -> Operation[tuple[int, str | None]]:
+    """A job's attempt, and its last checkpoint. Raises JobNotFound."""
+    rows = yield One(_STANDS, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return rows[0]["attempt"], rows[0]["checkpoint_id"]
 
 
 def thread(job: str) -> Operation[tuple[ThreadId, str]]:

@@ -51,7 +51,14 @@ class Enqueue:
     delay: float = 0.0
 
 
-Statement = One | Many | Enqueue
+@dataclass(frozen=True, slots=True)
+class Save:
+    """Calls of LangGraph's saver, by method and arguments, in this transaction."""
+
+    calls: Sequence[tuple[str, tuple[Any, ...]]]
+
+
+Statement = One | Many | Enqueue | Save
 Operation = Generator[Statement, Sequence[Row], T]
 Make = Callable[[], Operation[T]]
 

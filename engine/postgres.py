@@ -25,7 +25,7 @@ from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Enqueue, Many, One, Operation, Statement, pyformat, run
+from ucop.engine.operation import Enqueue, Many, One, Operation, Save, Statement, pyformat, run
 from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
@@ -118,7 +118,7 @@ class PostgresDatabase:
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self._opened().connection() as connection, connection.transaction():
-                result = await _drive(make(), connection)
+                result = await drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
@@ -130,7 +130,7 @@ class PostgresDatabase:
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self._opened().connection() as connection:
-                return await _drive(make(), connection)
+                return await drive(make(), connection)
 
     async def changed(self) -> bool:
         with explained(self.url):
@@ -216,6 +216,8 @@ class PostgresDatabase:
                             return cursor.fetchall() if cursor.description else ()
                         case Many(sql, many):
                             cursor.executemany(_clocked(sql), many)
+                        case Save(calls):
+                            _save(driver, calls)
                     return ()
 
                 result = run(make(), execute)
@@ -229,7 +231,17 @@ class PostgresDatabase:
         return self._pool
 
 
-async def _drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
+def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+    from langgraph.checkpoint.postgres import PostgresSaver
+
+    from ucop.engine.checkpoints import serializer
+
+    saver = PostgresSaver(connection, serde=serializer())
+    for method, arguments in calls:
+        getattr(saver, method)(*arguments)
+
+
+async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
     """Run an operation over an asynchronous connection; see operation.run."""
     rows: Sequence[Any]
     try:
@@ -243,8 +255,8 @@ async def _drive(operation: Operation[T], connection: AsyncConnection[dict[str, 
                 case Many(sql, many):
                     async with connection.cursor() as cursor:
                         await cursor.executemany(_clocked(sql), many)
-                case Enqueue():
-                    raise RuntimeError("an operation that queues must be dispatched")
+                case Enqueue() | Save():
+                    raise RuntimeError("an operation that queues or saves must be dispatched")
             statement = operation.send(rows)
     except StopIteration as stop:
         result: T = stop.value

@@ -10,18 +10,21 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ucop.engine.errors import DatabaseError, JobNotFound
+from ucop.engine.filter import Filter, filter_of
 from ucop.engine.job import (
     Attempt,
+    Checkpoint,
     Event,
     Job,
     JobError,
+    JobId,
     Parent,
     Question,
     Step,
@@ -35,17 +38,13 @@ from ucop.engine.states import JobStatus, StepStatus
 if TYPE_CHECKING:
     import psycopg
 
+    from ucop.engine.diagnosis import Dispatch
+
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
     tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget
 from jobs"""
-
-_LIST = f"""{_JOBS}
-where (cast(:status as text) is null or status = :status)
-    and (cast(:workflow as text) is null or workflow = :workflow)
-    and (cast(:before as double precision) is null or created_at < :before)
-order by created_at desc, id limit :limit"""
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
 
@@ -74,12 +73,29 @@ _DEFINITION = """
 select definitions.body from definitions join jobs on jobs.fingerprint = definitions.fingerprint
 where jobs.id = :id"""
 
+_FORKS = """
+select id, parent_checkpoint_id from jobs where parent_job_id = :id order by created_at, id"""
+
+_DISPATCH = """
+select needs, not_before, worker, want,
+    (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
+        and other.status = 'running' and other.id <> jobs.id) as busy_with,
+    (select count(*) from jobs other where other.status = 'pending'
+        and (other.priority > jobs.priority or (other.priority = jobs.priority
+            and other.queued_at < jobs.queued_at))) as ahead
+from jobs where id = :id"""
+
 _STATUS = "select status, reason from jobs where id = :id"
 
-_WORKERS = "select id, host, pid, started_at, beat_at, lost from workers order by started_at"
+_WORKERS = "select id, host, pid, started_at, beat_at, lost, knows from workers order by started_at"
 
 
 class Connection(Protocol):
+    labelled: str
+    """The condition that a job has all `:labels`, an object of JSON."""
+    apart: bool
+    """Whether values of channels have a table of their own."""
+
     def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
     def close(self) -> None: ...
 
@@ -104,17 +120,33 @@ class Reader:
         *,
         status: JobStatus | str | None = None,
         workflow: str | None = None,
+        tenant: str | None = None,
+        labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage."""
-        params = {
-            "status": None if status is None else JobStatus(status).value,
-            "workflow": workflow,
-            "before": before.timestamp() if before else None,
-            "limit": limit,
-        }
-        return [_job(row) for row in self._rows(_LIST, params)]
+        """Jobs, the newest first, without their steps and usage; `labels` are some of theirs,
+        `before` is later than their creation."""
+        return self.select(filter_of(status, workflow, tenant, labels, before), limit=limit)
+
+    def select(self, filter: Filter, *, limit: int = 50) -> list[Job]:
+        """`jobs`, as a filter names them."""
+        where, params = self._where(filter)
+        sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
+        return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
+
+    def ids(self, filter: Filter, among: Collection[JobStatus]) -> list[tuple[JobId, JobStatus]]:
+        """(id, status) of all jobs that a filter names and whose status is `among` those given,
+        the oldest first."""
+        listed = ", ".join(f"'{status.value}'" for status in sorted(among))
+        where, params = self._where(filter, f"status in ({listed})")
+        sql = f"select id, status from jobs{where} order by created_at, id"  # noqa: S608 - ours
+        return [(JobId(row["id"]), JobStatus(row["status"])) for row in self._rows(sql, params)]
+
+    def _where(self, filter: Filter, *more: str) -> tuple[str, Params]:
+        conditions, params = filter.conditions(self._connection.labelled)
+        found = " and ".join((*conditions, *more))
+        return f" where {found}" if found else "", params
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""
@@ -184,6 +216,19 @@ class Reader:
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
 
+    def checkpoints(self, id: str) -> list[Checkpoint]:
+        """The job's saved states, the newest first, by its whole id. Raises JobNotFound."""
+        from ucop.engine.snapshots import checkpoints
+
+        thread = self.job(id).thread_id
+        yaml = self.definition(id)["kind"] == "yaml"
+        return checkpoints(self._rows, id, thread, yaml=yaml, apart=self._connection.apart)
+
+    def forks(self, id: str) -> list[tuple[JobId, str]]:
+        """(job, checkpoint) of the jobs that were forked from this one, in their order."""
+        rows = self._rows(_FORKS, {"id": id})
+        return [(JobId(row["id"]), row["parent_checkpoint_id"]) for row in rows]
+
     def definition(self, id: str) -> dict[str, Any]:
         """The workflow's definition that the job was submitted with. Raises JobNotFound."""
         rows = self._rows(_DEFINITION, {"id": id})
@@ -198,11 +243,44 @@ class Reader:
         rows = self._rows(_WORKERS, {})
         return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
 
+    def dispatch(self, id: str) -> Dispatch:
+        """What decides whether a job runs, by its whole id. Raises JobNotFound."""
+        from ucop.engine.diagnosis import Dispatch, WorkerSeen
+
+        rows = self._rows(_DISPATCH, {"id": id})
+        if not rows:
+            raise JobNotFound(f"no job {id!r}")
+        row = rows[0]
+        return Dispatch(
+            needs=frozenset(json.loads(row["needs"])),
+            not_before=row["not_before"],
+            worker=row["worker"],
+            want=row["want"],
+            busy_with=row["busy_with"],
+            ahead=row["ahead"],
+            workers=[
+                WorkerSeen(
+                    id=worker["id"],
+                    host=worker["host"],
+                    pid=worker["pid"],
+                    beat_at=worker["beat_at"],
+                    knows=frozenset(json.loads(worker["knows"])),
+                )
+                for worker in self._rows(_WORKERS, {})
+                if not worker["lost"]
+            ],
+        )
+
     def _rows(self, sql: str, params: Params) -> Sequence[Row]:
         return self._connection.rows(sql, params)
 
 
 class _Lite:
+    apart = False
+    labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
+        select 1 from json_each(jobs.labels) own
+        where own.key = wanted.key and own.value = wanted.value))"""
+
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lock = threading.Lock()
@@ -220,6 +298,9 @@ class _Lite:
 
 
 class _Postgres:
+    apart = True
+    labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
+
     def __init__(self, url: str) -> None:
         self._url, self._lock = url, threading.Lock()
         self._connection = self._connect()

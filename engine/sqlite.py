@@ -27,7 +27,7 @@ from ucop.engine.faults import fault
 from ucop.engine.group_commit import GroupCommit
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Many, One, Operation, Statement, run
+from ucop.engine.operation import Many, One, Operation, Save, Statement, run
 from ucop.engine.roster import WorkerAt
 from ucop.engine.write_lock import holder, is_stopped, started_before
 
@@ -186,6 +186,11 @@ class SqliteDatabase:
         return result
 
     def _execute(self, statement: Statement) -> Sequence[Any]:
+        if isinstance(statement, Save):
+            saver = self.saver()
+            for method, arguments in statement.calls:
+                getattr(saver, method)(*arguments)
+            return ()
         return execute(self._open(), statement)
 
     def _open(self) -> sqlite3.Connection:

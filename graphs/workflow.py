@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
-from ucop.agents.source import Document, Finding, read_yaml_file
+from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
+from ucop.graphs.edit import START as START_NODE
+from ucop.graphs.edit import Standing, Update, chosen, updates_of
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.limits import Limits
 from ucop.graphs.load import dump, load_data
-from ucop.graphs.routing import GATE, LOOPS, shown_name
+from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ucop.graphs.state import normalise
 from ucop.graphs.templates import compile_output
 from ucop.graphs.topology import topology_of
@@ -33,11 +35,13 @@ if TYPE_CHECKING:
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
     from ucop.graphs.catalog import Catalog
-    from ucop.graphs.changes import Standing
+    from ucop.graphs.changes import Standing as Begun
 
 COMPILER_FORMAT = 1
 """Part of every fingerprint: raised when the compiled graph's nodes or channels change."""
 COMPILED_KEPT = 256
+_CHANNELS = ("__", "branch:", "join:")
+"""How the names of LangGraph's own channels begin."""
 OVERWRITE = "__overwrite__"
 """LangGraph's marker for a value that replaces what a reducer would add to."""
 
@@ -100,6 +104,15 @@ class Workflow(ABC):
         """The node of the definition that `node` belongs to."""
         return node
 
+    def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:
+        """How `values` are written into a checkpoint; see edit.py. Raises InvalidInput."""
+        return updates_of(at, values, as_node)
+
+    def state_names(self) -> list[str]:
+        """The names of the state that a person may edit."""
+        channels = self.graph().channels
+        return [name for name in channels if not name.startswith(_CHANNELS)]
+
     def as_begun(self, stored: Mapping[str, Any]) -> Workflow:
         """This workflow for a job that began with what it kept."""
         return self
@@ -109,7 +122,7 @@ class Workflow(ABC):
         """Whether it is not what the job began with, so that its checkpoint may not fit."""
         return False
 
-    def refuse_to_skip(self, standing: Standing) -> None:  # noqa: B027 - YAML never changes
+    def refuse_to_skip(self, standing: Begun) -> None:  # noqa: B027 - YAML never changes
         """Raise WorkflowChanged where nodes that a job was to run would be left out."""
 
 
@@ -219,6 +232,40 @@ class YamlWorkflow(Workflow):
             for name in self.workflows[node.workflow].optional
         ]
         return (*own, *inner)
+
+    def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:
+        from langgraph.types import Command
+
+        own = [node for node in dict.fromkeys(at.ran) if node in self.definition.nodes]
+        if as_node is not None and as_node not in self.definition.nodes:
+            like = nearest(as_node, self.definition.nodes)
+            raise InvalidInput(
+                f"no node {as_node!r}" + (f"; did you mean {like!r}?" if like else "")
+            )
+        if not set(at.ran) - {START_NODE} and as_node is None:
+            return updates_of(at, values, None)
+        # Gates, and the node that decides where to begin, pass on what is due.
+        node = chosen(own, as_node) if own or as_node else at.ran[0]
+        goto, counted = self._due_again(at, node)
+        # The nodes of YAML say by a Command where to go on; see compile.py.
+        update = {**values, **counted, RUNNING: goto}
+        return [(Command(update=update, goto=goto), node)]
+
+    def _due_again(self, at: Standing, node: str) -> tuple[list[str], dict[str, Any]]:
+        """What is due after `node` was written anew, and the loop counters of then."""
+        if node + ROUTE not in self.graph().nodes or node not in at.ran:
+            return list(at.due), {}
+        topology = topology_of(self.definition)
+        others = [shown_name(other) for other in at.ran if other != node]
+        elsewhere = {target for other in others for target in topology.successors.get(other, ())}
+        mine = set(topology.successors.get(node, ())) - elsewhere
+        kept = [name for name in at.due if shown_name(name) not in mine]
+        # Taken anew, a loop edge is not to count twice.
+        counted = {} if others else {LOOPS: {OVERWRITE: at.before.get(LOOPS) or {}}}
+        return [node + ROUTE, *kept], counted
+
+    def state_names(self) -> list[str]:
+        return list(self.definition.channels)
 
     def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
         if not (self.definition.catching or self.workflows):

@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | the job failed or was cancelled, or the machine is in the way (database, model) |
 | 2 | usage, an invalid workflow, an input or a change that is refused |
-| 3 | not found: a job, a workflow, an agent |
+| 3 | not found: a job, a checkpoint, a workflow, an agent |
 | 4 | the job waits for a person |
 | 5 | the job is paused, as by a used-up budget |
 | 70 | a defect of ucop |
@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 from ucop.engine.errors import (
+    CheckpointNotFound,
     InvalidDefinition,
     InvalidInput,
     InvalidSettings,
@@ -56,7 +57,7 @@ _REFUSED: Final = (
     RefusedChange,
     UsageProblem,
 )
-_NOT_FOUND: Final = (JobNotFound, UnknownAgent, UnknownWorkflow)
+_NOT_FOUND: Final = (CheckpointNotFound, JobNotFound, UnknownAgent, UnknownWorkflow)
 
 _OF_STATUS: Final = {
     JobStatus.COMPLETED: Exit.OK,

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ucop.console.cli.exits import UsageProblem
+from ucop.graphs.limits import seconds_of
 
 if TYPE_CHECKING:
+    from ucop.engine.filter import Filter
+    from ucop.engine.states import JobStatus
     from ucop.graphs.workflow import Workflow
 
 
@@ -18,7 +23,7 @@ def read_input(
     workflow: Workflow, typed: Sequence[str], file: str | None, text: str | None = None
 ) -> dict[str, Any]:
     """The input for `workflow`, not yet checked. Raises UsageProblem, InvalidDefinition."""
-    data = _read_file(file) if file else {}
+    data = read_object(file, "--input-file") if file else {}
     if text is not None:
         data[text_input(workflow)] = text
     fields = _fields(workflow)
@@ -35,6 +40,36 @@ def pairs(typed: Sequence[str], option: str) -> dict[str, str]:
         named = ", ".join(repr(text) for text in wrong)
         raise UsageProblem(f"{option} takes KEY=VALUE, not {named}")
     return {key.strip(): value for key, _, value in split}
+
+
+def read_filter(
+    status: JobStatus | None,
+    workflow: str | None,
+    tenant: str | None,
+    labels: Sequence[str] | None,
+    older_than: str | None,
+) -> Filter:
+    """The filter that the options of a command name. Raises UsageProblem."""
+    from ucop.engine.filter import Filter
+
+    return Filter(
+        status=status,
+        workflow=workflow,
+        tenant=tenant,
+        labels=pairs(labels or (), "--label"),
+        before=None if older_than is None else _time_before(older_than),
+    )
+
+
+def _time_before(age: str) -> datetime:
+    days = re.fullmatch(r"(\d+(?:\.\d+)?)d", age)
+    seconds = float(days[1]) * 86_400 if days else seconds_of(age)
+    try:
+        if seconds is not None:
+            return datetime.now(UTC) - timedelta(seconds=seconds)
+    except OverflowError:
+        pass
+    raise UsageProblem(f"--older-than takes a time such as 90s, 30m, 2h or 7d, not {age!r}")
 
 
 def read_budget(typed: Sequence[str]) -> dict[str, float]:
@@ -84,24 +119,25 @@ def _typed(field: Mapping[str, Any], text: str) -> Any:
     return coerce_text(field, text)
 
 
-def _read_file(file: str) -> dict[str, Any]:
-    data = _parse(file)
+def read_object(file: str, option: str) -> dict[str, Any]:
+    """The object in a JSON or YAML file, or on stdin. Raises UsageProblem, InvalidDefinition."""
+    data = _parse(file, option)
     if not isinstance(data, dict):
-        raise UsageProblem(f"{file}: inputs are an object of names and values")
+        raise UsageProblem(f"{option} {file}: must be an object of names and values")
     return data
 
 
-def _parse(file: str) -> Any:
+def _parse(file: str, option: str) -> Any:
     try:
         text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageProblem(f"--input-file {file}: cannot be read: {error}") from error
+        raise UsageProblem(f"{option} {file}: cannot be read: {error}") from error
     if not file.endswith((".yaml", ".yml")):
         try:
             return json.loads(text)
         except ValueError as error:
             if file.endswith(".json"):
-                raise UsageProblem(f"--input-file {file}: not JSON: {error}") from error
+                raise UsageProblem(f"{option} {file}: not JSON: {error}") from error
     from ucop.agents.source import read_yaml
 
     return read_yaml(text, file).data

@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.console.cli import options
+from ucop.console.cli import control, options, why
 from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
-from ucop.console.cli.inputs import read_budget
+from ucop.console.cli.inputs import read_filter
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
-from ucop.console.cli.questions import how_to_answer
 from ucop.console.cli.tables import (
     Column,
     Table,
@@ -27,13 +26,10 @@ from ucop.console.cli.tables import (
     on_terminal,
     plural,
 )
-from ucop.engine.errors import RefusedChange
-from ucop.engine.states import ACTIVE, FINAL, JobStatus
+from ucop.engine.states import ACTIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from ucop.engine import Engine, JobHandle
+    from ucop.engine.filter import Filter
     from ucop.engine.job import Event, Job, Step
     from ucop.engine.reader import Reader
 
@@ -43,6 +39,14 @@ app = typer.Typer(
     add_completion=False,
     help="Look at jobs and continue them.",
 )
+
+app.command()(control.pause)
+app.command()(control.resume)
+app.command()(control.cancel)
+app.command()(control.retry)
+app.command()(why.why)
+app.command()(inbox)
+app.command()(answer)
 
 SHORT = 12
 """Characters of an id in lists; any unique beginning is understood."""
@@ -54,13 +58,11 @@ SHORT = 12
 @app.command("list")
 def list_(
     ctx: typer.Context,
-    status: Annotated[
-        JobStatus | None, typer.Option(help="Only jobs of this status.", show_default=False)
-    ] = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(metavar="NAME", help="Only jobs of this workflow.", show_default=False),
-    ] = None,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
     project: options.Project = None,
@@ -68,16 +70,17 @@ def list_(
 ) -> None:
     """List jobs, the newest first."""
     place = place_of(ctx, project, database)
-    found = _jobs(place, status, workflow, limit)
+    filter = read_filter(status, workflow, tenant, label, older_than)
+    found = _jobs(place, filter, limit)
     if json:
         put_records(found)
         return
     if not found:
-        note(f"no jobs{' like that' if status or workflow else ' yet'}; `ucop run NAME` starts one")
+        note(f"no jobs{' yet' if filter.is_empty else ' like that'}; `ucop run NAME` starts one")
     _jobs_table(found, datetime.now(UTC)).show()
 
 
-def _jobs(place: Place, status: JobStatus | None, workflow: str | None, limit: int) -> list[Job]:
+def _jobs(place: Place, filter: Filter, limit: int) -> list[Job]:
     from ucop.engine.reader import NoDatabase
 
     try:
@@ -86,7 +89,7 @@ def _jobs(place: Place, status: JobStatus | None, workflow: str | None, limit: i
         return []
     with reader:
         try:
-            return reader.jobs(status=status, workflow=workflow, limit=limit)
+            return reader.select(filter, limit=limit)
         except NoDatabase:  # a file without tables yet
             return []
 
@@ -342,99 +345,3 @@ def _watch(place: Place, reader: Reader, id: str) -> None:
     with display_for(f"job {id}  {job.workflow}", nodes) as display:
         for event in tail(reader, id):
             display.apply(event)
-
-
-# ---------------------------------------------------------------- resume
-
-
-@app.command()
-def resume(
-    ctx: typer.Context,
-    id: options.JobId,
-    budget: options.Budget = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
-) -> None:
-    """Let a stopped or failed job go on from its last checkpoint."""
-    place = place_of(ctx, project, database)
-    most = read_budget(budget or ())
-    with reader_for(place, id) as reader:
-        job = reader.job(id)
-        definition = reader.definition(job.id)
-    if job.status is JobStatus.WAITING:
-        note(f"job {job.id} waits for a person's answer; going on would only ask again")
-        for line in how_to_answer(place, job):
-            note(f"  {line}")
-        raise typer.Exit(Exit.WAITS)
-    _check_resumable(place, job, definition, detach=detach)
-    if most and job.status in ACTIVE:
-        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
-    raise typer.Exit(_resume(place, job, definition, most, detach=detach, as_json=json))
-
-
-def _check_resumable(
-    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool
-) -> None:
-    if job.status in FINAL:
-        raise RefusedChange(
-            f"job {job.id} is {job.status}, which is final; "
-            f"`{place.command(f'jobs show {job.id}')}` shows it"
-        )
-    if detach and job.status is JobStatus.RUNNING:
-        raise _runs(place, job)
-    if not detach and _graph_is_missing(place, definition):
-        raise RefusedChange(
-            f"job {job.id} needs the Python graph {definition['name']!r}, which this project "
-            "does not name; add its file.py:attribute to `workflows` in ucop.toml"
-        )
-
-
-def _graph_is_missing(place: Place, definition: Mapping[str, Any]) -> bool:
-    if definition["kind"] != "python":
-        return False
-    return f"graph:{definition['name']}" not in place.catalog.supplies()
-
-
-def _runs(place: Place, job: Job) -> RefusedChange:
-    return RefusedChange(
-        f"job {job.id} is running in another process; `{place.command(f'jobs watch {job.id}')}` "
-        "shows it. Should that process be gone, the next worker takes the job up by itself"
-    )
-
-
-def _resume(
-    place: Place,
-    job: Job,
-    definition: Mapping[str, Any],
-    budget: Mapping[str, float],
-    *,
-    detach: bool,
-    as_json: bool,
-) -> Exit:
-    from ucop.console.cli import run
-
-    def go_on(engine: Engine) -> JobHandle:
-        handle = engine.job(job.id)
-        if job.status not in ACTIVE:
-            handle.resume(budget=budget)
-        elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
-            raise _runs(place, job)
-        return handle
-
-    if detach:
-        return run.queue(place, go_on, as_json=as_json)
-    nodes = nodes_of(definition)
-    return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)
-
-
-def _still_runs(handle: JobHandle, before: Job) -> bool:
-    """Whether the worker that had the job still has it, after an engine that starts has taken
-    the jobs of workers that are gone."""
-    now = handle.get()
-    return now.status is JobStatus.RUNNING and now.attempt == before.attempt
-
-
-app.command()(inbox)
-app.command()(answer)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ucop.console.cli.completion import complete_agent, complete_job, complete_workflow
+from ucop.engine.states import JobStatus
 
 Project = Annotated[
     Path | None,
@@ -28,6 +29,48 @@ Database = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Yes = Annotated[
+    bool, typer.Option("--yes", help="Do it without asking, where a filter names the jobs.")
+]
+Status = Annotated[
+    JobStatus | None, typer.Option(help="Only jobs of this status.", show_default=False)
+]
+OfWorkflow = Annotated[
+    str | None,
+    typer.Option(
+        "--workflow", metavar="NAME", help="Only jobs of this workflow.", show_default=False
+    ),
+]
+Tenant = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only jobs of this tenant.", show_default=False),
+]
+WithLabels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="KEY=VALUE",
+        help="Only jobs with this label. May be repeated: then with all of them.",
+        show_default=False,
+    ),
+]
+OlderThan = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only jobs that were created longer ago, such as 90s, 30m, 2h or 7d.",
+        show_default=False,
+    ),
+]
+JobIds = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[ID]...",
+        help="Jobs by their ids, or the beginnings of those.",
+        autocompletion=complete_job,
+        show_default=False,
+    ),
+]
 JobId = Annotated[
     str,
     typer.Argument(

@@ -30,6 +30,8 @@ async def test_the_saver_passes_langgraphs_conformance_suite(database: Database)
 
     report = await validate(saver)
     assert report.passed_all_base(), report
+    for capability in ("copy_thread", "delete_for_runs", "prune"):
+        assert report.results[capability].passed, report.results[capability]
 
 
 async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Journal]:

@@ -61,3 +61,40 @@ def test_given_workflows_inside_then_their_steps_and_questions_are_seen(
         *["first", "first/keep", "first/note"],
         *["rest", "rest/keep", "rest/keep", "rest/note", "rest/note"],
     ]
+
+
+def test_given_a_job_that_waits_inside_then_its_fork_goes_on_inside(
+    open_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    _project(tmp_path)
+    engine = open_engine(settings={"workflows": ["*.yaml"]})
+    parent = engine.submit("outer", {"names": []})
+    assert parent.wait(DEADLINE) == "waiting"
+    parent.answer(True)
+    assert parent.wait(DEADLINE) == "waiting"
+    fork = parent.fork()
+    assert fork.wait(DEADLINE) == "waiting"
+    (question,) = fork.questions()
+    assert question.node == "first/note"
+    fork.answer("so")
+    assert fork.result(DEADLINE)["one"] == {"kept": True, "why": "so"}
+    assert parent.status == "waiting"
+    parent.answer("otherwise")
+    assert parent.result(DEADLINE)["one"] == {"kept": True, "why": "otherwise"}
+
+
+def test_given_an_earlier_checkpoint_then_a_fork_runs_the_workflow_inside_anew(
+    open_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    _project(tmp_path)
+    engine = open_engine(settings={"workflows": ["*.yaml"]})
+    parent = engine.submit("outer", {"names": []})
+    parent.wait(DEADLINE)
+    parent.answer(True)
+    parent.wait(DEADLINE)
+    parent.answer("so")
+    parent.result(DEADLINE)
+    start = next(c for c in parent.checkpoints() if "first" in c.next)
+    fork = parent.fork(start.id)
+    assert fork.wait(DEADLINE) == "waiting"
+    assert [question.node for question in fork.questions()] == ["first/keep"]

@@ -40,6 +40,7 @@ LIGHT = (
     "ucop.engine.project",
     "ucop.engine.reader",
     "ucop.engine.settings",
+    "ucop.engine.snapshots",
     "ucop.console.cli.main",
     "ucop.console.cli.jobs",
 )

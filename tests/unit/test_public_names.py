@@ -34,10 +34,12 @@ PUBLIC = {
     ],
     "ucop.engine": [
         "Attempt",
+        "Changed",
         "Checkpoint",
         "DatabaseError",
         "Engine",
         "Event",
+        "Filter",
         "InvalidDefinition",
         "InvalidInput",
         "Job",

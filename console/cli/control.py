@@ -1,0 +1,366 @@
+"""`ucop jobs pause`, `resume`, `cancel` and `retry`: for one job, or for many."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import Exit, UsageProblem
+from ucop.console.cli.follow import nodes_of
+from ucop.console.cli.inputs import read_budget, read_filter
+from ucop.console.cli.output import note, put_records
+from ucop.console.cli.place import Place, place_of, reader_for
+from ucop.console.cli.questions import how_to_answer
+from ucop.console.cli.tables import Column, Table, plural
+from ucop.engine.actions import TAKES, Action
+from ucop.engine.errors import RefusedChange
+from ucop.engine.filter import Filter
+from ucop.engine.states import ACTIVE, FINAL, JobStatus, sources
+from ucop.engine.states import Change as Step
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine, JobHandle
+    from ucop.engine.actions import Changed
+    from ucop.engine.job import Job
+
+DONE = {
+    Action.PAUSE: "asked to pause",
+    Action.RESUME: "queued",
+    Action.CANCEL: "cancelled",
+    Action.RETRY: "queued",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The jobs that a command line names: by their ids, or by a filter."""
+
+    ids: Sequence[str]
+    filter: Filter
+
+    def __post_init__(self) -> None:
+        if self.ids and not self.filter.is_empty:
+            raise UsageProblem("name jobs by their ids or by a filter, not by both")
+        if not self.ids and self.filter.is_empty:
+            raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
+
+    @property
+    def only(self) -> str | None:
+        """The id, where one alone is named."""
+        return self.ids[0] if len(self.ids) == 1 else None
+
+
+def pause(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="In the middle of running nodes; they run again later."),
+    ] = False,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Pause queued and running jobs.
+
+    A running one stops when its running nodes have ended, or at once with --now.
+    """
+    place = place_of(ctx, project, database)
+    filter = read_filter(status, workflow, tenant, label, older_than)
+    wanted = Wanted(ids=id or (), filter=filter)
+    raise typer.Exit(_change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
+
+
+def cancel(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """End jobs for ever. What they finished stays to be read."""
+    place = place_of(ctx, project, database)
+    filter = read_filter(status, workflow, tenant, label, older_than)
+    wanted = Wanted(ids=id or (), filter=filter)
+    raise typer.Exit(_change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
+
+
+def resume(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    budget: options.Budget = None,
+    detach: options.Detach = False,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let stopped jobs go on from their last checkpoints.
+
+    One job goes on here and now, also a failed one; several, or those that a filter names, are
+    only queued. A filter names paused jobs.
+    """
+    place = place_of(ctx, project, database)
+    filter = read_filter(status, workflow, tenant, label, older_than)
+    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    if wanted.only is not None:
+        raise typer.Exit(_go_on(place, wanted.only, most, detach=detach, as_json=json))
+    action = Action.RESUME
+    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+
+
+def retry(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Go on from this earlier checkpoint; one job only.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: options.Budget = None,
+    detach: options.Detach = False,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let failed jobs go on from their last checkpoints.
+
+    One job goes on here and now; several, or those that a filter names, are only queued.
+    """
+    place = place_of(ctx, project, database)
+    filter = read_filter(status, workflow, tenant, label, older_than)
+    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    if wanted.only is not None:
+        _check_failed(place, wanted.only)
+        raise typer.Exit(_go_on(place, wanted.only, most, checkpoint, detach=detach, as_json=json))
+    if checkpoint is not None:
+        raise UsageProblem("--checkpoint is one job's; name that job by its id")
+    action = Action.RETRY
+    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+
+
+# ---------------------------------------------------------------- many jobs
+
+
+def _change(
+    place: Place,
+    action: Action,
+    wanted: Wanted,
+    *,
+    yes: bool,
+    as_json: bool,
+    now: bool = False,
+    budget: Mapping[str, float] | None = None,
+) -> Exit:
+    ids = _ids(place, action, wanted, yes=yes)
+    if not ids:
+        note(f"no jobs like that to {action}")
+        changed: list[Changed] = []
+    else:
+        with _engine(place) as engine:
+            changed = engine.change(action, ids, now=now, budget=budget)
+    _tell(place, action, changed, as_json=as_json)
+    return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
+
+
+def _ids(place: Place, action: Action, wanted: Wanted, *, yes: bool) -> list[str]:
+    """Whole ids of what is to be changed, after a person has agreed to what a filter names."""
+    if wanted.ids:
+        with reader_for(place, wanted.ids[0]) as reader:
+            return [reader.find(id) for id in wanted.ids]
+    status = wanted.filter.status
+    if status is not None and status not in TAKES[action]:
+        raise UsageProblem(
+            f"`{action}` takes jobs that are {_words(TAKES[action])}, not {status}"
+            + ("; `retry` takes those" if status is JobStatus.FAILED else "")
+        )
+    found = _named(place, action, wanted.filter)
+    if found and not yes:
+        _confirm(action, Counter(status for _, status in found))
+    return [id for id, _ in found]
+
+
+def _named(place: Place, action: Action, filter: Filter) -> list[tuple[str, JobStatus]]:
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        with place.reader() as reader:
+            return [(id, status) for id, status in reader.ids(filter, TAKES[action])]
+    except NoDatabase:
+        return []
+
+
+def _words(statuses: frozenset[JobStatus]) -> str:
+    *others, last = sorted(status.value for status in statuses)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _confirm(action: Action, counts: Counter[JobStatus]) -> None:
+    listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    question = f"{action} {plural(counts.total(), 'job')} ({listed})?"
+    if not sys.stdin.isatty():
+        raise UsageProblem(f"{question} Nobody can be asked here: say --yes")
+    if not typer.confirm(question, err=True):
+        note("nothing was changed")
+        raise typer.Exit(Exit.FAILED)
+
+
+def _engine(place: Place) -> Engine:
+    """Without a worker, and without the project's workflows: what is broken there must not keep
+    anyone from cancelling."""
+    from ucop.engine import Engine
+
+    return Engine(settings=place.settings, worker=False)
+
+
+def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: bool) -> None:
+    if as_json:
+        put_records(changed)
+    else:
+        table = Table([Column(title="id"), Column(title="status", status=True)])
+        table.rows.extend((one.id, str(one.status)) for one in changed if not one.refused)
+        table.show()
+    for one in changed:
+        if one.refused:
+            note(f"refused: {one.refused}")
+    done = [one for one in changed if not one.refused]
+    if done:
+        note(f"{plural(len(done), 'job')} {DONE[action]}")
+    if done and action in (Action.RESUME, Action.RETRY):
+        _note_worker(place)
+
+
+def _note_worker(place: Place) -> None:
+    with place.reader() as reader:
+        if not reader.workers():
+            note(f"no worker is running; start one with: {place.command('worker')}")
+
+
+# ---------------------------------------------------------------- one job, here and now
+
+
+def _check_failed(place: Place, id: str) -> None:
+    with reader_for(place, id) as reader:
+        job = reader.job(id)
+    if job.status not in sources(Step.RETRY):
+        raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+
+
+def _go_on(
+    place: Place,
+    id: str,
+    most: Mapping[str, float],
+    checkpoint: str | None = None,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> Exit:
+    with reader_for(place, id) as reader:
+        job = reader.job(id)
+        definition = reader.definition(job.id)
+    if job.status is JobStatus.WAITING:
+        note(f"job {job.id} waits for a person's answer; going on would only ask again")
+        for line in how_to_answer(place, job):
+            note(f"  {line}")
+        return Exit.WAITS
+    _check_resumable(place, job, definition, detach=detach)
+    if most and job.status in ACTIVE:
+        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
+    return _resume(place, job, definition, most, checkpoint, detach=detach, as_json=as_json)
+
+
+def _check_resumable(
+    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool
+) -> None:
+    if job.status in FINAL:
+        raise RefusedChange(
+            f"job {job.id} is {job.status}, which is final; "
+            f"`{place.command(f'jobs show {job.id}')}` shows it"
+        )
+    if detach and job.status is JobStatus.RUNNING:
+        raise _runs(place, job)
+    if not detach and _graph_is_missing(place, definition):
+        raise RefusedChange(
+            f"job {job.id} needs the Python graph {definition['name']!r}, which this project "
+            "does not name; add its file.py:attribute to `workflows` in ucop.toml"
+        )
+
+
+def _graph_is_missing(place: Place, definition: Mapping[str, Any]) -> bool:
+    if definition["kind"] != "python":
+        return False
+    return f"graph:{definition['name']}" not in place.catalog.supplies()
+
+
+def _runs(place: Place, job: Job) -> RefusedChange:
+    return RefusedChange(
+        f"job {job.id} is running in another process; `{place.command(f'jobs watch {job.id}')}` "
+        "shows it. Should that process be gone, the next worker takes the job up by itself"
+    )
+
+
+def _resume(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    budget: Mapping[str, float],
+    checkpoint: str | None,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> Exit:
+    from ucop.console.cli import run
+
+    def go_on(engine: Engine) -> JobHandle:
+        handle = engine.job(job.id)
+        if checkpoint is not None:
+            handle.retry(budget=budget, checkpoint=checkpoint)
+        elif job.status not in ACTIVE:
+            handle.resume(budget=budget)
+        elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
+            raise _runs(place, job)
+        return handle
+
+    if detach:
+        return run.queue(place, go_on, as_json=as_json)
+    nodes = nodes_of(definition)
+    return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)
+
+
+def _still_runs(handle: JobHandle, before: Job) -> bool:
+    """Whether the worker that had the job still has it, after an engine that starts has taken
+    the jobs of workers that are gone."""
+    now = handle.get()
+    return now.status is JobStatus.RUNNING and now.attempt == before.attempt

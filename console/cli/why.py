@@ -1,0 +1,144 @@
+"""`ucop jobs why`: the cause in a few lines, and the commands that would help."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.output import put, put_json
+from ucop.console.cli.place import Place, place_of, reader_for
+from ucop.console.cli.questions import command as answer_command
+from ucop.console.cli.tables import plural
+from ucop.engine.states import ACTIVE, JobStatus
+
+if TYPE_CHECKING:
+    from ucop.engine.diagnosis import Dispatch
+    from ucop.engine.job import Checkpoint, Job, Question
+
+LIMITS = {"DeadlinePassed": "deadline", "StepsUsedUp": "steps"}
+"""The limit that an error is about."""
+
+
+@dataclass(frozen=True)
+class Advice:
+    command: str
+    does: str
+
+
+def why(
+    ctx: typer.Context,
+    id: options.JobId,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Tell why a job failed, waits, is paused or does not go on, and what would help."""
+    from ucop.engine.diagnosis import causes, finished
+
+    place = place_of(ctx, project, database)
+    with reader_for(place, id) as reader:
+        job = reader.job(id)
+        dispatch, questions = reader.dispatch(job.id), reader.questions(job.id)
+        last = next(iter(reader.checkpoints(job.id)), None)
+    now = time.time()
+    found = causes(job, dispatch, questions, now)
+    advice = list(_advice(place, job, dispatch, questions, last, now))
+    if json:
+        put_json(
+            {
+                "id": job.id,
+                "status": job.status.value,
+                "causes": found,
+                "checkpoint": last and last.model_dump(mode="json", exclude={"values"}),
+                "commands": [asdict(each) for each in advice],
+            }
+        )
+        return
+    kept = plural(finished(job), "node run")
+    lines = [
+        f"job {job.id} ({job.workflow}) is {job.status}; {kept} finished, attempt {job.attempt}"
+    ]
+    lines += [f"{'cause' if not index else '':<11}{text}" for index, text in enumerate(found)]
+    lines += [f"{'checkpoint':<11}{_stands(last)}"] if last else []
+    lines += [
+        f"{'next' if not index else '':<11}{each.command}   # {each.does}"
+        for index, each in enumerate(advice)
+    ]
+    for line in lines:
+        if not put(line):
+            return
+
+
+def _stands(checkpoint: Checkpoint) -> str:
+    after = f"after {', '.join(checkpoint.nodes)}" if checkpoint.nodes else "at the beginning"
+    due = f", before {', '.join(checkpoint.next)}" if checkpoint.next else ", at the end"
+    return f"{checkpoint.id} {after}{due}"
+
+
+def _advice(
+    place: Place,
+    job: Job,
+    dispatch: Dispatch,
+    questions: Sequence[Question],
+    last: Checkpoint | None,
+    now: float,
+) -> Iterator[Advice]:
+    from ucop.engine.diagnosis import is_stuck
+
+    if job.status is JobStatus.FAILED:
+        yield from _after_failure(place, job, last)
+    elif job.status is JobStatus.PAUSED:
+        yield _go_on(place, job, _used_up(job))
+    elif job.status is JobStatus.WAITING:
+        yield from _answers(place, job, questions)
+    elif is_stuck(job, dispatch, now):
+        yield Advice(place.command("worker"), "a worker that knows this project's workflows")
+    elif job.status in ACTIVE:
+        yield Advice(place.command(f"jobs watch {job.id}"), "see what it does")
+        if job.status is JobStatus.RUNNING:
+            yield Advice(place.command(f"jobs pause {job.id} --now"), "stop it where it hangs")
+    yield Advice(place.command(f"jobs events {job.id}"), "all that happened")
+
+
+def _after_failure(place: Place, job: Job, last: Checkpoint | None) -> Iterator[Advice]:
+    kind = job.error.type if job.error else ""
+    if kind.startswith("Model"):
+        yield Advice(place.command("models list"), "which model answers to which name")
+    if limit := LIMITS.get(kind):
+        yield _go_on(place, job, limit)
+        return
+    yield Advice(place.command(f"jobs retry {job.id}"), "once the cause is gone")
+    if last is not None:
+        at = f"checkpoints fork {job.id} {last.id} --set NAME=VALUE"
+        yield Advice(place.command(at), "a new job from there, with another state")
+
+
+def _used_up(job: Job) -> str | None:
+    """The limit of a budget that paused a job."""
+    reason = job.reason or ""
+    return next((name for name in job.budget if f"--budget {name}=" in reason), None)
+
+
+def _go_on(place: Place, job: Job, limit: str | None) -> Advice:
+    if limit is None:
+        return Advice(place.command(f"jobs resume {job.id}"), "go on from the checkpoint")
+    more = f" --budget {limit}={_twice(limit, job.budget[limit])}" if limit in job.budget else ""
+    return Advice(place.command(f"jobs resume {job.id}{more}"), "go on with more")
+
+
+def _twice(limit: str, most: float) -> str:
+    return f"{most * 2:g}" if limit == "cost" else f"{most * 2:.0f}"
+
+
+def _answers(place: Place, job: Job, questions: Sequence[Question]) -> Iterator[Advice]:
+    asked = [question for question in questions if question.answered_at is None]
+    for question in asked:
+        words = answer_command(job.id, question, several=len(asked) > 1)
+        yield Advice(place.command(words), f"answer {question.node}")
+    if not asked:
+        yield _go_on(place, job, None)

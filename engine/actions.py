@@ -1,0 +1,64 @@
+"""What a person does to jobs, to one or to many at once.
+
+Light: the command line asks here which jobs an action takes before it opens an engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from ucop.engine.filter import Filter
+from ucop.engine.job import JobId, Record
+from ucop.engine.states import Change, JobStatus, sources
+
+if TYPE_CHECKING:
+    from ucop.engine.reader import Reader
+
+TOGETHER = 50
+"""Changes that are under way at the same time; on SQLite they share transactions."""
+
+
+class Action(StrEnum):
+    PAUSE = "pause"
+    RESUME = "resume"
+    CANCEL = "cancel"
+    RETRY = "retry"
+
+
+TAKES: Final = MappingProxyType(
+    {
+        Action.PAUSE: sources(Change.PAUSE),
+        Action.CANCEL: sources(Change.CANCEL),
+        # Those that wait go on by an answer, which nobody gives to many jobs at once.
+        Action.RESUME: frozenset({JobStatus.PAUSED}),
+        Action.RETRY: sources(Change.RETRY),
+    }
+)
+"""The statuses of the jobs that an action means where a filter names them."""
+
+
+class Changed(Record):
+    """What became of one job of many."""
+
+    id: str
+    status: JobStatus | None
+    """Where it stands now; None where there is no such job."""
+    refused: str | None = None
+    """Why it was not changed, where it was not."""
+
+
+def taking(
+    action: Action, jobs: Filter | Iterable[str], reader: Callable[[], Reader]
+) -> list[JobId]:
+    """The jobs that an action means, in the order of their creation, or as they are named."""
+    if not isinstance(jobs, Filter):
+        return [JobId(id) for id in dict.fromkeys(jobs)]
+    return [id for id, _ in reader().ids(jobs, TAKES[action])]
+
+
+def batched(ids: Sequence[JobId], size: int) -> Iterator[Sequence[JobId]]:
+    for first in range(0, len(ids), size):
+        yield ids[first : first + size]

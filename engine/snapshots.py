@@ -1,0 +1,203 @@
+"""Checkpoints as data, read without LangGraph, so that looking at them stays quick.
+
+Nothing that stands in the database is called: a value of a type of the graph's own is shown as
+what it was made from.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from ucop.agents.plain import plain
+from ucop.engine.job import Checkpoint
+from ucop.engine.operation import Params, Row
+
+Rows = Callable[[str, Params], Sequence[Row]]
+
+START = "__start__"
+BRANCH, JOIN, SENDS = "branch:to:", "join:", "__pregel_tasks"
+"""LangGraph's channels that say which nodes are due."""
+OWN = ("_running", "_loops")
+"""The compiler's own channels of a workflow in YAML; see graphs/routing.py."""
+
+_SQLITE = """
+select checkpoint_id, parent_checkpoint_id, type, checkpoint, metadata from checkpoints
+where thread_id = :thread and checkpoint_ns = '' order by checkpoint_id desc"""
+
+_POSTGRES = _SQLITE.replace("type, ", "")
+
+_BLOBS = """
+select channel, version, type, blob from checkpoint_blobs
+where thread_id = :thread and checkpoint_ns = ''"""
+
+
+@dataclass(frozen=True)
+class Send:
+    """A node that is due with an input of its own."""
+
+    node: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Saved:
+    """One row, decoded."""
+
+    id: str
+    parent_id: str | None
+    metadata: Mapping[str, Any]
+    at: str
+    values: Mapping[str, Any]
+    versions: Mapping[str, Any]
+    seen: Mapping[str, Mapping[str, Any]]
+
+
+def checkpoints(rows: Rows, job: str, thread: str, *, yaml: bool, apart: bool) -> list[Checkpoint]:
+    """The checkpoints of a job, the newest first; see history.history.
+
+    `yaml`: the workflow has nodes and channels of the compiler's own, which are not shown.
+    `apart`: values of channels have a table of their own.
+    """
+    found = list(_apart(rows, thread) if apart else _together(rows, thread))
+    due = {saved.id: _due(saved) for saved in found}
+    return [
+        _checkpoint(saved, due, yaml=yaml)
+        for saved in found
+        if thread == job or saved.metadata.get("ucop_job", job) == job
+    ]
+
+
+def _together(rows: Rows, thread: str) -> Iterator[Saved]:
+    for row in rows(_SQLITE, {"thread": thread}):
+        checkpoint = _decoded(row["type"], row["checkpoint"])
+        yield _saved(row, checkpoint, json.loads(row["metadata"]), checkpoint["channel_values"])
+
+
+def _apart(rows: Rows, thread: str) -> Iterator[Saved]:
+    blobs = {
+        (row["channel"], row["version"]): _decoded(row["type"], row["blob"])
+        for row in rows(_BLOBS, {"thread": thread})
+        if row["type"] != "empty"
+    }
+    for row in rows(_POSTGRES, {"thread": thread}):
+        checkpoint = row["checkpoint"]
+        keys = checkpoint["channel_versions"].items()
+        values = {key[0]: blobs[key] for key in keys if key in blobs}
+        inline = checkpoint.get("channel_values") or {}
+        yield _saved(row, checkpoint, row["metadata"], {**inline, **values})
+
+
+def _saved(
+    row: Row, checkpoint: Mapping[str, Any], metadata: Any, values: Mapping[str, Any]
+) -> Saved:
+    return Saved(
+        id=row["checkpoint_id"],
+        parent_id=row["parent_checkpoint_id"] or None,
+        metadata=metadata,
+        at=checkpoint["ts"],
+        values=values,
+        versions=checkpoint["channel_versions"],
+        seen=checkpoint["versions_seen"],
+    )
+
+
+def _checkpoint(saved: Saved, due: Mapping[str, Sequence[str]], *, yaml: bool) -> Checkpoint:
+    edit = saved.metadata.get("source") == "update"
+    ran = () if edit else due.get(saved.parent_id or "", ())
+    return Checkpoint(
+        id=saved.id,
+        parent_id=saved.parent_id,
+        step=saved.metadata.get("step", -1),
+        nodes=_shown(ran, yaml=yaml),
+        next=_shown(due[saved.id], yaml=yaml),
+        created_at=datetime.fromisoformat(saved.at),
+        values={
+            name: plain(value)
+            for name, value in saved.values.items()
+            if not name.startswith(("__", BRANCH, JOIN)) and not (yaml and name in OWN)
+        },
+    )
+
+
+def _shown(nodes: Sequence[str], *, yaml: bool) -> tuple[str, ...]:
+    return tuple(node for node in nodes if node != START and not (yaml and "?" in node))
+
+
+# ---------------------------------------------------------------- which nodes are due
+
+
+def _due(saved: Saved) -> tuple[str, ...]:
+    """The nodes whose channels were written since they last ran."""
+    sends = [send.node for send in saved.values.get(SENDS) or () if isinstance(send, Send)]
+    led = [
+        node
+        for channel, value in saved.values.items()
+        if (node := _led_to(channel, value)) is not None and _is_news(saved, node, channel)
+    ]
+    return (*sends, *sorted(dict.fromkeys(led)))
+
+
+def _led_to(channel: str, value: Any) -> str | None:
+    """The node that a channel leads to, where it does so now."""
+    if channel == START:
+        return START
+    if channel.startswith(BRANCH):
+        # A deferred node's channel tells whether all others have finished.
+        waits = isinstance(value, list | tuple) and len(value) == 2 and value[1] is False
+        return None if waits else channel.removeprefix(BRANCH)
+    if channel.startswith(JOIN):
+        names, _, node = channel.removeprefix(JOIN).rpartition(":")
+        arrived, finished = _barrier(value)
+        return node if finished and arrived == set(names.split("+")) else None
+    return None
+
+
+def _barrier(value: Any) -> tuple[set[Any], bool]:
+    if isinstance(value, list | tuple) and len(value) == 2 and isinstance(value[1], bool):
+        return set(value[0]), value[1]
+    return set(value or ()), True
+
+
+def _is_news(saved: Saved, node: str, channel: str) -> bool:
+    version, seen = saved.versions.get(channel), saved.seen.get(node, {}).get(channel)
+    return version is not None and (seen is None or version > seen)
+
+
+# ---------------------------------------------------------------- decoding
+
+
+def _decoded(kind: str | None, blob: Any) -> Any:
+    """A value as LangGraph's serialiser wrote it."""
+    match kind:
+        case "msgpack":
+            return _unpacked(blob)
+        case "json":
+            return json.loads(blob)
+        case "null":
+            return None
+        case "bytes" | "bytearray":
+            return bytes(blob)
+    return f"… ({kind})"
+
+
+def _unpacked(data: bytes) -> Any:
+    import ormsgpack
+
+    return ormsgpack.unpackb(data, ext_hook=_shape, option=ormsgpack.OPT_NON_STR_KEYS)
+
+
+def _shape(code: int, data: bytes) -> Any:
+    """What a value of a type of its own was made from; LangGraph's codes are in its
+    `checkpoint/serde/jsonplus.py`."""
+    made = _unpacked(data)
+    if code == 7 or not (isinstance(made, list | tuple) and len(made) >= 3):
+        return made
+    module, name, given = made[:3]
+    if (module, name) == ("langgraph.types", "Send"):
+        return Send(node=given[0])
+    if (module, name) == ("uuid", "UUID"):
+        return "-".join((given[:8], given[8:12], given[12:16], given[16:20], given[20:]))
+    return "… (array)" if code == 6 else given

@@ -1,0 +1,104 @@
+"""`ucop jobs pause|resume|cancel|retry`, for one job and for all that a filter names."""
+
+from __future__ import annotations
+
+import pytest
+from support.command import Ucop
+
+
+def queued(ucop: Ucop, *more: str) -> str:
+    return ucop("run", "say", "-i", "text=hello", "--detach", *more).out.strip()
+
+
+def statuses(ucop: Ucop) -> dict[str, str]:
+    return {job["id"]: job["status"] for job in ucop("jobs", "list", "--json").json}
+
+
+def test_a_queued_job_is_paused_goes_on_and_is_cancelled(ucop: Ucop) -> None:
+    id = queued(ucop)
+    assert ucop("jobs", "pause", id[:15]).rows == [[id, "paused"]]
+    refused = ucop("jobs", "retry", id)
+    assert refused.code == 2
+    assert "only a failed job" in refused.err
+    assert ucop("jobs", "resume", id).out.strip() == "HELLO"
+    late = ucop("jobs", "cancel", id)
+    assert (late.code, late.out) == (2, "")
+    assert "completed" in late.err
+
+
+def test_a_running_job_is_paused_by_another_process(ucop: Ucop) -> None:
+    running = ucop.start("run", "gated", "-i", "text=hello")
+    id = running.until("running, attempt 1").split()[1].rstrip(":")
+    running.until("looks for go.txt")
+    paused = ucop("jobs", "pause", id, "--now")
+    assert paused.code == 0
+    assert running.end().code == 5
+    ucop.write("go.txt", "on")
+    assert ucop("jobs", "resume", id).code == 0
+    assert ucop.lines("ran.txt").count("shout") == 2
+
+
+def test_a_filter_is_counted_and_needs_a_person_or_yes(ucop: Ucop) -> None:
+    first, second = queued(ucop, "--label", "a=b"), queued(ucop, "--label", "a=b")
+    other = queued(ucop)
+    asked = ucop("jobs", "cancel", "--label", "a=b")
+    assert asked.code == 2
+    assert "cancel 2 jobs (2 pending)?" in asked.err
+    assert set(statuses(ucop).values()) == {"pending"}
+    done = ucop("jobs", "cancel", "--label", "a=b", "--workflow", "say", "--yes", "--json")
+    assert [one["id"] for one in done.json] == [first, second]
+    assert {one["status"] for one in done.json} == {"cancelled"}
+    assert statuses(ucop) == {first: "cancelled", second: "cancelled", other: "pending"}
+    again = ucop("jobs", "cancel", "--label", "a=b", "--yes")
+    assert (again.code, again.out) == (0, "")
+    assert "no jobs like that" in again.err
+
+
+def test_a_failed_job_is_retried_once_its_cause_is_gone(ucop: Ucop) -> None:
+    assert ucop("run", "needy", "-i", "text=x").code == 1
+    wrong = ucop("jobs", "resume", "--status", "failed", "--yes")
+    assert wrong.code == 2
+    assert "`retry` takes those" in wrong.err
+    ucop.write("cure.txt", "well")
+    many = ucop("jobs", "retry", "--workflow", "needy", "--yes")
+    assert many.code == 0
+    assert "no worker is running" in many.err
+    (id,) = statuses(ucop)
+    assert ucop("jobs", "resume", id).out.strip() == "WELL"
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        ([], "by a filter"),
+        (["abc", "--workflow", "say"], "not by both"),
+        (["--older-than", "yesterday"], "90s, 30m, 2h or 7d"),
+        (["--label", "nonsense"], "KEY=VALUE"),
+    ],
+)
+def test_what_names_no_jobs_is_a_usage_error(ucop: Ucop, args: list[str], said: str) -> None:
+    done = ucop("jobs", "cancel", *args)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_an_unknown_job_is_not_found_and_no_other_is_changed(ucop: Ucop) -> None:
+    assert ucop("jobs", "cancel", "nonesuch").code == 3
+    id = queued(ucop)
+    assert ucop("jobs", "cancel", id, "nonesuch").code == 3
+    assert statuses(ucop) == {id: "pending"}
+
+
+def test_the_list_has_the_same_filters(ucop: Ucop) -> None:
+    id = queued(ucop, "--label", "team=docs")
+    queued(ucop)
+    assert [row[0] for row in ucop("jobs", "list", "--label", "team=docs").rows] == [id[:12]]
+    assert ucop("jobs", "list", "--tenant", "nobody").rows == []
+    assert ucop("jobs", "list", "--older-than", "1h").rows == []
+    assert ucop("jobs", "list", "--older-than", "1e9d").code == 2
+
+
+def test_a_broken_project_does_not_keep_anyone_from_cancelling(ucop: Ucop) -> None:
+    id = queued(ucop)
+    ucop.write("agents.py", "import nonesuch\n")
+    assert ucop("jobs", "cancel", id).rows == [[id, "cancelled"]]

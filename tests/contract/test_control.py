@@ -1,0 +1,115 @@
+"""Jobs found by filters, and changed many at once, on both databases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from support.graphs import chain, failing
+
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle
+from ucop.engine.errors import RefusedChange
+
+DEADLINE = 60.0
+
+Open = Callable[..., Engine]
+
+
+@pytest.fixture
+def idle(open_engine: Open) -> Engine:
+    """An engine without a worker: what is submitted stays pending."""
+    engine = open_engine(worker=False)
+    engine.add("flow", chain("a"))
+    engine.add("other", chain("b"))
+    return engine
+
+
+def found(engine: Engine, **filters: object) -> set[str]:
+    return {job.id for job in engine.jobs(**filters)}  # type: ignore[arg-type]
+
+
+def test_jobs_are_found_by_tenant_labels_and_age(idle: Engine) -> None:
+    first = idle.submit("flow", tenant="acme", labels={"team": "docs", "kind": "a'b"})
+    second = idle.submit("flow", tenant="acme", labels={"team": "sales"})
+    between = datetime.now(UTC)
+    third = idle.submit("other", labels={"team": "docs"})
+    assert found(idle, tenant="acme") == {first.id, second.id}
+    assert found(idle, labels={"team": "docs"}) == {first.id, third.id}
+    assert found(idle, labels={"team": "docs", "kind": "a'b"}) == {first.id}
+    assert found(idle, labels={"team": "docs"}, workflow="other") == {third.id}
+    assert found(idle, labels={"team": "nobody"}) == set()
+    assert found(idle, before=between) == {first.id, second.id}
+    assert found(idle, before=between - timedelta(hours=1)) == set()
+
+
+def test_a_filter_changes_the_jobs_that_take_the_action_and_no_other(idle: Engine) -> None:
+    mine = [idle.submit("flow", tenant="acme") for _ in range(3)]
+    other = idle.submit("flow", tenant="else")
+    mine[0].cancel()
+    changed = idle.change("pause", Filter(tenant="acme"))
+    assert [(one.id, one.status, one.refused) for one in changed] == [
+        (job.id, "paused", None) for job in mine[1:]
+    ]
+    assert (mine[0].status, other.status) == ("cancelled", "pending")
+    assert [event.type for event in mine[1].events(follow=False)] == ["job.submitted", "job.paused"]
+    assert len(idle.change("resume", Filter(tenant="acme"))) == 2
+    assert [job.status for job in mine] == ["cancelled", "pending", "pending"]
+
+
+def test_more_jobs_than_are_changed_together_are_all_changed(idle: Engine) -> None:
+    jobs = [idle.submit("flow") for _ in range(120)]
+    changed = idle.change("cancel", Filter(workflow="flow"))
+    assert {one.id for one in changed} == {job.id for job in jobs}
+    assert {job.status for job in idle.jobs(limit=200)} == {"cancelled"}
+    assert idle.change("cancel", Filter(workflow="flow")) == []
+
+
+def test_one_job_that_refuses_keeps_no_other_back(idle: Engine) -> None:
+    done, open_one = idle.submit("flow"), idle.submit("flow")
+    done.cancel()
+    first, second, unknown = idle.change("pause", [done.id, open_one.id, "nonesuch"])
+    assert (first.status, second.status, unknown.status) == ("cancelled", "paused", None)
+    assert first.refused
+    assert "cancelled" in first.refused
+    assert second.refused is None
+    assert unknown.refused
+
+
+def test_a_budget_that_is_none_is_refused_before_anything_changes(idle: Engine) -> None:
+    job = idle.submit("flow")
+    job.pause()
+    with pytest.raises(InvalidInput, match="token"):
+        idle.change("resume", [job.id], budget={"token": 3})
+    assert job.status == "paused"
+
+
+def test_failed_jobs_are_retried_and_others_are_not(engine: Engine) -> None:
+    ran: list[str] = []
+    job = engine.submit(engine.add("breaking", failing(1, ran)))
+    assert job.wait(DEADLINE) == "failed"
+    (changed,) = engine.change("retry", Filter(workflow="breaking"))
+    assert changed.refused is None
+    assert job.result(DEADLINE) == {"log": ["before", "breaks", "after"]}
+    refuses_retry(job)
+
+
+def test_a_paused_job_is_resumed_and_not_retried(idle: Engine) -> None:
+    job = idle.submit("flow")
+    job.pause()
+    refuses_retry(job)
+    assert job.status == "paused"
+
+
+async def test_the_twins_do_the_same(idle: Engine) -> None:
+    job = await idle.asubmit("flow", labels={"a": "b"})
+    (changed,) = await idle.achange("pause", Filter(labels={"a": "b"}))
+    assert (changed.id, changed.status) == (job.id, "paused")
+    assert [one.id for one in await idle.ajobs(labels={"a": "b"})] == [job.id]
+    with pytest.raises(RefusedChange):
+        await job.aretry()
+
+
+def refuses_retry(job: JobHandle) -> None:
+    with pytest.raises(RefusedChange, match="only a failed job can be retried"):
+        job.retry()

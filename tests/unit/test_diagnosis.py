@@ -1,0 +1,102 @@
+"""Why a job stands where it stands: the root cause comes first."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from ucop.engine.diagnosis import Dispatch, WorkerSeen, causes, is_stuck
+from ucop.engine.job import Job, JobError, Question, Step, StepError
+from ucop.engine.states import JobStatus, StepStatus
+
+NOW = 1_000_000.0
+THEN = datetime.fromtimestamp(NOW - 90, UTC)
+
+
+def job(status: str, **more: Any) -> Job:
+    given = {"id": "j", "workflow": "flow", "input": {}, "thread_id": "t", "attempt": 1}
+    return Job(status=JobStatus(status), created_at=THEN, **{**given, **more})
+
+
+def worker(id: str = "w", *knows: str, silent: float = 0.0) -> WorkerSeen:
+    return WorkerSeen(id=id, host="here", pid=1, beat_at=NOW - silent, knows=frozenset(knows))
+
+
+def dispatch(**more: Any) -> Dispatch:
+    given: dict[str, Any] = {
+        "needs": frozenset(),
+        "not_before": 0.0,
+        "worker": None,
+        "want": None,
+        "busy_with": None,
+        "ahead": 0,
+        "workers": (worker(),),
+    }
+    return Dispatch(**{**given, **more})
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"workers": ()}, "no worker runs"),
+        ({"workers": (worker(silent=999),)}, "no worker runs"),
+        ({"needs": frozenset({"graph:x"})}, "knows graph:x"),
+        ({"busy_with": "other", "ahead": 3}, "job other runs on its thread 't'"),
+        ({"not_before": NOW + 30}, "tried again in 30 s"),
+        ({"ahead": 3}, "3 queued jobs go first"),
+        ({}, "about to be taken"),
+    ],
+)
+def test_a_queued_job_waits_for_the_first_thing_in_its_way(more: Any, said: str) -> None:
+    first, *_ = causes(job("pending"), dispatch(**more), (), NOW)
+    assert said in first
+
+
+def test_a_job_is_stuck_where_no_worker_that_lives_can_run_it() -> None:
+    waits = job("pending")
+    assert is_stuck(waits, dispatch(workers=()), NOW)
+    assert is_stuck(waits, dispatch(needs=frozenset({"graph:x"})), NOW)
+    assert not is_stuck(waits, dispatch(ahead=100), NOW)
+    assert not is_stuck(job("failed"), dispatch(workers=()), NOW)
+
+
+def test_a_running_job_names_its_node_and_a_worker_that_is_gone() -> None:
+    step = Step(node="slow", task_id="1", status=StepStatus.RUNNING, attempt=1, started_at=THEN)
+    runs = job("running", steps=(step,))
+    assert causes(runs, dispatch(worker="w"), (), NOW) == ("node slow runs, for 90 s now",)
+    gone, *_ = causes(runs, dispatch(worker="x", workers=()), (), NOW)
+    assert "worker x gives no sign of life, and no other runs" in gone
+    asked, *_ = causes(runs, dispatch(worker="w", want="pause"), (), NOW)
+    assert "asked to pause" in asked
+
+
+def test_a_failed_job_tells_its_error_and_how_often_it_was_met() -> None:
+    error = StepError(type="ValueError", message="no", node="a")
+    steps = tuple(
+        Step(node="a", task_id="1", status=StepStatus.FAILED, attempt=n, error=error, tries=n)
+        for n in (1, 2)
+    )
+    failed = job("failed", error=JobError(type="ValueError", message="no", node="a"), steps=steps)
+    assert causes(failed, dispatch(), (), NOW) == (
+        "ValueError in node a: no",
+        "its last attempt tried that node 2 times",
+        "that node broke in 2 attempts, 2 times with this error",
+    )
+
+
+def test_a_waiting_job_names_the_nodes_that_ask() -> None:
+    asks = Question(id="q", node="approve", question="?", asked_at=THEN)
+    assert causes(job("waiting"), dispatch(), (asks,), NOW) == (
+        "a person's answer is due in approve",
+    )
+    breakpoint = causes(job("waiting", reason="stopped at a breakpoint"), dispatch(), (), NOW)
+    assert breakpoint == ("stopped at a breakpoint",)
+
+
+def test_a_paused_or_cancelled_job_gives_its_reason() -> None:
+    assert causes(job("paused", reason="asked to pause"), dispatch(), (), NOW) == (
+        "asked to pause",
+    )
+    assert "completed" in causes(job("completed"), dispatch(), (), NOW)[0]
