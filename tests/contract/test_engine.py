@@ -274,7 +274,7 @@ async def test_everything_works_inside_a_running_loop(engine: Engine) -> None:
 
 
 def test_a_job_that_takes_longer_than_the_caller_waits_goes_on(engine: Engine) -> None:
-    job = engine.submit(engine.add("slow", chain("a", seconds=1.0)))
+    job = engine.submit(engine.add("slow", chain("a", seconds=3.0)))
     with pytest.raises(ResultTimeout, match="goes on"):
         job.result(0.1)
     assert job.result(DEADLINE) == {"log": ["a"]}
