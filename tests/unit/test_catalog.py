@@ -215,10 +215,10 @@ async def test_given_a_graph_in_any_form_then_it_runs_unchanged(source: Any) -> 
 
 
 def test_given_a_compiled_graph_then_its_own_checkpointer_is_left_alone() -> None:
-    saver = InMemorySaver()
-    compiled = numbers("a").compile(checkpointer=saver)
+    compiled = numbers("a").compile(checkpointer=InMemorySaver())
+    before = compiled.checkpointer
     PythonWorkflow("sums", compiled).graph()
-    assert compiled.checkpointer is saver
+    assert compiled.checkpointer is before
 
 
 async def test_given_a_graph_of_messages_then_what_LangGraph_takes_is_accepted() -> None:
