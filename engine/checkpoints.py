@@ -95,15 +95,97 @@ Kept = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
 """A call of a saver that is made later, in the transaction that it belongs to."""
 
 
-class FencedSqliteSaver(SqliteSaver):
+class Fenced:
+    """What both savers do alike: what an attempt saves passes the fence of its journal, together
+    with what the journal holds."""
+
+    journal: Journal | None = None
+    draft: list[Kept] | None = None
+    """What was to be saved, where nothing is saved yet."""
+
+    def for_draft(self, draft: list[Kept]) -> Self:
+        """Reads what is saved; what it is to save, it only notes in `draft`."""
+        clone = copy.copy(self)
+        clone.draft = draft
+        return clone
+
+    async def _commit(
+        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    ) -> None:
+        """Check the fence, and write what the journal holds and `more`, in one transaction."""
+        raise NotImplementedError
+
+    async def _save(self, call: Kept) -> None:
+        """Save what belongs to no attempt."""
+        raise NotImplementedError
+
+    async def aput(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        call: Kept = ("put", (config, checkpoint, metadata, new_versions))
+        journal = self.journal
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            await self._save(call)
+        else:
+            fault("before put")
+            async with journal.turn:
+                journal.may_advance()
+                if _is_input(metadata):
+                    journal.held.append(call)
+                    return _saved(config, checkpoint)
+                await self._commit(journal, 1, _newest(config, checkpoint), call)
+            fault("after put")
+        return _saved(config, checkpoint)
+
+    async def aput_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        journal = self.journal
+        if journal is not None:
+            writes = _without_remains(writes)
+        call: Kept = ("put_writes", (config, writes, task_id, task_path))
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            await self._save(call)
+        else:
+            now = time.time()
+            async with journal.turn:
+                more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
+                with journal.finished(task_id, writes, now):
+                    if more_follows and _is_values(writes):
+                        journal.held.append(call)
+                        return
+                    fault("before writes")
+                    await self._commit(journal, 1, None, call)
+            fault("after writes")
+
+    async def flush(self) -> None:
+        """Write what the journal holds now, held writes included."""
+        if self.journal is None:
+            return
+        fault("before flush")
+        async with self.journal.turn:
+            await self._commit(self.journal, 0, None)
+        fault("after flush")
+
+
+class FencedSqliteSaver(Fenced, SqliteSaver):
     """The synchronous SQLite saver, used inline on the engine's loop.
 
     A write takes microseconds there; a thread or aiosqlite would cost more than it frees.
     """
 
-    journal: Journal | None = None
-    draft: list[Kept] | None = None
-    """What was to be saved, where nothing is saved yet."""
     retry: Callable[[Callable[[], Any]], Awaitable[Any]]
     """Reads again while another process holds the lock, without blocking the loop."""
     commit: Callable[..., Awaitable[Any]]
@@ -112,12 +194,6 @@ class FencedSqliteSaver(SqliteSaver):
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
-        return clone
-
-    def for_draft(self, draft: list[Kept]) -> Self:
-        """Reads what is saved; what it is to save, it only notes in `draft`."""
-        clone = copy.copy(self)
-        clone.draft = draft
         return clone
 
     @contextmanager
@@ -129,25 +205,27 @@ class FencedSqliteSaver(SqliteSaver):
             yield cursor
 
     async def _commit(
-        self, journal: Journal, saved: int, checkpoint: str | None, write: Callable[[], T]
-    ) -> T:
-        def work() -> tuple[Batch, int, T]:
+        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    ) -> None:
+        def work() -> tuple[Batch, int]:
             batch, held = journal.batch(), list(journal.held)
             tell = journal.tell(batch, saved=saved, checkpoint=checkpoint)
             run(tell, partial(execute, self.conn))
-            for method, arguments in held:
+            for method, arguments in (*held, *more):
                 getattr(self, method)(*arguments)
-            result = write()
             fault("inside saver write")
-            return batch, len(held), result
+            return batch, len(held)
 
-        def told(committed: tuple[Batch, int, T]) -> None:
-            batch, held, _ = committed
+        def told(committed: tuple[Batch, int]) -> None:
+            batch, held = committed
             journal.told(batch)
             del journal.held[:held]
 
-        committed: tuple[Batch, int, T] = await self.commit(work, told)
-        return committed[2]
+        await self.commit(work, told)
+
+    async def _save(self, call: Kept) -> None:
+        method, arguments = call
+        await self.commit(lambda: getattr(self, method)(*arguments))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         found: CheckpointTuple | None = await self.retry(lambda: self.get_tuple(config))
@@ -180,81 +258,11 @@ class FencedSqliteSaver(SqliteSaver):
     async def _carry_out(self, make: Callable[[], Operation[None]]) -> None:
         await self.commit(lambda: run(make(), partial(execute, self.conn)))
 
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        journal = self.journal
-        if self.draft is not None:
-            self.draft.append(("put", (config, checkpoint, metadata, new_versions)))
-            return _saved(config, checkpoint)
 
-        def write() -> RunnableConfig:
-            return self.put(config, checkpoint, metadata, new_versions)
-
-        if journal is None:
-            return await self.commit(write)  # type: ignore[no-any-return]
-        newest = _newest(config, checkpoint)
-        fault("before put")
-        async with journal.turn:
-            journal.may_advance()
-            if _is_input(metadata):
-                journal.held.append(("put", (config, checkpoint, metadata, new_versions)))
-                return _saved(config, checkpoint)
-            result = await self._commit(journal, 1, newest, write)
-        fault("after put")
-        return result
-
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        journal = self.journal
-        if self.draft is not None:
-            self.draft.append(("put_writes", (config, writes, task_id, task_path)))
-            return
-
-        def write() -> None:
-            self.put_writes(config, writes, task_id, task_path)
-
-        if journal is None:
-            await self.commit(write)
-            return
-        writes, now = _without_remains(writes), time.time()
-        async with journal.turn:
-            more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
-            with journal.finished(task_id, writes, now):
-                if more_follows and _is_values(writes):
-                    journal.held.append(("put_writes", (config, writes, task_id, task_path)))
-                    return
-                fault("before writes")
-                await self._commit(journal, 1, None, write)
-        fault("after writes")
-
-    async def flush(self) -> None:
-        """Write what the journal holds now, held writes included."""
-        journal = self.journal
-        if journal is None:
-            return
-        fault("before flush")
-        async with journal.turn:
-            await self._commit(journal, 0, None, lambda: None)
-        fault("after flush")
-
-
-class FencedPostgresSaver(AsyncPostgresSaver):
+class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     """The PostgreSQL saver over a pool. Each attempt has its own lock, so that attempts do
     not wait for each other, and the writes of one attempt keep their order."""
 
-    journal: Journal | None = None
-    draft: list[Kept] | None = None
-    """What was to be saved, where nothing is saved yet."""
     url: str = ""
     _inside: AsyncCursor[DictRow] | None = None
 
@@ -262,12 +270,6 @@ class FencedPostgresSaver(AsyncPostgresSaver):
         clone = copy.copy(self)
         clone.journal = journal
         clone.lock = journal.lock
-        return clone
-
-    def for_draft(self, draft: list[Kept]) -> Self:
-        """Reads what is saved; what it is to save, it only notes in `draft`."""
-        clone = copy.copy(self)
-        clone.draft = draft
         return clone
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
@@ -308,12 +310,8 @@ class FencedPostgresSaver(AsyncPostgresSaver):
             raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
 
     async def _commit(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        write: Callable[[Self], Awaitable[T]],
-    ) -> T:
+        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    ) -> None:
         with journal.certain(), reachable(self.url):
             async with _ainternal.get_connection(self.conn) as connection:
                 batch = journal.batch()
@@ -327,7 +325,6 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                         await _tell(cursor, journal, batch, saved, checkpoint)
                         inside = copy.copy(self)
                         inside._inside = cursor
-                        saves: AsyncPostgresSaver = super(FencedPostgresSaver, inside)  # type: ignore[assignment]
                         for method, group in groupby(held, key=lambda each: each[0]):
                             given = [arguments for _, arguments in group]
                             if method == "put_writes":
@@ -335,8 +332,9 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                                 await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
                             else:
                                 for arguments in given:
-                                    await saves.aput(*arguments)
-                        result = await write(inside)
+                                    await AsyncPostgresSaver.aput(inside, *arguments)
+                        for call in more:
+                            await inside._save(call)
                         fault("inside saver write")
                 except psycopg.Error as error:
                     if error.sqlstate == "UC001":
@@ -344,7 +342,10 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                     raise
         journal.told(batch)
         del journal.held[: len(held)]
-        return result
+
+    async def _save(self, call: Kept) -> None:
+        method, arguments = call
+        await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
     def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The rows of many tasks' values: one statement for all costs a fraction of one for each."""
@@ -360,76 +361,6 @@ class FencedPostgresSaver(AsyncPostgresSaver):
                 writes,
             )
         ]
-
-    async def aput(
-        self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        if self.draft is not None:
-            self.draft.append(("put", (config, checkpoint, metadata, new_versions)))
-            return _saved(config, checkpoint)
-        if self.journal is None:
-            return await super().aput(config, checkpoint, metadata, new_versions)
-
-        async def write(inside: Self) -> RunnableConfig:
-            put = super().aput
-            return await put(config, checkpoint, metadata, new_versions)
-
-        fault("before put")
-        async with self.journal.turn:
-            self.journal.may_advance()
-            if _is_input(metadata):
-                held = (config, checkpoint, metadata, new_versions)
-                self.journal.held.append(("put", held))
-                return _saved(config, checkpoint)
-            result = await self._commit(self.journal, 1, _newest(config, checkpoint), write)
-        fault("after put")
-        return result
-
-    async def aput_writes(
-        self,
-        config: RunnableConfig,
-        writes: Sequence[tuple[str, Any]],
-        task_id: str,
-        task_path: str = "",
-    ) -> None:
-        journal = self.journal
-        if self.draft is not None:
-            self.draft.append(("put_writes", (config, writes, task_id, task_path)))
-            return
-        if journal is None:
-            await super().aput_writes(config, writes, task_id, task_path)
-            return
-
-        async def write(inside: Self) -> None:
-            await super().aput_writes(config, writes, task_id, task_path)
-
-        writes, now = _without_remains(writes), time.time()
-        async with journal.turn:
-            more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
-            with journal.finished(task_id, writes, now):
-                if more_follows and _is_values(writes):
-                    journal.held.append(("put_writes", (config, writes, task_id, task_path)))
-                    return
-                fault("before writes")
-                await self._commit(journal, 1, None, write)
-        fault("after writes")
-
-    async def flush(self) -> None:
-        """Write what the journal holds now, held writes included."""
-        if self.journal is None:
-            return
-
-        async def nothing(inside: Self) -> None:
-            return None
-
-        fault("before flush")
-        async with self.journal.turn:
-            await self._commit(self.journal, 0, None, nothing)
-        fault("after flush")
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
