@@ -1,6 +1,6 @@
 """What kinds of nodes there are, and how a node says which it is.
 
-Read from a node as the language writes it (`load.dump`), which is what a job keeps.
+Read from a node as the language writes it (`dump.py`), which is what a job keeps.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ findings in the same pass.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
@@ -128,22 +128,6 @@ def load(document: Document) -> Loaded:
 def load_data(data: Any) -> Loaded:
     """Read a workflow that a job kept: the same language, without places."""
     return _Loader(Places()).load(data)
-
-
-def dump(definition: Definition) -> dict[str, Any]:
-    """The definition in its own language, written out and in one form, as JSON."""
-    return {
-        "name": definition.name,
-        "description": definition.description,
-        "input": {name: dict(c.schema) for name, c in definition.inputs.items()},
-        "state": {
-            name: {**c.schema, "merge": _dump_merge(c)} for name, c in definition.state.items()
-        },
-        "nodes": {name: _dump_node(node) for name, node in definition.nodes.items()},
-        "edges": _dump_routes(definition.routes),
-        **({} if definition.output is None else {"output": definition.output}),
-        **({"limits": limits} if (limits := definition.limits.given()) else {}),
-    }
 
 
 class Policies(NamedTuple):
@@ -705,67 +689,6 @@ class _Loader:
         self.findings.append(
             Finding(severity="error", message=message, position=position, hint=hint, code=code)
         )
-
-
-def _dump_node(node: Node) -> dict[str, Any]:
-    plain: dict[str, tuple[Any, Callable[[], Any]]] = {
-        "with": (node.inputs, lambda: dict(node.inputs)),
-        "writes": (node.writes, lambda: node.writes),
-        "each": (node.each, lambda: node.each),
-        "as": (node.each, lambda: node.item),
-        "limit": (node.limit, lambda: node.limit),
-        "retry": (node.retry, lambda: _dump_retry(node.retry)),
-        "timeout": (node.timeout or node.idle, lambda: _dump_timeout(node)),
-        "cache": (node.cache, lambda: node.cache),
-        "on_error": (node.on_error is not OnError.fail, lambda: _dump_on_error(node.on_error)),
-    }
-    return {**_dump_kind(node), **{key: say() for key, (given, say) in plain.items() if given}}
-
-
-def _dump_kind(node: Node) -> dict[str, Any]:
-    if node.ask is not None:
-        return {"ask": node.ask, "answer": dict(node.answer)}
-    if node.workflow:
-        return {"workflow": node.workflow}
-    return {"agent": node.agent or {"capability": node.capability}}
-
-
-def _dump_merge(channel: Channel) -> Any:
-    return {"custom": channel.function} if channel.function else channel.merge.value
-
-
-def _dump_retry(retry: Retry | None) -> dict[str, Any] | None:
-    if retry is None:
-        return None
-    return {"attempts": retry.attempts, "delay": retry.delay, "longest": retry.longest}
-
-
-def _dump_timeout(node: Node) -> Any:
-    if node.idle is None:
-        return node.timeout
-    whole = {} if node.timeout is None else {"whole": node.timeout}
-    return {**whole, "idle": node.idle}
-
-
-def _dump_on_error(policy: OnError | str) -> Any:
-    return policy.value if isinstance(policy, OnError) else {"node": policy}
-
-
-def _dump_routes(routes: Iterable[Route]) -> list[dict[str, Any]]:
-    """Routes of one node stay in their order; among nodes there is none."""
-    return [_dump_route(route) for route in sorted(routes, key=lambda route: route.source)]
-
-
-def _dump_route(route: Route) -> dict[str, Any]:
-    return {"from": route.source, "to": [_dump_entry(entry) for entry in route.entries]}
-
-
-def _dump_entry(entry: Entry) -> dict[str, Any]:
-    return {
-        "node": entry.target,
-        **({} if entry.when is None else {"when": entry.when}),
-        **({} if entry.at_most is None else {"at_most": entry.at_most}),
-    }
 
 
 def _either(names: Iterable[str]) -> str:

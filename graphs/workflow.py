@@ -18,11 +18,12 @@ from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
+from ucop.graphs.dump import dump
 from ucop.graphs.edit import START as START_NODE
 from ucop.graphs.edit import Standing, Update, chosen, updates_of
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.limits import Limits
-from ucop.graphs.load import dump, load_data
+from ucop.graphs.load import load_data
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ucop.graphs.state import normalise
 from ucop.graphs.templates import compile_output

@@ -15,8 +15,9 @@ from support.flows import flow
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.source import Finding, read_yaml
+from ucop.graphs.dump import dump
 from ucop.graphs.errors import InvalidInput, WorkflowChanged
-from ucop.graphs.load import dump, load, load_data
+from ucop.graphs.load import load, load_data
 from ucop.graphs.workflow import YamlWorkflow, restore, workflow_of
 
 WHOLE = """
