@@ -254,8 +254,8 @@ def _fill(folder: Path, jobs: int) -> None:
 
     from ucop.engine import ledger
     from ucop.engine.job import JobId, ThreadId
-    from ucop.engine.ledger import NewJob
     from ucop.engine.operation import run
+    from ucop.engine.rows import NewJob
     from ucop.engine.sqlite import execute, open_file, prepare
 
     path = folder / ".ucop" / "ucop.db"

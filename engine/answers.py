@@ -9,8 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ucop.engine.ledger import to_json
 from ucop.engine.operation import One, Operation
+from ucop.engine.rows import to_json
 from ucop.graphs.cache import Kept
 
 if TYPE_CHECKING:

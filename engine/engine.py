@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import forks, ledger, threads
+from ucop.engine import control, forks, ledger, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
@@ -37,11 +37,11 @@ from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
-from ucop.engine.ledger import NewJob, to_json
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
+from ucop.engine.rows import NewJob, to_json
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
@@ -430,13 +430,13 @@ class Engine:
         return id
 
     async def _resume(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: ledger.resume(id, time.time(), budget))
+        await self._database.dispatch(lambda: control.resume(id, time.time(), budget))
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
 
     async def _retry(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: ledger.retry(id, time.time(), budget))
+        await self._database.dispatch(lambda: control.retry(id, time.time(), budget))
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
@@ -473,15 +473,15 @@ class Engine:
         return Changed(id=id, status=status, refused=refused)
 
     async def _pause(self, id: JobId, at_once: bool) -> None:
-        await self._database.write(lambda: ledger.pause(id, time.time(), at_once=at_once))
+        await self._database.write(lambda: control.pause(id, time.time(), at_once=at_once))
         await self._heed(id)
 
     async def _cancel(self, id: JobId) -> None:
-        await self._database.write(lambda: ledger.cancel(id, time.time()))
+        await self._database.write(lambda: control.cancel(id, time.time()))
         await self._heed(id)
 
     async def _answer(self, id: JobId, question: str, answer: str) -> None:
-        await self._database.dispatch(lambda: ledger.answer(id, question, answer, time.time()))
+        await self._database.dispatch(lambda: control.answer(id, question, answer, time.time()))
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
 from ucop.engine.checkpoints import Kept, attach
+from ucop.engine.control import go_on
 from ucop.engine.errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ucop.engine.job import JobId, ThreadId
-from ucop.engine.ledger import ADD_ATTEMPT, ADD_EVENT, existing, go_on, to_json
+from ucop.engine.ledger import ADD_ATTEMPT, ADD_EVENT, existing
 from ucop.engine.operation import Enqueue, One, Operation, Save
+from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus
 from ucop.engine.threads import Tables, copy_branch
 from ucop.graphs.edit import START, Standing, check_names

@@ -18,8 +18,8 @@ from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError
 from ucop.engine.job import JobId, TaskId
-from ucop.engine.ledger import NewEvent, Question, StepRow, to_json
 from ucop.engine.operation import Operation
+from ucop.engine.rows import NewEvent, Question, StepRow, to_json
 from ucop.engine.states import StepStatus
 
 if TYPE_CHECKING:

@@ -8,123 +8,35 @@ due, its place in the queue. What may follow what is the table in states.py.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ucop.engine.budget import Spent
-from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
+from ucop.engine.errors import JobNotFound, KeyConflict, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
-from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, sources, target
+from ucop.engine.rows import (
+    PAUSE,
+    PAUSE_NOW,
+    Claimed,
+    NewEvent,
+    NewJob,
+    Outcome,
+    Question,
+    StepRow,
+    to_json,
+)
+from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, target
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
-
-PAUSE, PAUSE_NOW = "pause", "pause now"
-"""What a running job may be asked for (`jobs.want`); its worker sees to it."""
 
 UNBEGUN_ATTEMPTS = 10
 """The same, where the last of them did not even begin a node: then the job is hardly to blame."""
 
 BACK_OFF = 1.0
 """Seconds before the attempt after the first of them; doubles."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewJob:
-    """A job as it is submitted; `input` and `definition` are JSON text."""
-
-    id: JobId
-    workflow: str
-    fingerprint: str
-    definition: str
-    needs: str
-    input: str
-    thread_id: ThreadId
-    key: str | None = None
-    priority: int = 0
-    tenant: str | None = None
-    labels: str = "{}"
-    budget: str = "{}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Claimed:
-    """An attempt that this worker now owns."""
-
-    job_id: JobId
-    attempt: int
-    workflow: str
-    fingerprint: str
-    thread_id: ThreadId
-    input: dict[str, Any]
-    begun: bool
-    """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    """What people answered so far, by question."""
-    budget: Mapping[str, float] = field(default_factory=dict)
-    """What the job may use at most, by name."""
-    created_at: float = 0.0
-    spent: Spent = field(default_factory=Spent)
-    """What earlier attempts used; only looked up where there is a budget."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StepRow:
-    """A node run as the ledger keeps it; times are seconds since the epoch."""
-
-    task_id: TaskId
-    node: str
-    status: StepStatus
-    started_at: float | None
-    finished_at: float | None = None
-    input: str | None = None
-    output: str | None = None
-    error: str | None = None
-    model_calls: int = 0
-    tokens_in: int = 0
-    tokens_out: int = 0
-    cost: float | None = None
-    models: str = "[]"
-    tries: int = 1
-    cached: int = 0
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class NewEvent:
-    type: str
-    at: float
-    data: str = "{}"
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Question:
-    """What an interrupted node wants to know; texts are JSON."""
-
-    id: str
-    node: str
-    question: str
-    answer_schema: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Outcome:
-    """How an attempt ended, as its worker saw it."""
-
-    change: Change
-    output: str | None = None
-    error: str | None = None
-    reason: str | None = None
-    steps: Sequence[StepRow] = field(default=())
-    events: Sequence[NewEvent] = field(default=())
-    questions: Sequence[Question] = field(default=())
-    passed_over: Sequence[str] = field(default=())
-    """Nodes that this attempt did not run and that a completed job need not have run."""
-
-
-to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON as the ledger keeps it. One encoder for all: to make one costs more than to use it."""
 
 
 # ---------------------------------------------------------------- submit
@@ -519,12 +431,12 @@ def release(
     if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
         reason = _POISON.format(stalls=stalls, why=why)
         error = {"type": "PoisonJob", "message": reason, "node": None}
-        return (yield from _settle(job, state, Change.FAIL, reason, now, error=error))
+        return (yield from settle(job, state, Change.FAIL, reason, now, error=error))
     if state["want"] in (PAUSE, PAUSE_NOW):
-        return (yield from _settle(job, state, Change.PAUSE, "asked to pause", now))
+        return (yield from settle(job, state, Change.PAUSE, "asked to pause", now))
     delay = BACK_OFF * 2 ** min(stalls - 1, 5) if stalls else 0.0
     return (
-        yield from _next_attempt(job, state, Change.RELEASE, why, now, stalls=stalls, delay=delay)
+        yield from next_attempt(job, state, Change.RELEASE, why, now, stalls=stalls, delay=delay)
     )
 
 
@@ -534,7 +446,7 @@ _POISON = (
 )
 
 
-def _settle(
+def settle(
     job: str,
     state: Row,
     change: Change,
@@ -562,121 +474,6 @@ def _settle(
     return status
 
 
-_WANT = """
-update jobs set want = :want, seq = seq + 1
-where id = :job and attempt = :attempt and status = 'running' returning seq"""
-
-
-def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus]:
-    """Ask a job to pause. A pending one is paused when this returns; a running one when its
-    worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
-    which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
-    """
-    state = yield from existing(job)
-    if state["status"] == JobStatus.PENDING:
-        paused = yield from _settle(job, state, Change.PAUSE, "asked to pause", now)
-        if paused:
-            return paused
-    elif state["status"] == JobStatus.RUNNING:
-        want = {"job": job, "attempt": state["attempt"], "want": PAUSE_NOW if at_once else PAUSE}
-        if rows := (yield One(_WANT, want)):
-            event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
-            yield One(ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
-            return JobStatus.RUNNING
-    raise RefusedChange(
-        f"job {job} is {state['status']}; only a pending or running job can be paused"
-    )
-
-
-def cancel(job: str, now: float) -> Operation[JobStatus]:
-    """End a job for ever. Nothing of a running attempt is committed after this; its worker
-    stops it within its poll. Raises JobNotFound or RefusedChange.
-    """
-    state = yield from existing(job)
-    if state["status"] in sources(Change.CANCEL):
-        cancelled = yield from _settle(job, state, Change.CANCEL, "cancelled", now)
-        if cancelled:
-            return cancelled
-    raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
-
-
-_ANSWER = """
-update questions set answer = :answer, answered_at = :now
-where job_id = :job and id = :question and answered_at is null returning id"""
-
-
-def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
-    """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
-    other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
-    question that is no longer open was answered, or never asked.
-    """
-    state = yield from existing(job)
-    if state["status"] != JobStatus.WAITING:
-        raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
-    given = {"job": job, "question": question, "answer": answer, "now": now}
-    if not (yield One(_ANSWER, given)):
-        raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
-    return (yield from go_on(job, state, Change.RESUME, "answered", now, None))
-
-
-_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
-
-
-_BUDGET = "select budget from jobs where id = :job"
-
-_SET_BUDGET = "update jobs set budget = :budget where id = :job"
-
-
-def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint, within `budget`
-    where that names another limit than the job has.
-
-    Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
-    """
-    state = yield from existing(job)
-    status = JobStatus(state["status"])
-    if status is JobStatus.WAITING:
-        rows = yield One(_OPEN, {"job": job})
-        if rows[0]["open"]:
-            raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
-    if status in sources(Change.RESUME):
-        return (yield from go_on(job, state, Change.RESUME, "resumed", now, budget))
-    if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
-    raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
-
-
-def retry(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
-    """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
-    state = yield from existing(job)
-    if state["status"] not in sources(Change.RETRY):
-        raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
-    return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
-
-
-def go_on(
-    job: str,
-    state: Row,
-    change: Change,
-    why: str,
-    now: float,
-    budget: Mapping[str, float] | None,
-) -> Operation[JobStatus]:
-    """Queue the next attempt because a person says so. Raises RefusedChange."""
-    new = yield from _next_attempt(job, state, change, why, now)
-    if new is None:
-        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
-    if budget:
-        yield from _change_budget(job, budget)
-    return new
-
-
-def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
-    rows = yield One(_BUDGET, {"job": job})
-    changed = {**json.loads(rows[0]["budget"]), **budget}
-    yield One(_SET_BUDGET, {"job": job, "budget": to_json(changed)})
-
-
 _PENDING_BEFORE = """
 select id, attempt, needs from jobs
 where status = 'pending' and queued_at < :before and not_before < :before"""
@@ -695,7 +492,7 @@ def redispatch(job: str, attempt: int, now: float) -> Operation[JobStatus | None
     if state is None or state["status"] != JobStatus.PENDING or state["attempt"] != attempt:
         return None
     why = "the queue did not hold it any more"
-    return (yield from _next_attempt(job, state, None, why, now, stalls=state["stalls"]))
+    return (yield from next_attempt(job, state, None, why, now, stalls=state["stalls"]))
 
 
 def _state(job: str) -> Operation[Row | None]:
@@ -710,7 +507,7 @@ def existing(job: str) -> Operation[Row]:
     return state
 
 
-def _next_attempt(
+def next_attempt(
     job: str,
     state: Row,
     change: Change | None,

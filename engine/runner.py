@@ -25,7 +25,7 @@ from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
-from ucop.engine.ledger import Claimed, Outcome, to_json
+from ucop.engine.rows import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.graphs.context import RunContext

@@ -27,10 +27,10 @@ from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
-from ucop.engine.ledger import Claimed, Outcome, to_json
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.roster import WorkerAt
+from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
 from ucop.engine.runner import Attempt, Drained, Pace
 from ucop.engine.states import Change
 
@@ -293,9 +293,9 @@ class Worker:
             held, want = mine.get(job, (0, None))
             if held != number:
                 _cancel(task)
-            elif want == ledger.PAUSE:
+            elif want == PAUSE:
                 attempt.control.request_drain("pause")
-            elif want == ledger.PAUSE_NOW:
+            elif want == PAUSE_NOW:
                 attempt.given_back = True
                 _cancel(task)
 

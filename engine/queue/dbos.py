@@ -25,9 +25,9 @@ from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
-from ucop.engine.ledger import Claimed
 from ucop.engine.operation import Enqueue
 from ucop.engine.queue import Run
+from ucop.engine.rows import Claimed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -12,8 +12,8 @@ from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
-from ucop.engine.ledger import Claimed
 from ucop.engine.queue import Run
+from ucop.engine.rows import Claimed
 
 log = logging.getLogger("ucop.queue")
 

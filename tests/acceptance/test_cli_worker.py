@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from support.command import Ucop, until
+from support.command import Running, Ucop, until
+from ucop.engine.write_lock import holder, is_stopped
 
 
 def queue(ucop: Ucop, workflow: str) -> str:
@@ -13,6 +14,19 @@ def queue(ucop: Ucop, workflow: str) -> str:
 
 def status(ucop: Ucop, id: str) -> str:
     return str(ucop("jobs", "show", id, "--json").json["status"])
+
+
+def freeze_without_lock(ucop: Ucop, worker: Running) -> None:
+    """Stop a process, but not in the middle of a transaction: others would end it for that."""
+    database = ucop.folder / ".ucop" / "ucop.db"
+    assert database.exists()
+    pid = worker.process.pid
+    while True:
+        worker.signal(signal.SIGSTOP)
+        until(lambda: is_stopped(pid), "stopped")
+        if holder(database) != pid:
+            return
+        worker.signal(signal.SIGCONT)
 
 
 def test_a_worker_runs_what_was_queued_before_it_came(ucop: Ucop) -> None:
@@ -53,7 +67,7 @@ def test_a_worker_that_was_frozen_too_long_ends_with_a_clear_error(ucop: Ucop) -
     id = queue(ucop, "gated")
     frozen = ucop.start("worker", UCOP_LEASE="1")
     until(lambda: "wait for go.txt" in ucop.lines("ran.txt"), "gate runs")
-    frozen.signal(signal.SIGSTOP)
+    freeze_without_lock(ucop, frozen)
     other = ucop.start("worker", UCOP_LEASE="1")
     until(lambda: ucop.lines("ran.txt").count("wait for go.txt") == 2, "takeover")
     frozen.signal(signal.SIGCONT)

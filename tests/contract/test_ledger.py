@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from ucop.engine import ledger, roster
+from ucop.engine import control, ledger, roster
 from ucop.engine.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.job import JobId, TaskId, ThreadId, WorkerId
-from ucop.engine.ledger import NewEvent, NewJob, Outcome, StepRow
 from ucop.engine.reader import open_reader
+from ucop.engine.rows import NewEvent, NewJob, Outcome, StepRow
 from ucop.engine.states import Change, JobStatus, StepStatus
 
 ME, OTHER = WorkerId("w-me"), WorkerId("w-other")
@@ -183,17 +183,17 @@ async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -
 async def test_only_a_job_that_rests_unfinished_can_go_on(joined: Database) -> None:
     await submit(joined, new_job())
     with pytest.raises(RefusedChange, match="pending"):
-        await joined.dispatch(lambda: ledger.resume("a", time.time()))
+        await joined.dispatch(lambda: control.resume("a", time.time()))
     await claim(joined)
     error = '{"type":"ValueError","message":"no","node":"n"}'
     await finish(joined, Outcome(change=Change.FAIL, error=error))
-    assert await joined.dispatch(lambda: ledger.resume("a", time.time())) == "pending"
+    assert await joined.dispatch(lambda: control.resume("a", time.time())) == "pending"
     assert await claim(joined, attempt=2)
     await finish(joined, Outcome(change=Change.COMPLETE), attempt=2)
     with pytest.raises(RefusedChange, match="completed"):
-        await joined.dispatch(lambda: ledger.resume("a", time.time()))
+        await joined.dispatch(lambda: control.resume("a", time.time()))
     with pytest.raises(JobNotFound):
-        await joined.dispatch(lambda: ledger.resume("nobody", time.time()))
+        await joined.dispatch(lambda: control.resume("nobody", time.time()))
 
 
 async def test_steps_and_events_are_told_together_and_counted(joined: Database, url: str) -> None:

@@ -17,8 +17,8 @@ from ucop.engine.database import Database
 from ucop.engine.errors import Superseded
 from ucop.engine.job import JobId, ThreadId, WorkerId
 from ucop.engine.journal import Journal
-from ucop.engine.ledger import NewJob
 from ucop.engine.reader import Reader, open_reader
+from ucop.engine.rows import NewJob
 
 WORKER = WorkerId("w-me")
 

@@ -1,0 +1,127 @@
+"""What people ask of a job: pause, cancel, answer, resume, retry. Each is one operation of the
+ledger, and refuses what the job's status does not allow."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from ucop.engine.errors import RefusedChange
+from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
+from ucop.engine.operation import One, Operation, Row
+from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
+from ucop.engine.states import Change, JobStatus, sources
+
+_WANT = """
+update jobs set want = :want, seq = seq + 1
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+
+def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus]:
+    """Ask a job to pause. A pending one is paused when this returns; a running one when its
+    worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
+    which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
+    """
+    state = yield from existing(job)
+    if state["status"] == JobStatus.PENDING:
+        paused = yield from settle(job, state, Change.PAUSE, "asked to pause", now)
+        if paused:
+            return paused
+    elif state["status"] == JobStatus.RUNNING:
+        want = {"job": job, "attempt": state["attempt"], "want": PAUSE_NOW if at_once else PAUSE}
+        if rows := (yield One(_WANT, want)):
+            event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
+            yield One(ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
+            return JobStatus.RUNNING
+    raise RefusedChange(
+        f"job {job} is {state['status']}; only a pending or running job can be paused"
+    )
+
+
+def cancel(job: str, now: float) -> Operation[JobStatus]:
+    """End a job for ever. Nothing of a running attempt is committed after this; its worker
+    stops it within its poll. Raises JobNotFound or RefusedChange.
+    """
+    state = yield from existing(job)
+    if state["status"] in sources(Change.CANCEL):
+        cancelled = yield from settle(job, state, Change.CANCEL, "cancelled", now)
+        if cancelled:
+            return cancelled
+    raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
+
+
+_ANSWER = """
+update questions set answer = :answer, answered_at = :now
+where job_id = :job and id = :question and answered_at is null returning id"""
+
+
+def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
+    """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
+    other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
+    question that is no longer open was answered, or never asked.
+    """
+    state = yield from existing(job)
+    if state["status"] != JobStatus.WAITING:
+        raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
+    given = {"job": job, "question": question, "answer": answer, "now": now}
+    if not (yield One(_ANSWER, given)):
+        raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
+    return (yield from go_on(job, state, Change.RESUME, "answered", now, None))
+
+
+_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
+
+
+_BUDGET = "select budget from jobs where id = :job"
+
+_SET_BUDGET = "update jobs set budget = :budget where id = :job"
+
+
+def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+    """Let a paused, waiting or failed job go on from its last checkpoint, within `budget`
+    where that names another limit than the job has.
+
+    Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
+    """
+    state = yield from existing(job)
+    status = JobStatus(state["status"])
+    if status is JobStatus.WAITING:
+        rows = yield One(_OPEN, {"job": job})
+        if rows[0]["open"]:
+            raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
+    if status in sources(Change.RESUME):
+        return (yield from go_on(job, state, Change.RESUME, "resumed", now, budget))
+    if status in sources(Change.RETRY):
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
+    raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+
+
+def retry(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+    """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
+    state = yield from existing(job)
+    if state["status"] not in sources(Change.RETRY):
+        raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
+    return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
+
+
+def go_on(
+    job: str,
+    state: Row,
+    change: Change,
+    why: str,
+    now: float,
+    budget: Mapping[str, float] | None,
+) -> Operation[JobStatus]:
+    """Queue the next attempt because a person says so. Raises RefusedChange."""
+    new = yield from next_attempt(job, state, change, why, now)
+    if new is None:
+        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
+    if budget:
+        yield from _change_budget(job, budget)
+    return new
+
+
+def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
+    rows = yield One(_BUDGET, {"job": job})
+    changed = {**json.loads(rows[0]["budget"]), **budget}
+    yield One(_SET_BUDGET, {"job": job, "budget": to_json(changed)})

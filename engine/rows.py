@@ -1,0 +1,111 @@
+"""What the ledger's operations take and give: data of the engine's own, not of its users (job.py)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ucop.engine.budget import Spent
+from ucop.engine.job import JobId, TaskId, ThreadId
+from ucop.engine.states import Change, StepStatus
+
+PAUSE, PAUSE_NOW = "pause", "pause now"
+"""What a running job may be asked for (`jobs.want`); its worker sees to it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewJob:
+    """A job as it is submitted; `input` and `definition` are JSON text."""
+
+    id: JobId
+    workflow: str
+    fingerprint: str
+    definition: str
+    needs: str
+    input: str
+    thread_id: ThreadId
+    key: str | None = None
+    priority: int = 0
+    tenant: str | None = None
+    labels: str = "{}"
+    budget: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Claimed:
+    """An attempt that this worker now owns."""
+
+    job_id: JobId
+    attempt: int
+    workflow: str
+    fingerprint: str
+    thread_id: ThreadId
+    input: dict[str, Any]
+    begun: bool
+    """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    """What people answered so far, by question."""
+    budget: Mapping[str, float] = field(default_factory=dict)
+    """What the job may use at most, by name."""
+    created_at: float = 0.0
+    spent: Spent = field(default_factory=Spent)
+    """What earlier attempts used; only looked up where there is a budget."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepRow:
+    """A node run as the ledger keeps it; times are seconds since the epoch."""
+
+    task_id: TaskId
+    node: str
+    status: StepStatus
+    started_at: float | None
+    finished_at: float | None = None
+    input: str | None = None
+    output: str | None = None
+    error: str | None = None
+    model_calls: int = 0
+    tokens_in: int = 0
+    tokens_out: int = 0
+    cost: float | None = None
+    models: str = "[]"
+    tries: int = 1
+    cached: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class NewEvent:
+    type: str
+    at: float
+    data: str = "{}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Question:
+    """What an interrupted node wants to know; texts are JSON."""
+
+    id: str
+    node: str
+    question: str
+    answer_schema: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How an attempt ended, as its worker saw it."""
+
+    change: Change
+    output: str | None = None
+    error: str | None = None
+    reason: str | None = None
+    steps: Sequence[StepRow] = field(default=())
+    events: Sequence[NewEvent] = field(default=())
+    questions: Sequence[Question] = field(default=())
+    passed_over: Sequence[str] = field(default=())
+    """Nodes that this attempt did not run and that a completed job need not have run."""
+
+
+to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+"""JSON as the ledger keeps it. One encoder for all: to make one costs more than to use it."""
