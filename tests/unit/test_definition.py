@@ -202,7 +202,7 @@ def test_given_200_nodes_then_they_load_check_and_compile_with_little_effort() -
         workflow = workflow_of(read_yaml(text, "big.yaml"), Registry.of(agent("step")(_step())))
         assert len(workflow.graph().nodes) == 399, "198 gates and the start"
 
-    assert effort(whole_way) < 90, "30 when this was written"
+    assert effort(whole_way) < 60, "28 when this was written"
 
 
 def _step() -> Any:

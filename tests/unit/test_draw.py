@@ -186,7 +186,7 @@ def test_two_hundred_nodes_are_drawn_with_little_effort() -> None:
     edges += [f"  - n{i} -> n{i + 7}" for i in range(0, 180, 9)]
     found = workflow("name: big\nnodes:\n" + "\n".join(lines) + "\nedges:\n" + "\n".join(edges))
     assert len(boxes_of(draw(found, "svg"))) == 200
-    assert effort(lambda: draw(found, "svg"), tries=1) < 500
+    assert effort(lambda: draw(found, "svg")) < 20, "3 when this was written"
 
 
 anything = st.text(st.characters(codec=None), max_size=60)

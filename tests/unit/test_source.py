@@ -140,7 +140,7 @@ HOSTILE = {
 def test_hostile_text_is_answered_with_little_effort(name: str) -> None:
     outcome = attempt(HOSTILE[name])
     assert isinstance(outcome, Document) or 1 <= len(outcome.findings) <= 20
-    assert effort(lambda: attempt(HOSTILE[name]), tries=1) < 250, "at most 75 when this was written"
+    assert effort(lambda: attempt(HOSTILE[name]), tries=1) < 200, "at most 80 when this was written"
 
 
 def test_a_workflow_of_200_nodes_is_read_quickly() -> None:
