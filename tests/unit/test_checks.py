@@ -127,5 +127,9 @@ def test_rules_keep_the_headings_of_a_text() -> None:
 )
 def test_checks_and_repairs_are_quick_on_any_text(hostile: str) -> None:
     rules = Rules(sources=(TRAINS,), max_words=10)
-    assert effort(lambda: check_text(hostile, rules), tries=1) < 100, "at most 25 when this was written"
-    assert effort(lambda: by_rules(hostile, rules), tries=1) < 100, "at most 25 when this was written"
+    assert effort(lambda: check_text(hostile, rules), tries=1) < 100, (
+        "at most 25 when this was written"
+    )
+    assert effort(lambda: by_rules(hostile, rules), tries=1) < 100, (
+        "at most 25 when this was written"
+    )
