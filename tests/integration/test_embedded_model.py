@@ -199,7 +199,7 @@ async def test_a_cancelled_call_frees_the_model(
     models: Models, embedded: EmbeddedModel, words: int
 ) -> None:
     await short_call(embedded)  # the model is loaded
-    idle = await short_call(embedded)
+    before = await short_call(embedded)
     call = asyncio.create_task(
         models.ask("embedded", says("count " * words), options={"num_predict": 900}, schema=LONG)
     )
@@ -208,7 +208,9 @@ async def test_a_cancelled_call_frees_the_model(
     call.cancel()
     with pytest.raises(asyncio.CancelledError):
         await call
-    assert await short_call(embedded) < 12 * idle, "900 tokens take longer than that"
+    freed = await short_call(embedded)
+    idle = max(before, await short_call(embedded))
+    assert freed < 25 * idle, "900 tokens take longer than that"
 
 
 async def short_call(embedded: EmbeddedModel) -> float:
