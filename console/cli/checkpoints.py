@@ -16,7 +16,7 @@ from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of, reader_for
 from ucop.console.cli.questions import JOB
-from ucop.console.cli.tables import Column, Table, first_line, moment
+from ucop.console.cli.tables import Column, Table, first_line, moment, short_enough
 from ucop.engine.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
     now = datetime.now(UTC)
     titles = ("checkpoint", "step", "ran", "due", "saved", "forks")
     table = Table([Column(title=title, numbers=title == "step") for title in titles])
-    length = _short_enough([checkpoint.id for checkpoint in found])
+    length = short_enough([checkpoint.id for checkpoint in found], SHORT)
     for depth, checkpoint in tree(found):
         table.rows.append(
             (
@@ -95,14 +95,6 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
             )
         )
     return table
-
-
-def _short_enough(ids: Sequence[str]) -> int:
-    """The shortest length, from SHORT on, at which the ids differ."""
-    length = SHORT
-    while len({id[:length] for id in ids}) < len(ids):
-        length += 1
-    return length
 
 
 def tree(found: Sequence[Checkpoint]) -> Iterator[tuple[int, Checkpoint]]:

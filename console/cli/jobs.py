@@ -25,6 +25,7 @@ from ucop.console.cli.tables import (
     moment,
     on_terminal,
     plural,
+    short_enough,
 )
 from ucop.engine.states import ACTIVE
 
@@ -106,7 +107,7 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
             Column(title="reason", long=True),
         ]
     )
-    length = _short_enough([job.id for job in jobs])
+    length = short_enough([job.id for job in jobs], SHORT)
     for job in jobs:
         table.rows.append(
             (
@@ -120,14 +121,6 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
             )
         )
     return table
-
-
-def _short_enough(ids: list[str]) -> int:
-    """The shortest length, from SHORT on, at which the listed ids differ."""
-    length = SHORT
-    while len({id[:length] for id in ids}) < len(ids):
-        length += 1
-    return length
 
 
 def _lasted(job: Job, now: datetime) -> float | None:

@@ -143,3 +143,11 @@ def first_line(text: str | None, width: int = 100) -> str:
     """The first line of a text, cut where it is long."""
     line = (text or "").strip().partition("\n")[0]
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def short_enough(ids: Sequence[str], least: int) -> int:
+    """The shortest length, from `least` on, at which the ids differ."""
+    length = least
+    while len({id[:length] for id in ids}) < len(ids):
+        length += 1
+    return length
