@@ -50,6 +50,20 @@ class Wanted:
         if not self.ids and self.filter.is_empty:
             raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
 
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[str] | None,
+        status: JobStatus | None,
+        workflow: str | None,
+        tenant: str | None,
+        labels: Sequence[str] | None,
+        older_than: str | None,
+    ) -> Wanted:
+        """As the arguments and options of a command name them. Raises UsageProblem."""
+        filter = read_filter(status, workflow, tenant, labels, older_than)
+        return cls(ids=ids or (), filter=filter)
+
     @property
     def only(self) -> str | None:
         """The id, where one alone is named."""
@@ -78,8 +92,7 @@ def pause(
     A running one stops when its running nodes have ended, or at once with --now.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted = Wanted(ids=id or (), filter=filter)
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
     raise typer.Exit(_change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
@@ -98,8 +111,7 @@ def cancel(
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted = Wanted(ids=id or (), filter=filter)
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
     raise typer.Exit(_change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
 
 
@@ -124,10 +136,11 @@ def resume(
     only queued. A filter names paused jobs.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    most = read_budget(budget or ())
     if wanted.only is not None:
-        raise typer.Exit(_go_on(place, wanted.only, most, detach=detach, as_json=json))
+        job, definition = _read(place, wanted.only)
+        raise typer.Exit(_go_on(place, job, definition, most, detach=detach, as_json=json))
     action = Action.RESUME
     raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
 
@@ -160,11 +173,14 @@ def retry(
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    most = read_budget(budget or ())
     if wanted.only is not None:
-        _check_failed(place, wanted.only)
-        raise typer.Exit(_go_on(place, wanted.only, most, checkpoint, detach=detach, as_json=json))
+        job, definition = _read(place, wanted.only)
+        if job.status not in sources(Step.RETRY):
+            raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        code = _go_on(place, job, definition, most, checkpoint, detach=detach, as_json=json)
+        raise typer.Exit(code)
     if checkpoint is not None:
         raise UsageProblem("--checkpoint is one job's; name that job by its id")
     action = Action.RETRY
@@ -271,25 +287,22 @@ def _note_worker(place: Place) -> None:
 # ---------------------------------------------------------------- one job, here and now
 
 
-def _check_failed(place: Place, id: str) -> None:
+def _read(place: Place, id: str) -> tuple[Job, Mapping[str, Any]]:
     with reader_for(place, id) as reader:
         job = reader.job(id)
-    if job.status not in sources(Step.RETRY):
-        raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        return job, reader.definition(job.id)
 
 
 def _go_on(
     place: Place,
-    id: str,
+    job: Job,
+    definition: Mapping[str, Any],
     most: Mapping[str, float],
     checkpoint: str | None = None,
     *,
     detach: bool,
     as_json: bool,
 ) -> Exit:
-    with reader_for(place, id) as reader:
-        job = reader.job(id)
-        definition = reader.definition(job.id)
     if job.status is JobStatus.WAITING:
         note(f"job {job.id} waits for a person's answer; going on would only ask again")
         for line in how_to_answer(place, job):
