@@ -237,14 +237,8 @@ class Engine:
     ) -> list[Job]:
         """Jobs, the newest first, without their steps and usage. A job may have more labels than
         `labels`; it was created before `before`."""
-        return self.reader.jobs(
-            status=status,
-            workflow=workflow,
-            tenant=tenant,
-            labels=labels,
-            before=before,
-            limit=limit,
-        )
+        found = filter_of(status, workflow, tenant, labels, before)
+        return self.reader.select(found, limit=limit)
 
     async def ajobs(
         self,
