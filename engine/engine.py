@@ -22,6 +22,7 @@ from ucop.agents.registry import Registry, load_registry
 from ucop.engine import control, forks, ledger, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
+from ucop.engine.control import Onward, read_onward
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
@@ -34,7 +35,7 @@ from ucop.engine.errors import (
 )
 from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
-from ucop.engine.forks import Edit
+from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
 from ucop.engine.loop import LoopThread
@@ -261,6 +262,7 @@ class Engine:
         *,
         now: bool = False,
         budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
     ) -> list[Changed]:
         """Pause, resume, cancel or retry many jobs; each change is a transaction of its own.
 
@@ -269,11 +271,12 @@ class Engine:
             jobs: Whole ids, or a filter: then those jobs whose status takes the action.
             now: For `pause`: in the middle of running nodes.
             budget: For `resume` and `retry`: limits that are to hold from now on.
+            priority: For `resume` and `retry`: the priority from now on.
 
         Returns what became of each; one that refused, or was not found, keeps no other back.
-        Raises InvalidInput for a budget that is none.
+        Raises InvalidInput for a budget or a priority that is none.
         """
-        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return self._loop.call(work)
 
     async def achange(
@@ -283,9 +286,10 @@ class Engine:
         *,
         now: bool = False,
         budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
     ) -> list[Changed]:
         """`change`, awaited."""
-        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return await self._loop.acall(work)
 
     @property
@@ -423,31 +427,55 @@ class Engine:
             self._worker.wake()
         return id
 
-    async def _resume(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: control.resume(id, time.time(), budget))
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+    async def _resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
+        if edit.is_none:
+            await self._database.dispatch(lambda: control.resume(id, time.time(), onward))
+        else:
+            await self._resume_edited(id, onward, edit)
+        self._queued(id)
 
-    async def _retry(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: control.retry(id, time.time(), budget))
+    async def _resume_edited(self, id: JobId, onward: Onward, edit: InputEdit) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, last = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        before = await self._database.read(lambda: ledger.given_input(id))
+        workflow = await self._restore(fingerprint)
+        input = edit.checked(workflow, id, before, begun=last is not None)
+        if last is None:
+            text = _input_json(workflow.name, input)
+            await self._database.dispatch(
+                lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
+            )
+            return
+        written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
+        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        await self._database.dispatch(
+            lambda: forks.resume_edited(
+                id, attempt, thread, last, draft, edit.names, time.time(), onward
+            )
+        )
+
+    async def _retry(self, id: JobId, onward: Onward) -> None:
+        await self._database.dispatch(lambda: control.retry(id, time.time(), onward))
+        self._queued(id)
+
+    def _queued(self, id: JobId) -> None:
+        """An attempt was queued: tell who waits for the job, and this process's worker."""
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
 
     async def _changes(
-        self, action: Action, jobs: Filter | Iterable[str], now: bool, budget: Mapping[str, float]
+        self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
     ) -> list[Changed]:
         ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader)
         changed: list[Changed] = []
         for some in batched(ids, TOGETHER):
-            each = (self._change(action, id, now, budget) for id in some)
+            each = (self._change(action, id, now, onward) for id in some)
             changed += await asyncio.gather(*each)
         return changed
 
-    async def _change(
-        self, action: Action, id: JobId, now: bool, budget: Mapping[str, float]
-    ) -> Changed:
+    async def _change(self, action: Action, id: JobId, now: bool, onward: Onward) -> Changed:
         refused = None
         try:
             match action:
@@ -456,9 +484,9 @@ class Engine:
                 case Action.CANCEL:
                     await self._cancel(id)
                 case Action.RESUME:
-                    await self._resume(id, budget)
+                    await self._resume(id, onward)
                 case Action.RETRY:
-                    await self._retry(id, budget)
+                    await self._retry(id, onward)
         except JobNotFound as error:
             return Changed(id=id, status=None, refused=str(error))
         except RefusedChange as error:
@@ -476,9 +504,7 @@ class Engine:
 
     async def _answer(self, id: JobId, question: str, answer: str) -> None:
         await self._database.dispatch(lambda: control.answer(id, question, answer, time.time()))
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+        self._queued(id)
 
     async def _fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
@@ -496,9 +522,7 @@ class Engine:
             self._worker.wake()
         return new
 
-    async def _set_back(
-        self, id: JobId, checkpoint: str, retry: Mapping[str, float] | None = None
-    ) -> None:
+    async def _set_back(self, id: JobId, checkpoint: str, retry: Onward | None = None) -> None:
         # First the attempt: where another follows meanwhile, what is made here fits no more.
         attempt, _ = await self._database.read(lambda: ledger.stands(id))
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
@@ -508,9 +532,7 @@ class Engine:
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
         )
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+        self._queued(id)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""

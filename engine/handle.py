@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
 from ucop.engine import ledger
-from ucop.engine.budget import read_budget
+from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
-from ucop.engine.forks import Edit
+from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from ucop.engine.states import JobStatus
 
@@ -154,34 +154,71 @@ class JobHandle:
         """`cancel`, awaited."""
         await self._acall(self._engine._cancel(self.id))
 
-    def resume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+    def resume(
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint.
 
-        `budget` names limits that are to hold from now on (see Engine.submit), each for the
-        whole job: what it has used before counts.
+        Args:
+            budget: Limits that are to hold from now on (see Engine.submit), each for the whole
+                job: what it has used before counts.
+            priority: Its priority from now on.
+            input: Inputs that are to have other values from now on, checked as those of a new
+                job are. What ran with the old ones is not run again. Paused and failed jobs.
+            replace: Other names of the state and what is to be put in their place.
+            as_node: The node to write `input` and `replace` as, where several made the
+                checkpoint.
 
-        Raises RefusedChange where it is pending, running, completed or cancelled.
+        With `input` or `replace`, nodes that ended after the last checkpoint, beside one that
+        failed, run again. Raises RefusedChange where the job is pending, running, completed or
+        cancelled, InvalidInput.
         """
-        self._call(self._engine._resume(self.id, read_budget(budget or {})))
+        onward = read_onward(budget, priority)
+        edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
+        self._call(self._engine._resume(self.id, onward, edit))
 
-    async def aresume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+    async def aresume(
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> None:
         """`resume`, awaited."""
-        await self._acall(self._engine._resume(self.id, read_budget(budget or {})))
+        onward = read_onward(budget, priority)
+        edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
+        await self._acall(self._engine._resume(self.id, onward, edit))
 
     def retry(
-        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         """`resume`, for a failed job alone; from an earlier checkpoint where one is named.
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        self._call(self._retry(read_budget(budget or {}), checkpoint))
+        self._call(self._retry(read_onward(budget, priority), checkpoint))
 
     async def aretry(
-        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         """`retry`, awaited."""
-        await self._acall(self._retry(read_budget(budget or {}), checkpoint))
+        await self._acall(self._retry(read_onward(budget, priority), checkpoint))
 
     def fork(
         self,
@@ -275,11 +312,11 @@ class JobHandle:
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"the answer must be JSON: {error}") from error
 
-    async def _retry(self, budget: Mapping[str, float], checkpoint: str | None) -> None:
+    async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
         if checkpoint is None:
-            await self._engine._retry(self.id, budget)
+            await self._engine._retry(self.id, onward)
         else:
-            await self._engine._set_back(self.id, checkpoint, budget)
+            await self._engine._set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from ucop.engine.history import history

@@ -547,6 +547,18 @@ _DEFINITION = "select body from definitions where fingerprint = :fingerprint"
 
 _THREAD = "select thread_id, fingerprint from jobs where id = :job"
 
+_INPUT = "select input from jobs where id = :job"
+
+
+def given_input(job: str) -> Operation[dict[str, Any]]:
+    """What a job was submitted with. Raises JobNotFound."""
+    rows = yield One(_INPUT, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    input: dict[str, Any] = json.loads(rows[0]["input"])
+    return input
+
+
 _STANDS = "select attempt, checkpoint_id from jobs where id = :job"
 
 

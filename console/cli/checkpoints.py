@@ -249,16 +249,7 @@ def fork(
     ctx: typer.Context,
     id: options.JobId,
     checkpoint: Maybe = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Another value in the state, such as outline.title=Tea; JSON, or else a text. "
-            "May be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    set: options.SetPath = None,
     from_file: Annotated[
         str | None,
         typer.Option(
@@ -267,14 +258,7 @@ def fork(
             show_default=False,
         ),
     ] = None,
-    as_node: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NODE",
-            help="The node to edit as, where several made the checkpoint.",
-            show_default=False,
-        ),
-    ] = None,
+    as_node: options.AsNode = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import nodes_of
-from ucop.console.cli.inputs import read_budget, read_filter
+from ucop.console.cli.inputs import read_budget, read_filter, read_input
 from ucop.console.cli.output import note, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import how_to_answer
@@ -27,6 +27,7 @@ from ucop.engine.states import Change as Step
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.actions import Changed
+    from ucop.engine.forks import InputEdit
     from ucop.engine.job import Job
 
 DONE = {
@@ -68,6 +69,24 @@ class Wanted:
     def only(self) -> str | None:
         """The id, where one alone is named."""
         return self.ids[0] if len(self.ids) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Going:
+    """How a job is to go on, as the options of a command say it."""
+
+    budget: Mapping[str, float] = field(default_factory=dict)
+    priority: int | None = None
+    checkpoint: str | None = None
+    edit: InputEdit | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it differs from how the job is."""
+        return bool(self.budget or self.edit) or self.priority is not None
+
+
+AS_IT_IS = Going()
 
 
 def pause(
@@ -118,7 +137,11 @@ def cancel(
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
+    input: options.Inputs = None,
+    set: options.SetPath = None,
+    as_node: options.AsNode = None,
     budget: options.Budget = None,
+    priority: options.Priority = None,
     detach: options.Detach = False,
     status: options.Status = None,
     workflow: options.OfWorkflow = None,
@@ -130,19 +153,22 @@ def resume(
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
-    """Let stopped jobs go on from their last checkpoints.
+    """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
     only queued. A filter names paused jobs.
     """
     place = place_of(ctx, project, database)
     wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
-    most = read_budget(budget or ())
+    going = Going(budget=read_budget(budget or ()), priority=priority)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
-        raise typer.Exit(_go_on(place, job, definition, most, detach=detach, as_json=json))
-    action = Action.RESUME
-    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+        edit = _edit(place, job, definition, input or (), set or (), as_node)
+        going = replace(going, edit=edit)
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
+    if input or set or as_node:
+        raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
+    raise typer.Exit(_change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
 
 
 def retry(
@@ -157,6 +183,7 @@ def retry(
         ),
     ] = None,
     budget: options.Budget = None,
+    priority: options.Priority = None,
     detach: options.Detach = False,
     status: options.Status = None,
     workflow: options.OfWorkflow = None,
@@ -174,17 +201,15 @@ def retry(
     """
     place = place_of(ctx, project, database)
     wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
-    most = read_budget(budget or ())
+    going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         if job.status not in sources(Step.RETRY):
             raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
-        code = _go_on(place, job, definition, most, checkpoint, detach=detach, as_json=json)
-        raise typer.Exit(code)
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if checkpoint is not None:
         raise UsageProblem("--checkpoint is one job's; name that job by its id")
-    action = Action.RETRY
-    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+    raise typer.Exit(_change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
 
 
 # ---------------------------------------------------------------- many jobs
@@ -194,11 +219,11 @@ def _change(
     place: Place,
     action: Action,
     wanted: Wanted,
+    going: Going = AS_IT_IS,
     *,
     yes: bool,
     as_json: bool,
     now: bool = False,
-    budget: Mapping[str, float] | None = None,
 ) -> Exit:
     ids = _ids(place, action, wanted, yes=yes)
     if not ids:
@@ -206,7 +231,9 @@ def _change(
         changed: list[Changed] = []
     else:
         with _engine(place) as engine:
-            changed = engine.change(action, ids, now=now, budget=budget)
+            changed = engine.change(
+                action, ids, now=now, budget=going.budget, priority=going.priority
+            )
     _tell(place, action, changed, as_json=as_json)
     return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
 
@@ -293,12 +320,36 @@ def _read(place: Place, id: str) -> tuple[Job, Mapping[str, Any]]:
         return job, reader.definition(job.id)
 
 
+def _edit(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    typed: Sequence[str],
+    set: Sequence[str],
+    as_node: str | None,
+) -> InputEdit | None:
+    """What was typed, read as the types of the job's own workflow. Raises UsageProblem."""
+    if not (typed or set):
+        return None
+    from ucop.console.cli.edits import edited
+    from ucop.engine.forks import InputEdit
+    from ucop.graphs.workflow import restore
+
+    workflow = restore(definition, catalog=place.catalog, registry=place.registry)
+    with place.reader() as reader:
+        saved = reader.checkpoints(job.id)
+    return InputEdit(
+        input=read_input(workflow, typed, None),
+        replace=edited(saved[0].values if saved else {}, set, None),
+        as_node=as_node,
+    )
+
+
 def _go_on(
     place: Place,
     job: Job,
     definition: Mapping[str, Any],
-    most: Mapping[str, float],
-    checkpoint: str | None = None,
+    going: Going,
     *,
     detach: bool,
     as_json: bool,
@@ -309,9 +360,9 @@ def _go_on(
             note(f"  {line}")
         return Exit.WAITS
     _check_resumable(place, job, definition, detach=detach)
-    if most and job.status in ACTIVE:
-        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
-    return _resume(place, job, definition, most, checkpoint, detach=detach, as_json=as_json)
+    if going.changes and job.status in ACTIVE:
+        raise RefusedChange(f"job {job.id} is {job.status}; it can be changed once it stops")
+    return _resume(place, job, definition, going, detach=detach, as_json=as_json)
 
 
 def _check_resumable(
@@ -348,8 +399,7 @@ def _resume(
     place: Place,
     job: Job,
     definition: Mapping[str, Any],
-    budget: Mapping[str, float],
-    checkpoint: str | None,
+    going: Going,
     *,
     detach: bool,
     as_json: bool,
@@ -358,10 +408,11 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        if checkpoint is not None:
-            handle.retry(budget=budget, checkpoint=checkpoint)
+        terms: Any = {"budget": going.budget, "priority": going.priority}
+        if going.checkpoint is not None:
+            handle.retry(**terms, checkpoint=going.checkpoint)
         elif job.status not in ACTIVE:
-            handle.resume(budget=budget)
+            handle.resume(**terms, **(asdict(going.edit) if going.edit else {}))
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
         return handle

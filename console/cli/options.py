@@ -145,3 +145,30 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        "--priority",
+        metavar="N",
+        help="Its priority from now on; higher goes first.",
+        show_default=False,
+    ),
+]
+SetPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Another value in the state, such as outline.title=Tea; JSON, or else a text. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+AsNode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The node to edit as, where several made the checkpoint.",
+        show_default=False,
+    ),
+]
