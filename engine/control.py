@@ -92,12 +92,22 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
     question that is no longer open was answered, or never asked.
     """
     state = yield from existing(job)
-    if state["status"] != JobStatus.WAITING:
-        raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
     given = {"job": job, "question": question, "answer": answer, "now": now}
-    if not (yield One(_ANSWER, given)):
-        raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
+    if state["status"] != JobStatus.WAITING or not (yield One(_ANSWER, given)):
+        raise RefusedChange((yield from _why_not_open(job, question, state["status"])))
     return (yield from go_on(job, state, Change.RESUME, "answered", now))
+
+
+_GIVEN = "select answered_at, by_default from questions where job_id = :job and id = :question"
+
+
+def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
+    rows = yield One(_GIVEN, {"job": job, "question": question})
+    if not rows or rows[0]["answered_at"] is None:
+        return f"job {job} is {status}; it waits for no answer to {question}"
+    late, before = "nobody answered it in time, and its default holds", "it was answered before"
+    how = late if rows[0]["by_default"] else before
+    return f"question {question} of job {job} is not open; {how}"
 
 
 _OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"

@@ -297,11 +297,15 @@ class JobHandle:
 
     def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
         """The open question's id, and the answer as JSON that fits it."""
-        found = [q for q in self.questions() if name is None or q.id.startswith(name)]
+        asked = self._engine.reader.questions(self.id)
+        meant = [q for q in asked if name is None or q.id.startswith(name)]
+        found = [q for q in meant if q.answered_at is None]
         if len(found) != 1:
             what = "several questions are open" if found else "no such question is open"
-            ids = ", ".join(f"{q.id} ({q.node})" for q in self.questions()) or "none"
-            raise RefusedChange(f"job {self.id}: {what}; open: {ids}")
+            ids = ", ".join(f"{q.id} ({q.node})" for q in asked if q.answered_at is None) or "none"
+            late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
+            told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+            raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")
         question = found[0]
         problems = validate(question.answer_schema, answer) if question.answer_schema else []
         if problems:

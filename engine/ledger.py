@@ -368,9 +368,13 @@ def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]
     ]
 
 
+# A question that comes back keeps its time, unless that was taken from it: see overdue.py.
 _ASK = """
-insert into questions (job_id, id, node, question, answer_schema, asked_at)
-values (:job, :id, :node, :question, :answer_schema, :now) on conflict (job_id, id) do nothing"""
+insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
+    default_answer, by_default)
+values (:job, :id, :node, :question, :answer_schema, :now, :due, :default, 0)
+on conflict (job_id, id) do update set due_at = excluded.due_at
+where questions.due_at is null and questions.answered_at is null"""
 
 
 def _question_params(job: str, question: Question, now: float) -> Params:
@@ -381,6 +385,8 @@ def _question_params(job: str, question: Question, now: float) -> Params:
         "question": question.question,
         "answer_schema": question.answer_schema,
         "now": now,
+        "due": None if question.within is None else now + question.within,
+        "default": question.default,
     }
 
 

@@ -66,7 +66,8 @@ select number, status, worker, started_at, finished_at, outcome
 from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
-select id, node, question, answer_schema, asked_at, answer, answered_at
+select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
+    by_default
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -210,8 +211,12 @@ class Reader:
                 question=json.loads(row["question"]),
                 answer_schema=json.loads(row["answer_schema"]) if row["answer_schema"] else None,
                 asked_at=_time(row["asked_at"]),
-                answer=json.loads(row["answer"]) if row["answer"] is not None else None,
+                due_at=_maybe(row["due_at"]),
+                default_answer=_json(row["default_answer"]),
+                has_default=row["default_answer"] is not None,
+                answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
+                by_default=bool(row["by_default"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -478,3 +483,7 @@ def _time(seconds: float) -> datetime:
 
 def _maybe(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -21,10 +21,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.engine import ledger, roster
+from ucop.engine import ledger, overdue, roster
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
-from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
 from ucop.engine.notices import Notices
@@ -44,6 +44,9 @@ log = logging.getLogger("ucop.worker")
 
 BEATS_PER_LEASE = 5
 """Heartbeats in one lease: so many must be missed before a worker counts as lost."""
+
+EXPIRED_AT_ONCE = 50
+"""Jobs whose questions expire in one sweep, so that the others of the sweep's duties have time."""
 
 LOST = (
     "this worker gave no sign of life for {lease:g} s (was the process stopped, or the machine "
@@ -306,6 +309,7 @@ class Worker:
             await self._take_over(worker)
             self._beats.pop(worker, None)
         await self._release_forgotten()
+        await self._expire_questions()
         await self._queue.repair(self._lives)
         if lost:
             self._queue.wake()
@@ -354,6 +358,14 @@ class Worker:
             )
             fault("after takeover")
             self._notices.tell(job)
+
+    async def _expire_questions(self) -> None:
+        for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE, time.time())):
+            # A person, or another worker, may be faster.
+            with contextlib.suppress(RefusedChange, JobNotFound):
+                await self._database.dispatch(partial(overdue.expire, job, time.time()))
+            self._notices.tell(job)
+            self._queue.wake()
 
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of

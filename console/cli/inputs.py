@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -62,8 +61,7 @@ def read_filter(
 
 
 def _time_before(age: str) -> datetime:
-    days = re.fullmatch(r"(\d+(?:\.\d+)?)d", age)
-    seconds = float(days[1]) * 86_400 if days else seconds_of(age)
+    seconds = seconds_of(age)
     try:
         if seconds is not None:
             return datetime.now(UTC) - timedelta(seconds=seconds)

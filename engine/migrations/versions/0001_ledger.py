@@ -143,9 +143,16 @@ def upgrade() -> None:
         sa.Column("question", Text, nullable=False),
         sa.Column("answer_schema", Text),
         sa.Column("asked_at", Time, nullable=False),
+        sa.Column("due_at", Time),
+        sa.Column("default_answer", Text),
         sa.Column("answer", Text),
         sa.Column("answered_at", Time),
+        sa.Column("by_default", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
+    )
+    due = sa.text("answered_at is null and due_at is not null")
+    op.create_index(
+        "questions_due", "questions", ["due_at"], sqlite_where=due, postgresql_where=due
     )
     op.create_table(
         "node_cache",
