@@ -40,6 +40,7 @@ from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
+from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.rows import NewJob, to_json
@@ -542,6 +543,10 @@ class Engine:
         if last is None:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
         return last
+
+    async def _prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
+        thread, _ = await self._database.read(lambda: ledger.thread(id))
+        return await self._database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     @property
     def _tables(self) -> threads.Tables:

@@ -100,7 +100,7 @@ async def edited(
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _standing(graph, thread, checkpoint)
+    at = await _standing(graph, thread, checkpoint, named=edit.as_node is not None)
     updates = [StateUpdate(*each) for each in workflow.edited(at, values, edit.as_node)]
     try:
         await graph.abulk_update_state(_at(thread, checkpoint), [updates])
@@ -148,12 +148,12 @@ def _check_types(workflow: YamlWorkflow, values: Mapping[str, Any]) -> None:
         raise InvalidInput(f"the edited state does not fit workflow {workflow.name!r}: {listed}")
 
 
-async def _standing(graph: Any, thread: ThreadId, checkpoint: str) -> Standing:
+async def _standing(graph: Any, thread: ThreadId, checkpoint: str, *, named: bool) -> Standing:
     snapshot = await graph.aget_state(_at(thread, checkpoint))
     saved = await graph.checkpointer.aget_tuple(_at(thread, checkpoint))
     if saved is None:
         raise CheckpointNotFound(f"no checkpoint {checkpoint} in thread {thread}")
-    before, ran = await _made_by(graph, snapshot)
+    before, ran = await _made_by(graph, snapshot, named=named)
     return Standing(
         ran=ran,
         due=tuple(dict.fromkeys(snapshot.next)),
@@ -163,12 +163,19 @@ async def _standing(graph: Any, thread: ThreadId, checkpoint: str) -> Standing:
 
 
 async def _made_by(
-    graph: Any, snapshot: StateSnapshot
+    graph: Any, snapshot: StateSnapshot, *, named: bool
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The state before a checkpoint, and the nodes that made it. An edit stands for the nodes
-    that made what was edited."""
+    that made what was edited. Raises InvalidInput where that was pruned and no node is `named`."""
     while snapshot.parent_config is not None:
         parent = await graph.aget_state(snapshot.parent_config)
+        if parent.metadata is None:
+            if named:
+                break
+            raise InvalidInput(
+                "the checkpoint before this one was pruned, so as_node must say as which node to "
+                "write; without an edit it can be forked as it is"
+            )
         if (snapshot.metadata or {}).get("source") != "update":
             return parent.values, tuple(parent.next)
         snapshot = parent

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
@@ -13,6 +14,7 @@ from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -130,6 +132,21 @@ class JobHandle:
     async def acheckpoints(self) -> list[Checkpoint]:
         """`checkpoints`, awaited."""
         return await self._acall(self._checkpoints())
+
+    def prune(self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False) -> int:
+        """Delete old saved states; returns how many, with `dry_run` how many that would be.
+
+        What the job goes on from is kept, the `keep` newest, and what those were made from; with
+        `before` also all that are younger. Forks have states of their own. Raises RefusedChange
+        where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
+        """
+        return self._call(self._engine._prune(self.id, _pruning(keep, before), dry_run))
+
+    async def aprune(
+        self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
+    ) -> int:
+        """`prune`, awaited."""
+        return await self._acall(self._engine._prune(self.id, _pruning(keep, before), dry_run))
 
     def pause(self, *, now: bool = False) -> None:
         """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its
@@ -335,6 +352,10 @@ class JobHandle:
 
     async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
         return await self._engine._loop.acall(work)
+
+
+def _pruning(keep: int, before: datetime | None) -> Pruning:
+    return Pruning(keep=keep, before=None if before is None else before.timestamp())
 
 
 def _output(id: JobId, rest: ledger.Rest) -> Any:

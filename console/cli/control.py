@@ -225,12 +225,12 @@ def _change(
     as_json: bool,
     now: bool = False,
 ) -> Exit:
-    ids = _ids(place, action, wanted, yes=yes)
+    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes)
     if not ids:
         note(f"no jobs like that to {action}")
         changed: list[Changed] = []
     else:
-        with _engine(place) as engine:
+        with engine_of(place) as engine:
             changed = engine.change(
                 action, ids, now=now, budget=going.budget, priority=going.priority
             )
@@ -238,29 +238,39 @@ def _change(
     return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
 
 
-def _ids(place: Place, action: Action, wanted: Wanted, *, yes: bool) -> list[str]:
-    """Whole ids of what is to be changed, after a person has agreed to what a filter names."""
+def ids_of(
+    place: Place,
+    action: str,
+    wanted: Wanted,
+    *,
+    among: frozenset[JobStatus] = frozenset(JobStatus),
+    yes: bool,
+) -> list[str]:
+    """Whole ids of what is to be changed, after a person has agreed to what a filter names;
+    `among` are the statuses that the action takes."""
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
     status = wanted.filter.status
-    if status is not None and status not in TAKES[action]:
+    if status is not None and status not in among:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(TAKES[action])}, not {status}"
+            f"`{action}` takes jobs that are {_words(among)}, not {status}"
             + ("; `retry` takes those" if status is JobStatus.FAILED else "")
         )
-    found = _named(place, action, wanted.filter)
+    found = _named(place, wanted.filter, among)
     if found and not yes:
         _confirm(action, Counter(status for _, status in found))
     return [id for id, _ in found]
 
 
-def _named(place: Place, action: Action, filter: Filter) -> list[tuple[str, JobStatus]]:
+def _named(
+    place: Place, filter: Filter, among: frozenset[JobStatus]
+) -> list[tuple[str, JobStatus]]:
     from ucop.engine.reader import NoDatabase
 
     try:
         with place.reader() as reader:
-            return [(id, status) for id, status in reader.ids(filter, TAKES[action])]
+            return [(id, status) for id, status in reader.ids(filter, among)]
     except NoDatabase:
         return []
 
@@ -270,7 +280,7 @@ def _words(statuses: frozenset[JobStatus]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _confirm(action: Action, counts: Counter[JobStatus]) -> None:
+def _confirm(action: str, counts: Counter[JobStatus]) -> None:
     listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     question = f"{action} {plural(counts.total(), 'job')} ({listed})?"
     if not sys.stdin.isatty():
@@ -280,7 +290,7 @@ def _confirm(action: Action, counts: Counter[JobStatus]) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _engine(place: Place) -> Engine:
+def engine_of(place: Place) -> Engine:
     """Without a worker, and without the project's workflows: what is broken there must not keep
     anyone from cancelling."""
     from ucop.engine import Engine

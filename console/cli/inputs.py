@@ -56,11 +56,12 @@ def read_filter(
         workflow=workflow,
         tenant=tenant,
         labels=pairs(labels or (), "--label"),
-        before=None if older_than is None else _time_before(older_than),
+        before=None if older_than is None else time_before(older_than),
     )
 
 
-def _time_before(age: str) -> datetime:
+def time_before(age: str) -> datetime:
+    """The moment so long ago. Raises UsageProblem."""
     seconds = seconds_of(age)
     try:
         if seconds is not None:
