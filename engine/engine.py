@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +20,7 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import control, forks, ledger, threads
+from ucop.engine import control, forks, ledger, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.control import Onward, read_onward
@@ -43,6 +44,7 @@ from ucop.engine.notices import Notices
 from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
+from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob, to_json
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
@@ -235,11 +237,13 @@ class Engine:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """Jobs, the newest first, without their steps and usage. A job may have more labels than
-        `labels`; it was created before `before`."""
-        found = filter_of(status, workflow, tenant, labels, before)
+        `labels`; it was created before `before`. Archived ones are left out, or with
+        `archived=True` the others; None lists both."""
+        found = filter_of(status, workflow, tenant, labels, before, archived)
         return self.reader.select(found, limit=limit)
 
     async def ajobs(
@@ -250,10 +254,11 @@ class Engine:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """`jobs`, awaited."""
-        found = filter_of(status, workflow, tenant, labels, before)
+        found = filter_of(status, workflow, tenant, labels, before, archived)
         return await asyncio.to_thread(self.reader.select, found, limit=limit)
 
     def change(
@@ -265,7 +270,8 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
     ) -> list[Changed]:
-        """Pause, resume, cancel or retry many jobs; each change is a transaction of its own.
+        """Pause, resume, cancel, retry, archive or delete many jobs; each change is a transaction
+        of its own.
 
         Args:
             action: What to do; as JobHandle's method of this name does it.
@@ -292,6 +298,18 @@ class Engine:
         """`change`, awaited."""
         work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return await self._loop.acall(work)
+
+    def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
+        """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
+        states of those that ended so long ago. Its workers do the same, a few jobs at a time.
+
+        Returns how many jobs each rule meant; with `dry_run` how many it would.
+        """
+        return self._loop.call(self._tidy(dry_run))
+
+    async def atidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
+        """`tidy`, awaited."""
+        return await self._loop.acall(self._tidy(dry_run))
 
     @property
     def reader(self) -> Reader:
@@ -488,6 +506,11 @@ class Engine:
                     await self._resume(id, onward)
                 case Action.RETRY:
                     await self._retry(id, onward)
+                case Action.ARCHIVE | Action.UNARCHIVE:
+                    await self._archive(id, undo=action is Action.UNARCHIVE)
+                case Action.DELETE:
+                    await self._delete(id)
+                    return Changed(id=id, status=None)
         except JobNotFound as error:
             return Changed(id=id, status=None, refused=str(error))
         except RefusedChange as error:
@@ -544,14 +567,31 @@ class Engine:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
         return last
 
+    async def _tidy(self, dry_run: bool) -> dict[Rule, int]:
+        kept = self.settings.retention
+        if dry_run:
+            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
+            return {each.rule: len(each.jobs) for each in found}
+        done: Counter[Rule] = Counter()
+        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+            done += some
+        return dict(done)
+
+    async def _archive(self, id: JobId, *, undo: bool) -> None:
+        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        self._notices.tell(id)
+
+    async def _delete(self, id: JobId) -> None:
+        await self._database.write(lambda: retention.delete(self._tables, id))
+        self._notices.tell(id)
+
     async def _prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
         thread, _ = await self._database.read(lambda: ledger.thread(id))
         return await self._database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     @property
     def _tables(self) -> threads.Tables:
-        lite = self._database.url.startswith("sqlite:")
-        return threads.SQLITE if lite else threads.POSTGRES
+        return threads.tables_of(self._database.url)
 
     async def _heed(self, id: JobId) -> None:
         """See at once to what was asked of a job that may run in this process."""

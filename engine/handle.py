@@ -148,6 +148,37 @@ class JobHandle:
         """`prune`, awaited."""
         return await self._acall(self._engine._prune(self.id, _pruning(keep, before), dry_run))
 
+    def archive(self) -> None:
+        """Take the job, which has ended, out of the lists; all of it stays to be read.
+
+        Raises RefusedChange where it has not ended.
+        """
+        self._call(self._engine._archive(self.id, undo=False))
+
+    async def aarchive(self) -> None:
+        """`archive`, awaited."""
+        await self._acall(self._engine._archive(self.id, undo=False))
+
+    def unarchive(self) -> None:
+        """Put it back into the lists."""
+        self._call(self._engine._archive(self.id, undo=True))
+
+    async def aunarchive(self) -> None:
+        """`unarchive`, awaited."""
+        await self._acall(self._engine._archive(self.id, undo=True))
+
+    def delete(self) -> None:
+        """Delete the job, which has ended, with its steps, events and states. A thread that other
+        jobs use stays; its key is free again.
+
+        Raises RefusedChange where it has not ended.
+        """
+        self._call(self._engine._delete(self.id))
+
+    async def adelete(self) -> None:
+        """`delete`, awaited."""
+        await self._acall(self._engine._delete(self.id))
+
     def pause(self, *, now: bool = False) -> None:
         """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its
         nodes, which run again when it goes on. `wait()` tells when it has.

@@ -201,6 +201,8 @@ class Job(Record):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    archived_at: datetime | None = None
+    """Since when it is out of the lists; None where it is in them."""
     steps: tuple[Step, ...] = ()
     usage: Usage = Usage()
     budget: dict[str, float] = Field(default_factory=dict)

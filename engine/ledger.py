@@ -406,7 +406,7 @@ _NEXT_ATTEMPT = """
 update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
     reason = :reason, stalls = :stalls, not_before = :due, seq = seq + 1,
     queued_at = case when :last = 1 then cast(:now as double precision) else queued_at end,
-    error = null, finished_at = null
+    error = null, finished_at = null, archived_at = null
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
 _SETTLE = """

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
     tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
-    finished_at, budget
+    finished_at, budget, archived_at
 from jobs"""
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
@@ -124,11 +124,13 @@ class Reader:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """Jobs, the newest first, without their steps and usage; `labels` are some of theirs,
         `before` is later than their creation."""
-        return self.select(filter_of(status, workflow, tenant, labels, before), limit=limit)
+        found = filter_of(status, workflow, tenant, labels, before, archived)
+        return self.select(found, limit=limit)
 
     def select(self, filter: Filter, *, limit: int = 50) -> list[Job]:
         """`jobs`, as a filter names them."""
@@ -415,6 +417,7 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         steps=tuple(steps),
         usage=_usage(steps),
         budget=json.loads(row["budget"]),
+        archived_at=_maybe(row["archived_at"]),
     )
 
 

@@ -47,6 +47,12 @@ POSTGRES = Tables(
     apart=True,
 )
 
+
+def tables_of(url: str) -> Tables:
+    """Those of the database at `url`."""
+    return SQLITE if url.startswith("sqlite:") else POSTGRES
+
+
 _CHAIN = """
 with recursive chain (id, parent) as (
     select checkpoint_id, parent_checkpoint_id from checkpoints

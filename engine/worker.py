@@ -29,6 +29,7 @@ from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
+from ucop.engine.retention import BATCH, carry_out
 from ucop.engine.roster import WorkerAt
 from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
 from ucop.engine.runner import Attempt, Drained, Pace
@@ -107,6 +108,10 @@ class Worker:
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
         ]
+        if not self._settings.retention.is_none:
+            # Apart from the sweep, which must not wait for it.
+            tidy = self._every(self._settings.sweep, self._tidy)
+            self._loops.append(asyncio.create_task(tidy, name="ucop-retention"))
 
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
@@ -366,6 +371,10 @@ class Worker:
                 await self._database.dispatch(partial(overdue.expire, job, time.time()))
             self._notices.tell(job)
             self._queue.wake()
+
+    async def _tidy(self) -> None:
+        """See to a few jobs whose time in the database is over."""
+        await carry_out(self._database, self._settings.retention, BATCH)
 
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of

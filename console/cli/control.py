@@ -35,6 +35,9 @@ DONE = {
     Action.RESUME: "queued",
     Action.CANCEL: "cancelled",
     Action.RETRY: "queued",
+    Action.ARCHIVE: "archived",
+    Action.UNARCHIVE: "put back",
+    Action.DELETE: "deleted",
 }
 
 
@@ -60,9 +63,11 @@ class Wanted:
         tenant: str | None,
         labels: Sequence[str] | None,
         older_than: str | None,
+        *,
+        archived: bool = False,
     ) -> Wanted:
         """As the arguments and options of a command name them. Raises UsageProblem."""
-        filter = read_filter(status, workflow, tenant, labels, older_than)
+        filter = read_filter(status, workflow, tenant, labels, older_than, archived=archived)
         return cls(ids=ids or (), filter=filter)
 
     @property
@@ -112,7 +117,7 @@ def pause(
     """
     place = place_of(ctx, project, database)
     wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
-    raise typer.Exit(_change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
+    raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
 def cancel(
@@ -131,7 +136,7 @@ def cancel(
     """End jobs for ever. What they finished stays to be read."""
     place = place_of(ctx, project, database)
     wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
-    raise typer.Exit(_change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
 
 
 def resume(
@@ -168,7 +173,7 @@ def resume(
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if input or set or as_node:
         raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
-    raise typer.Exit(_change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
 
 
 def retry(
@@ -209,13 +214,13 @@ def retry(
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if checkpoint is not None:
         raise UsageProblem("--checkpoint is one job's; name that job by its id")
-    raise typer.Exit(_change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
 
 
 # ---------------------------------------------------------------- many jobs
 
 
-def _change(
+def change(
     place: Place,
     action: Action,
     wanted: Wanted,
@@ -303,7 +308,7 @@ def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: 
         put_records(changed)
     else:
         table = Table([Column(title="id"), Column(title="status", status=True)])
-        table.rows.extend((one.id, str(one.status)) for one in changed if not one.refused)
+        table.rows.extend((one.id, one.status or "deleted") for one in changed if not one.refused)
         table.show()
     for one in changed:
         if one.refused:

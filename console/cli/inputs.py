@@ -47,6 +47,8 @@ def read_filter(
     tenant: str | None,
     labels: Sequence[str] | None,
     older_than: str | None,
+    *,
+    archived: bool = False,
 ) -> Filter:
     """The filter that the options of a command name. Raises UsageProblem."""
     from ucop.engine.filter import Filter
@@ -57,6 +59,7 @@ def read_filter(
         tenant=tenant,
         labels=pairs(labels or (), "--label"),
         before=None if older_than is None else time_before(older_than),
+        archived=archived,
     )
 
 

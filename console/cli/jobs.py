@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.console.cli import control, options, why
+from ucop.console.cli import control, keeping, options, why
 from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
@@ -46,6 +46,9 @@ app.command()(control.resume)
 app.command()(control.cancel)
 app.command()(control.retry)
 app.command()(why.why)
+app.command()(keeping.archive)
+app.command()(keeping.delete)
+app.command()(keeping.prune)
 app.command()(inbox)
 app.command()(answer)
 
@@ -64,6 +67,7 @@ def list_(
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    archived: options.Archived = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
     project: options.Project = None,
@@ -71,7 +75,7 @@ def list_(
 ) -> None:
     """List jobs, the newest first."""
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
+    filter = read_filter(status, workflow, tenant, label, older_than, archived=archived)
     found = _jobs(place, filter, limit)
     if json:
         put_records(found)
@@ -169,6 +173,7 @@ def _facts(job: Job) -> bool:
         "created": moment(job.created_at, now),
         "started": moment(job.started_at, now),
         "finished": moment(job.finished_at, now),
+        "archived": moment(job.archived_at, now),
         "duration": duration(_lasted(job, now)),
         "attempts": str(job.attempt),
         "used": _used(job),

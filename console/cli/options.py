@@ -62,6 +62,12 @@ OlderThan = Annotated[
         show_default=False,
     ),
 ]
+Archived = Annotated[
+    bool, typer.Option("--archived", help="Jobs that were archived, and no others.")
+]
+OnlyCount = Annotated[
+    bool, typer.Option("--dry-run", help="Print which jobs it would be; change nothing.")
+]
 JobIds = Annotated[
     list[str] | None,
     typer.Argument(

@@ -67,6 +67,8 @@ def upgrade() -> None:
         sa.Column("queued_at", Time, nullable=False),
         sa.Column("started_at", Time),
         sa.Column("finished_at", Time),
+        sa.Column("archived_at", Time),
+        sa.Column("pruned_at", Time),
     )
     pending = sa.text("status = 'pending'")
     running = sa.text("status = 'running'")
@@ -93,6 +95,10 @@ def upgrade() -> None:
         postgresql_where=running,
     )
     op.create_index("jobs_newest", "jobs", ["created_at"])
+    ended = sa.text("finished_at is not null")
+    op.create_index(
+        "jobs_ended", "jobs", ["finished_at"], sqlite_where=ended, postgresql_where=ended
+    )
     op.create_table(
         "attempts",
         sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), primary_key=True),
