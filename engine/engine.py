@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import control, forks, ledger, retention, threads
+from ucop.engine import control, forks, importing, ledger, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.control import Onward, read_onward
@@ -39,6 +39,7 @@ from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
+from ucop.engine.job_file import Contents, read_job_file
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.pruning import Pruning, prune
@@ -298,6 +299,20 @@ class Engine:
         """`change`, awaited."""
         work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return await self._loop.acall(work)
+
+    def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
+        """A job from a file of `JobHandle.export`, here under its own id, or a new one. It starts
+        nothing: a job that ran is paused; it can be looked at, forked and resumed.
+
+        Raises InvalidJobFile, before anything is written, JobExists, OSError.
+        """
+        contents = read_job_file(path)
+        return JobHandle(self, self._loop.call(self._import(contents, new_id)))
+
+    async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
+        """`import_job`, awaited."""
+        contents = await asyncio.to_thread(read_job_file, path)
+        return JobHandle(self, await self._loop.acall(self._import(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -566,6 +581,11 @@ class Engine:
         if last is None:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
         return last
+
+    async def _import(self, contents: Contents, new_id: bool) -> JobId:
+        now = time.time()
+        id = new_job_id(now) if new_id else JobId(contents.job.id)
+        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
 
     async def _tidy(self, dry_run: bool) -> dict[Rule, int]:
         kept = self.settings.retention

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
@@ -178,6 +179,21 @@ class JobHandle:
     async def adelete(self) -> None:
         """`delete`, awaited."""
         await self._acall(self._engine._delete(self.id))
+
+    def export(self, path: Path | str, *, redact: bool = False) -> None:
+        """Write the job whole into a file, without secrets: definition, input, steps, events and
+        states, to be read again by `Engine.import_job`, on any database.
+
+        Args:
+            path: The file, which must not be there yet.
+            redact: Keep of every text only its shape. The definition stays.
+        """
+        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
+            file.writelines(self._engine.reader.export(self.id, redact=redact))
+
+    async def aexport(self, path: Path | str, *, redact: bool = False) -> None:
+        """`export`, awaited."""
+        await asyncio.to_thread(self.export, path, redact=redact)
 
     def pause(self, *, now: bool = False) -> None:
         """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its

@@ -244,6 +244,19 @@ class Reader:
         body: dict[str, Any] = json.loads(rows[0]["body"])
         return body
 
+    def export(self, id: str, *, redact: bool = False) -> Iterator[str]:
+        """The lines of a file that holds a job whole (job_file.py), by its whole id, without
+        secrets; with `redact` of every text only its shape. Raises JobNotFound."""
+        from importlib.metadata import version
+
+        from ucop.engine.job_file import write
+        from ucop.engine.redaction import Redaction
+
+        self.status(id)
+        head = {"ucop": version("ucop"), "exported_at": datetime.now(UTC).isoformat()}
+        apart, redaction = self._connection.apart, Redaction(contents=redact)
+        return write(self._rows, id, apart=apart, redaction=redaction, head=head)
+
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
         """Ids of workers that gave a heartbeat within `silent_after` seconds."""
         oldest = time.time() - silent_after

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.console.cli import control, keeping, options, why
+from ucop.console.cli import control, keeping, options, transfer, why
 from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
@@ -49,6 +49,8 @@ app.command()(why.why)
 app.command()(keeping.archive)
 app.command()(keeping.delete)
 app.command()(keeping.prune)
+app.command()(transfer.export)
+app.command("import")(transfer.import_)
 app.command()(inbox)
 app.command()(answer)
 

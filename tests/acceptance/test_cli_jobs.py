@@ -255,3 +255,22 @@ def test_jobs_are_archived_deleted_and_kept_for_a_time(ucop: Ucop) -> None:
     assert "2 jobs deleted" in ucop("jobs", "prune", "--dry-run").err
     assert ucop("jobs", "prune", "--json").json == {"delete": 2, "archive": 0, "prune": 0}
     assert ucop("jobs", "list").rows == []
+
+
+def test_a_job_is_moved_to_another_database_in_a_file(ucop: Ucop) -> None:
+    assert ucop("run", "needy", "-i", "text=hello").code == 1
+    (job,) = ucop("jobs", "list", "--json").json
+    done = ucop("jobs", "export", job["id"], "-o", "job.jsonl")
+    assert (done.code, done.out) == (0, "")
+    assert ucop("jobs", "export", job["id"], "-o", "job.jsonl").code == 2
+    assert ucop("jobs", "export", job["id"]).out.splitlines()[1:-1] == [
+        line for line in ucop.lines("job.jsonl")[1:-1]
+    ]
+    assert ucop("jobs", "import", "job.jsonl").code == 2
+    assert ucop("jobs", "import", "ucop.toml", "--new-id").code == 2
+    assert ucop("jobs", "import", "nonesuch").code == 2
+    other = ["--database", "sqlite:///other.db"]
+    assert ucop(*other, "jobs", "import", "job.jsonl").out.strip() == job["id"]
+    ucop.write("cure.txt", "well")
+    assert ucop(*other, "jobs", "retry", job["id"]).out.strip() == "WELL"
+    assert ucop("jobs", "show", job["id"], "--json").json["status"] == "failed"
