@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from ucop.engine.filter import Filter
 from ucop.engine.job import JobId, Record
-from ucop.engine.states import Change, JobStatus, sources
+from ucop.engine.states import SETTLED, Change, JobStatus, sources
 
 if TYPE_CHECKING:
     from ucop.engine.reader import Reader
@@ -26,6 +26,9 @@ class Action(StrEnum):
     RESUME = "resume"
     CANCEL = "cancel"
     RETRY = "retry"
+    ARCHIVE = "archive"
+    UNARCHIVE = "unarchive"
+    DELETE = "delete"
 
 
 TAKES: Final = MappingProxyType(
@@ -35,6 +38,9 @@ TAKES: Final = MappingProxyType(
         # Those that wait go on by an answer, which nobody gives to many jobs at once.
         Action.RESUME: frozenset({JobStatus.PAUSED}),
         Action.RETRY: sources(Change.RETRY),
+        Action.ARCHIVE: SETTLED,
+        Action.UNARCHIVE: SETTLED,
+        Action.DELETE: SETTLED,
     }
 )
 """The statuses of the jobs that an action means where a filter names them."""
@@ -45,7 +51,7 @@ class Changed(Record):
 
     id: str
     status: JobStatus | None
-    """Where it stands now; None where there is no such job."""
+    """Where it stands now; None where there is no such job, or no more."""
     refused: str | None = None
     """Why it was not changed, where it was not."""
 

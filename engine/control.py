@@ -4,13 +4,44 @@ ledger, and refuses what the job's status does not allow."""
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-from ucop.engine.errors import RefusedChange
+from ucop.engine.budget import read_budget
+from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
 from ucop.engine.operation import One, Operation, Row
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
 from ucop.engine.states import Change, JobStatus, sources
+
+RESTS = frozenset({JobStatus.PAUSED, JobStatus.FAILED})
+"""The statuses in which what a job goes on with may be edited."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Onward:
+    """What is to hold from now on, of a job that goes on."""
+
+    budget: Mapping[str, float] = field(default_factory=dict)
+    """Limits that are to be others."""
+    priority: int | None = None
+    """None leaves it as it is."""
+
+    @property
+    def is_none(self) -> bool:
+        return not self.budget and self.priority is None
+
+
+def read_onward(
+    budget: Mapping[str, float | str] | None = None, priority: int | None = None
+) -> Onward:
+    """As a caller gave it. Raises InvalidInput."""
+    if priority is not None and (
+        not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31
+    ):
+        raise InvalidInput(f"priority: a whole number of 32 bits, not {priority!r}")
+    return Onward(budget=read_budget(budget or {}), priority=priority)
+
 
 _WANT = """
 update jobs set want = :want, seq = seq + 1
@@ -61,25 +92,62 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
     question that is no longer open was answered, or never asked.
     """
     state = yield from existing(job)
-    if state["status"] != JobStatus.WAITING:
-        raise RefusedChange(f"job {job} is {state['status']}; it waits for no answer")
     given = {"job": job, "question": question, "answer": answer, "now": now}
-    if not (yield One(_ANSWER, given)):
-        raise RefusedChange(f"question {question} of job {job} is not open; it was answered before")
-    return (yield from go_on(job, state, Change.RESUME, "answered", now, None))
+    if state["status"] != JobStatus.WAITING or not (yield One(_ANSWER, given)):
+        raise RefusedChange((yield from _why_not_open(job, question, state["status"])))
+    return (yield from go_on(job, state, Change.RESUME, "answered", now))
+
+
+_GIVEN = "select answered_at, by_default from questions where job_id = :job and id = :question"
+
+
+def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
+    rows = yield One(_GIVEN, {"job": job, "question": question})
+    if not rows or rows[0]["answered_at"] is None:
+        return f"job {job} is {status}; it waits for no answer to {question}"
+    late, before = "nobody answered it in time, and its default holds", "it was answered before"
+    how = late if rows[0]["by_default"] else before
+    return f"question {question} of job {job} is not open; {how}"
 
 
 _OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
 
 
-_BUDGET = "select budget from jobs where id = :job"
+_SET_INPUT = """
+update jobs set input = :input, seq = seq + 1
+where id = :job and attempt = :attempt and checkpoint_id is null and status in ('paused', 'failed')
+returning seq"""
 
-_SET_BUDGET = "update jobs set budget = :budget where id = :job"
+
+def resume_anew(
+    job: str,
+    attempt: int,
+    input: str,
+    names: Sequence[str],
+    now: float,
+    onward: Onward = Onward(),
+) -> Operation[JobStatus]:
+    """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
+    `names` are those that changed. Raises JobNotFound or RefusedChange."""
+    state = yield from existing(job)
+    if state["status"] not in RESTS:
+        raise RefusedChange(
+            f"job {job} is {state['status']}; only a paused or failed job is edited"
+        )
+    rows = yield One(_SET_INPUT, {"job": job, "attempt": attempt, "input": input})
+    if not rows:
+        raise changed_meanwhile(job)
+    event = {"job": job, "seq": rows[0]["seq"], "type": "job.edited", "at": now}
+    yield One(ADD_EVENT, {**event, "data": to_json({"names": list(names)})})
+    return (yield from resume(job, now, onward))
 
 
-def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint, within `budget`
-    where that names another limit than the job has.
+def resume(
+    job: str,
+    now: float,
+    onward: Onward = Onward(),
+) -> Operation[JobStatus]:
+    """Let a paused, waiting or failed job go on from its last checkpoint, as `onward` says.
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
     """
@@ -90,18 +158,31 @@ def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> O
         if rows[0]["open"]:
             raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
-        return (yield from go_on(job, state, Change.RESUME, "resumed", now, budget))
+        return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
     raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
 
 
-def retry(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
+def retry(
+    job: str,
+    now: float,
+    onward: Onward = Onward(),
+) -> Operation[JobStatus]:
     """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     if state["status"] not in sources(Change.RETRY):
         raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
-    return (yield from go_on(job, state, Change.RETRY, "retried", now, budget))
+    return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
+
+
+_SET_PRIORITY = """
+update jobs set priority = :priority
+where id = :job and attempt = :attempt and status = :from_status returning id"""
+
+_BUDGET = "select budget from jobs where id = :job"
+
+_SET_BUDGET = "update jobs set budget = :budget where id = :job"
 
 
 def go_on(
@@ -110,15 +191,24 @@ def go_on(
     change: Change,
     why: str,
     now: float,
-    budget: Mapping[str, float] | None,
+    onward: Onward = Onward(),
 ) -> Operation[JobStatus]:
     """Queue the next attempt because a person says so. Raises RefusedChange."""
+    if onward.priority is not None:
+        where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
+        if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
+            raise changed_meanwhile(job)
+        state = yield from existing(job)  # the queue is told the new one
     new = yield from next_attempt(job, state, change, why, now)
     if new is None:
-        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
-    if budget:
-        yield from _change_budget(job, budget)
+        raise changed_meanwhile(job)
+    if onward.budget:
+        yield from _change_budget(job, onward.budget)
     return new
+
+
+def changed_meanwhile(job: str) -> RefusedChange:
+    return RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
 
 
 def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:

@@ -82,8 +82,13 @@ def _broke(step: Step) -> bool:
 
 
 def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
-    asking = [question.node for question in questions if question.answered_at is None]
-    yield f"a person's answer is due in {', '.join(asking)}" if asking else job.reason or "it waits"
+    asking = [question for question in questions if question.answered_at is None]
+    nodes = ", ".join(question.node for question in asking)
+    yield f"a person's answer is due in {nodes}" if asking else job.reason or "it waits"
+    for question in asking:
+        if question.due_at is not None:
+            then = "its default holds" if question.has_default else "the job fails"
+            yield f"{question.node} waits until {question.due_at:%Y-%m-%d %H:%M:%S} UTC; then {then}"
 
 
 def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:

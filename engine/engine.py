@@ -7,6 +7,7 @@ import contextlib
 import json
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +20,10 @@ from pydantic import ValidationError
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import control, forks, ledger, threads
+from ucop.engine import control, forks, importing, ledger, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
+from ucop.engine.control import Onward, read_onward
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
@@ -34,13 +36,16 @@ from ucop.engine.errors import (
 )
 from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
-from ucop.engine.forks import Edit
+from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
+from ucop.engine.job_file import Contents, read_job_file
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
+from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
+from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob, to_json
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
@@ -233,18 +238,14 @@ class Engine:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """Jobs, the newest first, without their steps and usage. A job may have more labels than
-        `labels`; it was created before `before`."""
-        return self.reader.jobs(
-            status=status,
-            workflow=workflow,
-            tenant=tenant,
-            labels=labels,
-            before=before,
-            limit=limit,
-        )
+        `labels`; it was created before `before`. Archived ones are left out, or with
+        `archived=True` the others; None lists both."""
+        found = filter_of(status, workflow, tenant, labels, before, archived)
+        return self.reader.select(found, limit=limit)
 
     async def ajobs(
         self,
@@ -254,10 +255,11 @@ class Engine:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """`jobs`, awaited."""
-        found = filter_of(status, workflow, tenant, labels, before)
+        found = filter_of(status, workflow, tenant, labels, before, archived)
         return await asyncio.to_thread(self.reader.select, found, limit=limit)
 
     def change(
@@ -267,19 +269,22 @@ class Engine:
         *,
         now: bool = False,
         budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
     ) -> list[Changed]:
-        """Pause, resume, cancel or retry many jobs; each change is a transaction of its own.
+        """Pause, resume, cancel, retry, archive or delete many jobs; each change is a transaction
+        of its own.
 
         Args:
             action: What to do; as JobHandle's method of this name does it.
             jobs: Whole ids, or a filter: then those jobs whose status takes the action.
             now: For `pause`: in the middle of running nodes.
             budget: For `resume` and `retry`: limits that are to hold from now on.
+            priority: For `resume` and `retry`: the priority from now on.
 
         Returns what became of each; one that refused, or was not found, keeps no other back.
-        Raises InvalidInput for a budget that is none.
+        Raises InvalidInput for a budget or a priority that is none.
         """
-        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return self._loop.call(work)
 
     async def achange(
@@ -289,10 +294,37 @@ class Engine:
         *,
         now: bool = False,
         budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
     ) -> list[Changed]:
         """`change`, awaited."""
-        work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
+        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
         return await self._loop.acall(work)
+
+    def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
+        """A job from a file of `JobHandle.export`, here under its own id, or a new one. It starts
+        nothing: a job that ran is paused; it can be looked at, forked and resumed.
+
+        Raises InvalidJobFile, before anything is written, JobExists, OSError.
+        """
+        contents = read_job_file(path)
+        return JobHandle(self, self._loop.call(self._import(contents, new_id)))
+
+    async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
+        """`import_job`, awaited."""
+        contents = await asyncio.to_thread(read_job_file, path)
+        return JobHandle(self, await self._loop.acall(self._import(contents, new_id)))
+
+    def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
+        """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
+        states of those that ended so long ago. Its workers do the same, a few jobs at a time.
+
+        Returns how many jobs each rule meant; with `dry_run` how many it would.
+        """
+        return self._loop.call(self._tidy(dry_run))
+
+    async def atidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
+        """`tidy`, awaited."""
+        return await self._loop.acall(self._tidy(dry_run))
 
     @property
     def reader(self) -> Reader:
@@ -429,31 +461,55 @@ class Engine:
             self._worker.wake()
         return id
 
-    async def _resume(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: control.resume(id, time.time(), budget))
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+    async def _resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
+        if edit.is_none:
+            await self._database.dispatch(lambda: control.resume(id, time.time(), onward))
+        else:
+            await self._resume_edited(id, onward, edit)
+        self._queued(id)
 
-    async def _retry(self, id: JobId, budget: Mapping[str, float]) -> None:
-        await self._database.dispatch(lambda: control.retry(id, time.time(), budget))
+    async def _resume_edited(self, id: JobId, onward: Onward, edit: InputEdit) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, last = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        before = await self._database.read(lambda: ledger.given_input(id))
+        workflow = await self._restore(fingerprint)
+        input = edit.checked(workflow, id, before, begun=last is not None)
+        if last is None:
+            text = _input_json(workflow.name, input)
+            await self._database.dispatch(
+                lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
+            )
+            return
+        written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
+        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        await self._database.dispatch(
+            lambda: forks.resume_edited(
+                id, attempt, thread, last, draft, edit.names, time.time(), onward
+            )
+        )
+
+    async def _retry(self, id: JobId, onward: Onward) -> None:
+        await self._database.dispatch(lambda: control.retry(id, time.time(), onward))
+        self._queued(id)
+
+    def _queued(self, id: JobId) -> None:
+        """An attempt was queued: tell who waits for the job, and this process's worker."""
         self._notices.tell(id)
         if self._worker is not None:
             self._worker.wake()
 
     async def _changes(
-        self, action: Action, jobs: Filter | Iterable[str], now: bool, budget: Mapping[str, float]
+        self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
     ) -> list[Changed]:
         ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader)
         changed: list[Changed] = []
         for some in batched(ids, TOGETHER):
-            each = (self._change(action, id, now, budget) for id in some)
+            each = (self._change(action, id, now, onward) for id in some)
             changed += await asyncio.gather(*each)
         return changed
 
-    async def _change(
-        self, action: Action, id: JobId, now: bool, budget: Mapping[str, float]
-    ) -> Changed:
+    async def _change(self, action: Action, id: JobId, now: bool, onward: Onward) -> Changed:
         refused = None
         try:
             match action:
@@ -462,9 +518,14 @@ class Engine:
                 case Action.CANCEL:
                     await self._cancel(id)
                 case Action.RESUME:
-                    await self._resume(id, budget)
+                    await self._resume(id, onward)
                 case Action.RETRY:
-                    await self._retry(id, budget)
+                    await self._retry(id, onward)
+                case Action.ARCHIVE | Action.UNARCHIVE:
+                    await self._archive(id, undo=action is Action.UNARCHIVE)
+                case Action.DELETE:
+                    await self._delete(id)
+                    return Changed(id=id, status=None)
         except JobNotFound as error:
             return Changed(id=id, status=None, refused=str(error))
         except RefusedChange as error:
@@ -482,9 +543,7 @@ class Engine:
 
     async def _answer(self, id: JobId, question: str, answer: str) -> None:
         await self._database.dispatch(lambda: control.answer(id, question, answer, time.time()))
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+        self._queued(id)
 
     async def _fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
@@ -502,9 +561,7 @@ class Engine:
             self._worker.wake()
         return new
 
-    async def _set_back(
-        self, id: JobId, checkpoint: str, retry: Mapping[str, float] | None = None
-    ) -> None:
+    async def _set_back(self, id: JobId, checkpoint: str, retry: Onward | None = None) -> None:
         # First the attempt: where another follows meanwhile, what is made here fits no more.
         attempt, _ = await self._database.read(lambda: ledger.stands(id))
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
@@ -514,9 +571,7 @@ class Engine:
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
         )
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
+        self._queued(id)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""
@@ -527,10 +582,36 @@ class Engine:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
         return last
 
+    async def _import(self, contents: Contents, new_id: bool) -> JobId:
+        now = time.time()
+        id = new_job_id(now) if new_id else JobId(contents.job.id)
+        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
+
+    async def _tidy(self, dry_run: bool) -> dict[Rule, int]:
+        kept = self.settings.retention
+        if dry_run:
+            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
+            return {each.rule: len(each.jobs) for each in found}
+        done: Counter[Rule] = Counter()
+        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+            done += some
+        return dict(done)
+
+    async def _archive(self, id: JobId, *, undo: bool) -> None:
+        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        self._notices.tell(id)
+
+    async def _delete(self, id: JobId) -> None:
+        await self._database.write(lambda: retention.delete(self._tables, id))
+        self._notices.tell(id)
+
+    async def _prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
+        thread, _ = await self._database.read(lambda: ledger.thread(id))
+        return await self._database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
+
     @property
     def _tables(self) -> threads.Tables:
-        lite = self._database.url.startswith("sqlite:")
-        return threads.SQLITE if lite else threads.POSTGRES
+        return threads.tables_of(self._database.url)
 
     async def _heed(self, id: JobId) -> None:
         """See at once to what was asked of a job that may run in this process."""

@@ -20,6 +20,8 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── JobFailed                 what `result()` raises for a failed job
 ├── JobStopped                what `result()` raises for a job that waits, is paused or cancelled
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
+├── InvalidJobFile            a file that `ucop jobs import` cannot use
+├── JobExists                 the job of that file is in this database already
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── LimitReached              a limit of the workflow, or of the job, ended it
@@ -64,7 +66,9 @@ __all__ = [
     "EngineClosed",
     "InvalidDefinition",
     "InvalidInput",
+    "InvalidJobFile",
     "InvalidSettings",
+    "JobExists",
     "JobFailed",
     "JobNotFound",
     "JobStopped",
@@ -119,6 +123,14 @@ class JobStopped(UcopError):
 
 class ResultTimeout(UcopError, TimeoutError):
     """The job did not end in the time that the caller gave; it goes on."""
+
+
+class InvalidJobFile(UcopError):
+    """The file is none that `ucop jobs export` wrote, or it was changed since."""
+
+
+class JobExists(UcopError):
+    """A job with this id is in the database already."""
 
 
 class KeyConflict(UcopError):

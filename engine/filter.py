@@ -13,7 +13,8 @@ from ucop.engine.states import JobStatus
 
 @dataclass(frozen=True, kw_only=True)
 class Filter:
-    """Jobs that have all of what is given; an empty filter names every job."""
+    """Jobs that have all of what is given; an empty filter names every job that is not
+    archived."""
 
     status: JobStatus | None = None
     workflow: str | None = None
@@ -22,6 +23,8 @@ class Filter:
     """A job that is meant has each of these, and may have more."""
     before: datetime | None = None
     """Created earlier than that."""
+    archived: bool | None = False
+    """Whether jobs that were archived are meant, and no others; None means both."""
 
     @property
     def is_empty(self) -> bool:
@@ -41,8 +44,9 @@ class Filter:
             given["labels"] = (labelled, json.dumps(dict(self.labels)))
         if self.before is not None:
             given["before"] = ("created_at < :before", self.before.timestamp())
+        archived = {False: ["archived_at is null"], True: ["archived_at is not null"], None: []}
         return (
-            [condition for condition, _ in given.values()],
+            [*(condition for condition, _ in given.values()), *archived[self.archived]],
             {name: value for name, (_, value) in given.items()},
         )
 
@@ -53,6 +57,7 @@ def filter_of(
     tenant: str | None = None,
     labels: Mapping[str, str] | None = None,
     before: datetime | None = None,
+    archived: bool | None = False,
 ) -> Filter:
     """A filter from what a caller gave. Raises ValueError for a status that does not exist."""
     return Filter(
@@ -61,4 +66,5 @@ def filter_of(
         tenant=tenant,
         labels=labels or {},
         before=before,
+        archived=archived,
     )

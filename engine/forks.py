@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
 from ucop.engine.checkpoints import Kept, attach
-from ucop.engine.control import go_on
+from ucop.engine.control import RESTS, Onward, changed_meanwhile, go_on
 from ucop.engine.errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ucop.engine.job import JobId, ThreadId
 from ucop.engine.ledger import ADD_ATTEMPT, ADD_EVENT, existing
-from ucop.engine.operation import Enqueue, One, Operation, Save
+from ucop.engine.operation import Enqueue, One, Operation, Row, Save
 from ucop.engine.rows import to_json
-from ucop.engine.states import Change, JobStatus
+from ucop.engine.states import Change, JobStatus, sources
 from ucop.engine.threads import Tables, copy_branch
 from ucop.graphs.edit import START, Standing, check_names
 from ucop.graphs.workflow import OVERWRITE, Workflow, YamlWorkflow
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
     from ucop.engine.checkpoints import FencedSaver
-
-RESTORES = frozenset({JobStatus.PAUSED, JobStatus.FAILED})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +42,44 @@ class Edit:
     @property
     def is_none(self) -> bool:
         return not (self.update or self.replace)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputEdit:
+    """What a job that rests is to go on with."""
+
+    input: Mapping[str, Any] = field(default_factory=dict)
+    """Inputs of the workflow that are to be others."""
+    replace: Mapping[str, Any] = field(default_factory=dict)
+    """Any names of its state."""
+    as_node: str | None = None
+
+    @property
+    def is_none(self) -> bool:
+        return not (self.input or self.replace)
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({*self.input, *self.replace})
+
+    def checked(
+        self, workflow: Workflow, job: JobId, before: Mapping[str, Any], *, begun: bool
+    ) -> dict[str, Any]:
+        """What is to be given to the graph: where it has not begun the whole input, else those
+        inputs that are to be others. Raises InvalidInput."""
+        accepted = workflow.accept({**before, **self.input})
+        if begun:
+            return {name: accepted[name] for name in self.input}
+        if self.replace:
+            named = ", ".join(sorted(self.replace))
+            raise InvalidInput(
+                f"job {job} has saved no state yet, so there is no {named} to edit; "
+                "give its input other values instead"
+            )
+        return accepted
+
+
+NO_EDIT = InputEdit()
 
 
 # ---------------------------------------------------------------- what is to be saved
@@ -64,7 +100,7 @@ async def edited(
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _standing(graph, thread, checkpoint)
+    at = await _standing(graph, thread, checkpoint, named=edit.as_node is not None)
     updates = [StateUpdate(*each) for each in workflow.edited(at, values, edit.as_node)]
     try:
         await graph.abulk_update_state(_at(thread, checkpoint), [updates])
@@ -112,12 +148,12 @@ def _check_types(workflow: YamlWorkflow, values: Mapping[str, Any]) -> None:
         raise InvalidInput(f"the edited state does not fit workflow {workflow.name!r}: {listed}")
 
 
-async def _standing(graph: Any, thread: ThreadId, checkpoint: str) -> Standing:
+async def _standing(graph: Any, thread: ThreadId, checkpoint: str, *, named: bool) -> Standing:
     snapshot = await graph.aget_state(_at(thread, checkpoint))
     saved = await graph.checkpointer.aget_tuple(_at(thread, checkpoint))
     if saved is None:
         raise CheckpointNotFound(f"no checkpoint {checkpoint} in thread {thread}")
-    before, ran = await _made_by(graph, snapshot)
+    before, ran = await _made_by(graph, snapshot, named=named)
     return Standing(
         ran=ran,
         due=tuple(dict.fromkeys(snapshot.next)),
@@ -127,12 +163,19 @@ async def _standing(graph: Any, thread: ThreadId, checkpoint: str) -> Standing:
 
 
 async def _made_by(
-    graph: Any, snapshot: StateSnapshot
+    graph: Any, snapshot: StateSnapshot, *, named: bool
 ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
     """The state before a checkpoint, and the nodes that made it. An edit stands for the nodes
-    that made what was edited."""
+    that made what was edited. Raises InvalidInput where that was pruned and no node is `named`."""
     while snapshot.parent_config is not None:
         parent = await graph.aget_state(snapshot.parent_config)
+        if parent.metadata is None:
+            if named:
+                break
+            raise InvalidInput(
+                "the checkpoint before this one was pruned, so as_node must say as which node to "
+                "write; without an edit it can be forked as it is"
+            )
         if (snapshot.metadata or {}).get("source") != "update":
             return parent.values, tuple(parent.next)
         snapshot = parent
@@ -200,11 +243,6 @@ def fork(
     return id
 
 
-_SET_BACK = """
-update jobs set checkpoint_id = :newest, seq = seq + 1, stalls = 0
-where id = :job and attempt = :attempt and status = :from_status returning seq"""
-
-
 def restore(
     job: JobId,
     attempt: int,
@@ -213,26 +251,67 @@ def restore(
     draft: Sequence[Kept],
     now: float,
     *,
-    retry: Mapping[str, float] | None = None,
+    retry: Onward | None = None,
 ) -> Operation[JobStatus]:
-    """Set a paused or failed job back to a checkpoint; with `retry`, a budget, a failed one goes
-    on from there at once. `attempt` is the one that the draft was made after.
+    """Set a paused or failed job back to a checkpoint; with `retry`, a failed one goes on from
+    there at once. `attempt` is the one that the draft was made after.
 
     Raises JobNotFound or RefusedChange.
     """
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    allowed = RESTORES if retry is None else {JobStatus.FAILED}
-    if status not in allowed:
+    if status not in (RESTS if retry is None else sources(Change.RETRY)):
         what = "paused or failed job can be set back" if retry is None else "failed job is retried"
         raise RefusedChange(f"job {job} is {status}; only a {what}")
-    which = {"job": job, "attempt": attempt, "from_status": status.value}
-    rows = yield One(_SET_BACK, {**which, "newest": newest(draft, checkpoint)})
-    if not rows:
-        raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
-    yield _to(job, thread, draft)
-    event = {"job": job, "seq": rows[0]["seq"], "type": "job.restored", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"checkpoint": checkpoint})})
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _tell(job, "job.restored", {"checkpoint": checkpoint}, now)
     if retry is None:
         return status
     return (yield from go_on(job, state, Change.RETRY, "retried", now, retry))
+
+
+def resume_edited(
+    job: JobId,
+    attempt: int,
+    thread: ThreadId,
+    checkpoint: str,
+    draft: Sequence[Kept],
+    names: Sequence[str],
+    now: float,
+    onward: Onward,
+) -> Operation[JobStatus]:
+    """Let a paused or failed job go on from its last checkpoint with an edited state; `names` are
+    those that changed. Raises JobNotFound or RefusedChange."""
+    state = yield from existing(job)
+    status = JobStatus(state["status"])
+    if status not in RESTS:
+        raise RefusedChange(f"job {job} is {status}; only a paused or failed job is edited")
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
+    if status in sources(Change.RETRY):
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
+    return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
+
+
+_STAND = """
+update jobs set checkpoint_id = :newest, stalls = 0
+where id = :job and attempt = :attempt and status = :from_status returning id"""
+
+
+def _stand(
+    job: JobId, state: Row, attempt: int, thread: ThreadId, newest: str, draft: Sequence[Kept]
+) -> Operation[None]:
+    """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
+    which = {"job": job, "attempt": attempt, "from_status": state["status"]}
+    if not (yield One(_STAND, {**which, "newest": newest})):
+        raise changed_meanwhile(job)
+    yield _to(job, thread, draft)
+
+
+_COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job returning seq"
+
+
+def _tell(job: JobId, type: str, data: Mapping[str, Any], now: float) -> Operation[None]:
+    rows = yield One(_COUNT_EVENT, {"job": job})
+    event = {"job": job, "seq": rows[0]["seq"], "type": type, "at": now}
+    yield One(ADD_EVENT, {**event, "data": to_json(data)})

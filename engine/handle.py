@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
 from ucop.engine import ledger
-from ucop.engine.budget import read_budget
+from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
-from ucop.engine.forks import Edit
+from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -131,6 +134,67 @@ class JobHandle:
         """`checkpoints`, awaited."""
         return await self._acall(self._checkpoints())
 
+    def prune(self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False) -> int:
+        """Delete old saved states; returns how many, with `dry_run` how many that would be.
+
+        What the job goes on from is kept, the `keep` newest, and what those were made from; with
+        `before` also all that are younger. Forks have states of their own. Raises RefusedChange
+        where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
+        """
+        return self._call(self._engine._prune(self.id, _pruning(keep, before), dry_run))
+
+    async def aprune(
+        self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
+    ) -> int:
+        """`prune`, awaited."""
+        return await self._acall(self._engine._prune(self.id, _pruning(keep, before), dry_run))
+
+    def archive(self) -> None:
+        """Take the job, which has ended, out of the lists; all of it stays to be read.
+
+        Raises RefusedChange where it has not ended.
+        """
+        self._call(self._engine._archive(self.id, undo=False))
+
+    async def aarchive(self) -> None:
+        """`archive`, awaited."""
+        await self._acall(self._engine._archive(self.id, undo=False))
+
+    def unarchive(self) -> None:
+        """Put it back into the lists."""
+        self._call(self._engine._archive(self.id, undo=True))
+
+    async def aunarchive(self) -> None:
+        """`unarchive`, awaited."""
+        await self._acall(self._engine._archive(self.id, undo=True))
+
+    def delete(self) -> None:
+        """Delete the job, which has ended, with its steps, events and states. A thread that other
+        jobs use stays; its key is free again.
+
+        Raises RefusedChange where it has not ended.
+        """
+        self._call(self._engine._delete(self.id))
+
+    async def adelete(self) -> None:
+        """`delete`, awaited."""
+        await self._acall(self._engine._delete(self.id))
+
+    def export(self, path: Path | str, *, redact: bool = False) -> None:
+        """Write the job whole into a file, without secrets: definition, input, steps, events and
+        states, to be read again by `Engine.import_job`, on any database.
+
+        Args:
+            path: The file, which must not be there yet.
+            redact: Keep of every text only its shape. The definition stays.
+        """
+        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
+            file.writelines(self._engine.reader.export(self.id, redact=redact))
+
+    async def aexport(self, path: Path | str, *, redact: bool = False) -> None:
+        """`export`, awaited."""
+        await asyncio.to_thread(self.export, path, redact=redact)
+
     def pause(self, *, now: bool = False) -> None:
         """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its
         nodes, which run again when it goes on. `wait()` tells when it has.
@@ -154,34 +218,71 @@ class JobHandle:
         """`cancel`, awaited."""
         await self._acall(self._engine._cancel(self.id))
 
-    def resume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+    def resume(
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint.
 
-        `budget` names limits that are to hold from now on (see Engine.submit), each for the
-        whole job: what it has used before counts.
+        Args:
+            budget: Limits that are to hold from now on (see Engine.submit), each for the whole
+                job: what it has used before counts.
+            priority: Its priority from now on.
+            input: Inputs that are to have other values from now on, checked as those of a new
+                job are. What ran with the old ones is not run again. Paused and failed jobs.
+            replace: Other names of the state and what is to be put in their place.
+            as_node: The node to write `input` and `replace` as, where several made the
+                checkpoint.
 
-        Raises RefusedChange where it is pending, running, completed or cancelled.
+        With `input` or `replace`, nodes that ended after the last checkpoint, beside one that
+        failed, run again. Raises RefusedChange where the job is pending, running, completed or
+        cancelled, InvalidInput.
         """
-        self._call(self._engine._resume(self.id, read_budget(budget or {})))
+        onward = read_onward(budget, priority)
+        edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
+        self._call(self._engine._resume(self.id, onward, edit))
 
-    async def aresume(self, *, budget: Mapping[str, float | str] | None = None) -> None:
+    async def aresume(
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        input: Mapping[str, Any] | None = None,
+        replace: Mapping[str, Any] | None = None,
+        as_node: str | None = None,
+    ) -> None:
         """`resume`, awaited."""
-        await self._acall(self._engine._resume(self.id, read_budget(budget or {})))
+        onward = read_onward(budget, priority)
+        edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
+        await self._acall(self._engine._resume(self.id, onward, edit))
 
     def retry(
-        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         """`resume`, for a failed job alone; from an earlier checkpoint where one is named.
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        self._call(self._retry(read_budget(budget or {}), checkpoint))
+        self._call(self._retry(read_onward(budget, priority), checkpoint))
 
     async def aretry(
-        self, *, budget: Mapping[str, float | str] | None = None, checkpoint: str | None = None
+        self,
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        priority: int | None = None,
+        checkpoint: str | None = None,
     ) -> None:
         """`retry`, awaited."""
-        await self._acall(self._retry(read_budget(budget or {}), checkpoint))
+        await self._acall(self._retry(read_onward(budget, priority), checkpoint))
 
     def fork(
         self,
@@ -260,11 +361,15 @@ class JobHandle:
 
     def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
         """The open question's id, and the answer as JSON that fits it."""
-        found = [q for q in self.questions() if name is None or q.id.startswith(name)]
+        asked = self._engine.reader.questions(self.id)
+        meant = [q for q in asked if name is None or q.id.startswith(name)]
+        found = [q for q in meant if q.answered_at is None]
         if len(found) != 1:
             what = "several questions are open" if found else "no such question is open"
-            ids = ", ".join(f"{q.id} ({q.node})" for q in self.questions()) or "none"
-            raise RefusedChange(f"job {self.id}: {what}; open: {ids}")
+            ids = ", ".join(f"{q.id} ({q.node})" for q in asked if q.answered_at is None) or "none"
+            late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
+            told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+            raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")
         question = found[0]
         problems = validate(question.answer_schema, answer) if question.answer_schema else []
         if problems:
@@ -275,11 +380,11 @@ class JobHandle:
         except (TypeError, ValueError) as error:
             raise InvalidInput(f"the answer must be JSON: {error}") from error
 
-    async def _retry(self, budget: Mapping[str, float], checkpoint: str | None) -> None:
+    async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
         if checkpoint is None:
-            await self._engine._retry(self.id, budget)
+            await self._engine._retry(self.id, onward)
         else:
-            await self._engine._set_back(self.id, checkpoint, budget)
+            await self._engine._set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from ucop.engine.history import history
@@ -294,6 +399,10 @@ class JobHandle:
 
     async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
         return await self._engine._loop.acall(work)
+
+
+def _pruning(keep: int, before: datetime | None) -> Pruning:
+    return Pruning(keep=keep, before=None if before is None else before.timestamp())
 
 
 def _output(id: JobId, rest: ledger.Rest) -> Any:

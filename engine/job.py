@@ -110,9 +110,17 @@ class Question(Record):
     answer_schema: dict[str, Any] | None = None
     """JSON Schema that the answer must fit."""
     asked_at: datetime
+    due_at: datetime | None = None
+    """When it has waited long enough; None where it waits for ever."""
+    default_answer: Any = None
+    """What is the answer then."""
+    has_default: bool = False
+    """Whether there is such a default; without one the job fails then."""
     answer: Any = None
     answered_at: datetime | None = None
     """None while the question is open."""
+    by_default: bool = False
+    """Whether nobody answered in time, and the default holds."""
 
 
 class Checkpoint(Record):
@@ -193,6 +201,8 @@ class Job(Record):
     created_at: datetime
     started_at: datetime | None = None
     finished_at: datetime | None = None
+    archived_at: datetime | None = None
+    """Since when it is out of the lists; None where it is in them."""
     steps: tuple[Step, ...] = ()
     usage: Usage = Usage()
     budget: dict[str, float] = Field(default_factory=dict)

@@ -21,6 +21,7 @@ from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
 from ucop.engine.rows import NewEvent, Question, StepRow, to_json
 from ucop.engine.states import StepStatus
+from ucop.graphs.question import WITHIN, deadline_of
 
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
@@ -248,14 +249,7 @@ class Journal:
         for interrupt in interrupts:
             if interrupt["id"] in known:  # a workflow inside asked it
                 continue
-            schema = interrupt.get("response_schema")
-            question = Question(
-                id=interrupt["id"],
-                node=step.node,
-                question=to_json(plain(interrupt["value"])),
-                answer_schema=to_json(schema) if schema else None,
-            )
-            self.questions.append(question)
+            self.questions.append(_question(interrupt, step.node))
         self._end(step, StepStatus.PENDING, time.time())
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
@@ -353,3 +347,18 @@ class Journal:
         self._events = [event for event in self._events if id(event) not in events]
         if batch.events:
             self._on_told()
+
+
+def _question(interrupt: Mapping[str, Any], node: str) -> Question:
+    """What an interrupted node asks. Raises WorkflowError for a deadline that is none."""
+    schema: Mapping[str, Any] = interrupt.get("response_schema") or {}
+    deadline = deadline_of(schema, node)
+    shown = {key: value for key, value in schema.items() if key != WITHIN}
+    return Question(
+        id=interrupt["id"],
+        node=node,
+        question=to_json(plain(interrupt["value"])),
+        answer_schema=to_json(shown) if shown else None,
+        within=deadline.within if deadline else None,
+        default=to_json(plain(deadline.default)) if deadline and not deadline.fails else None,
+    )

@@ -368,9 +368,13 @@ def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]
     ]
 
 
+# A question that comes back keeps its time, unless that was taken from it: see overdue.py.
 _ASK = """
-insert into questions (job_id, id, node, question, answer_schema, asked_at)
-values (:job, :id, :node, :question, :answer_schema, :now) on conflict (job_id, id) do nothing"""
+insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
+    default_answer, by_default)
+values (:job, :id, :node, :question, :answer_schema, :now, :due, :default, 0)
+on conflict (job_id, id) do update set due_at = excluded.due_at
+where questions.due_at is null and questions.answered_at is null"""
 
 
 def _question_params(job: str, question: Question, now: float) -> Params:
@@ -381,6 +385,8 @@ def _question_params(job: str, question: Question, now: float) -> Params:
         "question": question.question,
         "answer_schema": question.answer_schema,
         "now": now,
+        "due": None if question.within is None else now + question.within,
+        "default": question.default,
     }
 
 
@@ -400,7 +406,7 @@ _NEXT_ATTEMPT = """
 update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
     reason = :reason, stalls = :stalls, not_before = :due, seq = seq + 1,
     queued_at = case when :last = 1 then cast(:now as double precision) else queued_at end,
-    error = null, finished_at = null
+    error = null, finished_at = null, archived_at = null
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
 _SETTLE = """
@@ -546,6 +552,18 @@ _DEFINITION = "select body from definitions where fingerprint = :fingerprint"
 
 
 _THREAD = "select thread_id, fingerprint from jobs where id = :job"
+
+_INPUT = "select input from jobs where id = :job"
+
+
+def given_input(job: str) -> Operation[dict[str, Any]]:
+    """What a job was submitted with. Raises JobNotFound."""
+    rows = yield One(_INPUT, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    input: dict[str, Any] = json.loads(rows[0]["input"])
+    return input
+
 
 _STANDS = "select attempt, checkpoint_id from jobs where id = :job"
 

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
     tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
-    finished_at, budget
+    finished_at, budget, archived_at
 from jobs"""
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
@@ -66,7 +66,8 @@ select number, status, worker, started_at, finished_at, outcome
 from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
-select id, node, question, answer_schema, asked_at, answer, answered_at
+select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
+    by_default
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -123,11 +124,13 @@ class Reader:
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """Jobs, the newest first, without their steps and usage; `labels` are some of theirs,
         `before` is later than their creation."""
-        return self.select(filter_of(status, workflow, tenant, labels, before), limit=limit)
+        found = filter_of(status, workflow, tenant, labels, before, archived)
+        return self.select(found, limit=limit)
 
     def select(self, filter: Filter, *, limit: int = 50) -> list[Job]:
         """`jobs`, as a filter names them."""
@@ -210,8 +213,12 @@ class Reader:
                 question=json.loads(row["question"]),
                 answer_schema=json.loads(row["answer_schema"]) if row["answer_schema"] else None,
                 asked_at=_time(row["asked_at"]),
-                answer=json.loads(row["answer"]) if row["answer"] is not None else None,
+                due_at=_maybe(row["due_at"]),
+                default_answer=_json(row["default_answer"]),
+                has_default=row["default_answer"] is not None,
+                answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
+                by_default=bool(row["by_default"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -236,6 +243,19 @@ class Reader:
             raise JobNotFound(f"no job {id!r}")
         body: dict[str, Any] = json.loads(rows[0]["body"])
         return body
+
+    def export(self, id: str, *, redact: bool = False) -> Iterator[str]:
+        """The lines of a file that holds a job whole (job_file.py), by its whole id, without
+        secrets; with `redact` of every text only its shape. Raises JobNotFound."""
+        from importlib.metadata import version
+
+        from ucop.engine.job_file import write
+        from ucop.engine.redaction import Redaction
+
+        self.status(id)
+        head = {"ucop": version("ucop"), "exported_at": datetime.now(UTC).isoformat()}
+        apart, redaction = self._connection.apart, Redaction(contents=redact)
+        return write(self._rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
         """Ids of workers that gave a heartbeat within `silent_after` seconds."""
@@ -410,6 +430,7 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         steps=tuple(steps),
         usage=_usage(steps),
         budget=json.loads(row["budget"]),
+        archived_at=_maybe(row["archived_at"]),
     )
 
 
@@ -478,3 +499,7 @@ def _time(seconds: float) -> datetime:
 
 def _maybe(seconds: float | None) -> datetime | None:
     return None if seconds is None else _time(seconds)
+
+
+def _json(text: str | None) -> Any:
+    return None if text is None else json.loads(text)

@@ -90,6 +90,10 @@ class Question:
     node: str
     question: str
     answer_schema: str | None = None
+    within: float | None = None
+    """Seconds for which it waits; None is for ever."""
+    default: str | None = None
+    """What is the answer then; None: the job fails."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

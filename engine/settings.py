@@ -6,9 +6,9 @@ The project's file is found by project.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,9 +18,41 @@ from pydantic_settings import (
 
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.project import DATABASE, absolute_url, find_project
+from ucop.graphs.limits import seconds_of
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
+
+
+def _seconds(value: Any) -> float:
+    seconds = seconds_of(value)
+    if seconds is None:
+        raise ValueError("must be a time such as 12h or 30d")
+    return seconds
+
+
+Age = Annotated[float, BeforeValidator(_seconds)]
+"""Seconds, or a text such as `12h` or `30d`."""
+
+
+class Retention(BaseModel):
+    """How long jobs are kept after they have ended; what is not said is kept for ever."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    completed: Age | None = None
+    """Completed jobs, before they are deleted."""
+    failed: Age | None = None
+    """Failed ones. A person can no longer retry one that is deleted."""
+    cancelled: Age | None = None
+    archive: Age | None = None
+    """Any, before they leave the lists."""
+    checkpoints: Age | None = None
+    """Any, before their saved states are deleted but for the last."""
+
+    @property
+    def is_none(self) -> bool:
+        return self == Retention()
 
 
 class Settings(BaseSettings):
@@ -62,6 +94,8 @@ class Settings(BaseSettings):
     """Longest pause before work queued by another process is seen."""
     grace: float = Field(default=10.0, ge=0)
     """How long a stopping worker lets running nodes end before it stops them."""
+    retention: Retention = Field(default_factory=Retention)
+    """How long jobs that have ended are kept. Its workers delete what is older."""
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's `synchronous`. NORMAL survives a killed process; FULL a power cut too."""
 

@@ -43,6 +43,8 @@ class Change(StrEnum):
     FAIL = "fail"
     ASK = "ask"
     """The graph interrupts: a person's answer is due."""
+    EXPIRE = "expire"
+    """Nobody answered in time, and the question has no default."""
     PAUSE = "pause"
     CANCEL = "cancel"
     RESUME = "resume"
@@ -60,6 +62,7 @@ TRANSITIONS: Final = MappingProxyType(
         Change.COMPLETE: (frozenset({_S.RUNNING}), _S.COMPLETED),
         Change.FAIL: (frozenset({_S.RUNNING}), _S.FAILED),
         Change.ASK: (frozenset({_S.RUNNING}), _S.WAITING),
+        Change.EXPIRE: (frozenset({_S.WAITING}), _S.FAILED),
         Change.PAUSE: (frozenset({_S.PENDING, _S.RUNNING}), _S.PAUSED),
         Change.CANCEL: (
             frozenset({_S.PENDING, _S.RUNNING, _S.PAUSED, _S.WAITING}),

@@ -22,6 +22,10 @@ class Tables:
     """The column of a write's value."""
     run_id: str
     """The run that a checkpoint's metadata name."""
+    job_id: str
+    """The job that they name."""
+    listed: str
+    """The texts in a parameter that is a list of JSON, as `name`."""
     apart: bool
     """Whether values of channels have a table of their own."""
 
@@ -30,11 +34,24 @@ SQLITE = Tables(
     writes="writes",
     value="value",
     run_id="json_extract(cast(metadata as text), '$.run_id')",
+    job_id="json_extract(cast(metadata as text), '$.ucop_job')",
+    listed="(select value from json_each(:{name}))",
     apart=False,
 )
 POSTGRES = Tables(
-    writes="checkpoint_writes", value="blob", run_id="metadata ->> 'run_id'", apart=True
+    writes="checkpoint_writes",
+    value="blob",
+    run_id="metadata ->> 'run_id'",
+    job_id="metadata ->> 'ucop_job'",
+    listed="(select jsonb_array_elements_text(cast(:{name} as jsonb)))",
+    apart=True,
 )
+
+
+def tables_of(url: str) -> Tables:
+    """Those of the database at `url`."""
+    return SQLITE if url.startswith("sqlite:") else POSTGRES
+
 
 _CHAIN = """
 with recursive chain (id, parent) as (
@@ -147,7 +164,9 @@ def delete_for_runs(tables: Tables, runs: Sequence[str]) -> Operation[None]:
 
 _DELTAS = """
 select 1 from checkpoints where thread_id = :thread
-    and cast(metadata as text) like '%counters_since_delta_snapshot%' limit 1"""
+    and cast(metadata as text) like :delta limit 1"""
+
+_DELTA = "%counters_since_delta_snapshot%"
 
 _OLD_WRITES = """
 delete from writes where thread_id = :thread and checkpoint_id < (
@@ -160,11 +179,16 @@ delete from checkpoints where thread_id = :thread and checkpoint_id < (
     where newest.thread_id = :thread and newest.checkpoint_ns = checkpoints.checkpoint_ns)"""
 
 
+def grows(thread: str) -> Operation[bool]:
+    """Whether values of a thread are put together from earlier checkpoints (DeltaChannel)."""
+    return bool((yield One(_DELTAS, {"thread": thread, "delta": _DELTA})))
+
+
 def keep_latest(threads: Sequence[str]) -> Operation[None]:
     """SQLite: of each namespace of the threads its newest checkpoint alone. Raises
     NotImplementedError where a channel is put together from earlier checkpoints."""
     for thread in threads:
-        if (yield One(_DELTAS, {"thread": thread})):
+        if (yield from grows(thread)):
             raise NotImplementedError(
                 f"thread {thread} has a DeltaChannel, whose values need the earlier checkpoints"
             )

@@ -21,14 +21,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.engine import ledger, roster
+from ucop.engine import ledger, overdue, roster
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
-from ucop.engine.errors import DatabaseError, Superseded, UcopError
+from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
+from ucop.engine.retention import BATCH, carry_out
 from ucop.engine.roster import WorkerAt
 from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
 from ucop.engine.runner import Attempt, Drained, Pace
@@ -44,6 +45,9 @@ log = logging.getLogger("ucop.worker")
 
 BEATS_PER_LEASE = 5
 """Heartbeats in one lease: so many must be missed before a worker counts as lost."""
+
+EXPIRED_AT_ONCE = 50
+"""Jobs whose questions expire in one sweep, so that the others of the sweep's duties have time."""
 
 LOST = (
     "this worker gave no sign of life for {lease:g} s (was the process stopped, or the machine "
@@ -104,6 +108,10 @@ class Worker:
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
         ]
+        if not self._settings.retention.is_none:
+            # Apart from the sweep, which must not wait for it.
+            tidy = self._every(self._settings.sweep, self._tidy)
+            self._loops.append(asyncio.create_task(tidy, name="ucop-retention"))
 
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
@@ -306,6 +314,7 @@ class Worker:
             await self._take_over(worker)
             self._beats.pop(worker, None)
         await self._release_forgotten()
+        await self._expire_questions()
         await self._queue.repair(self._lives)
         if lost:
             self._queue.wake()
@@ -354,6 +363,18 @@ class Worker:
             )
             fault("after takeover")
             self._notices.tell(job)
+
+    async def _expire_questions(self) -> None:
+        for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE, time.time())):
+            # A person, or another worker, may be faster.
+            with contextlib.suppress(RefusedChange, JobNotFound):
+                await self._database.dispatch(partial(overdue.expire, job, time.time()))
+            self._notices.tell(job)
+            self._queue.wake()
+
+    async def _tidy(self) -> None:
+        """See to a few jobs whose time in the database is over."""
+        await carry_out(self._database, self._settings.retention, BATCH)
 
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of

@@ -74,7 +74,7 @@ def compile_graph(
 
 def _work_of(node: Node, agents: Mapping[str, Agent], workflows: Mapping[str, Workflow]) -> Work:
     if node.ask is not None:
-        return Question(node.answer)
+        return Question(node.answer, node.deadline)
     if node.workflow:
         return SubWorkflow(workflows[node.workflow])
     work = AgentWork(agents[node.agent])

@@ -75,6 +75,17 @@ class Retry:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AnswerDeadline:
+    """When a question has waited long enough, and what happens then."""
+
+    within: float
+    """Seconds from the moment that it was asked."""
+    fails: bool = True
+    """Whether the job fails; else `default` is the answer."""
+    default: Any = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node:
     """One call of an agent, a workflow or a person, or with `each` one per item."""
 
@@ -89,6 +100,8 @@ class Node:
     """The question, with `${…}`."""
     answer: Mapping[str, Any] = field(default_factory=dict)
     """JSON Schema of the answer to `ask`."""
+    deadline: AnswerDeadline | None = None
+    """`within` and `default`: how long `ask` waits."""
     inputs: Mapping[str, Any] = field(default_factory=dict)
     """`with`: the agent's inputs, literals and `${…}`."""
     writes: str | None = None

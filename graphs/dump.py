@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from ucop.graphs.definition import Channel, Definition, Entry, Node, OnError, Retry, Route
+from ucop.graphs.definition import (
+    AnswerDeadline,
+    Channel,
+    Definition,
+    Entry,
+    Node,
+    OnError,
+    Retry,
+    Route,
+)
 
 
 def dump(definition: Definition) -> dict[str, Any]:
@@ -39,10 +48,17 @@ def _node(node: Node) -> dict[str, Any]:
 
 def _kind(node: Node) -> dict[str, Any]:
     if node.ask is not None:
-        return {"ask": node.ask, "answer": dict(node.answer)}
+        return {"ask": node.ask, "answer": dict(node.answer), **_deadline(node.deadline)}
     if node.workflow:
         return {"workflow": node.workflow}
     return {"agent": node.agent or {"capability": node.capability}}
+
+
+def _deadline(deadline: AnswerDeadline | None) -> dict[str, Any]:
+    if deadline is None:
+        return {}
+    default = {} if deadline.fails else {"default": deadline.default}
+    return {"within": deadline.within, **default}
 
 
 def _merge(channel: Channel) -> Any:

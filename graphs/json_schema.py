@@ -25,7 +25,7 @@ FILE_NAME = "workflow.schema.json"
 WORKFLOW_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
 NODE_NAME = "[A-Za-z][A-Za-z0-9_-]*"
 VALUE_NAME = "[A-Za-z][A-Za-z0-9_]*"
-DURATION = r"\d+(?:\.\d+)?\s*(ms|s|m|h)?"
+DURATION = r"\d+(?:\.\d+)?\s*(ms|s|m|h|d)?"
 RESERVED_NAMES = sorted({*RESERVED, START, END, "errors"})
 KINDS = ("agent", "workflow", "ask", "mesh")
 """Keys of which a node has exactly one."""
@@ -108,16 +108,16 @@ _NODE_OR_END: Schema = {
     "examples": [END],
 }
 _DURATION: Schema = {
-    "description": "A time: a number of seconds, or a text such as 500ms, 60s, 5m or 1h.",
+    "description": "A time: a number of seconds, or a text such as 500ms, 60s, 5m, 1h or 2d.",
     "anyOf": [
         {"type": "number", "exclusiveMinimum": 0},
         {
             "type": "string",
             "pattern": f"^{DURATION}$",
-            "not": {"pattern": r"^[0.]+\s*(ms|s|m|h)?$"},
+            "not": {"pattern": r"^[0.]+\s*(ms|s|m|h|d)?$"},
         },
     ],
-    "examples": ["500ms", "60s", "5m", "1h"],
+    "examples": ["500ms", "60s", "5m", "1h", "2d"],
 }
 
 # ---- the file ----
@@ -192,6 +192,16 @@ _NODE: Schema = {
         "description": "What the answer must look like: fields, or a type. Left out: a text.",
         "anyOf": [_ref("typeName"), _ref("schema"), _ref("fields")],
         "examples": [{"approved": {"type": "boolean"}}],
+    },
+    "within": {
+        "description": "How long the question waits. Then `default` is the answer; without one the "
+        "job fails.",
+        "examples": ["2d"],
+        **_ref("duration"),
+    },
+    "default": {
+        "description": "What counts as the answer once `within` has passed.",
+        "examples": [{"approved": False}],
     },
     "mesh": {"description": "Agents among which a router finds who answers."},
     "with": {
@@ -286,7 +296,13 @@ def _node() -> Schema:
     if len(kinds) > 1:
         said["oneOf"] = [{"required": [kind]} for kind in kinds]
     said["description"] = "One step of the workflow."
-    belongs = {"as": ["each"], "limit": ["each"], "answer": ["ask"]}
+    belongs = {
+        "as": ["each"],
+        "limit": ["each"],
+        "answer": ["ask"],
+        "within": ["ask"],
+        "default": ["within"],
+    }
     said["dependentRequired"] = {key: to for key, to in belongs.items() if key in KEYS["node"]}
     return said
 

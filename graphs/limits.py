@@ -13,8 +13,8 @@ LIMITS: Final = ("deadline", *COUNTS, "cost")
 LARGEST = 2**53
 """From here on floats skip whole numbers."""
 
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,8 +37,8 @@ class Limits:
 
 
 def seconds_of(value: Any) -> float | None:
-    """The seconds of a time such as `500ms`, `60s`, `5m` or `1h`, or of a number of seconds; None
-    where it is no time, or not above zero."""
+    """The seconds of a time such as `500ms`, `60s`, `5m`, `1h` or `2d`, or of a number of seconds;
+    None where it is no time, or not above zero."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))

@@ -17,11 +17,13 @@ from ucop.agents.schema import (
     declared_schema,
     normalise,
     validate,
+    with_defaults,
 )
 from ucop.agents.source import Document, Finding, Position, nearest
 from ucop.graphs.definition import (
     END,
     START,
+    AnswerDeadline,
     Channel,
     Definition,
     Entry,
@@ -56,6 +58,8 @@ _NODE = (
     "workflow",
     "ask",
     "answer",
+    "within",
+    "default",
     "with",
     "writes",
     "each",
@@ -74,6 +78,8 @@ _KINDS = ("agent", "workflow", "ask")
 """Node keys of which each node has one."""
 _NOT_ASKED = ("with", "limit", "retry", "timeout", "cache")
 """Node keys that mean nothing where a person is asked."""
+_ASKED = ("answer", "within", "default")
+"""Node keys that mean nothing where nobody is asked."""
 _ROUTE = ("from", "to")
 _ENTRY = ("node", "when", "at_most")
 _RETRY = ("attempts", "delay", "longest")
@@ -301,13 +307,15 @@ class _Loader:
         self.kind(fields, path, needed=isinstance(given, Mapping) and not later)
         usual = Policies() if "ask" in fields else self.defaults
         whole, idle = self.timeout(fields, path) if "timeout" in fields else usual.timeout
+        answer = self.answer(fields, path)
         return Node(
             name=name,
             agent=self.agent(fields, path),
             capability=self.capability(fields, path),
             workflow=self.optional(fields, "workflow", str, path) or "",
             ask=self.optional(fields, "ask", str, path),
-            answer=self.answer(fields, path),
+            answer=answer,
+            deadline=self.deadline(fields, answer, path) if "ask" in fields else None,
             inputs=self.optional(fields, "with", dict, path) or {},
             writes=self.writes(fields, path),
             each=self.each(fields, path),
@@ -343,10 +351,10 @@ class _Loader:
                 self.key((*path, "cache")),
                 "give it to nodes of that workflow",
             )
-        misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else ("answer",)
+        misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else _ASKED
         for key in misplaced:
             if key in fields and kinds:
-                what = "'answer' belongs to 'ask'" if key == "answer" else _NO_CALL.format(key)
+                what = f"{key!r} belongs to 'ask'" if key in _ASKED else _NO_CALL.format(key)
                 self.error("wrong-kind", what, self.key((*path, key)))
 
     def answer(self, fields: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
@@ -367,6 +375,34 @@ class _Loader:
         for part, problem in wrong:
             self.error("bad-type", problem.message, self.places.at((*here, *part, *problem.path)))
         return {} if wrong else declared_schema(declared)
+
+    def deadline(
+        self, fields: Mapping[str, Any], answer: Mapping[str, Any], path: Path
+    ) -> AnswerDeadline | None:
+        """How long a question waits, and for which answer."""
+        here: Path = (*path, "default")
+        if "default" in fields and "within" not in fields:
+            self.error(
+                "missing-key",
+                "'default' is the answer once a time has passed: say it with 'within'",
+                self.key(here),
+            )
+        within = self.duration(fields, "within", path)
+        if "default" not in fields:
+            return None if within is None else AnswerDeadline(within=within)
+        default = with_defaults(answer, fields["default"])
+        for problem in validate(answer, default) if answer else ():
+            self.error(
+                "bad-value",
+                f"the default does not fit the answer: {problem}",
+                self.places.at((*here, *problem.path)) or self.places.at(here),
+            )
+        if "${" in str(default):
+            what = "'default' is a plain value; `${…}` is not filled in here"
+            self.error("bad-value", what, self.places.at(here))
+        return (
+            None if within is None else AnswerDeadline(within=within, fails=False, default=default)
+        )
 
     def agent(self, fields: Mapping[str, Any], path: Path) -> str:
         given = fields.get("agent")

@@ -61,7 +61,7 @@ class PlannedNode:
     items: int | None = None
     """Over how many items, where the input tells."""
     policies: Mapping[str, Any]
-    """`retry`, `timeout`, `cache` and `on_error` as they are declared."""
+    """`retry`, `timeout`, `cache`, `within`, `default` and `on_error` as they are declared."""
     inside: tuple[tuple[PlannedNode, ...], ...] = ()
     """The waves of the workflow that it runs, named as their steps will be: `node/inner`."""
 
@@ -276,7 +276,7 @@ def _refusals(
 
 Waves = tuple[tuple[PlannedNode, ...], ...]
 _Shape = tuple[Waves, tuple[Branch, ...], tuple[PlannedLoop, ...]]
-_POLICIES = ("retry", "timeout", "cache", "on_error")
+_POLICIES = ("retry", "timeout", "cache", "within", "default", "on_error")
 
 
 def _shape(workflow: Workflow, data: Mapping[str, Any]) -> _Shape:

@@ -13,7 +13,7 @@ from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.inputs import pairs
 from ucop.console.cli.output import note, put_json
 from ucop.console.cli.place import Place, place_of, reader_for
-from ucop.console.cli.questions import JOB, SHORT, asked, open_questions
+from ucop.console.cli.questions import JOB, SHORT, asked_as_text, due, open_questions
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import RefusedChange
 from ucop.engine.states import JobStatus
@@ -83,9 +83,12 @@ def answer(
     with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)
-        found = open_questions(reader, job.id)
+        asked = reader.questions(job.id)
     if job.status is not JobStatus.WAITING:
-        raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer")
+        late = ", ".join(each.node for each in asked if each.by_default)
+        told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+        raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer{told}")
+    found = [each for each in asked if each.answered_at is None]
     chosen = _chosen(place, job, found, question)
     given = _typed(chosen.answer_schema or {}, value, input or ())
     raise typer.Exit(
@@ -108,7 +111,7 @@ def _record(job: Job, question: Question) -> dict[str, Any]:
     return {
         "job": job.id,
         "workflow": job.workflow,
-        **question.model_dump(mode="json", exclude={"answer", "answered_at"}),
+        **question.model_dump(mode="json", exclude={"answer", "answered_at", "by_default"}),
     }
 
 
@@ -116,7 +119,7 @@ def _table(found: Sequence[Asked]) -> Table:
     from datetime import UTC, datetime
 
     now = datetime.now(UTC)
-    titles = ("job", "question", "workflow", "node", "asked", "text")
+    titles = ("job", "question", "workflow", "node", "asked", "due", "text")
     table = Table([Column(title=title, long=title == "text") for title in titles])
     for job, question in found:
         table.rows.append(
@@ -126,7 +129,8 @@ def _table(found: Sequence[Asked]) -> Table:
                 job.workflow,
                 question.node,
                 moment(question.asked_at, now),
-                first_line(asked(question)),
+                due(question, now),
+                first_line(asked_as_text(question)),
             )
         )
     return table
@@ -137,7 +141,7 @@ def _chosen(place: Place, job: Job, found: Sequence[Question], named: str | None
     if len(fitting) == 1:
         return fitting[0]
     what = "several questions are open; name one with --question" if fitting else "no such question"
-    listed = "".join(f"\n  {each.id[:SHORT]}  {each.node}: {asked(each)}" for each in found)
+    listed = "".join(f"\n  {each.id[:SHORT]}  {each.node}: {asked_as_text(each)}" for each in found)
     raise UsageProblem(f"job {job.id}: {what}:{listed}")
 
 

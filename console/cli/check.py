@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.exits import Exit
-from ucop.console.cli.findings import finding_json, tell_findings
-from ucop.console.cli.output import put, put_json
+from ucop.console.cli.findings import report_findings
 from ucop.console.cli.place import Place, place_of
-from ucop.console.cli.tables import plural
 from ucop.console.cli.workflows import check_workflow
 from ucop.engine.errors import InvalidDefinition
 
@@ -36,13 +33,7 @@ def check(
     place = place_of(ctx, project, database)
     production = production or place.settings.mode == "production"
     checked = _checked(place, production=production)
-    findings = list(dict.fromkeys(one for found in checked.values() for one in found))
-    if json:
-        put_json([finding_json(finding, [place.settings.root]) for finding in findings])
-    else:
-        _tell(place, checked)
-    wrong = any(finding.severity == "error" for finding in findings)
-    raise typer.Exit(Exit.USAGE if wrong else Exit.OK)
+    raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
 
 
 def _checked(place: Place, *, production: bool) -> dict[str, tuple[Finding, ...]]:
@@ -66,10 +57,3 @@ def _agents(place: Place, *, production: bool) -> tuple[Finding, ...]:
 
     found = ((agent, double) for agent in registry for double in doubles_of(agent))
     return tuple(agent_finding(agent, double) for agent, double in found)
-
-
-def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
-    for name, findings in checked.items():
-        tell_findings(findings, [place.settings.root])
-        errors = sum(finding.severity == "error" for finding in findings)
-        put(f"{name}: {plural(errors, 'mistake') if errors else 'ok'}")

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.edits import edited
+from ucop.console.cli.control import Wanted, engine_of, ids_of
+from ucop.console.cli.edits import edited, edited_by_hand
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import nodes_of
+from ucop.console.cli.inputs import time_before
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of, reader_for
 from ucop.console.cli.questions import JOB
-from ucop.console.cli.tables import Column, Table, first_line, moment
-from ucop.engine.errors import CheckpointNotFound
+from ucop.console.cli.tables import Column, Table, first_line, moment, plural, short_enough
+from ucop.engine.errors import CheckpointNotFound, RefusedChange
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
@@ -82,7 +84,7 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
     now = datetime.now(UTC)
     titles = ("checkpoint", "step", "ran", "due", "saved", "forks")
     table = Table([Column(title=title, numbers=title == "step") for title in titles])
-    length = _short_enough([checkpoint.id for checkpoint in found])
+    length = short_enough([checkpoint.id for checkpoint in found], SHORT)
     for depth, checkpoint in tree(found):
         table.rows.append(
             (
@@ -95,14 +97,6 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
             )
         )
     return table
-
-
-def _short_enough(ids: Sequence[str]) -> int:
-    """The shortest length, from SHORT on, at which the ids differ."""
-    length = SHORT
-    while len({id[:length] for id in ids}) < len(ids):
-        length += 1
-    return length
 
 
 def tree(found: Sequence[Checkpoint]) -> Iterator[tuple[int, Checkpoint]]:
@@ -257,16 +251,7 @@ def fork(
     ctx: typer.Context,
     id: options.JobId,
     checkpoint: Maybe = None,
-    set: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            metavar="PATH=VALUE",
-            help="Another value in the state, such as outline.title=Tea; JSON, or else a text. "
-            "May be repeated.",
-            show_default=False,
-        ),
-    ] = None,
+    set: options.SetPath = None,
     from_file: Annotated[
         str | None,
         typer.Option(
@@ -275,14 +260,10 @@ def fork(
             show_default=False,
         ),
     ] = None,
-    as_node: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NODE",
-            help="The node to edit as, where several made the checkpoint.",
-            show_default=False,
-        ),
-    ] = None,
+    edit: Annotated[
+        bool, typer.Option("--edit", help="Change the state as YAML in $EDITOR.")
+    ] = False,
+    as_node: options.AsNode = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -300,6 +281,9 @@ def fork(
         at = chosen(reader.checkpoints(job.id), job.id, checkpoint)
         nodes = nodes_of(reader.definition(job.id))
     replace = edited(at.values, set or (), from_file)
+    if edit:
+        shown = {**at.values, **replace}
+        replace = {**replace, **edited_by_hand(shown, job.id, at.id)}
     # Where nothing is named, the job is forked as it stands: what finished since then counts.
     named = at.id if checkpoint is not None or replace else None
 
@@ -342,3 +326,60 @@ def restore(
     note(f"job {job.id} is {job.status}, and stands before {due} again")
     note(f"next: {place.command(f'jobs resume {job.id}')}")
     raise typer.Exit(Exit.OK)
+
+
+# ---------------------------------------------------------------- prune
+
+
+@app.command()
+def prune(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    keep: Annotated[
+        int, typer.Option(min=1, metavar="N", help="The newest that stay of each job.")
+    ] = 1,
+    older_than: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="Only those that were saved longer ago, such as 90s, 30m, 2h or 7d.",
+            show_default=False,
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only count them; delete nothing.")
+    ] = False,
+    status: options.Status = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Delete old saved states; what jobs go on from, and the newest, stay."""
+    place = place_of(ctx, project, database)
+    wanted = Wanted.of(id, status, workflow, tenant, label, None)
+    before = None if older_than is None else time_before(older_than)
+    found = ids_of(place, "prune the checkpoints of", wanted, yes=yes or dry_run)
+    pruned: dict[str, int] = {}
+    refused: list[str] = []
+    with engine_of(place) as engine:
+        for each in found:
+            try:
+                handle = engine.job(each)
+                pruned[each] = handle.prune(keep=keep, before=before, dry_run=dry_run)
+            except RefusedChange as error:
+                refused.append(str(error))
+    if json:
+        put_json([{"id": each, "checkpoints": number} for each, number in pruned.items()])
+    else:
+        table = Table([Column(title="id"), Column(title="checkpoints", numbers=True)])
+        table.rows.extend((each, str(number)) for each, number in pruned.items() if number)
+        table.show()
+    for each in refused:
+        note(f"refused: {each}")
+    what = plural(sum(pruned.values()), "checkpoint")
+    note(f"{what} would be deleted" if dry_run else f"{what} deleted")
+    raise typer.Exit(Exit.USAGE if refused else Exit.OK)

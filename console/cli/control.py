@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,7 +13,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import nodes_of
-from ucop.console.cli.inputs import read_budget, read_filter
+from ucop.console.cli.inputs import read_budget, read_filter, read_input
 from ucop.console.cli.output import note, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import how_to_answer
@@ -27,6 +27,7 @@ from ucop.engine.states import Change as Step
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.actions import Changed
+    from ucop.engine.forks import InputEdit
     from ucop.engine.job import Job
 
 DONE = {
@@ -34,6 +35,9 @@ DONE = {
     Action.RESUME: "queued",
     Action.CANCEL: "cancelled",
     Action.RETRY: "queued",
+    Action.ARCHIVE: "archived",
+    Action.UNARCHIVE: "put back",
+    Action.DELETE: "deleted",
 }
 
 
@@ -50,10 +54,44 @@ class Wanted:
         if not self.ids and self.filter.is_empty:
             raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
 
+    @classmethod
+    def of(
+        cls,
+        ids: Sequence[str] | None,
+        status: JobStatus | None,
+        workflow: str | None,
+        tenant: str | None,
+        labels: Sequence[str] | None,
+        older_than: str | None,
+        *,
+        archived: bool = False,
+    ) -> Wanted:
+        """As the arguments and options of a command name them. Raises UsageProblem."""
+        filter = read_filter(status, workflow, tenant, labels, older_than, archived=archived)
+        return cls(ids=ids or (), filter=filter)
+
     @property
     def only(self) -> str | None:
         """The id, where one alone is named."""
         return self.ids[0] if len(self.ids) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Going:
+    """How a job is to go on, as the options of a command say it."""
+
+    budget: Mapping[str, float] = field(default_factory=dict)
+    priority: int | None = None
+    checkpoint: str | None = None
+    edit: InputEdit | None = None
+
+    @property
+    def changes(self) -> bool:
+        """Whether it differs from how the job is."""
+        return bool(self.budget or self.edit) or self.priority is not None
+
+
+AS_IT_IS = Going()
 
 
 def pause(
@@ -78,9 +116,8 @@ def pause(
     A running one stops when its running nodes have ended, or at once with --now.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted = Wanted(ids=id or (), filter=filter)
-    raise typer.Exit(_change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
 def cancel(
@@ -98,15 +135,18 @@ def cancel(
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted = Wanted(ids=id or (), filter=filter)
-    raise typer.Exit(_change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
 
 
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
+    input: options.Inputs = None,
+    set: options.SetPath = None,
+    as_node: options.AsNode = None,
     budget: options.Budget = None,
+    priority: options.Priority = None,
     detach: options.Detach = False,
     status: options.Status = None,
     workflow: options.OfWorkflow = None,
@@ -118,18 +158,22 @@ def resume(
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
-    """Let stopped jobs go on from their last checkpoints.
+    """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
     only queued. A filter names paused jobs.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    going = Going(budget=read_budget(budget or ()), priority=priority)
     if wanted.only is not None:
-        raise typer.Exit(_go_on(place, wanted.only, most, detach=detach, as_json=json))
-    action = Action.RESUME
-    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+        job, definition = _read(place, wanted.only)
+        edit = _edit(place, job, definition, input or (), set or (), as_node)
+        going = replace(going, edit=edit)
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
+    if input or set or as_node:
+        raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
+    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
 
 
 def retry(
@@ -144,6 +188,7 @@ def retry(
         ),
     ] = None,
     budget: options.Budget = None,
+    priority: options.Priority = None,
     detach: options.Detach = False,
     status: options.Status = None,
     workflow: options.OfWorkflow = None,
@@ -160,64 +205,77 @@ def retry(
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
-    wanted, most = Wanted(ids=id or (), filter=filter), read_budget(budget or ())
+    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
-        _check_failed(place, wanted.only)
-        raise typer.Exit(_go_on(place, wanted.only, most, checkpoint, detach=detach, as_json=json))
+        job, definition = _read(place, wanted.only)
+        if job.status not in sources(Step.RETRY):
+            raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if checkpoint is not None:
         raise UsageProblem("--checkpoint is one job's; name that job by its id")
-    action = Action.RETRY
-    raise typer.Exit(_change(place, action, wanted, yes=yes, as_json=json, budget=most))
+    raise typer.Exit(change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
 
 
 # ---------------------------------------------------------------- many jobs
 
 
-def _change(
+def change(
     place: Place,
     action: Action,
     wanted: Wanted,
+    going: Going = AS_IT_IS,
     *,
     yes: bool,
     as_json: bool,
     now: bool = False,
-    budget: Mapping[str, float] | None = None,
 ) -> Exit:
-    ids = _ids(place, action, wanted, yes=yes)
+    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes)
     if not ids:
         note(f"no jobs like that to {action}")
         changed: list[Changed] = []
     else:
-        with _engine(place) as engine:
-            changed = engine.change(action, ids, now=now, budget=budget)
+        with engine_of(place) as engine:
+            changed = engine.change(
+                action, ids, now=now, budget=going.budget, priority=going.priority
+            )
     _tell(place, action, changed, as_json=as_json)
     return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
 
 
-def _ids(place: Place, action: Action, wanted: Wanted, *, yes: bool) -> list[str]:
-    """Whole ids of what is to be changed, after a person has agreed to what a filter names."""
+def ids_of(
+    place: Place,
+    action: str,
+    wanted: Wanted,
+    *,
+    among: frozenset[JobStatus] = frozenset(JobStatus),
+    yes: bool,
+) -> list[str]:
+    """Whole ids of what is to be changed, after a person has agreed to what a filter names;
+    `among` are the statuses that the action takes."""
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
     status = wanted.filter.status
-    if status is not None and status not in TAKES[action]:
+    if status is not None and status not in among:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(TAKES[action])}, not {status}"
+            f"`{action}` takes jobs that are {_words(among)}, not {status}"
             + ("; `retry` takes those" if status is JobStatus.FAILED else "")
         )
-    found = _named(place, action, wanted.filter)
+    found = _named(place, wanted.filter, among)
     if found and not yes:
         _confirm(action, Counter(status for _, status in found))
     return [id for id, _ in found]
 
 
-def _named(place: Place, action: Action, filter: Filter) -> list[tuple[str, JobStatus]]:
+def _named(
+    place: Place, filter: Filter, among: frozenset[JobStatus]
+) -> list[tuple[str, JobStatus]]:
     from ucop.engine.reader import NoDatabase
 
     try:
         with place.reader() as reader:
-            return [(id, status) for id, status in reader.ids(filter, TAKES[action])]
+            return [(id, status) for id, status in reader.ids(filter, among)]
     except NoDatabase:
         return []
 
@@ -227,7 +285,7 @@ def _words(statuses: frozenset[JobStatus]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _confirm(action: Action, counts: Counter[JobStatus]) -> None:
+def _confirm(action: str, counts: Counter[JobStatus]) -> None:
     listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
     question = f"{action} {plural(counts.total(), 'job')} ({listed})?"
     if not sys.stdin.isatty():
@@ -237,7 +295,7 @@ def _confirm(action: Action, counts: Counter[JobStatus]) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def _engine(place: Place) -> Engine:
+def engine_of(place: Place) -> Engine:
     """Without a worker, and without the project's workflows: what is broken there must not keep
     anyone from cancelling."""
     from ucop.engine import Engine
@@ -250,7 +308,7 @@ def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: 
         put_records(changed)
     else:
         table = Table([Column(title="id"), Column(title="status", status=True)])
-        table.rows.extend((one.id, str(one.status)) for one in changed if not one.refused)
+        table.rows.extend((one.id, one.status or "deleted") for one in changed if not one.refused)
         table.show()
     for one in changed:
         if one.refused:
@@ -271,34 +329,55 @@ def _note_worker(place: Place) -> None:
 # ---------------------------------------------------------------- one job, here and now
 
 
-def _check_failed(place: Place, id: str) -> None:
+def _read(place: Place, id: str) -> tuple[Job, Mapping[str, Any]]:
     with reader_for(place, id) as reader:
         job = reader.job(id)
-    if job.status not in sources(Step.RETRY):
-        raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        return job, reader.definition(job.id)
+
+
+def _edit(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    typed: Sequence[str],
+    set: Sequence[str],
+    as_node: str | None,
+) -> InputEdit | None:
+    """What was typed, read as the types of the job's own workflow. Raises UsageProblem."""
+    if not (typed or set):
+        return None
+    from ucop.console.cli.edits import edited
+    from ucop.engine.forks import InputEdit
+    from ucop.graphs.workflow import restore
+
+    workflow = restore(definition, catalog=place.catalog, registry=place.registry)
+    with place.reader() as reader:
+        saved = reader.checkpoints(job.id)
+    return InputEdit(
+        input=read_input(workflow, typed, None),
+        replace=edited(saved[0].values if saved else {}, set, None),
+        as_node=as_node,
+    )
 
 
 def _go_on(
     place: Place,
-    id: str,
-    most: Mapping[str, float],
-    checkpoint: str | None = None,
+    job: Job,
+    definition: Mapping[str, Any],
+    going: Going,
     *,
     detach: bool,
     as_json: bool,
 ) -> Exit:
-    with reader_for(place, id) as reader:
-        job = reader.job(id)
-        definition = reader.definition(job.id)
     if job.status is JobStatus.WAITING:
         note(f"job {job.id} waits for a person's answer; going on would only ask again")
         for line in how_to_answer(place, job):
             note(f"  {line}")
         return Exit.WAITS
     _check_resumable(place, job, definition, detach=detach)
-    if most and job.status in ACTIVE:
-        raise RefusedChange(f"job {job.id} is {job.status}; its budget can change once it stops")
-    return _resume(place, job, definition, most, checkpoint, detach=detach, as_json=as_json)
+    if going.changes and job.status in ACTIVE:
+        raise RefusedChange(f"job {job.id} is {job.status}; it can be changed once it stops")
+    return _resume(place, job, definition, going, detach=detach, as_json=as_json)
 
 
 def _check_resumable(
@@ -335,8 +414,7 @@ def _resume(
     place: Place,
     job: Job,
     definition: Mapping[str, Any],
-    budget: Mapping[str, float],
-    checkpoint: str | None,
+    going: Going,
     *,
     detach: bool,
     as_json: bool,
@@ -345,10 +423,11 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        if checkpoint is not None:
-            handle.retry(budget=budget, checkpoint=checkpoint)
+        terms: Any = {"budget": going.budget, "priority": going.priority}
+        if going.checkpoint is not None:
+            handle.retry(**terms, checkpoint=going.checkpoint)
         elif job.status not in ACTIVE:
-            handle.resume(budget=budget)
+            handle.resume(**terms, **(asdict(going.edit) if going.edit else {}))
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
         return handle

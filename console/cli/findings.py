@@ -5,12 +5,33 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ucop.console.cli.output import note
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.output import note, put, put_json
+from ucop.console.cli.tables import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from ucop.agents.source import Finding
+
+
+def report_findings(
+    checked: Mapping[str, Sequence[Finding]], folders: Sequence[Path], *, as_json: bool
+) -> Exit:
+    """What was found, by what was looked at, and how the command ends."""
+    found = list(dict.fromkeys(one for some in checked.values() for one in some))
+    if as_json:
+        put_json([finding_json(one, folders) for one in found])
+    else:
+        for name, findings in checked.items():
+            tell_findings(findings, folders)
+            mistakes = sum(_is_mistake(one) for one in findings)
+            put(f"{name}: {plural(mistakes, 'mistake') if mistakes else 'ok'}")
+    return Exit.USAGE if any(map(_is_mistake, found)) else Exit.OK
+
+
+def _is_mistake(finding: Finding) -> bool:
+    return finding.severity == "error"
 
 
 def tell_findings(findings: Iterable[Finding], folders: Sequence[Path] = ()) -> None:

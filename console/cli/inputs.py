@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -48,6 +47,8 @@ def read_filter(
     tenant: str | None,
     labels: Sequence[str] | None,
     older_than: str | None,
+    *,
+    archived: bool = False,
 ) -> Filter:
     """The filter that the options of a command name. Raises UsageProblem."""
     from ucop.engine.filter import Filter
@@ -57,13 +58,14 @@ def read_filter(
         workflow=workflow,
         tenant=tenant,
         labels=pairs(labels or (), "--label"),
-        before=None if older_than is None else _time_before(older_than),
+        before=None if older_than is None else time_before(older_than),
+        archived=archived,
     )
 
 
-def _time_before(age: str) -> datetime:
-    days = re.fullmatch(r"(\d+(?:\.\d+)?)d", age)
-    seconds = float(days[1]) * 86_400 if days else seconds_of(age)
+def time_before(age: str) -> datetime:
+    """The moment so long ago. Raises UsageProblem."""
+    seconds = seconds_of(age)
     try:
         if seconds is not None:
             return datetime.now(UTC) - timedelta(seconds=seconds)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.console.cli import control, options, why
+from ucop.console.cli import control, keeping, options, transfer, why
 from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
@@ -25,6 +25,7 @@ from ucop.console.cli.tables import (
     moment,
     on_terminal,
     plural,
+    short_enough,
 )
 from ucop.engine.states import ACTIVE
 
@@ -45,6 +46,11 @@ app.command()(control.resume)
 app.command()(control.cancel)
 app.command()(control.retry)
 app.command()(why.why)
+app.command()(keeping.archive)
+app.command()(keeping.delete)
+app.command()(keeping.prune)
+app.command()(transfer.export)
+app.command("import")(transfer.import_)
 app.command()(inbox)
 app.command()(answer)
 
@@ -63,6 +69,7 @@ def list_(
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    archived: options.Archived = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
     project: options.Project = None,
@@ -70,7 +77,7 @@ def list_(
 ) -> None:
     """List jobs, the newest first."""
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than)
+    filter = read_filter(status, workflow, tenant, label, older_than, archived=archived)
     found = _jobs(place, filter, limit)
     if json:
         put_records(found)
@@ -106,7 +113,7 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
             Column(title="reason", long=True),
         ]
     )
-    length = _short_enough([job.id for job in jobs])
+    length = short_enough([job.id for job in jobs], SHORT)
     for job in jobs:
         table.rows.append(
             (
@@ -120,14 +127,6 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
             )
         )
     return table
-
-
-def _short_enough(ids: list[str]) -> int:
-    """The shortest length, from SHORT on, at which the listed ids differ."""
-    length = SHORT
-    while len({id[:length] for id in ids}) < len(ids):
-        length += 1
-    return length
 
 
 def _lasted(job: Job, now: datetime) -> float | None:
@@ -176,6 +175,7 @@ def _facts(job: Job) -> bool:
         "created": moment(job.created_at, now),
         "started": moment(job.started_at, now),
         "finished": moment(job.finished_at, now),
+        "archived": moment(job.archived_at, now),
         "duration": duration(_lasted(job, now)),
         "attempts": str(job.attempt),
         "used": _used(job),

@@ -62,6 +62,12 @@ OlderThan = Annotated[
         show_default=False,
     ),
 ]
+Archived = Annotated[
+    bool, typer.Option("--archived", help="Jobs that were archived, and no others.")
+]
+OnlyCount = Annotated[
+    bool, typer.Option("--dry-run", help="Print which jobs it would be; change nothing.")
+]
 JobIds = Annotated[
     list[str] | None,
     typer.Argument(
@@ -142,6 +148,33 @@ Labels = Annotated[
         "--label",
         metavar="KEY=VALUE",
         help="A label to find the job by. May be repeated.",
+        show_default=False,
+    ),
+]
+Priority = Annotated[
+    int | None,
+    typer.Option(
+        "--priority",
+        metavar="N",
+        help="Its priority from now on; higher goes first.",
+        show_default=False,
+    ),
+]
+SetPath = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="PATH=VALUE",
+        help="Another value in the state, such as outline.title=Tea; JSON, or else a text. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
+AsNode = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The node to edit as, where several made the checkpoint.",
         show_default=False,
     ),
 ]

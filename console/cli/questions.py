@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from ucop.console.cli.tables import first_line, until
 
 if TYPE_CHECKING:
     from ucop.console.cli.place import Place
@@ -24,10 +27,20 @@ def open_questions(reader: Reader, job_id: str) -> list[Question]:
     return [question for question in reader.questions(job_id) if question.answered_at is None]
 
 
-def asked(question: Question) -> str:
+def asked_as_text(question: Question) -> str:
     """The question as a person reads it."""
     value = question.question
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+
+
+def due(question: Question, now: datetime) -> str:
+    """Until when it waits, and what happens then; empty where it waits for ever."""
+    if question.due_at is None:
+        return ""
+    then = "fails"
+    if question.has_default:
+        then = first_line(json.dumps(question.default_answer, ensure_ascii=False), 40)
+    return f"{until(question.due_at, now)}, then {then}"
 
 
 def how_to_answer(place: Place, job: Job) -> list[str]:
@@ -38,10 +51,15 @@ def how_to_answer(place: Place, job: Job) -> list[str]:
         line
         for question in found
         for line in (
-            f"{question.node}: {asked(question)}",
+            f"{question.node}: {asked_as_text(question)}" + _and_due(question),
             "  " + place.command(command(job.id, question, several=len(found) > 1)),
         )
     ]
+
+
+def _and_due(question: Question) -> str:
+    when = due(question, datetime.now(UTC))
+    return f" ({when})" if when else ""
 
 
 def command(job_id: str, question: Question, *, several: bool) -> str:

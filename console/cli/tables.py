@@ -91,7 +91,7 @@ def stdout_console() -> Console:
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as a person reads them: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    """Seconds as a person reads them: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`, `3 d 4 h`."""
     if seconds is None:
         return ""
     if seconds < 9.95:
@@ -101,7 +101,9 @@ def duration(seconds: float | None) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 172_800:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 def count(number: int) -> str:
@@ -139,7 +141,23 @@ def ago(seconds: float) -> str:
     return f"{int(seconds)} s ago"
 
 
+def until(at: datetime, now: datetime) -> str:
+    """A time to come: in how long on a terminal, ISO 8601 in UTC for programs."""
+    if not on_terminal():
+        return moment(at)
+    left = (at - now).total_seconds()
+    return f"in {duration(left)}" if left > 0 else "now"
+
+
 def first_line(text: str | None, width: int = 100) -> str:
     """The first line of a text, cut where it is long."""
     line = (text or "").strip().partition("\n")[0]
     return line if len(line) <= width else line[: width - 1] + "…"
+
+
+def short_enough(ids: Sequence[str], least: int) -> int:
+    """The shortest length, from `least` on, at which the ids differ."""
+    length = least
+    while len({id[:length] for id in ids}) < len(ids):
+        length += 1
+    return length

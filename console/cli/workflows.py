@@ -8,13 +8,12 @@ import typer
 
 from ucop.console.cli import options
 from ucop.console.cli.draw import draw
-from ucop.console.cli.exits import Exit
-from ucop.console.cli.findings import finding_json, tell_findings
+from ucop.console.cli.findings import report_findings
 from ucop.console.cli.language import schema
 from ucop.console.cli.output import put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.schemas import fields_of
-from ucop.console.cli.tables import Column, Table, first_line, plural
+from ucop.console.cli.tables import Column, Table, first_line
 from ucop.engine.errors import InvalidDefinition
 
 if TYPE_CHECKING:
@@ -126,13 +125,7 @@ def check(
     names = files or list(dict.fromkeys(listing.name for listing in place.catalog.names()))
     production = place.settings.mode == "production"
     checked = {name: check_workflow(place, name, production=production) for name in names}
-    findings = [finding for found in checked.values() for finding in found]
-    if json:
-        put_json([finding_json(finding, [place.settings.root]) for finding in findings])
-    else:
-        _tell(place, checked)
-    wrong = any(finding.severity == "error" for finding in findings)
-    raise typer.Exit(Exit.USAGE if wrong else Exit.OK)
+    raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
 
 
 def check_workflow(place: Place, name: str, *, production: bool) -> tuple[Finding, ...]:
@@ -149,14 +142,6 @@ def _doubles(workflow: Workflow) -> list[Finding]:
     from ucop.graphs.gate import refusals
 
     return [refusal.finding for refusal in refusals(workflow)]
-
-
-def _tell(place: Place, checked: dict[str, tuple[Finding, ...]]) -> None:
-    for name, findings in checked.items():
-        tell_findings(findings, [place.settings.root])
-        errors = sum(finding.severity == "error" for finding in findings)
-        said = plural(errors, "mistake") if errors else "ok"
-        put(f"{name}: {said}")
 
 
 app.command()(draw)

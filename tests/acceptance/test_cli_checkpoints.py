@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -118,3 +119,35 @@ def test_what_does_not_fit_is_told(
     assert done.code == code
     assert said in done.err
     assert len(ucop("jobs", "list").rows) == 1
+
+
+def test_a_state_is_edited_by_hand(ucop: Ucop, failed: str) -> None:
+    fork = ["checkpoints", "fork", failed, "--edit", "--detach"]
+    same = ucop(*fork, VISUAL="true")
+    assert (same.code, same.out) == (2, "")
+    assert "not changed" in same.err
+    broken = ucop(*fork, VISUAL="sed -i 's/^said:.*/said: [open/;s/^text:.*/text: [open/'")
+    assert broken.code == 2
+    kept = broken.err.split("--from-file ")[-1].strip()
+    assert "text: [open" in Path(kept).read_text(encoding="utf-8")
+    Path(kept).unlink()
+    missing = ucop(*fork, VISUAL="no-such-editor")
+    assert missing.code == 2
+    assert "EDITOR" in missing.err
+    made = ucop(*fork, VISUAL="sed -i 's/^text:.*/text: by hand/'")
+    assert made.code == 0
+    values = ucop("checkpoints", "show", made.out.strip(), "--json").json["values"]
+    assert values["text"] == "by hand"
+    assert len(ucop("jobs", "list").rows) == 2
+
+
+def test_old_states_are_pruned(ucop: Ucop, failed: str) -> None:
+    before = ucop("checkpoints", "list", failed).rows
+    assert ucop("checkpoints", "prune", failed, "--dry-run").rows == [[failed, "1"]]
+    assert ucop("checkpoints", "prune", failed, "--older-than", "1h").rows == []
+    asked = ucop("checkpoints", "prune", "--status", "failed")
+    assert asked.code == 2
+    assert "prune the checkpoints of 1 job (1 failed)? Nobody can be asked here" in asked.err
+    done = ucop("checkpoints", "prune", "--status", "failed", "--yes")
+    assert "1 checkpoint deleted" in done.err
+    assert ucop("checkpoints", "list", failed).rows == before[1:]

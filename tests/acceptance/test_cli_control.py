@@ -102,3 +102,25 @@ def test_a_broken_project_does_not_keep_anyone_from_cancelling(ucop: Ucop) -> No
     id = queued(ucop)
     ucop.write("agents.py", "import nonesuch\n")
     assert ucop("jobs", "cancel", id).rows == [[id, "cancelled"]]
+
+
+def test_a_stopped_job_goes_on_with_another_input_or_state(ucop: Ucop) -> None:
+    id = queued(ucop)
+    ucop("jobs", "pause", id)
+    refused = ucop("jobs", "resume", id, "-i", "text=x", "-i", "times=many")
+    assert refused.code == 2
+    assert "times" in refused.err
+    assert statuses(ucop) == {id: "paused"}
+    assert ucop("jobs", "resume", id, "-i", "text=bye", "-i", "times=3").out.strip() == "BYE"
+    assert ucop("jobs", "show", id, "--json").json["input"] == {"text": "bye", "times": 3}
+    assert ucop("run", "needy", "-i", "text=x").code == 1
+    failed = next(one for one, status in statuses(ucop).items() if status == "failed")
+    done = ucop("jobs", "resume", failed, "--set", "word=hi", "--priority", "7", "--detach")
+    assert done.out.strip() == failed
+    job = ucop("jobs", "show", failed, "--json").json
+    assert (job["status"], job["priority"]) == ("pending", 7)
+    saved = ucop("checkpoints", "show", failed, "--json").json["values"]
+    assert (saved["text"], saved["word"]) == ("x", "hi")
+    several = ucop("jobs", "resume", id, failed, "-i", "text=y")
+    assert several.code == 2
+    assert "one job's" in several.err

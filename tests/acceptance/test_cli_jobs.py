@@ -236,3 +236,41 @@ atexit.register(lambda: print("modules:", *sys.modules, file=sys.stderr))
 from ucop.console.cli.main import main
 main()
 """
+
+
+def test_jobs_are_archived_deleted_and_kept_for_a_time(ucop: Ucop) -> None:
+    for text in ("one", "two", "three"):
+        assert ucop("run", "say", "-i", f"text={text}").code == 0
+    third, second, first = (job["id"] for job in ucop("jobs", "list", "--json").json)
+    assert ucop("jobs", "archive", first).rows == [[first, "completed"]]
+    assert ucop("jobs", "list", "--archived").rows[0][0] == first[:12]
+    tried = ucop("jobs", "delete", "--workflow", "say", "--dry-run")
+    assert tried.rows == [[second], [third]]
+    assert ucop("jobs", "delete", second).rows == [[second, "deleted"]]
+    assert ucop("jobs", "show", second).code == 3
+    unset = ucop("jobs", "prune")
+    assert unset.code == 2
+    assert "[retention] in ucop.toml" in unset.err
+    ucop.write("ucop.toml", '[retention]\ncompleted = "1ms"\n')
+    assert "2 jobs deleted" in ucop("jobs", "prune", "--dry-run").err
+    assert ucop("jobs", "prune", "--json").json == {"delete": 2, "archive": 0, "prune": 0}
+    assert ucop("jobs", "list").rows == []
+
+
+def test_a_job_is_moved_to_another_database_in_a_file(ucop: Ucop) -> None:
+    assert ucop("run", "needy", "-i", "text=hello").code == 1
+    (job,) = ucop("jobs", "list", "--json").json
+    done = ucop("jobs", "export", job["id"], "-o", "job.jsonl")
+    assert (done.code, done.out) == (0, "")
+    assert ucop("jobs", "export", job["id"], "-o", "job.jsonl").code == 2
+    assert ucop("jobs", "export", job["id"]).out.splitlines()[1:-1] == [
+        line for line in ucop.lines("job.jsonl")[1:-1]
+    ]
+    assert ucop("jobs", "import", "job.jsonl").code == 2
+    assert ucop("jobs", "import", "ucop.toml", "--new-id").code == 2
+    assert ucop("jobs", "import", "nonesuch").code == 2
+    other = ["--database", "sqlite:///other.db"]
+    assert ucop(*other, "jobs", "import", "job.jsonl").out.strip() == job["id"]
+    ucop.write("cure.txt", "well")
+    assert ucop(*other, "jobs", "retry", job["id"]).out.strip() == "WELL"
+    assert ucop("jobs", "show", job["id"], "--json").json["status"] == "failed"

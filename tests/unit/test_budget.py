@@ -21,8 +21,17 @@ def budget(before: Spent | None = None, **limits: float) -> Budget:
 
 @pytest.mark.parametrize(
     ("text", "seconds"),
-    [("500ms", 0.5), ("60s", 60), ("5m", 300), ("1h", 3600), ("1.5h", 5400), (3, 3), ("7", 7)]
-    + [(wrong, None) for wrong in ("", "0", 0, -1, "soon", "1d", True, None, [], float("inf"))],
+    [
+        ("500ms", 0.5),
+        ("60s", 60),
+        ("5m", 300),
+        ("1h", 3600),
+        ("1.5h", 5400),
+        ("2d", 172_800),
+        (3, 3),
+        ("7", 7),
+    ]
+    + [(wrong, None) for wrong in ("", "0", 0, -1, "soon", "1w", True, None, [], float("inf"))],
 )
 def test_times_are_read(text: Any, seconds: float | None) -> None:
     assert seconds_of(text) == seconds

@@ -254,6 +254,30 @@ BROKEN: dict[str, tuple[list[str], str]] = {
         ["bad-type"],
         head("  a: {ask: 'Well?', answer: {ok: ¶bool}}"),
     ),
+    "a default without a time": (["missing-key"], head("  a: {ask: 'Well?', ¶default: x}")),
+    "a time for an answer that is none": (
+        ["bad-value"],
+        head("  a: {ask: 'Well?', within: ¶soon}"),
+    ),
+    "a time to wait where nobody is asked": (
+        ["wrong-kind"],
+        head("  a: {agent: step, ¶within: 1h}"),
+    ),
+    "defaults that do not fit the answer": (
+        ["bad-value", "bad-value"],
+        head(
+            "  a:\n    ask: Well?\n    answer: {ok: boolean, size: integer}\n    within: 2d\n"
+            "    default:\n      ok: ¶3\n      size: ¶much"
+        ),
+    ),
+    "a default that lacks a field": (
+        ["bad-value"],
+        head("  a: {ask: 'Well?', answer: {ok: boolean}, within: 1h, default: ¶{}}"),
+    ),
+    "a default with an expression": (
+        ["bad-value"],
+        head("  a: {ask: 'Well?', within: 1h, default: ¶'${x}'}"),
+    ),
     "an answer that is a number": (["bad-type"], head("  a: {ask: 'Well?', answer: ¶3}")),
     "a question with the policies of a call": (
         ["wrong-kind"] * 4,

@@ -21,6 +21,7 @@ ALLOWED = {
     ("running", "pending"),
     ("paused", "pending"),
     ("waiting", "pending"),
+    ("waiting", "failed"),
     ("failed", "pending"),
 }
 

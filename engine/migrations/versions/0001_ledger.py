@@ -67,6 +67,8 @@ def upgrade() -> None:
         sa.Column("queued_at", Time, nullable=False),
         sa.Column("started_at", Time),
         sa.Column("finished_at", Time),
+        sa.Column("archived_at", Time),
+        sa.Column("pruned_at", Time),
     )
     pending = sa.text("status = 'pending'")
     running = sa.text("status = 'running'")
@@ -93,6 +95,10 @@ def upgrade() -> None:
         postgresql_where=running,
     )
     op.create_index("jobs_newest", "jobs", ["created_at"])
+    ended = sa.text("finished_at is not null")
+    op.create_index(
+        "jobs_ended", "jobs", ["finished_at"], sqlite_where=ended, postgresql_where=ended
+    )
     op.create_table(
         "attempts",
         sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), primary_key=True),
@@ -143,9 +149,16 @@ def upgrade() -> None:
         sa.Column("question", Text, nullable=False),
         sa.Column("answer_schema", Text),
         sa.Column("asked_at", Time, nullable=False),
+        sa.Column("due_at", Time),
+        sa.Column("default_answer", Text),
         sa.Column("answer", Text),
         sa.Column("answered_at", Time),
+        sa.Column("by_default", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
+    )
+    due = sa.text("answered_at is null and due_at is not null")
+    op.create_index(
+        "questions_due", "questions", ["due_at"], sqlite_where=due, postgresql_where=due
     )
     op.create_table(
         "node_cache",

@@ -1,0 +1,537 @@
+"""One job as one file: what `ucop jobs export` writes and `ucop jobs import` reads.
+
+JSON, one record a line: a head with the format's version, the workflow's definition, the job, its
+attempts, steps, events, questions and states, and an end that tells whether all of it is there.
+Values of states stand once each, as LangGraph's serialiser wrote them; none of them is made an
+object here, neither when a file is written nor when one is read.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from ucop.engine.errors import InvalidJobFile
+from ucop.engine.packed import KINDS, mapped, pack, unpack
+from ucop.engine.redaction import Redaction
+from ucop.engine.states import JobStatus, StepStatus
+
+if TYPE_CHECKING:
+    from ucop.engine.operation import Row
+    from ucop.engine.snapshots import Rows
+
+FORMAT = 1
+HEAD = "ucop_job_file"
+MOST_BYTES = 256 * 1024 * 1024
+"""A file that is larger is not read."""
+
+OWN_CHANNELS = ("__", "branch:", "join:", "_running", "_loops")
+"""Channels of LangGraph and of the compiler: their texts are names of nodes."""
+
+_KEPT = "asked attempt checkpoint job name names node parent question questions status task_id type"
+KEPT_IN_EVENTS = frozenset(_KEPT.split(" ")) | {"worker", "workflow"}
+"""Keys of events and errors under which names of ucop's own stand."""
+
+
+# ---------------------------------------------------------------- records
+
+JobName = Annotated[str, Field(pattern=r"^[0-9a-f]{20}$")]
+StateId = Annotated[str, Field(pattern=r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")]
+ValueId = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+Word = Annotated[str, Field(max_length=10_000)]
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+Time = Annotated[float, Field(ge=0, lt=10**11, allow_inf_nan=False)]
+Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Object = dict[str, JsonValue]
+
+
+class Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class Definition(Part):
+    body: Object
+
+
+class JobPart(Part):
+    id: JobName
+    workflow: Word
+    needs: list[Word]
+    status: Annotated[JobStatus, Field(strict=False)]
+    reason: str | None
+    attempt: Annotated[int, Field(ge=1, lt=2**31)]
+    input: Object
+    output: JsonValue
+    error: Object | None
+    checkpoint_id: StateId | None
+    priority: Annotated[int, Field(gt=-(2**31), lt=2**31)]
+    tenant: Word | None
+    labels: dict[Word, Word]
+    budget: dict[Word, Amount]
+    parent_job_id: JobName | None
+    parent_checkpoint_id: StateId | None
+    progress: Count
+    created_at: Time
+    queued_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class AttemptPart(Part):
+    number: Annotated[int, Field(ge=1, lt=2**31)]
+    status: Word
+    worker: Word | None
+    outcome: str | None
+    progress: Count
+    queued_at: Time
+    started_at: Time | None
+    finished_at: Time | None
+
+
+class StepPart(Part):
+    task_id: Word
+    attempt: Annotated[int, Field(ge=1, lt=2**31)]
+    node: Word
+    status: Annotated[StepStatus, Field(strict=False)]
+    started_at: Time | None
+    finished_at: Time | None
+    input: JsonValue
+    output: JsonValue
+    error: Object | None
+    model_calls: Count
+    tokens_in: Count
+    tokens_out: Count
+    cost: Amount | None
+    models: list[Word]
+    cached: Count
+    tries: Count
+
+
+class EventPart(Part):
+    seq: Annotated[int, Field(ge=1, lt=2**31)]
+    type: Word
+    at: Time
+    data: Object
+
+
+class QuestionPart(Part):
+    id: Word
+    node: Word
+    question: JsonValue
+    answer_schema: Object | None
+    asked_at: Time
+    due_at: Time | None
+    default_answer: JsonValue
+    answer: JsonValue
+    answered_at: Time | None
+    by_default: Annotated[int, Field(ge=0, le=1)]
+
+
+class ValuePart(Part):
+    """What a channel held, or a node wrote."""
+
+    id: ValueId
+    kind: Word
+    data: str | None
+    """Base64."""
+
+    @property
+    def bytes(self) -> bytes | None:
+        return None if self.data is None else base64.b64decode(self.data, validate=True)
+
+
+class StatePart(Part):
+    ns: Word
+    id: StateId
+    parent_id: StateId | None
+    checkpoint: Object
+    """All of it but its values."""
+    values: dict[Word, ValueId]
+    metadata: Object
+
+
+class WritePart(Part):
+    ns: Word
+    checkpoint_id: StateId
+    task_id: Word
+    task_path: Word
+    idx: Annotated[int, Field(gt=-(2**31), lt=2**31)]
+    channel: Word
+    value: ValueId
+
+
+@dataclass(kw_only=True)
+class Contents:
+    """A job as a file holds it, checked."""
+
+    definition: Object = field(default_factory=dict)
+    job: JobPart
+    attempts: list[AttemptPart] = field(default_factory=list)
+    steps: list[StepPart] = field(default_factory=list)
+    events: list[EventPart] = field(default_factory=list)
+    questions: list[QuestionPart] = field(default_factory=list)
+    values: dict[str, ValuePart] = field(default_factory=dict)
+    states: list[StatePart] = field(default_factory=list)
+    writes: list[WritePart] = field(default_factory=list)
+
+
+PARTS: Mapping[str, type[Part]] = {
+    "definition": Definition,
+    "job": JobPart,
+    "attempt": AttemptPart,
+    "step": StepPart,
+    "event": EventPart,
+    "question": QuestionPart,
+    "value": ValuePart,
+    "state": StatePart,
+    "write": WritePart,
+}
+
+
+# ---------------------------------------------------------------- reading a file
+
+
+def parse(lines: Iterable[bytes]) -> Contents:
+    """What a file says. Raises InvalidJobFile, with the line, for anything that is not as
+    `export` writes it; then nothing of it was used."""
+    reading = _Reading()
+    for number, line in enumerate(lines, start=1):
+        try:
+            reading.take(line)
+        except _Wrong as wrong:
+            raise InvalidJobFile(f"line {number}: {wrong}") from None
+    return reading.contents()
+
+
+def read_job_file(path: Path | str) -> Contents:
+    """`parse`, for a file. Raises InvalidJobFile, which names it, and OSError."""
+    try:
+        with Path(path).open("rb") as file:
+            return parse(_lines(file))
+    except InvalidJobFile as error:
+        raise InvalidJobFile(f"{path}: {error}") from None
+
+
+def _lines(file: IO[bytes]) -> Iterator[bytes]:
+    """A line that is longer than a file may be is cut, and so refused."""
+    while line := file.readline(MOST_BYTES + 1):
+        yield line
+
+
+class _Wrong(Exception):
+    pass
+
+
+class _Reading:
+    def __init__(self) -> None:
+        self._found: dict[str, list[Any]] = {name: [] for name in PARTS}
+        self._digest = hashlib.sha256()
+        self._lines = self._bytes = 0
+        self._ended = False
+
+    def take(self, line: bytes) -> None:
+        self._bytes += len(line)
+        if self._bytes > MOST_BYTES:
+            raise _Wrong(f"the file is larger than {MOST_BYTES // 2**20} MiB")
+        if self._ended:
+            raise _Wrong("something follows after the end")
+        record = _json(line)
+        if not self._lines:
+            _check_head(record)
+        elif len(record) == 1 and (name := next(iter(record))) in PARTS:
+            self._found[name].append(_part(PARTS[name], record[name]))
+        elif record.keys() == {"end"}:
+            if record["end"] != {"lines": self._lines, "sha256": self._digest.hexdigest()}:
+                raise _Wrong("the file was changed, or something in it is missing")
+            self._ended = True
+        else:
+            raise _Wrong(f"not a record of a job: {', '.join(map(str, record))[:80]}")
+        self._lines += 1
+        self._digest.update(line)
+
+    def contents(self) -> Contents:
+        if not self._ended:
+            raise InvalidJobFile("the file ends too early: it is not whole")
+        found = self._found
+        for name in ("definition", "job"):
+            if len(found[name]) != 1:
+                raise InvalidJobFile(f"there must be one {name}, not {len(found[name])}")
+        contents = Contents(
+            definition=found["definition"][0].body,
+            job=found["job"][0],
+            attempts=sorted(found["attempt"], key=lambda each: each.number),
+            steps=found["step"],
+            events=sorted(found["event"], key=lambda each: each.seq),
+            questions=found["question"],
+            values={each.id: each for each in found["value"]},
+            states=found["state"],
+            writes=found["write"],
+        )
+        if wrong := next(_contradictions(contents), None):
+            raise InvalidJobFile(wrong)
+        return contents
+
+
+def _json(line: bytes) -> dict[str, Any]:
+    def refuse(constant: str) -> None:
+        raise ValueError(constant)
+
+    try:
+        record = json.loads(line.decode("utf-8"), parse_constant=refuse)
+        # Texts that no database takes: half a character, and the character 0.
+        if b"\x00" in json.dumps(record, ensure_ascii=False).encode() or _has_nul(record):
+            raise ValueError("the character 0")
+    except (ValueError, RecursionError) as error:
+        raise _Wrong(f"not JSON that a job is made of ({error})"[:200]) from None
+    if not isinstance(record, dict):
+        raise _Wrong("not an object")
+    return record
+
+
+def _has_nul(record: Any) -> bool:
+    return "\\u0000" in json.dumps(record)
+
+
+def _check_head(record: Mapping[str, Any]) -> None:
+    version = record.get(HEAD)
+    if version is None:
+        raise _Wrong("not a file of `ucop jobs export`")
+    if version != FORMAT or isinstance(version, bool):
+        raise _Wrong(
+            f"the file has format {version!r}, this ucop reads {FORMAT}: use the ucop that wrote it"
+        )
+
+
+def _part(kind: type[Part], given: Any) -> Part:
+    try:
+        part = kind.model_validate(given)
+        if isinstance(part, ValuePart):
+            _check_value(part)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(step) for step in first["loc"])
+        raise _Wrong(f"{place or 'the record'}: {first['msg']}") from None
+    return part
+
+
+def _check_value(value: ValuePart) -> None:
+    if value.kind not in KINDS:
+        raise _Wrong(f"a value of kind {value.kind!r}; there are {', '.join(sorted(KINDS))}")
+    try:
+        data = value.bytes
+        if value.id != value_id(value.kind, data):
+            raise _Wrong("a value is not what its id says")
+        if value.kind == "msgpack":
+            unpack(data or b"")
+        elif value.kind == "json":
+            json.loads(data or b"")
+    except (ValueError, binascii.Error, RecursionError) as error:
+        raise _Wrong(f"a value cannot be read ({error})"[:200]) from None
+
+
+def _contradictions(contents: Contents) -> Iterator[str]:
+    job = contents.job
+    if [each.number for each in contents.attempts] != list(range(1, job.attempt + 1)):
+        yield f"the attempts are not those from 1 to {job.attempt}"
+    if [each.seq for each in contents.events] != list(range(1, len(contents.events) + 1)):
+        yield "the events do not count from 1 without a gap"
+    yield from _twice("step", [(each.task_id, each.attempt) for each in contents.steps])
+    yield from _twice("question", [each.id for each in contents.questions])
+    yield from _twice("state", [(each.ns, each.id) for each in contents.states])
+    writes = [(each.ns, each.checkpoint_id, each.task_id, each.idx) for each in contents.writes]
+    yield from _twice("write", writes)
+    used = {value for each in contents.states for value in each.values.values()}
+    if missing := (used | {each.value for each in contents.writes}) - contents.values.keys():
+        yield f"a value is missing: {min(missing)}"
+    if job.checkpoint_id and ("", job.checkpoint_id) not in {(s.ns, s.id) for s in contents.states}:
+        yield f"the state that the job stands at is missing: {job.checkpoint_id}"
+    for state in contents.states:
+        if state.checkpoint.get("id") != state.id or "channel_values" in state.checkpoint:
+            yield f"state {state.id} is not what its id says"
+        if not isinstance(state.checkpoint.get("channel_versions"), dict):
+            yield f"state {state.id} has no versions"
+
+
+def _twice(what: str, keys: list[Any]) -> Iterator[str]:
+    if len(set(keys)) != len(keys):
+        yield f"a {what} is there twice"
+
+
+def value_id(kind: str, data: bytes | None) -> str:
+    return hashlib.sha256(kind.encode() + b"\x00" + (data or b"")).hexdigest()[:32]
+
+
+# ---------------------------------------------------------------- writing a file
+
+_JOB = "select * from jobs where id = :job"
+_OF_JOB = {
+    "attempt": "select * from attempts where job_id = :job order by number",
+    "step": "select * from steps where job_id = :job order by started_at, task_id, attempt",
+    "event": "select * from events where job_id = :job order by seq",
+    "question": "select * from questions where job_id = :job order by asked_at, id",
+}
+_DEFINITION = "select body from definitions where fingerprint = :fingerprint"
+_STATES = "select * from checkpoints where thread_id = :thread order by checkpoint_id"
+_BLOBS = "select * from checkpoint_blobs where thread_id = :thread"
+_WRITES = """
+select * from {writes} where thread_id = :thread order by checkpoint_id, task_id, idx"""
+
+_AS_JSON = {
+    "job": ("needs", "input", "output", "error", "labels", "budget"),
+    "step": ("input", "output", "error", "models"),
+    "event": ("data",),
+    "question": ("question", "answer_schema", "default_answer", "answer"),
+    "attempt": (),
+}
+_CONTENT = {
+    "job": ("reason", "input", "output", "error", "tenant", "labels"),
+    "attempt": ("outcome",),
+    "step": ("input", "output", "error"),
+    "event": ("data",),
+    "question": ("question", "default_answer", "answer"),
+}
+"""What of a record people or models wrote."""
+
+
+def write(
+    rows: Rows, job: str, *, apart: bool, redaction: Redaction, head: Mapping[str, Any]
+) -> Iterator[str]:
+    """The lines of a job's file; `rows` reads its database, `apart` as in threads.Tables."""
+    digest, number = hashlib.sha256(), 0
+    for record in _records(rows, job, apart, redaction, head):
+        line = json.dumps(record, ensure_ascii=False, separators=(",", ":")) + "\n"
+        digest.update(line.encode())
+        number += 1
+        yield line
+    yield json.dumps({"end": {"lines": number, "sha256": digest.hexdigest()}}) + "\n"
+
+
+def _records(
+    rows: Rows, job: str, apart: bool, redaction: Redaction, head: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
+    yield {HEAD: FORMAT, **head, "contents": not redaction.contents}
+    (row,) = rows(_JOB, {"job": job})
+    (definition,) = rows(_DEFINITION, {"fingerprint": row["fingerprint"]})
+    # A definition is needed whole to go on; it loses its secrets alone.
+    yield {"definition": {"body": Redaction().value(json.loads(definition["body"]))}}
+    yield {"job": _record("job", JobPart, row, redaction)}
+    for name, sql in _OF_JOB.items():
+        for each in rows(sql, {"job": job}):
+            yield {name: _record(name, PARTS[name], each, redaction)}
+    yield from _States(rows, job, row["thread_id"], apart, redaction).records()
+
+
+def _record(name: str, kind: type[Part], row: Row, redaction: Redaction) -> dict[str, Any]:
+    record = {column: row[column] for column in kind.model_fields}
+    for column in _AS_JSON[name]:
+        if record[column] is not None:
+            record[column] = json.loads(record[column])
+    for column in _CONTENT[name]:
+        keep = KEPT_IN_EVENTS if column in ("data", "error") else frozenset()
+        record[column] = redaction.value(record[column], keep)
+    return record
+
+
+class _States:
+    """The states of a job's thread, and their values."""
+
+    def __init__(
+        self, rows: Rows, job: str, thread: str, apart: bool, redaction: Redaction
+    ) -> None:
+        self._rows, self._job, self._thread = rows, job, thread
+        self._apart, self._redaction = apart, redaction
+        self._told: set[str] = set()
+
+    def records(self) -> Iterator[dict[str, Any]]:
+        blobs = {
+            (row["checkpoint_ns"], row["channel"], row["version"]): (row["type"], row["blob"])
+            for row in (self._rows(_BLOBS, {"thread": self._thread}) if self._apart else ())
+        }
+        mine = set()
+        for row in self._rows(_STATES, {"thread": self._thread}):
+            metadata = row["metadata"] if self._apart else json.loads(row["metadata"])
+            if self._thread != self._job and metadata.get("ucop_job", self._job) != self._job:
+                continue
+            mine.add((row["checkpoint_ns"], row["checkpoint_id"]))
+            checkpoint, values = self._taken_apart(row, blobs)
+            ids = {}
+            for channel, (kind, data) in values.items():
+                ids[channel], told = self._value(channel, kind, data)
+                yield from told
+            yield {
+                "state": {
+                    "ns": row["checkpoint_ns"],
+                    "id": row["checkpoint_id"],
+                    "parent_id": row["parent_checkpoint_id"] or None,
+                    "checkpoint": checkpoint,
+                    "values": ids,
+                    "metadata": metadata,
+                }
+            }
+        table, column = ("checkpoint_writes", "blob") if self._apart else ("writes", "value")
+        for row in self._rows(_WRITES.format(writes=table), {"thread": self._thread}):
+            if (row["checkpoint_ns"], row["checkpoint_id"]) not in mine:
+                continue
+            id, told = self._value(row["channel"], row["type"], row[column])
+            yield from told
+            named = ("checkpoint_id", "task_id", "task_path", "idx", "channel")
+            yield {
+                "write": {
+                    "ns": row["checkpoint_ns"],
+                    **{name: row[name] for name in named},
+                    "value": id,
+                }
+            }
+
+    def _taken_apart(
+        self, row: Row, blobs: Mapping[Any, tuple[str, Any]]
+    ) -> tuple[dict[str, Any], dict[str, tuple[str, bytes | None]]]:
+        """A checkpoint without its values, and those by channel."""
+        if not self._apart:
+            checkpoint = unpack(row["checkpoint"])
+            values = checkpoint.pop("channel_values")
+            return checkpoint, {name: ("msgpack", pack(value)) for name, value in values.items()}
+        checkpoint = dict(row["checkpoint"])
+        inline = checkpoint.pop("channel_values", None) or {}
+        found: dict[str, tuple[str, bytes | None]]
+        found = {name: ("msgpack", pack(value)) for name, value in inline.items()}
+        for channel, version in checkpoint["channel_versions"].items():
+            kind, data = blobs.get((row["checkpoint_ns"], channel, version), ("empty", None))
+            if kind != "empty":
+                found[channel] = (kind, None if data is None else bytes(data))
+        return checkpoint, found
+
+    def _value(self, channel: str, kind: str, data: Any) -> tuple[str, Iterator[dict[str, Any]]]:
+        """A value's id, and its record where that was not written yet."""
+        raw = None if data is None else bytes(data)
+        if not channel.startswith(OWN_CHANNELS) or channel in CONTENT_CHANNELS:
+            raw = self._redacted(kind, raw, channel)
+        id = value_id(kind, raw)
+        if id in self._told:
+            return id, iter(())
+        self._told.add(id)
+        text = None if raw is None else base64.b64encode(raw).decode()
+        return id, iter([{"value": {"id": id, "kind": kind, "data": text}}])
+
+    def _redacted(self, kind: str, data: bytes | None, channel: str) -> bytes | None:
+        if data is None:
+            return None
+        if kind == "msgpack":
+            return pack(mapped(unpack(data), self._redaction.named, named=channel))
+        if kind == "json":
+            return json.dumps(self._redaction.value(json.loads(data))).encode()
+        return bytes(len(data)) if self._redaction.contents else data
+
+
+CONTENT_CHANNELS = frozenset(
+    {"__start__", "__interrupt__", "__resume__", "__error__", "__return__", "__pregel_tasks"}
+)
+"""Those of LangGraph's channels that carry what people or models wrote."""
