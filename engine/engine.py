@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -13,8 +12,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
-
-from pydantic import ValidationError
 
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
@@ -26,7 +23,6 @@ from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
     DatabaseError,
-    InvalidInput,
     JobNotFound,
     RefusedChange,
     ResultTimeout,
@@ -41,10 +37,11 @@ from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
-from ucop.engine.rows import NewJob, to_json
+from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
+from ucop.engine.submission import graph_name, new_job, read_terms
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.gate import refuse_doubles
@@ -164,7 +161,7 @@ class Engine:
             return workflow
         if isinstance(workflow, str | Path):
             return self.catalog.get(workflow)
-        return self.add(_graph_name(workflow), workflow)
+        return self.add(graph_name(workflow), workflow)
 
     # ------------------------------------------------------------ submit and find
 
@@ -195,7 +192,9 @@ class Engine:
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
         InvalidInput, KeyConflict, DatabaseError.
         """
-        terms = _terms(key, priority, tenant, labels, thread_id)
+        terms = read_terms(
+            key=key, priority=priority, tenant=tenant, labels=labels or {}, thread_id=thread_id
+        )
         job = self._new_job(workflow, input, terms, read_budget(budget or {}))
         return JobHandle(self, self._loop.call(self._submit(job)))
 
@@ -212,7 +211,9 @@ class Engine:
         thread_id: str | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
-        terms = _terms(key, priority, tenant, labels, thread_id)
+        terms = read_terms(
+            key=key, priority=priority, tenant=tenant, labels=labels or {}, thread_id=thread_id
+        )
         most = read_budget(budget or {})
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
         return JobHandle(self, await self._loop.acall(self._submit(job)))
@@ -611,63 +612,7 @@ class Engine:
         self._admit(found)
         data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
-        id = new_job_id(time.time())
-        return NewJob(
-            id=id,
-            workflow=found.name,
-            fingerprint=found.fingerprint,
-            definition=to_json(found.stored),
-            needs=to_json(list(found.needs)),
-            input=_input_json(found.name, data),
-            thread_id=ThreadId(terms.thread_id or id),
-            key=terms.key,
-            priority=terms.priority,
-            tenant=terms.tenant,
-            labels=to_json(terms.labels),
-            budget=to_json({**found.limits.given(), **budget}),
-        )
-
-
-def _terms(
-    key: str | None,
-    priority: int,
-    tenant: str | None,
-    labels: Mapping[str, str] | None,
-    thread_id: str | None,
-) -> Terms:
-    given = {
-        "key": key,
-        "priority": priority,
-        "tenant": tenant,
-        "labels": {} if labels is None else labels,
-        "thread_id": thread_id,
-    }
-    try:
-        return Terms.model_validate(given)
-    except ValidationError as error:
-        wrong = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors())
-        raise InvalidInput(f"the job cannot be submitted so: {wrong}") from None
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _input_json(workflow: str, data: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"the input of {workflow!r} must be JSON: {error}; pass texts, numbers, lists and "
-            "objects, and let the graph build the rest"
-        ) from error
-
-
-def _graph_name(graph: Any) -> str:
-    name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
-    if isinstance(name, str) and name not in ("LangGraph", "<lambda>"):
-        return name
-    return f"graph-{id(graph):x}"
+        return new_job(found, data, terms, budget)
 
 
 def _note_model(use: ModelUse) -> None:
