@@ -74,7 +74,9 @@ _OPEN = "select count(*) as open from questions where job_id = :job and answered
 
 _BUDGET = "select budget from jobs where id = :job"
 
-_SET_BUDGET = "update jobs set budget = :budget where id = :job"
+_SET_BUDGET = """
+update jobs set budget = :budget, expires_at = created_at + cast(:deadline as double precision)
+where id = :job"""
 
 
 def resume(job: str, now: float, budget: Mapping[str, float] | None = None) -> Operation[JobStatus]:
@@ -124,4 +126,5 @@ def go_on(
 def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
     rows = yield One(_BUDGET, {"job": job})
     changed = {**json.loads(rows[0]["budget"]), **budget}
-    yield One(_SET_BUDGET, {"job": job, "budget": to_json(changed)})
+    new = {"budget": to_json(changed), "deadline": changed.get("deadline")}
+    yield One(_SET_BUDGET, {"job": job, **new})

@@ -36,12 +36,15 @@ from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_jo
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
+from ucop.engine.queue.claims import Claims
+from ucop.engine.queue.embedded import EmbeddedQueue
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
 from ucop.engine.submission import graph_name, new_job, read_terms
+from ucop.engine.turns import Serving
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.gate import refuse_doubles
@@ -353,26 +356,33 @@ class Engine:
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
+            serves=names(list(self.settings.served)),
             on_lost=self._lost,
         )
         await self._worker.start()
 
     def _queue(self, worker: WorkerId) -> Queue:
-        slots = self.settings.concurrency
-        if self._database.url.startswith("sqlite:"):
-            from ucop.engine.queue.embedded import EmbeddedQueue
-
-            return EmbeddedQueue(self._database, worker=worker, known=self._knows, slots=slots)
-        from ucop.engine.postgres import PostgresDatabase
+        settings, database = self.settings, self._database
+        claims = Claims(
+            database,
+            serving=Serving(
+                worker=worker,
+                queues=settings.served,
+                workflows=settings.workflow_concurrency,
+            ),
+            known=self._knows,
+            slots=settings.concurrency,
+        )
+        if database.url.startswith("sqlite:"):
+            return EmbeddedQueue(claims)
         from ucop.engine.queue.dbos import DbosQueue
 
-        assert isinstance(self._database, PostgresDatabase)
         return DbosQueue(
-            self._database,
+            database.url,
+            claims,
             worker=worker,
-            known=self._knows,
-            slots=slots,
-            poll=self.settings.poll,
+            slots=settings.concurrency,
+            poll=settings.poll,
         )
 
     def _lost(self, message: str) -> None:

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
     from ucop.engine.diagnosis import Dispatch
 
 _JOBS = """
-select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
-    tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
+select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
+    tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget
 from jobs"""
 
@@ -399,8 +399,10 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         error=_error(row["error"]),
         thread_id=row["thread_id"],
         attempt=row["attempt"],
+        queue=row["queue"],
         priority=row["priority"],
         tenant=row["tenant"],
+        start_at=_time(row["not_before"]) if row["not_before"] else None,
         labels=json.loads(row["labels"]),
         key=row["key"],
         parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),

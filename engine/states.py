@@ -49,6 +49,8 @@ class Change(StrEnum):
     """Paused or waiting goes on: the next attempt is queued."""
     RETRY = "retry"
     """Failed goes on from its last checkpoint, because a person says so."""
+    EXPIRE = "expire"
+    """The deadline passes while nobody works on the job."""
 
 
 _S = JobStatus
@@ -67,6 +69,7 @@ TRANSITIONS: Final = MappingProxyType(
         ),
         Change.RESUME: (frozenset({_S.PAUSED, _S.WAITING}), _S.PENDING),
         Change.RETRY: (frozenset({_S.FAILED}), _S.PENDING),
+        Change.EXPIRE: (frozenset({_S.PENDING, _S.PAUSED, _S.WAITING}), _S.FAILED),
     }
 )
 

@@ -65,11 +65,13 @@ class Worker:
         notices: Notices,
         workflow: Callable[[str], Awaitable[Workflow]],
         knows: Callable[[], str],
+        serves: str,
         on_lost: Callable[[str], None],
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
+        self._serves = serves
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
@@ -108,7 +110,8 @@ class Worker:
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
         knows = self._knows()
-        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now))
+        serves = self._serves
+        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now, serves))
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
@@ -306,9 +309,16 @@ class Worker:
             await self._take_over(worker)
             self._beats.pop(worker, None)
         await self._release_forgotten()
+        await self._expire()
         await self._queue.repair(self._lives)
         if lost:
             self._queue.wake()
+
+    async def _expire(self) -> None:
+        """Fail the jobs whose deadline passed while nobody worked on them."""
+        for job in await self._database.read(lambda: ledger.expired(time.time())):
+            await self._database.write(partial(ledger.expire, job, time.time()))
+            self._notices.tell(job)
 
     async def _others(self) -> list[str]:
         workers = await self._database.read(roster.working)
