@@ -16,7 +16,7 @@ from weakref import WeakSet
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import control, forks, ledger, threads
+from ucop.engine import busy, control, forks, ledger, queues, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
 from ucop.engine.database import connect
@@ -32,18 +32,29 @@ from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
-from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
+from ucop.engine.job import (
+    DEFAULT_QUEUE,
+    Event,
+    Job,
+    JobId,
+    OnBusy,
+    Terms,
+    ThreadId,
+    WorkerId,
+    new_job_id,
+)
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.queue.claims import Claims
 from ucop.engine.queue.embedded import EmbeddedQueue
+from ucop.engine.queues import QueueState, undeclared
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
-from ucop.engine.submission import graph_name, new_job, read_terms
+from ucop.engine.submission import graph_name, new_job, read_limits, read_terms
 from ucop.engine.turns import Serving
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
@@ -174,11 +185,16 @@ class Engine:
         input: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        queue: str = DEFAULT_QUEUE,
         priority: int = 0,
+        delay: float | str | None = None,
+        start_at: datetime | None = None,
+        deadline: float | str | datetime | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
+        on_busy: OnBusy | str = OnBusy.ENQUEUE,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -186,19 +202,35 @@ class Engine:
             workflow: A name, a YAML file, or a LangGraph graph.
             input: Checked against the workflow's declared input before anything is written.
             key: For idempotence: a second submit with this key returns the first one's job.
-            priority: Higher goes first.
+            queue: One that the settings declare.
+            priority: Higher goes first, among the jobs of its tenant.
+            delay: It is not run before so many seconds, or a time such as `30m`, have passed.
+            start_at: It is not run before that.
+            deadline: Where it has not ended by then it fails: a time from now, or a moment.
+            tenant: Workers' slots are shared out evenly among the tenants that have work.
             budget: What the job may use at most, with the keys of a workflow's `limits`, and
                 before them: `deadline`, `steps`, `model_calls`, `tokens`, `cost`.
             thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
-                thread never run at the same time.
+                thread never run at the same time, and run in the order of their submission.
+            on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
+                `reject` refuses this one, `interrupt` cancels them and goes on from the state
+                that they saved, `rollback` cancels them and deletes what they saved.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
-        InvalidInput, KeyConflict, DatabaseError.
+        InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
         """
         terms = read_terms(
-            key=key, priority=priority, tenant=tenant, labels=labels or {}, thread_id=thread_id
+            key=key,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            start_at=start_at,
+            tenant=tenant,
+            labels=labels or {},
+            thread_id=thread_id,
+            on_busy=on_busy,
         )
-        job = self._new_job(workflow, input, terms, read_budget(budget or {}))
+        job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
         return JobHandle(self, self._loop.call(self._submit(job)))
 
     async def asubmit(
@@ -207,17 +239,30 @@ class Engine:
         input: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        queue: str = DEFAULT_QUEUE,
         priority: int = 0,
+        delay: float | str | None = None,
+        start_at: datetime | None = None,
+        deadline: float | str | datetime | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
+        on_busy: OnBusy | str = OnBusy.ENQUEUE,
     ) -> JobHandle:
         """`submit`, awaited."""
         terms = read_terms(
-            key=key, priority=priority, tenant=tenant, labels=labels or {}, thread_id=thread_id
+            key=key,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            start_at=start_at,
+            tenant=tenant,
+            labels=labels or {},
+            thread_id=thread_id,
+            on_busy=on_busy,
         )
-        most = read_budget(budget or {})
+        most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
         return JobHandle(self, await self._loop.acall(self._submit(job)))
 
@@ -297,6 +342,32 @@ class Engine:
         """`change`, awaited."""
         work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
         return await self._loop.acall(work)
+
+    def queues(self) -> list[QueueState]:
+        """All queues: what each allows, and what is in it, by tenant."""
+        return self.reader.queues(self.settings.declared)
+
+    async def aqueues(self) -> list[QueueState]:
+        """`queues`, awaited."""
+        return await asyncio.to_thread(self.queues)
+
+    def set_queue(self, name: str, **changes: Any) -> None:
+        """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
+        `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
+        outlives them. Raises InvalidInput."""
+        self._loop.call(self._set_queue(name, changes))
+
+    async def aset_queue(self, name: str, **changes: Any) -> None:
+        """`set_queue`, awaited."""
+        await self._loop.acall(self._set_queue(name, changes))
+
+    def reset_queue(self, name: str) -> None:
+        """Let the declared values hold again. Raises InvalidInput."""
+        self._loop.call(self._set_queue(name, None))
+
+    async def areset_queue(self, name: str) -> None:
+        """`reset_queue`, awaited."""
+        await self._loop.acall(self._set_queue(name, None))
 
     @property
     def reader(self) -> Reader:
@@ -434,11 +505,29 @@ class Engine:
     async def _submit(self, job: NewJob) -> JobId:
         fault("before submit")
         now = time.time()
-        id, new = await self._database.dispatch(lambda: ledger.submit(job, now))
+        id, new = await self._database.dispatch(lambda: busy.submit(job, self._tables, now))
         fault("after submit")
+        if new and job.on_busy.stops_others:
+            self._notices.tell_all()
+            if self._worker is not None:
+                await self._worker.watch()
         if new and self._worker is not None:
             self._worker.wake()
         return id
+
+    async def _set_queue(self, name: str, changes: Mapping[str, Any] | None) -> None:
+        declared = self.settings.declared
+        if name not in declared:
+            raise undeclared(name, declared)
+        await self._database.write(
+            lambda: (
+                queues.reset(name)
+                if changes is None
+                else queues.change(name, declared[name], changes, time.time())
+            )
+        )
+        if self._worker is not None:
+            self._worker.wake()
 
     async def _resume(self, id: JobId, budget: Mapping[str, float]) -> None:
         await self._database.dispatch(lambda: control.resume(id, time.time(), budget))
@@ -618,6 +707,9 @@ class Engine:
         terms: Terms,
         budget: Mapping[str, float],
     ) -> NewJob:
+        declared = self.settings.declared
+        if terms.queue not in declared:
+            raise undeclared(terms.queue, declared)
         found = self.workflow(workflow)
         self._admit(found)
         data = found.accept({} if input is None else input)

@@ -37,6 +37,10 @@ class OnBusy(StrEnum):
     ROLLBACK = "rollback"
     """They are cancelled, and what they saved is deleted."""
 
+    @property
+    def stops_others(self) -> bool:
+        return self in (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
+
 
 def new_job_id(now: float) -> JobId:
     """The milliseconds since the epoch (11 hexadecimal digits), then 36 random bits. Jobs of one

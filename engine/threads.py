@@ -22,6 +22,8 @@ class Tables:
     """The column of a write's value."""
     run_id: str
     """The run that a checkpoint's metadata name."""
+    job: str
+    """The job that they name."""
     apart: bool
     """Whether values of channels have a table of their own."""
 
@@ -30,10 +32,15 @@ SQLITE = Tables(
     writes="writes",
     value="value",
     run_id="json_extract(cast(metadata as text), '$.run_id')",
+    job="json_extract(cast(metadata as text), '$.ucop_job')",
     apart=False,
 )
 POSTGRES = Tables(
-    writes="checkpoint_writes", value="blob", run_id="metadata ->> 'run_id'", apart=True
+    writes="checkpoint_writes",
+    value="blob",
+    run_id="metadata ->> 'run_id'",
+    job="metadata ->> 'ucop_job'",
+    apart=True,
 )
 
 _CHAIN = """
@@ -143,6 +150,29 @@ def delete_for_runs(tables: Tables, runs: Sequence[str]) -> Operation[None]:
     for run in runs:
         for sql in (_RUNS_WRITES, _RUNS_CHECKPOINTS):
             yield One(sql.format(writes=tables.writes, run_id=tables.run_id), {"run": run})
+
+
+_JOBS_WRITES = """
+delete from {writes} where thread_id = :thread and (checkpoint_ns, checkpoint_id) in (
+    select checkpoint_ns, checkpoint_id from checkpoints
+    where thread_id = :thread and {job} = :job)"""
+
+_JOBS_CHECKPOINTS = "delete from checkpoints where thread_id = :thread and {job} = :job"
+
+_LOOSE_BLOBS = """
+delete from checkpoint_blobs where thread_id = :thread and not exists (
+    select 1 from checkpoints kept, jsonb_each_text(kept.checkpoint -> 'channel_versions') held
+    where kept.thread_id = :thread and kept.checkpoint_ns = checkpoint_blobs.checkpoint_ns
+        and held.key = checkpoint_blobs.channel and held.value = checkpoint_blobs.version)"""
+
+
+def delete_for_job(tables: Tables, thread: str, job: str) -> Operation[None]:
+    """What one job saved on a thread; what others saved there stays."""
+    params = {"thread": thread, "job": job}
+    for sql in (_JOBS_WRITES, _JOBS_CHECKPOINTS):
+        yield One(sql.format(writes=tables.writes, job=tables.job), params)
+    if tables.apart:
+        yield One(_LOOSE_BLOBS, params)
 
 
 _DELTAS = """

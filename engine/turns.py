@@ -120,9 +120,10 @@ def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]
     if delay is not None and delay <= 0:
         return Look(due=True, left=True)
     queues = in_force(serving.queues, changes)
-    lanes = [lane for lane in lanes if lane[1] in queues and not queues[lane[1]].paused]
+    served = [lane for lane in lanes if lane[1] in queues]
+    lanes = [lane for lane in served if not queues[lane[1]].paused]
     if not lanes:
-        return Look(again_in=delay)
+        return Look(left=bool(served), again_in=delay)
     contended = len({tenant for _, _, tenant in lanes}) > 1
     limited = bool(serving.workflows) or any(queues[queue].is_limited for _, queue, _ in lanes)
     running = (yield One(_RUNNING, {})) if limited or contended else ()

@@ -25,6 +25,7 @@ from ucop.engine.errors import (
     JobNotFound,
     KeyConflict,
     RefusedChange,
+    ThreadBusy,
     UcopError,
     UnknownAgent,
     UnknownWorkflow,
@@ -55,6 +56,7 @@ _REFUSED: Final = (
     InvalidSettings,
     KeyConflict,
     RefusedChange,
+    ThreadBusy,
     UsageProblem,
 )
 _NOT_FOUND: Final = (CheckpointNotFound, JobNotFound, UnknownAgent, UnknownWorkflow)

@@ -21,12 +21,21 @@ def job(status: str, **more: Any) -> Job:
 
 
 def worker(id: str = "w", *knows: str, silent: float = 0.0) -> WorkerSeen:
-    return WorkerSeen(id=id, host="here", pid=1, beat_at=NOW - silent, knows=frozenset(knows))
+    return WorkerSeen(
+        id=id,
+        host="here",
+        pid=1,
+        beat_at=NOW - silent,
+        knows=frozenset(knows),
+        serves=frozenset({"default"}),
+    )
 
 
 def dispatch(**more: Any) -> Dispatch:
     given: dict[str, Any] = {
         "needs": frozenset(),
+        "queue": "default",
+        "paused": False,
         "not_before": 0.0,
         "worker": None,
         "want": None,
@@ -43,8 +52,10 @@ def dispatch(**more: Any) -> Dispatch:
         ({"workers": ()}, "no worker runs"),
         ({"workers": (worker(silent=999),)}, "no worker runs"),
         ({"needs": frozenset({"graph:x"})}, "knows graph:x"),
-        ({"busy_with": "other", "ahead": 3}, "job other runs on its thread 't'"),
-        ({"not_before": NOW + 30}, "tried again in 30 s"),
+        ({"busy_with": "other", "ahead": 3}, "job other comes first on its thread 't'"),
+        ({"not_before": NOW + 30}, "in 30 s and not before: it was delayed"),
+        ({"queue": "bulk"}, "serves queue 'bulk'"),
+        ({"paused": True, "ahead": 3}, "'default' is paused"),
         ({"ahead": 3}, "3 queued jobs go first"),
         ({}, "about to be taken"),
     ],
