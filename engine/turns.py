@@ -2,8 +2,9 @@
 
 A job stands in a lane: those of one queue and one tenant. In a lane the higher priority goes
 first, and what was queued earlier goes before what was queued later. A free slot goes to the
-tenant that has the fewest jobs running, of several to the one that was served longest ago.
-`look` picks and takes no lock; `take` claims what is still to be had.
+tenant that has the least: jobs that run, and jobs that began of late, which count less and less
+(`MEMORY`). So who asks for little is served at once beside one that floods, and those who ask for
+much get the same. `look` picks and takes no lock; `take` claims what is still to be had.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from ucop.engine.job import WorkerId
 from ucop.engine.operation import Alone, One, Operation, Row
 from ucop.engine.queues import QueueLimits, in_force, rate_of
 from ucop.engine.rows import Claimed
+
+MEMORY = 60.0
+"""Seconds after which a job that began counts half, where shares are compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,8 +60,8 @@ class Look:
     """Jobs stay in line: some may be taken once others end, or a limit allows it."""
     again_in: float | None = None
     """Seconds until a job's time comes, or a rate allows the next."""
-    contended: bool = False
-    """Jobs of several tenants are in line."""
+    shared: bool = False
+    """Tenants are in line, whose shares are to be counted."""
 
 
 # Steps from lane to lane by the index: what stands in them is not read.
@@ -84,7 +88,10 @@ _STARTS = """
 select count(*) as starts, min(at) - {now} as oldest from queue_starts
 where queue = :queue and at > {now} - :period"""
 
-_SERVED = "select tenant, served_at from tenants"
+# Fades without `exp`, which not every SQLite has.
+_FADED = "tenants.starts * :memory / (:memory + abs({now} - tenants.as_of))"
+
+_SERVED = "select tenant, {faded} as starts from tenants".replace("{faded}", _FADED)
 
 _HEADS = """
 select id, attempt, workflow, priority, queued_at from jobs
@@ -131,10 +138,12 @@ def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]
     if limited:
         among = {queue: queues[queue] for _, queue, _ in lanes}
         rooms = yield from _rooms(serving, among, running, now)
-    shares = (yield from _shares(running)) if contended else Shares()
+    shares = (yield from _shares(running, now)) if contended else Shares()
     picks = yield from _pick(lanes, shares, rooms, known, free)
     again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
-    return Look(picks=picks, left=True, again_in=min(again, default=None), contended=contended)
+    # Jobs that nobody labels are counted only beside others: most projects have no other.
+    shared = contended or any(tenant for _, _, tenant in lanes)
+    return Look(picks=picks, left=True, again_in=min(again, default=None), shared=shared)
 
 
 # ---------------------------------------------------------------- limits
@@ -201,25 +210,24 @@ def _rooms(
 
 @dataclass(kw_only=True, slots=True)
 class Shares:
-    """What each tenant has of the workers' slots."""
+    """What each tenant has had of the workers' slots; what is not there is nothing."""
 
-    running: Counter[str] = field(default_factory=Counter)
-    served: dict[str, float] = field(default_factory=dict)
-    """When each was last served; those that never were are not there."""
+    had: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
 
-    def standing(self, tenant: str) -> tuple[int, float]:
+    def standing(self, tenant: str) -> float:
         """Lower is served first."""
-        return self.running[tenant], self.served.get(tenant, 0.0)
+        return self.had[tenant]
 
     def serve(self, tenant: str) -> None:
-        self.running[tenant] += 1
-        self.served[tenant] = max(self.served.values(), default=0.0) + 1.0
+        self.had[tenant] += 2.0  # it runs, and it began
 
 
-def _shares(running: Sequence[Row]) -> Operation[Shares]:
-    shares = Shares(served={row["tenant"]: row["served_at"] for row in (yield One(_SERVED, {}))})
+def _shares(running: Sequence[Row], now: float) -> Operation[Shares]:
+    shares = Shares()
+    for row in (yield One(_SERVED, {"now": now, "memory": MEMORY})):
+        shares.had[row["tenant"]] += row["starts"]
     for row in running:
-        shares.running[row["tenant"] or ""] += row["jobs"]
+        shares.had[row["tenant"] or ""] += row["jobs"]
     return shares
 
 
@@ -265,7 +273,7 @@ def _share_out(
     heads: Mapping[str, list[Pick]], shares: Shares, rooms: Rooms, free: int
 ) -> list[Pick]:
     picks: list[Pick] = []
-    waiting = [(*shares.standing(tenant), tenant) for tenant in heads]
+    waiting = [(shares.standing(tenant), line[-1].rank, tenant) for tenant, line in heads.items()]
     heapq.heapify(waiting)
     while waiting and len(picks) < free:
         *_, tenant = heapq.heappop(waiting)
@@ -275,7 +283,8 @@ def _share_out(
         if line:
             picks.append(line.pop())
             shares.serve(tenant)
-            heapq.heappush(waiting, (*shares.standing(tenant), tenant))
+        if line:
+            heapq.heappush(waiting, (shares.standing(tenant), line[-1].rank, tenant))
     return picks
 
 
@@ -293,8 +302,16 @@ insert into queue_starts (queue, at, job_id, attempt) values (:queue, {now}, :jo
 _FORGET_STARTS = "delete from queue_starts where queue = :queue and at <= {now} - :period"
 
 _SERVE = """
-insert into tenants (tenant, served_at) values (:tenant, {now} + :place)
-on conflict (tenant) do update set served_at = excluded.served_at"""
+insert into tenants (tenant, starts, as_of) values (:tenant, :starts, {now})
+on conflict (tenant) do update set starts = {faded} + excluded.starts,
+    as_of = excluded.as_of""".replace("{faded}", _FADED)
+
+_FORGET = "delete from tenants where as_of < {now} - 100 * :memory"
+
+
+def forget(now: float) -> Operation[None]:
+    """Let go of tenants that had nothing for long."""
+    yield One(_FORGET, {"memory": MEMORY, "now": now})
 
 
 def line_up(now: float) -> Operation[None]:
@@ -303,7 +320,7 @@ def line_up(now: float) -> Operation[None]:
 
 
 def take(
-    serving: Serving, picks: Sequence[Pick], now: float, *, contended: bool
+    serving: Serving, picks: Sequence[Pick], now: float, *, shared: bool
 ) -> Operation[list[Claimed]]:
     """Claim those of the picked jobs that are still to be had, within the limits as they are
     now; in the order of the picks."""
@@ -322,7 +339,7 @@ def take(
             claimed[pick.job] = taken
     taken_picks = [pick for pick in admitted if pick.job in claimed]
     yield from _note_starts(taken_picks, among, now)
-    if contended:
+    if shared:
         yield from _note_served(taken_picks, now)
     return [claimed[pick.job] for pick in taken_picks]
 
@@ -343,6 +360,7 @@ def _note_starts(
 
 
 def _note_served(picks: Sequence[Pick], now: float) -> Operation[None]:
-    last = {pick.tenant: place for place, pick in enumerate(picks)}
-    for tenant in sorted(last):
-        yield One(_SERVE, {"tenant": tenant, "place": last[tenant] * 1e-6, "now": now})
+    starts = Counter(pick.tenant for pick in picks)
+    for tenant in sorted(starts):
+        counted = {"tenant": tenant, "starts": float(starts[tenant])}
+        yield One(_SERVE, {**counted, "memory": MEMORY, "now": now})

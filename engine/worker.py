@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.engine import ledger, roster
+from ucop.engine import ledger, roster, turns
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
@@ -112,6 +112,7 @@ class Worker:
         knows = self._knows()
         serves = self._serves
         await self._database.write(lambda: roster.join(self.id, host, pid, knows, now, serves))
+        await self._database.write(lambda: turns.forget(now))
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop

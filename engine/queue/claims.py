@@ -44,16 +44,13 @@ class Claims:
     def is_claiming(self, job: str, attempt: int) -> bool:
         return (job, attempt) in self._claiming
 
-    async def take(self, most: int | None = None) -> list[asyncio.Task[None]]:
-        """Claim up to `most` jobs (default: as many as there are free slots) and begin them.
-        Raises DatabaseError."""
+    async def take(self) -> list[asyncio.Task[None]]:
+        """Claim as many jobs as there are free slots, and begin them. Raises DatabaseError."""
         async with self._turn:
-            free = self._free if most is None else min(most, self._free)
-            if free <= 0:
-                self.left, self.again_at = True, float("inf")
-                return []
+            # Nothing is known before the look has ended, and should it break off.
+            self.left, self.again_at = True, float("inf")
             try:
-                return await self._take(free)
+                return await self._take(self._free) if self._free > 0 else []
             finally:
                 self._claiming.clear()
 
@@ -71,7 +68,7 @@ class Claims:
         fault("before claim")
         self._claiming.update((pick.job, pick.attempt) for pick in look.picks)
         claimed = await self._database.write(
-            lambda: turns.take(self._serving, look.picks, time.time(), contended=look.contended)
+            lambda: turns.take(self._serving, look.picks, time.time(), shared=look.shared)
         )
         assert self.run is not None
         tasks = [self.run(attempt) for attempt in claimed]

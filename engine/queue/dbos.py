@@ -140,7 +140,9 @@ class DbosQueue:
                 await self._claim(tickets)
             except DatabaseError as error:
                 log.error("cannot claim jobs: %s", error)
-                self._claims.left = True
+                _spend(tickets)
+            except Exception:  # a loop that ended in silence would leave jobs stuck
+                log.exception("cannot claim jobs")
                 _spend(tickets)
             await self._wait()
 

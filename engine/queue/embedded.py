@@ -53,6 +53,10 @@ class EmbeddedQueue:
                 log.error("cannot claim jobs: %s", error)
                 await asyncio.sleep(LOOK_AGAIN)
                 continue
+            except Exception:  # a loop that ended in silence would leave jobs stuck
+                log.exception("cannot claim jobs")
+                await asyncio.sleep(LOOK_AGAIN)
+                continue
             if not claimed:
                 await self._wait()
 

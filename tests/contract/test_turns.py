@@ -118,7 +118,7 @@ async def test_every_pick_can_be_taken(crowded: Database) -> None:
     found = await crowded.read(lambda: look(30))
     assert {pick.tenant for pick in found.picks} == {"", "acme", "bond"}
     taken = await crowded.write(
-        lambda: turns.take(SERVING, found.picks, time.time(), contended=found.contended)
+        lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
     )
     assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
     again = await crowded.read(lambda: look(3))

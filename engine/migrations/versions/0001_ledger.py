@@ -195,7 +195,8 @@ def upgrade() -> None:
     op.create_table(
         "tenants",
         sa.Column("tenant", Text, primary_key=True),
-        sa.Column("served_at", Time, nullable=False),
+        sa.Column("starts", Time, nullable=False),
+        sa.Column("as_of", Time, nullable=False),
         sqlite_with_rowid=False,
     )
     if op.get_bind().dialect.name == "postgresql":
