@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ucop.engine.job import Job, Question, Step
+from ucop.engine.queues import QueueState
 from ucop.engine.states import ACTIVE, JobStatus, StepStatus
 
 SILENT = 60.0
@@ -32,9 +33,7 @@ class Dispatch:
     """What decides whether, when and where a job runs."""
 
     needs: frozenset[str]
-    queue: str
-    paused: bool
-    """Whether its queue was paused since it was declared."""
+    queue: QueueState
     not_before: float
     worker: str | None
     want: str | None
@@ -92,24 +91,26 @@ def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
 
 def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
     alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
-    serving = [worker for worker in alive if dispatch.queue in worker.serves]
+    serving = [worker for worker in alive if dispatch.queue.name in worker.serves]
     able = [worker for worker in serving if dispatch.needs <= worker.knows]
     if not alive:
         yield "no worker runs"
     elif not serving:
-        yield f"none of the {len(alive)} workers that run serves queue {dispatch.queue!r}"
+        yield f"none of the {len(alive)} workers that run serves queue {dispatch.queue.name!r}"
     elif not able:
         missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
         named = ", ".join(sorted(missing or dispatch.needs))
         yield f"none of the {len(serving)} workers that serve its queue knows {named}"
-    elif dispatch.paused:
-        yield f"its queue {dispatch.queue!r} is paused"
+    elif dispatch.queue.paused:
+        yield f"its queue {dispatch.queue.name!r} is paused"
     elif dispatch.not_before > now:
         wait = dispatch.not_before - now
         why = "attempts before it lost their worker" if job.attempt > 1 else "it was delayed"
         yield f"it is run in {wait:.0f} s and not before: {why}"
     elif dispatch.busy_with:
         yield f"job {dispatch.busy_with} comes first on its thread {job.thread_id!r}"
+    elif dispatch.queue.is_full:
+        yield f"its queue {dispatch.queue.name!r} runs {dispatch.queue.running} jobs, and no more"
     elif dispatch.ahead:
         yield f"its turn has not come: {dispatch.ahead} queued jobs go first in its queue"
     else:
@@ -146,5 +147,5 @@ def is_stuck(job: Job, dispatch: Dispatch, now: float) -> bool:
         return False
     alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
     return not any(
-        dispatch.needs <= worker.knows and dispatch.queue in worker.serves for worker in alive
+        dispatch.needs <= worker.knows and dispatch.queue.name in worker.serves for worker in alive
     )

@@ -162,6 +162,11 @@ class QueueState(Backlog):
     """False: no setting names it, and nobody serves it."""
     tenants: tuple[TenantBacklog, ...] = ()
 
+    @property
+    def is_full(self) -> bool:
+        """Whether as many run as may at the same time."""
+        return self.concurrency is not None and self.running >= self.concurrency
+
 
 def states(
     declared: Mapping[str, QueueLimits],
@@ -171,7 +176,7 @@ def states(
 ) -> list[QueueState]:
     """Queues by name. Rows of `backlog` have `queue`, `tenant`, `what` (pending, delayed or
     running), `jobs` and `since`."""
-    limits = in_force(declared, changes)
+    limits = in_force({**dict.fromkeys(changes, QueueLimits()), **declared}, changes)
     counts: dict[str, dict[str | None, dict[str, Any]]] = {name: {} for name in declared}
     for row in backlog:
         tenants = counts.setdefault(row["queue"], {})

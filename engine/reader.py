@@ -79,7 +79,6 @@ select id, parent_checkpoint_id from jobs where parent_job_id = :id order by cre
 
 _DISPATCH = """
 select needs, queue, not_before, worker, want,
-    (select changes from queues where queues.name = jobs.queue) as changes,
     coalesce((select min(other.id) from jobs other where other.thread_id = jobs.thread_id
         and other.status = 'running' and other.id <> jobs.id),
         (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
@@ -270,18 +269,20 @@ class Reader:
         changes = {row["name"]: row["changes"] for row in self._rows(_QUEUES, {})}
         return states(declared, changes, self._rows(_BACKLOG, {}), time.time())
 
-    def dispatch(self, id: str) -> Dispatch:
-        """What decides whether a job runs, by its whole id. Raises JobNotFound."""
+    def dispatch(self, id: str, declared: Mapping[str, QueueLimits] | None = None) -> Dispatch:
+        """What decides whether a job runs, by its whole id; `declared` are the queues of the
+        settings. Raises JobNotFound."""
         from ucop.engine.diagnosis import Dispatch, WorkerSeen
+        from ucop.engine.queues import QueueState
 
         rows = self._rows(_DISPATCH, {"id": id})
         if not rows:
             raise JobNotFound(f"no job {id!r}")
         row = rows[0]
+        states = {state.name: state for state in self.queues(declared or {})}
         return Dispatch(
             needs=frozenset(json.loads(row["needs"])),
-            queue=row["queue"],
-            paused=bool(json.loads(row["changes"] or "{}").get("paused")),
+            queue=states.get(row["queue"]) or QueueState(name=row["queue"]),
             not_before=row["not_before"],
             worker=row["worker"],
             want=row["want"],

@@ -89,12 +89,12 @@ class Load:
     """What is queued, and how."""
 
     jobs: int
-    slots: int = 20
-    seconds: float = 0.1
-    """What one job takes."""
+    slots: int = 10
+    seconds: float = 0.2
+    """What one job takes: slots are to be what is scarce, not the processor."""
     burst: int = 50
-    """Jobs that each of the others queues at once: together they fill all slots five times."""
-    pause: float = 1.5
+    """Jobs that each of the others queues at once: together they fill all slots ten times."""
+    pause: float = 3.0
 
     @property
     def bursts(self) -> int:
@@ -118,7 +118,7 @@ def run(url: str, folder: Path, load: Load) -> Result:
             _finish(worker, alone)
         flood = [sender.submit("wait", {"n": n}, tenant=FLOOD) for n in range(load.flood)]
         with Engine(settings=settings, catalog=catalog) as worker:
-            _until_begun(flood[0])
+            _until_begun(flood[min(load.burst, load.flood - 1)])
             beside = _steadily(sender, load)
             _finish(worker, beside)
             meanwhile = sum(job.status != "pending" for job in flood)

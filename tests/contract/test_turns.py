@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from ucop.engine.database import Database
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import One, Operation
 from ucop.engine.queues import QueueLimits
+from ucop.engine.rows import Outcome
+from ucop.engine.states import Change
 from ucop.engine.turns import Look, Serving
 
 MANY = 5000
@@ -123,3 +127,29 @@ async def test_every_pick_can_be_taken(crowded: Database) -> None:
     assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
     again = await crowded.read(lambda: look(3))
     assert not {pick.job for pick in again.picks} & {pick.job for pick in found.picks}
+
+
+async def test_who_had_little_of_late_goes_first_until_it_has_had_as_much(
+    database: Database,
+) -> None:
+    await database.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
+    await submit(database, new_job("f", tenant="flood"))
+    await database.write(lambda: fill("f", 40, "flood"))
+
+    async def claim(many: int) -> list[str]:
+        found = await database.read(lambda: look(many))
+        taken = await database.write(
+            lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
+        )
+        for job in taken:
+            done = Outcome(change=Change.COMPLETE)
+            await database.write(partial(ledger.finish, job.job_id, job.attempt, done, time.time()))
+        return [job.thread_id.rstrip("0123456789") for job in taken]
+
+    assert len(await claim(10)) == 10
+    for number in range(8):
+        await submit(database, new_job(f"a{number}", tenant="a"))
+        await submit(database, new_job(f"b{number}", tenant="b"))
+    first = [await claim(4) for _ in range(4)]
+    assert Counter(name for names in first for name in names) == {"a": 8, "b": 8}
+    assert set(await claim(4)) == {"flood"}

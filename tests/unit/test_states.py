@@ -22,6 +22,10 @@ ALLOWED = {
     ("paused", "pending"),
     ("waiting", "pending"),
     ("failed", "pending"),
+    # The deadline passes while nobody works on the job.
+    ("pending", "failed"),
+    ("paused", "failed"),
+    ("waiting", "failed"),
 }
 
 
