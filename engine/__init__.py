@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         JobStopped,
         KeyConflict,
         ResultTimeout,
+        ThreadBusy,
         UcopError,
         UnknownWorkflow,
     )
@@ -63,6 +64,7 @@ __all__ = [
     "Step",
     "StepError",
     "StepStatus",
+    "ThreadBusy",
     "UcopError",
     "UnknownWorkflow",
     "Usage",

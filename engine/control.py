@@ -182,7 +182,9 @@ where id = :job and attempt = :attempt and status = :from_status returning id"""
 
 _BUDGET = "select budget from jobs where id = :job"
 
-_SET_BUDGET = "update jobs set budget = :budget where id = :job"
+_SET_BUDGET = """
+update jobs set budget = :budget, expires_at = created_at + cast(:deadline as double precision)
+where id = :job"""
 
 
 def go_on(
@@ -214,4 +216,5 @@ def changed_meanwhile(job: str) -> RefusedChange:
 def _change_budget(job: str, budget: Mapping[str, float]) -> Operation[None]:
     rows = yield One(_BUDGET, {"job": job})
     changed = {**json.loads(rows[0]["budget"]), **budget}
-    yield One(_SET_BUDGET, {"job": job, "budget": to_json(changed)})
+    new = {"budget": to_json(changed), "deadline": changed.get("deadline")}
+    yield One(_SET_BUDGET, {"job": job, **new})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ucop.engine.job import Job, Question, Step
+from ucop.engine.queues import QueueState
 from ucop.engine.states import ACTIVE, JobStatus, StepStatus
 
 SILENT = 60.0
@@ -21,6 +22,7 @@ class WorkerSeen:
     pid: int
     beat_at: float
     knows: frozenset[str]
+    serves: frozenset[str]
 
     def is_silent(self, now: float) -> bool:
         return now - self.beat_at > SILENT
@@ -31,11 +33,12 @@ class Dispatch:
     """What decides whether, when and where a job runs."""
 
     needs: frozenset[str]
+    queue: QueueState
     not_before: float
     worker: str | None
     want: str | None
     busy_with: str | None
-    """The job that runs on the same thread now, where one does."""
+    """The job that runs on the same thread now, or comes first there, where one does."""
     ahead: int
     """Queued jobs whose turn comes first."""
     workers: Sequence[WorkerSeen]
@@ -93,20 +96,28 @@ def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
 
 def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
     alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
-    able = [worker for worker in alive if dispatch.needs <= worker.knows]
+    serving = [worker for worker in alive if dispatch.queue.name in worker.serves]
+    able = [worker for worker in serving if dispatch.needs <= worker.knows]
     if not alive:
         yield "no worker runs"
+    elif not serving:
+        yield f"none of the {len(alive)} workers that run serves queue {dispatch.queue.name!r}"
     elif not able:
-        missing = dispatch.needs - frozenset().union(*(worker.knows for worker in alive))
+        missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
         named = ", ".join(sorted(missing or dispatch.needs))
-        yield f"none of the {len(alive)} workers that run knows {named}"
-    elif dispatch.busy_with:
-        yield f"job {dispatch.busy_with} runs on its thread {job.thread_id!r}"
+        yield f"none of the {len(serving)} workers that serve its queue knows {named}"
+    elif dispatch.queue.paused:
+        yield f"its queue {dispatch.queue.name!r} is paused"
     elif dispatch.not_before > now:
         wait = dispatch.not_before - now
-        yield f"it is tried again in {wait:.0f} s, because attempts before it lost their worker"
+        why = "attempts before it lost their worker" if job.attempt > 1 else "it was delayed"
+        yield f"it is run in {wait:.0f} s and not before: {why}"
+    elif dispatch.busy_with:
+        yield f"job {dispatch.busy_with} comes first on its thread {job.thread_id!r}"
+    elif dispatch.queue.is_full:
+        yield f"its queue {dispatch.queue.name!r} runs {dispatch.queue.running} jobs, and no more"
     elif dispatch.ahead:
-        yield f"its turn has not come: {dispatch.ahead} queued jobs go first"
+        yield f"its turn has not come: {dispatch.ahead} queued jobs go first in its queue"
     else:
         yield f"it is about to be taken; {len(able)} of the workers that run could"
     if job.reason:
@@ -140,4 +151,6 @@ def is_stuck(job: Job, dispatch: Dispatch, now: float) -> bool:
     if job.status not in ACTIVE:
         return False
     alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
-    return not any(dispatch.needs <= worker.knows for worker in alive)
+    return not any(
+        dispatch.needs <= worker.knows and dispatch.queue.name in worker.serves for worker in alive
+    )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import time
 from collections import Counter
@@ -15,20 +14,16 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
-from pydantic import ValidationError
-
 from ucop.agents.meter import Usage
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.registry import Registry, load_registry
-from ucop.engine import control, forks, importing, ledger, retention, threads
+from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
-from ucop.engine.budget import read_budget
 from ucop.engine.control import Onward, read_onward
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
     DatabaseError,
-    InvalidInput,
     JobNotFound,
     RefusedChange,
     ResultTimeout,
@@ -38,18 +33,33 @@ from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
-from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
+from ucop.engine.job import (
+    DEFAULT_QUEUE,
+    Event,
+    Job,
+    JobId,
+    OnBusy,
+    Terms,
+    ThreadId,
+    WorkerId,
+    new_job_id,
+)
 from ucop.engine.job_file import Contents, read_job_file
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
+from ucop.engine.queue.claims import Claims
+from ucop.engine.queue.embedded import EmbeddedQueue
+from ucop.engine.queues import QueueState, undeclared
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.retention import Rule
-from ucop.engine.rows import NewJob, to_json
+from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
+from ucop.engine.submission import graph_name, input_json, new_job, read_limits, read_terms
+from ucop.engine.turns import Serving
 from ucop.engine.worker import Worker, names
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.gate import refuse_doubles
@@ -169,7 +179,7 @@ class Engine:
             return workflow
         if isinstance(workflow, str | Path):
             return self.catalog.get(workflow)
-        return self.add(_graph_name(workflow), workflow)
+        return self.add(graph_name(workflow), workflow)
 
     # ------------------------------------------------------------ submit and find
 
@@ -179,11 +189,16 @@ class Engine:
         input: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        queue: str = DEFAULT_QUEUE,
         priority: int = 0,
+        delay: float | str | None = None,
+        start_at: datetime | None = None,
+        deadline: float | str | datetime | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
+        on_busy: OnBusy | str = OnBusy.ENQUEUE,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -191,17 +206,35 @@ class Engine:
             workflow: A name, a YAML file, or a LangGraph graph.
             input: Checked against the workflow's declared input before anything is written.
             key: For idempotence: a second submit with this key returns the first one's job.
-            priority: Higher goes first.
+            queue: One that the settings declare.
+            priority: Higher goes first, among the jobs of its tenant.
+            delay: It is not run before so many seconds, or a time such as `30m`, have passed.
+            start_at: It is not run before that.
+            deadline: Where it has not ended by then it fails: a time from now, or a moment.
+            tenant: Workers' slots are shared out evenly among the tenants that have work.
             budget: What the job may use at most, with the keys of a workflow's `limits`, and
                 before them: `deadline`, `steps`, `model_calls`, `tokens`, `cost`.
             thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
-                thread never run at the same time.
+                thread never run at the same time, and run in the order of their submission.
+            on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
+                `reject` refuses this one, `interrupt` cancels them and goes on from the state
+                that they saved, `rollback` cancels them and deletes what they saved.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
-        InvalidInput, KeyConflict, DatabaseError.
+        InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
         """
-        terms = _terms(key, priority, tenant, labels, thread_id)
-        job = self._new_job(workflow, input, terms, read_budget(budget or {}))
+        terms = read_terms(
+            key=key,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            start_at=start_at,
+            tenant=tenant,
+            labels=labels or {},
+            thread_id=thread_id,
+            on_busy=on_busy,
+        )
+        job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
         return JobHandle(self, self._loop.call(self._submit(job)))
 
     async def asubmit(
@@ -210,15 +243,30 @@ class Engine:
         input: Mapping[str, Any] | None = None,
         *,
         key: str | None = None,
+        queue: str = DEFAULT_QUEUE,
         priority: int = 0,
+        delay: float | str | None = None,
+        start_at: datetime | None = None,
+        deadline: float | str | datetime | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
+        on_busy: OnBusy | str = OnBusy.ENQUEUE,
     ) -> JobHandle:
         """`submit`, awaited."""
-        terms = _terms(key, priority, tenant, labels, thread_id)
-        most = read_budget(budget or {})
+        terms = read_terms(
+            key=key,
+            queue=queue,
+            priority=priority,
+            delay=delay,
+            start_at=start_at,
+            tenant=tenant,
+            labels=labels or {},
+            thread_id=thread_id,
+            on_busy=on_busy,
+        )
+        most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
         return JobHandle(self, await self._loop.acall(self._submit(job)))
 
@@ -326,6 +374,32 @@ class Engine:
         """`tidy`, awaited."""
         return await self._loop.acall(self._tidy(dry_run))
 
+    def queues(self) -> list[QueueState]:
+        """All queues: what each allows, and what is in it, by tenant."""
+        return self.reader.queues(self.settings.declared)
+
+    async def aqueues(self) -> list[QueueState]:
+        """`queues`, awaited."""
+        return await asyncio.to_thread(self.queues)
+
+    def set_queue(self, name: str, **changes: Any) -> None:
+        """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
+        `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
+        outlives them. Raises InvalidInput."""
+        self._loop.call(self._set_queue(name, changes))
+
+    async def aset_queue(self, name: str, **changes: Any) -> None:
+        """`set_queue`, awaited."""
+        await self._loop.acall(self._set_queue(name, changes))
+
+    def reset_queue(self, name: str) -> None:
+        """Let the declared values hold again. Raises InvalidInput."""
+        self._loop.call(self._set_queue(name, None))
+
+    async def areset_queue(self, name: str) -> None:
+        """`reset_queue`, awaited."""
+        await self._loop.acall(self._set_queue(name, None))
+
     @property
     def reader(self) -> Reader:
         """Reads the ledger from any thread, beside the engine's loop."""
@@ -384,26 +458,33 @@ class Engine:
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
+            serves=names(list(self.settings.served)),
             on_lost=self._lost,
         )
         await self._worker.start()
 
     def _queue(self, worker: WorkerId) -> Queue:
-        slots = self.settings.concurrency
-        if self._database.url.startswith("sqlite:"):
-            from ucop.engine.queue.embedded import EmbeddedQueue
-
-            return EmbeddedQueue(self._database, worker=worker, known=self._knows, slots=slots)
-        from ucop.engine.postgres import PostgresDatabase
+        settings, database = self.settings, self._database
+        claims = Claims(
+            database,
+            serving=Serving(
+                worker=worker,
+                queues=settings.served,
+                workflows=settings.workflow_concurrency,
+            ),
+            known=self._knows,
+            slots=settings.concurrency,
+        )
+        if database.url.startswith("sqlite:"):
+            return EmbeddedQueue(claims)
         from ucop.engine.queue.dbos import DbosQueue
 
-        assert isinstance(self._database, PostgresDatabase)
         return DbosQueue(
-            self._database,
+            database.url,
+            claims,
             worker=worker,
-            known=self._knows,
-            slots=slots,
-            poll=self.settings.poll,
+            slots=settings.concurrency,
+            poll=settings.poll,
         )
 
     def _lost(self, message: str) -> None:
@@ -455,8 +536,12 @@ class Engine:
     async def _submit(self, job: NewJob) -> JobId:
         fault("before submit")
         now = time.time()
-        id, new = await self._database.dispatch(lambda: ledger.submit(job, now))
+        id, new = await self._database.dispatch(lambda: busy.submit(job, self._tables, now))
         fault("after submit")
+        if new and job.on_busy.stops_others:
+            self._notices.tell_all()
+            if self._worker is not None:
+                await self._worker.watch()
         if new and self._worker is not None:
             self._worker.wake()
         return id
@@ -468,6 +553,20 @@ class Engine:
             await self._resume_edited(id, onward, edit)
         self._queued(id)
 
+    async def _set_queue(self, name: str, changes: Mapping[str, Any] | None) -> None:
+        declared = self.settings.declared
+        if name not in declared:
+            raise undeclared(name, declared)
+        await self._database.write(
+            lambda: (
+                queues.reset(name)
+                if changes is None
+                else queues.change(name, declared[name], changes, time.time())
+            )
+        )
+        if self._worker is not None:
+            self._worker.wake()
+
     async def _resume_edited(self, id: JobId, onward: Onward, edit: InputEdit) -> None:
         # First the attempt: where another follows meanwhile, what is made here fits no more.
         attempt, last = await self._database.read(lambda: ledger.stands(id))
@@ -476,7 +575,7 @@ class Engine:
         workflow = await self._restore(fingerprint)
         input = edit.checked(workflow, id, before, begun=last is not None)
         if last is None:
-            text = _input_json(workflow.name, input)
+            text = input_json(workflow.name, input)
             await self._database.dispatch(
                 lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
             )
@@ -688,67 +787,14 @@ class Engine:
         terms: Terms,
         budget: Mapping[str, float],
     ) -> NewJob:
+        declared = self.settings.declared
+        if terms.queue not in declared:
+            raise undeclared(terms.queue, declared)
         found = self.workflow(workflow)
         self._admit(found)
         data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
-        id = new_job_id(time.time())
-        return NewJob(
-            id=id,
-            workflow=found.name,
-            fingerprint=found.fingerprint,
-            definition=to_json(found.stored),
-            needs=to_json(list(found.needs)),
-            input=_input_json(found.name, data),
-            thread_id=ThreadId(terms.thread_id or id),
-            key=terms.key,
-            priority=terms.priority,
-            tenant=terms.tenant,
-            labels=to_json(terms.labels),
-            budget=to_json({**found.limits.given(), **budget}),
-        )
-
-
-def _terms(
-    key: str | None,
-    priority: int,
-    tenant: str | None,
-    labels: Mapping[str, str] | None,
-    thread_id: str | None,
-) -> Terms:
-    given = {
-        "key": key,
-        "priority": priority,
-        "tenant": tenant,
-        "labels": {} if labels is None else labels,
-        "thread_id": thread_id,
-    }
-    try:
-        return Terms.model_validate(given)
-    except ValidationError as error:
-        wrong = "; ".join(f"{_path(e['loc'])}: {e['msg']}" for e in error.errors())
-        raise InvalidInput(f"the job cannot be submitted so: {wrong}") from None
-
-
-def _path(location: tuple[int | str, ...]) -> str:
-    return ".".join(str(part) for part in location)
-
-
-def _input_json(workflow: str, data: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"the input of {workflow!r} must be JSON: {error}; pass texts, numbers, lists and "
-            "objects, and let the graph build the rest"
-        ) from error
-
-
-def _graph_name(graph: Any) -> str:
-    name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
-    if isinstance(name, str) and name not in ("LangGraph", "<lambda>"):
-        return name
-    return f"graph-{id(graph):x}"
+        return new_job(found, data, terms, budget)
 
 
 def _note_model(use: ModelUse) -> None:

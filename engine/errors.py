@@ -24,6 +24,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── JobExists                 the job of that file is in this database already
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
+├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
@@ -38,6 +39,8 @@ A floor raises only errors of its own file or a lower one; this page draws them 
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from ucop.agents.errors import (
     AgentInputError,
@@ -82,6 +85,7 @@ __all__ = [
     "ResultTimeout",
     "StepsUsedUp",
     "Superseded",
+    "ThreadBusy",
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",
@@ -139,6 +143,17 @@ class KeyConflict(UcopError):
 
 class RefusedChange(UcopError):
     """The job's status does not allow this change."""
+
+
+class ThreadBusy(UcopError):
+    """Jobs of the thread are queued or run; `jobs` are their ids."""
+
+    def __init__(self, thread: str, jobs: Sequence[str]) -> None:
+        self.thread, self.jobs = thread, tuple(jobs)
+        super().__init__(
+            f"thread {thread!r} is busy with job {', '.join(jobs)}; submit again when that has "
+            'ended, or with on_busy="enqueue", "interrupt" or "rollback"'
+        )
 
 
 class LimitReached(UcopError):

@@ -206,13 +206,13 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
 # ---------------------------------------------------------------- operations
 
 _ADD_FORK = """
-insert into jobs (id, workflow, fingerprint, needs, status, attempt, input, thread_id, priority,
-    tenant, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq, progress,
-    stalls, not_before, created_at, queued_at)
-select cast(:id as text), workflow, fingerprint, needs, 'pending', 1, input,
-    cast(:id as text), priority, tenant, labels, budget, id, cast(:checkpoint as text),
-    cast(:newest as text), 1, 0, 0, 0, cast(:now as double precision),
-    cast(:now as double precision)
+insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
+    priority, input, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
+    progress, stalls, not_before, expires_at, created_at, queued_at)
+select cast(:id as text), workflow, fingerprint, needs, 'pending', 1, cast(:id as text), queue,
+    tenant, priority, input, labels, budget, id, cast(:checkpoint as text),
+    cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + :now,
+    cast(:now as double precision), {now}
 from jobs where id = :parent returning workflow, priority"""
 
 

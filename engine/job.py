@@ -8,17 +8,38 @@ from __future__ import annotations
 import json
 import secrets
 from datetime import UTC, datetime
-from typing import Any, NewType
+from enum import StrEnum
+from typing import Any, Final, NewType
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from ucop.engine.states import JobStatus, StepStatus
+
+DEFAULT_QUEUE: Final = "default"
+"""The queue of jobs that name none; it is always there."""
 
 JobId = NewType("JobId", str)
 WorkerId = NewType("WorkerId", str)
 ThreadId = NewType("ThreadId", str)
 NodeId = NewType("NodeId", str)
 TaskId = NewType("TaskId", str)
+
+
+class OnBusy(StrEnum):
+    """What a new job does where jobs of its thread are queued or run."""
+
+    ENQUEUE = "enqueue"
+    """It waits until they have ended."""
+    REJECT = "reject"
+    """It is refused."""
+    INTERRUPT = "interrupt"
+    """They are cancelled; it goes on from the state that they saved."""
+    ROLLBACK = "rollback"
+    """They are cancelled, and what they saved is deleted."""
+
+    @property
+    def stops_others(self) -> bool:
+        return self in (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
 
 
 def new_job_id(now: float) -> JobId:
@@ -178,6 +199,10 @@ class Terms(Record):
     tenant: str | None = Field(default=None, min_length=1, max_length=1000)
     labels: dict[str, str] = Field(default_factory=dict)
     thread_id: str | None = Field(default=None, min_length=1, max_length=1000)
+    queue: str = DEFAULT_QUEUE
+    start_at: float | None = None
+    """Seconds since the epoch."""
+    on_busy: OnBusy = OnBusy.ENQUEUE
 
 
 class Job(Record):
@@ -193,10 +218,13 @@ class Job(Record):
     error: JobError | None = None
     thread_id: str
     attempt: int
+    queue: str = DEFAULT_QUEUE
     priority: int = 0
     tenant: str | None = None
     labels: dict[str, str] = Field(default_factory=dict)
     key: str | None = None
+    start_at: datetime | None = None
+    """Before that it is not run; None where it waits for no time, or no longer."""
     parent: Parent | None = None
     created_at: datetime
     started_at: datetime | None = None

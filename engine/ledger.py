@@ -27,7 +27,7 @@ from ucop.engine.rows import (
     StepRow,
     to_json,
 )
-from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, target
+from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, follow, target
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
@@ -46,10 +46,13 @@ insert into definitions (fingerprint, workflow, body, created_at)
 values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do nothing"""
 
 _ADD_JOB = """
-insert into jobs (id, workflow, fingerprint, needs, status, attempt, input, thread_id, key,
-    priority, tenant, labels, budget, seq, progress, stalls, not_before, created_at, queued_at)
-values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :input, :thread_id, :key,
-    :priority, :tenant, :labels, :budget, 1, 0, 0, 0, :now, :now)
+insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
+    priority, input, key, labels, budget, seq, progress, stalls, not_before, expires_at,
+    created_at, queued_at)
+values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :thread_id, :queue, :tenant,
+    :priority, :input, :key, :labels, :budget, 1, 0, 0,
+    coalesce(cast(:start_at as double precision), 0), cast(:expires_at as double precision),
+    :now, coalesce(cast(:start_at as double precision), {now}))
 on conflict (key) do nothing returning id"""
 
 ADD_ATTEMPT = """
@@ -83,13 +86,16 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
     yield One(ADD_ATTEMPT, {"job": job.id, "attempt": 1, "now": now})
     event = {"job": job.id, "seq": 1, "type": "job.submitted", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"workflow": job.workflow})})
-    yield Enqueue(job.id, 1, job.priority)
+    delay = 0.0 if job.start_at is None else max(0.0, job.start_at - now)
+    yield Enqueue(job.id, 1, job.priority, delay)
     return job.id, True
 
 
+_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name != "on_busy")
+
+
 def _fields(job: NewJob) -> Params:
-    names = "id workflow fingerprint needs input thread_id key priority tenant labels budget"
-    return {name: getattr(job, name) for name in names.split()}
+    return {name: getattr(job, name) for name in _FIELDS}
 
 
 def _same_key(job: NewJob) -> Operation[JobId]:
@@ -115,6 +121,9 @@ where id = :job and attempt = :attempt and status = 'pending'
     and exists (select 1 from workers where id = :worker and lost = 0)
     and not exists (select 1 from jobs other
         where other.thread_id = jobs.thread_id and other.status = 'running')
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'pending'
+            and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
     created_at"""
 
@@ -122,36 +131,11 @@ _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
 where job_id = :job and number = :attempt"""
 
-_DUE = """
-select id, attempt from jobs
-where status = 'pending' and not_before <= :now
-    and not exists (select 1 from jobs other
-        where other.thread_id = jobs.thread_id and other.status = 'running')
-    and (needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
-        where need.value not in (select value from json_each(:known))))
-order by priority desc, queued_at, created_at, rowid limit :limit"""
-
-
-_NEEDS = "select needs from jobs where id = :job"
-
-
-def claim_known(
-    job: str, attempt: int, worker: WorkerId, known: str, now: float
-) -> Operation[Claimed | None]:
-    """`claim`, unless the job needs something that this worker cannot supply."""
-    rows = yield One(_NEEDS, {"job": job})
-    if not rows or not _supplies(known, rows[0]["needs"]):
-        return None
-    return (yield from claim(job, attempt, worker, now))
-
-
-def _supplies(known: str, needs: str) -> bool:
-    return needs == "[]" or set(json.loads(needs)) <= set(json.loads(known))
-
 
 def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Claimed | None]:
     """Take a queued attempt, or None where it is not to be had: another worker has it, its
-    thread is busy, the job was stopped, or this worker was declared lost."""
+    thread is busy or another job of it comes first, the job was stopped, or this worker was
+    declared lost. Whose turn it is tells turns.py."""
     params = {"job": job, "attempt": attempt, "worker": worker, "now": now}
     rows = yield One(_CLAIM, params)
     if not rows:
@@ -199,28 +183,6 @@ def _spent(job: str) -> Operation[Spent]:
         tokens=row["tokens"],
         cost=float(row["cost"]),
     )
-
-
-def due(known: str, limit: int, now: float) -> Operation[list[tuple[str, int]]]:
-    """Up to `limit` queued attempts, highest priority first, then first in first out.
-
-    `known` is a JSON list of what this worker can supply (see Workflow.needs). SQLite only:
-    elsewhere the queue says which attempt is next.
-    """
-    rows = yield One(_DUE, {"known": known, "limit": limit, "now": now})
-    return [(row["id"], row["attempt"]) for row in rows]
-
-
-def claim_all(
-    attempts: Sequence[tuple[str, int]], worker: WorkerId, now: float
-) -> Operation[list[Claimed]]:
-    """Take those of `attempts` that are still to be had."""
-    claimed = []
-    for job, attempt in attempts:
-        taken = yield from claim(job, attempt, worker, now)
-        if taken:
-            claimed.append(taken)
-    return claimed
 
 
 # ---------------------------------------------------------------- while it runs
@@ -404,8 +366,9 @@ where jobs.id = :job"""
 
 _NEXT_ATTEMPT = """
 update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
-    reason = :reason, stalls = :stalls, not_before = :due, seq = seq + 1,
-    queued_at = case when :last = 1 then cast(:now as double precision) else queued_at end,
+    reason = :reason, stalls = :stalls, seq = seq + 1,
+    not_before = case when :wait = 1 then {now} + :delay else 0 end,
+    queued_at = case when :last = 1 then {now} else queued_at end,
     error = null, finished_at = null, archived_at = null
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
@@ -480,25 +443,31 @@ def settle(
     return status
 
 
-_PENDING_BEFORE = """
-select id, attempt, needs from jobs
-where status = 'pending' and queued_at < :before and not_before < :before"""
+_EXPIRED = """
+select id from jobs where expires_at is not null and expires_at <= {now}
+    and status in ('pending', 'paused', 'waiting')"""
+
+_DEADLINE = "select expires_at - created_at as seconds from jobs where id = :job"
 
 
-def pending_before(before: float, known: str) -> Operation[list[tuple[str, int]]]:
-    """Queued attempts that are older than `before`, and that a worker that supplies `known`
-    could run."""
-    rows = yield One(_PENDING_BEFORE, {"before": before})
-    return [(row["id"], row["attempt"]) for row in rows if _supplies(known, row["needs"])]
+def expired(now: float) -> Operation[list[JobId]]:
+    """Jobs that nobody works on, and whose deadline has passed."""
+    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {"now": now}))]
 
 
-def redispatch(job: str, attempt: int, now: float) -> Operation[JobStatus | None]:
-    """Queue a pending job anew under the next number: the queue lost, or used up, its row."""
+def expire(job: str, now: float) -> Operation[JobStatus | None]:
+    """Fail a job whose deadline passed while nobody worked on it. None where it goes on, or
+    has ended."""
     state = yield from _state(job)
-    if state is None or state["status"] != JobStatus.PENDING or state["attempt"] != attempt:
+    if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
         return None
-    why = "the queue did not hold it any more"
-    return (yield from next_attempt(job, state, None, why, now, stalls=state["stalls"]))
+    seconds = (yield One(_DEADLINE, {"job": job}))[0]["seconds"]
+    reason = (
+        f"the job did not end within {seconds:g} s of its submission, and was {state['status']} "
+        f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"
+    )
+    error = {"type": "DeadlinePassed", "message": reason, "node": None}
+    return (yield from settle(job, state, Change.EXPIRE, reason, now, error=error))
 
 
 def _state(job: str) -> Operation[Row | None]:
@@ -525,7 +494,7 @@ def next_attempt(
 ) -> Operation[JobStatus | None]:
     """Attempt n ends, n+1 is queued."""
     attempt = state["attempt"]
-    params = {"reason": why, "stalls": stalls, "due": now + delay}
+    params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
     where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
     # What a worker gave up keeps its place in the queue; what a person resumes goes last.
     last = int(change in (Change.RESUME, Change.RETRY))

@@ -52,13 +52,21 @@ class Enqueue:
 
 
 @dataclass(frozen=True, slots=True)
+class Alone:
+    """Until this transaction ends, no other that asks for the same name goes on. SQLite has one
+    writer anyway."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Save:
     """Calls of LangGraph's saver, by method and arguments, in this transaction."""
 
     calls: Sequence[tuple[str, tuple[Any, ...]]]
 
 
-Statement = One | Many | Enqueue | Save
+Statement = One | Many | Enqueue | Alone | Save
 Operation = Generator[Statement, Sequence[Row], T]
 Make = Callable[[], Operation[T]]
 

@@ -25,7 +25,17 @@ from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Enqueue, Many, One, Operation, Save, Statement, pyformat, run
+from ucop.engine.operation import (
+    Alone,
+    Enqueue,
+    Many,
+    One,
+    Operation,
+    Save,
+    Statement,
+    pyformat,
+    run,
+)
 from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
@@ -47,6 +57,13 @@ _END_SESSIONS = """
 select pg_terminate_backend(pid) from pg_stat_activity
 where application_name = %(name)s and datname = current_database()
     and xact_start <= to_timestamp(%(until)s)"""
+
+NOW = "cast(extract(epoch from clock_timestamp()) as double precision)"
+
+SUPPLIED = "(needs = '[]' or cast(needs as jsonb) <@ cast(:known as jsonb))"
+"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
+
+ALONE = "select pg_advisory_xact_lock(%s)"
 
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
@@ -216,6 +233,8 @@ class PostgresDatabase:
                             return cursor.fetchall() if cursor.description else ()
                         case Many(sql, many):
                             cursor.executemany(_clocked(sql), many)
+                        case Alone(name):
+                            cursor.execute(ALONE, (_number(name),))
                         case Save(calls):
                             _save(driver, calls)
                     return ()
@@ -255,6 +274,8 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
                 case Many(sql, many):
                     async with connection.cursor() as cursor:
                         await cursor.executemany(_clocked(sql), many)
+                case Alone(name):
+                    await connection.execute(ALONE, (_number(name),))
                 case Enqueue() | Save():
                     raise RuntimeError("an operation that queues or saves must be dispatched")
             statement = operation.send(rows)
@@ -266,7 +287,7 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
 @lru_cache(maxsize=256)
 def _clocked(sql: str) -> str:
     """Heartbeats are on the database's clock: workers' clocks need not agree."""
-    return pyformat(sql.replace("{now}", "extract(epoch from clock_timestamp())"))
+    return pyformat(sql.replace("{now}", NOW).replace("{supplied}", SUPPLIED))
 
 
 def prepare(url: str) -> None:

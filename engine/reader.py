@@ -39,10 +39,11 @@ if TYPE_CHECKING:
     import psycopg
 
     from ucop.engine.diagnosis import Dispatch
+    from ucop.engine.queues import QueueLimits, QueueState
 
 _JOBS = """
-select id, workflow, status, reason, input, output, error, thread_id, attempt, priority,
-    tenant, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
+select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
+    tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget, archived_at
 from jobs"""
 
@@ -78,17 +79,35 @@ _FORKS = """
 select id, parent_checkpoint_id from jobs where parent_job_id = :id order by created_at, id"""
 
 _DISPATCH = """
-select needs, not_before, worker, want,
-    (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
-        and other.status = 'running' and other.id <> jobs.id) as busy_with,
-    (select count(*) from jobs other where other.status = 'pending'
-        and (other.priority > jobs.priority or (other.priority = jobs.priority
-            and other.queued_at < jobs.queued_at))) as ahead
+select needs, queue, not_before, worker, want,
+    coalesce((select min(other.id) from jobs other where other.thread_id = jobs.thread_id
+        and other.status = 'running' and other.id <> jobs.id),
+        (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
+        and other.status = 'pending' and (other.queued_at, other.id) < (jobs.queued_at, jobs.id)
+        and jobs.status = 'pending')) as busy_with,
+    (select count(*) from jobs other where other.status = 'pending' and other.not_before = 0
+        and other.lane = jobs.lane and (other.priority > jobs.priority
+        or (other.priority = jobs.priority
+            and (other.queued_at, other.id) < (jobs.queued_at, jobs.id)))) as ahead
 from jobs where id = :id"""
+
+_QUEUES = "select name, changes from queues"
+
+_BACKLOG = """
+select queue, tenant, 'pending' as what, count(*) as jobs, min(queued_at) as since
+from jobs where status = 'pending' and not_before = 0 group by queue, tenant
+union all
+select queue, tenant, 'delayed', count(*), null
+from jobs where status = 'pending' and not_before > 0 group by queue, tenant
+union all
+select queue, tenant, 'running', count(*), null
+from jobs where status = 'running' group by queue, tenant"""
 
 _STATUS = "select status, reason from jobs where id = :id"
 
-_WORKERS = "select id, host, pid, started_at, beat_at, lost, knows from workers order by started_at"
+_WORKERS = """
+select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+order by started_at"""
 
 
 class Connection(Protocol):
@@ -263,16 +282,27 @@ class Reader:
         rows = self._rows(_WORKERS, {})
         return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
 
-    def dispatch(self, id: str) -> Dispatch:
-        """What decides whether a job runs, by its whole id. Raises JobNotFound."""
+    def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
+        """The queues that the settings declare, and those that have jobs, by name."""
+        from ucop.engine.queues import states
+
+        changes = {row["name"]: row["changes"] for row in self._rows(_QUEUES, {})}
+        return states(declared, changes, self._rows(_BACKLOG, {}), time.time())
+
+    def dispatch(self, id: str, declared: Mapping[str, QueueLimits] | None = None) -> Dispatch:
+        """What decides whether a job runs, by its whole id; `declared` are the queues of the
+        settings. Raises JobNotFound."""
         from ucop.engine.diagnosis import Dispatch, WorkerSeen
+        from ucop.engine.queues import QueueState
 
         rows = self._rows(_DISPATCH, {"id": id})
         if not rows:
             raise JobNotFound(f"no job {id!r}")
         row = rows[0]
+        states = {state.name: state for state in self.queues(declared or {})}
         return Dispatch(
             needs=frozenset(json.loads(row["needs"])),
+            queue=states.get(row["queue"]) or QueueState(name=row["queue"]),
             not_before=row["not_before"],
             worker=row["worker"],
             want=row["want"],
@@ -285,6 +315,7 @@ class Reader:
                     pid=worker["pid"],
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
+                    serves=frozenset(json.loads(worker["serves"])),
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]
@@ -419,8 +450,10 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         error=_error(row["error"]),
         thread_id=row["thread_id"],
         attempt=row["attempt"],
+        queue=row["queue"],
         priority=row["priority"],
         tenant=row["tenant"],
+        start_at=_time(row["not_before"]) if row["not_before"] else None,
         labels=json.loads(row["labels"]),
         key=row["key"],
         parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),

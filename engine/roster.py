@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ucop.engine.job import WorkerId
+from ucop.engine.job import DEFAULT_QUEUE, WorkerId
 from ucop.engine.operation import One, Operation, Row
+from ucop.engine.rows import to_json
 
 _ADD_WORKER = """
-insert into workers (id, host, pid, started_at, beat_at, lost, knows)
-values (:worker, :host, :pid, :now, {now}, 0, :knows)"""
+insert into workers (id, host, pid, started_at, beat_at, lost, knows, serves)
+values (:worker, :host, :pid, :now, {now}, 0, :knows, :serves)"""
 
 _BEAT = "update workers set beat_at = {now} where id = :worker and lost = 0 returning id"
 
@@ -24,10 +25,15 @@ _REMOVE_WORKER = "delete from workers where id = :worker"
 _RUNNING_ON = "select id, attempt from jobs where status = 'running' and worker = :worker"
 
 
-def join(worker: WorkerId, host: str, pid: int, knows: str, now: float) -> Operation[None]:
-    """Register a worker; its id is new at every start."""
-    params = {"worker": worker, "host": host, "pid": pid, "knows": knows, "now": now}
-    yield One(_ADD_WORKER, params)
+_DEFAULT = to_json([DEFAULT_QUEUE])
+
+
+def join(
+    worker: WorkerId, host: str, pid: int, knows: str, now: float, serves: str = _DEFAULT
+) -> Operation[None]:
+    """Register a worker; its id is new at every start. `serves` lists its queues, in JSON."""
+    at = {"worker": worker, "host": host, "pid": pid, "now": now}
+    yield One(_ADD_WORKER, {**at, "knows": knows, "serves": serves})
 
 
 def beat(worker: WorkerId, now: float) -> Operation[bool]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ucop.engine.budget import Spent
-from ucop.engine.job import JobId, TaskId, ThreadId
+from ucop.engine.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
 from ucop.engine.states import Change, StepStatus
 
 PAUSE, PAUSE_NOW = "pause", "pause now"
@@ -31,6 +31,12 @@ class NewJob:
     tenant: str | None = None
     labels: str = "{}"
     budget: str = "{}"
+    queue: str = DEFAULT_QUEUE
+    start_at: float | None = None
+    """When it takes its place in line, where that is later."""
+    expires_at: float | None = None
+    """Its deadline, where it has one."""
+    on_busy: OnBusy = OnBusy.ENQUEUE
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,9 @@ from pydantic_settings import (
 )
 
 from ucop.engine.errors import InvalidSettings
+from ucop.engine.job import DEFAULT_QUEUE
 from ucop.engine.project import DATABASE, absolute_url, find_project
+from ucop.engine.queues import QueueLimits, QueueName, undeclared
 from ucop.graphs.limits import seconds_of
 
 _PROJECT = "_project"
@@ -86,6 +88,12 @@ class Settings(BaseSettings):
     """Longest pause before and between a model's tokens."""
     concurrency: int = Field(default=100, ge=1)
     """Jobs that one worker runs at the same time."""
+    queues: dict[QueueName, QueueLimits] = Field(default_factory=dict)
+    """Named queues and what they allow; `default` is there also where it is not declared."""
+    serves: tuple[str, ...] = ()
+    """The queues that a worker takes jobs from; none named: all."""
+    workflow_concurrency: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Of each workflow named here, the jobs that run at the same time, over all workers."""
     lease: float = Field(default=30.0, gt=0)
     """A worker without a heartbeat for so long is lost, also where its process still exists."""
     sweep: float = Field(default=1.0, gt=0)
@@ -128,6 +136,20 @@ class Settings(BaseSettings):
             return cls(**{_PROJECT: {"root": root, **project}, **given})
         except ValidationError as error:
             raise InvalidSettings(_explain(error, where)) from None
+
+    @property
+    def declared(self) -> dict[str, QueueLimits]:
+        """All queues, as they were declared."""
+        return {DEFAULT_QUEUE: QueueLimits(), **self.queues}
+
+    @property
+    def served(self) -> dict[str, QueueLimits]:
+        """The queues of a worker. Raises InvalidInput for one that is not declared."""
+        declared = self.declared
+        for name in self.serves:
+            if name not in declared:
+                raise undeclared(name, declared)
+        return {name: declared[name] for name in self.serves or declared}
 
     @property
     def url(self) -> str:

@@ -48,6 +48,10 @@ LOG_PAGES = 4000
 """Pages (of 4 KiB) in the write-ahead log before SQLite copies them into the file, and waits for
 the disk. A job's pages are written again and again, and are copied once."""
 
+SUPPLIED = """(needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
+        where need.value not in (select value from json_each(:known))))"""
+"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
+
 SUSPICIOUS = 1.0
 """Seconds of waiting after which a write looks who holds the lock, and looks again."""
 
@@ -215,7 +219,7 @@ def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[An
 @lru_cache(maxsize=256)
 def _clocked(sql: str) -> str:
     """One machine, one clock: the database's time is the process's."""
-    return sql.replace("{now}", ":now")
+    return sql.replace("{now}", ":now").replace("{supplied}", SUPPLIED)
 
 
 def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:

@@ -43,14 +43,15 @@ class Change(StrEnum):
     FAIL = "fail"
     ASK = "ask"
     """The graph interrupts: a person's answer is due."""
-    EXPIRE = "expire"
-    """Nobody answered in time, and the question has no default."""
     PAUSE = "pause"
     CANCEL = "cancel"
     RESUME = "resume"
     """Paused or waiting goes on: the next attempt is queued."""
     RETRY = "retry"
     """Failed goes on from its last checkpoint, because a person says so."""
+    EXPIRE = "expire"
+    """A time is over while nobody works on the job: its deadline's, or that of a question that
+    has no default."""
 
 
 _S = JobStatus
@@ -62,7 +63,6 @@ TRANSITIONS: Final = MappingProxyType(
         Change.COMPLETE: (frozenset({_S.RUNNING}), _S.COMPLETED),
         Change.FAIL: (frozenset({_S.RUNNING}), _S.FAILED),
         Change.ASK: (frozenset({_S.RUNNING}), _S.WAITING),
-        Change.EXPIRE: (frozenset({_S.WAITING}), _S.FAILED),
         Change.PAUSE: (frozenset({_S.PENDING, _S.RUNNING}), _S.PAUSED),
         Change.CANCEL: (
             frozenset({_S.PENDING, _S.RUNNING, _S.PAUSED, _S.WAITING}),
@@ -70,6 +70,7 @@ TRANSITIONS: Final = MappingProxyType(
         ),
         Change.RESUME: (frozenset({_S.PAUSED, _S.WAITING}), _S.PENDING),
         Change.RETRY: (frozenset({_S.FAILED}), _S.PENDING),
+        Change.EXPIRE: (frozenset({_S.PENDING, _S.PAUSED, _S.WAITING}), _S.FAILED),
     }
 )
 

@@ -162,6 +162,29 @@ def delete_for_runs(tables: Tables, runs: Sequence[str]) -> Operation[None]:
             yield One(sql.format(writes=tables.writes, run_id=tables.run_id), {"run": run})
 
 
+_JOBS_WRITES = """
+delete from {writes} where thread_id = :thread and (checkpoint_ns, checkpoint_id) in (
+    select checkpoint_ns, checkpoint_id from checkpoints
+    where thread_id = :thread and {job_id} = :job)"""
+
+_JOBS_CHECKPOINTS = "delete from checkpoints where thread_id = :thread and {job_id} = :job"
+
+_LOOSE_BLOBS = """
+delete from checkpoint_blobs where thread_id = :thread and not exists (
+    select 1 from checkpoints kept, jsonb_each_text(kept.checkpoint -> 'channel_versions') held
+    where kept.thread_id = :thread and kept.checkpoint_ns = checkpoint_blobs.checkpoint_ns
+        and held.key = checkpoint_blobs.channel and held.value = checkpoint_blobs.version)"""
+
+
+def delete_for_job(tables: Tables, thread: str, job: str) -> Operation[None]:
+    """What one job saved on a thread; what others saved there stays."""
+    params = {"thread": thread, "job": job}
+    for sql in (_JOBS_WRITES, _JOBS_CHECKPOINTS):
+        yield One(sql.format(writes=tables.writes, job_id=tables.job_id), params)
+    if tables.apart:
+        yield One(_LOOSE_BLOBS, params)
+
+
 _DELTAS = """
 select 1 from checkpoints where thread_id = :thread
     and cast(metadata as text) like :delta limit 1"""

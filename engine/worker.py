@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.engine import ledger, overdue, roster
+from ucop.engine import ledger, overdue, roster, turns
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
@@ -69,11 +69,13 @@ class Worker:
         notices: Notices,
         workflow: Callable[[str], Awaitable[Workflow]],
         knows: Callable[[], str],
+        serves: str,
         on_lost: Callable[[str], None],
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
+        self._serves = serves
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
@@ -116,7 +118,9 @@ class Worker:
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
         knows = self._knows()
-        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now))
+        serves = self._serves
+        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now, serves))
+        await self._database.write(lambda: turns.forget(now))
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
@@ -315,9 +319,16 @@ class Worker:
             self._beats.pop(worker, None)
         await self._release_forgotten()
         await self._expire_questions()
+        await self._expire()
         await self._queue.repair(self._lives)
         if lost:
             self._queue.wake()
+
+    async def _expire(self) -> None:
+        """Fail the jobs whose deadline passed while nobody worked on them."""
+        for job in await self._database.read(lambda: ledger.expired(time.time())):
+            await self._database.write(partial(ledger.expire, job, time.time()))
+            self._notices.tell(job)
 
     async def _others(self) -> list[str]:
         workers = await self._database.read(roster.working)

@@ -27,6 +27,7 @@ from ucop.engine.errors import (
     JobNotFound,
     KeyConflict,
     RefusedChange,
+    ThreadBusy,
     UcopError,
     UnknownAgent,
     UnknownWorkflow,
@@ -59,6 +60,7 @@ _REFUSED: Final = (
     JobExists,
     KeyConflict,
     RefusedChange,
+    ThreadBusy,
     UsageProblem,
 )
 _NOT_FOUND: Final = (CheckpointNotFound, JobNotFound, UnknownAgent, UnknownWorkflow)

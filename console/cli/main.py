@@ -25,6 +25,7 @@ COMMANDS = {
     "worker": "worker:worker",
     "check": "check:check",
     "jobs": "jobs:app",
+    "queues": "queues:app",
     "checkpoints": "checkpoints:app",
     "workflows": "workflows:app",
     "agents": "agents:app",

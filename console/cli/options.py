@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ucop.console.cli.completion import complete_agent, complete_job, complete_workflow
+from ucop.engine.job import OnBusy
 from ucop.engine.states import JobStatus
 
 Project = Annotated[
@@ -151,7 +152,7 @@ Labels = Annotated[
         show_default=False,
     ),
 ]
-Priority = Annotated[
+NewPriority = Annotated[
     int | None,
     typer.Option(
         "--priority",
@@ -176,5 +177,57 @@ AsNode = Annotated[
         metavar="NAME",
         help="The node to edit as, where several made the checkpoint.",
         show_default=False,
+    ),
+]
+Queue = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        help="The queue that the job goes into; one that the settings declare.",
+        show_default=False,
+    ),
+]
+Priority = Annotated[
+    int, typer.Option(metavar="N", help="Higher goes first, among the jobs of its tenant.")
+]
+Delay = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Do not run it before this has passed, such as 90s, 30m or 2h.",
+        show_default=False,
+    ),
+]
+Deadline = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Where it has not ended by then it fails, such as 30m.",
+        show_default=False,
+    ),
+]
+OfTenant = Annotated[
+    str | None,
+    typer.Option(
+        "--tenant",
+        metavar="NAME",
+        help="Whose job it is: workers are shared out evenly among tenants.",
+        show_default=False,
+    ),
+]
+Thread = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ID",
+        help="The LangGraph thread to go on with. Its jobs run one after the other.",
+        show_default=False,
+    ),
+]
+Busy = Annotated[
+    OnBusy,
+    typer.Option(
+        "--on-busy",
+        help="Where jobs of that thread are queued or run: wait for them, be refused, cancel "
+        "them and go on from their state, or cancel them and delete what they saved.",
     ),
 ]

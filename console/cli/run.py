@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,7 @@ from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
+from ucop.engine.job import OnBusy
 from ucop.engine.states import ACTIVE
 
 if TYPE_CHECKING:
@@ -31,9 +32,8 @@ class Order:
 
     workflow: Workflow
     input: Mapping[str, object]
-    key: str | None = None
-    labels: Mapping[str, str] = field(default_factory=dict)
-    budget: Mapping[str, float] = field(default_factory=dict)
+    terms: Mapping[str, Any] = field(default_factory=dict)
+    """What else is said of it; see Engine.submit."""
 
 
 def run(
@@ -45,6 +45,13 @@ def run(
     dry_run: options.DryRun = False,
     json: options.Json = False,
     key: options.Key = None,
+    queue: options.Queue = None,
+    priority: options.Priority = 0,
+    delay: options.Delay = None,
+    deadline: options.Deadline = None,
+    tenant: options.OfTenant = None,
+    thread: options.Thread = None,
+    on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
     project: options.Project = None,
@@ -57,7 +64,20 @@ def run(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label, budget)
+    terms = _terms(
+        place,
+        key=key,
+        queue=queue,
+        priority=priority,
+        delay=delay,
+        deadline=deadline,
+        tenant=tenant,
+        thread_id=thread,
+        on_busy=on_busy,
+        labels=pairs(label or (), "--label"),
+        budget=read_budget(budget or ()),
+    )
+    order = _order(place, workflow, input, input_file, terms)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -73,6 +93,13 @@ def generate(
     dry_run: options.DryRun = False,
     json: options.Json = False,
     key: options.Key = None,
+    queue: options.Queue = None,
+    priority: options.Priority = 0,
+    delay: options.Delay = None,
+    deadline: options.Deadline = None,
+    tenant: options.OfTenant = None,
+    thread: options.Thread = None,
+    on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
     project: options.Project = None,
@@ -82,7 +109,20 @@ def generate(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label, budget, text)
+    terms = _terms(
+        place,
+        key=key,
+        queue=queue,
+        priority=priority,
+        delay=delay,
+        deadline=deadline,
+        tenant=tenant,
+        thread_id=thread,
+        on_busy=on_busy,
+        labels=pairs(label or (), "--label"),
+        budget=read_budget(budget or ()),
+    )
+    order = _order(place, workflow, input, input_file, terms, text)
     raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -115,9 +155,7 @@ def _order(
     name: str,
     typed: Sequence[str] | None,
     file: str | None,
-    key: str | None,
-    labels: Sequence[str] | None,
-    budget: Sequence[str] | None,
+    terms: Mapping[str, Any],
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
@@ -127,26 +165,28 @@ def _order(
 
         refuse_doubles(workflow)
     data = workflow.accept(read_input(workflow, typed or (), file, text))
-    return Order(
-        workflow=workflow,
-        input=data,
-        key=key,
-        labels=pairs(labels or (), "--label"),
-        budget=read_budget(budget or ()),
-    )
+    return Order(workflow=workflow, input=data, terms=terms)
+
+
+def _terms(place: Place, **given: Any) -> dict[str, Any]:
+    """What the options say, as Engine.submit takes it. Raises InvalidInput."""
+    from ucop.engine.queues import undeclared
+    from ucop.engine.submission import read_limits, read_terms
+
+    if given["queue"] is not None and given["queue"] not in place.settings.declared:
+        raise undeclared(given["queue"], place.settings.declared)
+    terms = {name: value for name, value in given.items() if value is not None}
+    checked = {name: terms[name] for name in terms if name not in ("budget", "deadline")}
+    read_terms(**checked)
+    read_limits(given["budget"], given["deadline"])
+    return terms
 
 
 def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
-        return engine.submit(
-            order.workflow,
-            dict(order.input),
-            key=order.key,
-            labels=dict(order.labels),
-            budget=order.budget,
-        )
+        return engine.submit(order.workflow, dict(order.input), **order.terms)
 
     if detach:
         return queue(place, begin, as_json=as_json)
@@ -228,14 +268,15 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
     }
 
 
-def open_engine(place: Place, *, worker: bool, concurrency: int | None = None) -> Engine:
-    """The engine of this place, with the workflows and agents that were read already."""
+def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
+    """The engine of this place, with the workflows and agents that were read already; what is
+    `given` goes before its settings."""
     from ucop.engine import Engine
     from ucop.engine.settings import Settings
 
     settings = place.settings
-    if concurrency is not None:
-        settings = Settings.load(place.project, database=place.database, concurrency=concurrency)
+    if given:
+        settings = Settings.load(place.project, database=place.database, **given)
     return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
 
 

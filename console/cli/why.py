@@ -43,7 +43,8 @@ def why(
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         job = reader.job(id)
-        dispatch, questions = reader.dispatch(job.id), reader.questions(job.id)
+        dispatch = reader.dispatch(job.id, place.settings.declared)
+        questions = reader.questions(job.id)
         last = next(iter(reader.checkpoints(job.id)), None)
     now = time.time()
     found = causes(job, dispatch, questions, now)

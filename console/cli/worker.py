@@ -26,6 +26,14 @@ def worker(
         int | None,
         typer.Option(min=1, metavar="N", help="Jobs at the same time.", show_default=False),
     ] = None,
+    queue: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Take jobs of this queue alone. May be repeated. Default: of all.",
+            show_default=False,
+        ),
+    ] = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -37,7 +45,8 @@ def worker(
     show_activity()
     with Interrupts() as interrupts:
         try:
-            engine = open_engine(place, worker=True, concurrency=concurrency)
+            serves = tuple(queue) if queue else None
+            engine = open_engine(place, worker=True, concurrency=concurrency, serves=serves)
         except KeyboardInterrupt:
             raise typer.Exit(_stopped_by(interrupts)) from None
         try:
@@ -56,6 +65,7 @@ def _announce(engine: Engine) -> None:
     note(
         f"worker on {shown_url(engine.settings.url)}: {engine.settings.concurrency} jobs at a time"
     )
+    note(f"queues: {', '.join(engine.settings.served)}")
     note(f"workflows: {', '.join(known) or 'none of its own'}; Ctrl-C stops")
 
 

@@ -1,4 +1,4 @@
-"""The queue only dispatches: it says which attempt is next, and where. The ledger is the truth.
+"""The queue wakes workers; whose turn it is says the ledger (turns.py), by one rule.
 
 Two implementations behind one contract: the embedded one, where the ledger itself is the
 queue (SQLite), and DBOS (PostgreSQL).
@@ -31,9 +31,9 @@ class Queue(Protocol):
     def is_claiming(self, job: str, attempt: int) -> bool:
         """Whether this attempt is being claimed: the ledger may say so already."""
 
-    async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
-        """Queue again what should be queued and is not; returns how many. `alive` tells
-        whether a worker lives."""
+    async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> None:
+        """Clear away what dead workers left in the queue, and look for jobs that it lost.
+        `alive` tells whether a worker lives."""
 
 
 __all__ = ["Queue", "Run"]

@@ -1,4 +1,12 @@
-"""DBOS dispatches on PostgreSQL: its queue says which attempt runs where, the ledger whether.
+"""DBOS dispatches on PostgreSQL: it tells a worker with a free slot, in time, that there is
+work; the ledger says which job's turn it is (turns.py).
+
+Each attempt is queued with a ticket of DBOS's, in one transaction. A worker that is handed a
+ticket takes the job whose turn it is, which need not be the one that the ticket was made for,
+and holds the ticket while that job runs. A ticket that finds nothing to take is spent; from then
+on that worker looks by itself whenever something was written, until the line is empty. So
+limits, shares and the order of a thread are one rule for both databases, and a lost ticket costs
+a moment (see docs/decisions/queues.md).
 
 DBOS carries ids only; its recovery and resume are never used (a lost worker's jobs get new
 attempts under new ids). This is the one file that imports DBOS, because DBOS is global to a
@@ -13,7 +21,6 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
@@ -21,19 +28,16 @@ os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import DBOSPortableJSONSerializer as PortableJson
 
-from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Enqueue
 from ucop.engine.queue import Run
-from ucop.engine.rows import Claimed
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ucop.engine.postgres import PostgresDatabase
-
+    from ucop.engine.queue.claims import Claims
 log = logging.getLogger("ucop.queue")
 
 APPLICATION = "ucop"
@@ -42,35 +46,32 @@ VERSION = "1"
 QUEUE = "ucop"
 WORKFLOW = "ucop.attempt"
 
-ORPHAN_AFTER = 2.0
-"""Seconds that a pending job may be unknown to DBOS before it is queued again."""
-
 FIRST = 1_000_000
 """DBOS serves low numbers first, ucop high priorities."""
+
+
+Ticket = asyncio.Future["asyncio.Task[None] | None"]
+"""What a delivery waits for: the job that was taken, or None."""
 
 
 class DbosQueue:
     """See queue.Queue."""
 
     def __init__(
-        self,
-        database: PostgresDatabase,
-        *,
-        worker: WorkerId,
-        known: Callable[[], str],
-        slots: int,
-        poll: float,
+        self, url: str, claims: Claims, *, worker: WorkerId, slots: int, poll: float
     ) -> None:
-        self._database, self._worker, self._known = database, worker, known
+        self._url, self._claims, self._worker = url, claims, worker
         self._slots, self._poll = slots, poll
-        self._run: Run | None = None
         self._client: DBOSClient | None = None
-        self._claiming: set[tuple[str, int]] = set()
+        self._tickets: list[Ticket] = []
+        """Those that wait for a job, in the order in which they were handed over."""
+        self._news = claims.ended
+        self._loop: asyncio.Task[None] | None = None
 
     async def start(self, run: Run) -> None:
-        self._run = run
+        self._claims.run = run
         _claim_process(self)
-        self._client = await asyncio.to_thread(client, self._database.url)
+        self._client = await asyncio.to_thread(client, self._url)
         # Before the launch: a queue that is registered later is first polled after a second.
         await asyncio.to_thread(
             self._client.register_queue,
@@ -78,12 +79,18 @@ class DbosQueue:
             polling_interval_sec=self._poll,
             worker_concurrency=self._slots,
         )
-        DBOS(config=_config(self._database.url, self._worker))
+        DBOS(config=_config(self._url, self._worker))
         DBOS.workflow(name=WORKFLOW, max_recovery_attempts=None)(_attempt)
         # Inside a running loop DBOS adopts that loop for asynchronous workflows: ours.
         DBOS.launch()
+        self._loop = asyncio.create_task(self._claim_always(), name="ucop-queue")
 
     async def stop(self) -> None:
+        if self._loop is not None:
+            self._loop.cancel()
+            await asyncio.gather(self._loop, return_exceptions=True)
+            self._loop = None
+        _spend(self._tickets)
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
         if self._client is not None:
             await asyncio.to_thread(self._client.destroy)
@@ -91,79 +98,80 @@ class DbosQueue:
         _release_process(self)
 
     def wake(self) -> None:
-        """DBOS polls by itself."""
+        # What is new comes with a ticket.
+        if self._claims.left:
+            self._news.set()
 
-    async def deliver(self, job: str, attempt: int) -> None:
-        """DBOS hands over an attempt: claim it in the ledger, and run it."""
-        fault("before claim")
-        self._claiming.add((job, attempt))
-        try:
-            claimed = await self._claim(job, attempt)
-        finally:
-            self._claiming.discard((job, attempt))
-        if claimed is not None and self._run is not None:
+    async def deliver(self) -> None:
+        """DBOS hands over a ticket: take the job whose turn it is, and hold the ticket while it
+        runs."""
+        fault("after delivery")
+        if self._loop is None:
+            return
+        ticket: Ticket = asyncio.get_running_loop().create_future()
+        self._tickets.append(ticket)
+        self._news.set()
+        if (task := await ticket) is not None:
             # Whatever ends this wait, the attempt goes on: its worker alone stops it.
-            await asyncio.wait([self._run(claimed)])
-
-    async def _claim(self, job: str, attempt: int) -> Claimed | None:
-        known = self._known()
-        try:
-            return await self._database.write(
-                lambda: ledger.claim_known(job, attempt, self._worker, known, time.time())
-            )
-        except DatabaseError as error:
-            log.error("job %s: attempt %d was not claimed: %s", job, attempt, error)
-            return None
+            await asyncio.wait([task])
 
     def is_claiming(self, job: str, attempt: int) -> bool:
-        return (job, attempt) in self._claiming
+        return self._claims.is_claiming(job, attempt)
 
-    async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> int:
+    async def repair(self, alive: Callable[[str], Awaitable[bool]]) -> None:
+        """Clear away the tickets of dead workers, and look whether jobs have none."""
+        self._news.set()
         if self._client is None:
-            return 0
-        # The ledger first: what was pending then has its row by now, because both were
-        # committed as one. The other way round a slow look would find jobs without one.
-        oldest, known = time.time() - ORPHAN_AFTER, self._known()
-        waiting = await self._database.read(lambda: ledger.pending_before(oldest, known))
+            return
         held = await self._client.list_workflows_async(
-            status=["PENDING", "ENQUEUED", "DELAYED"], load_input=False, load_output=False
+            status=["PENDING"], load_input=False, load_output=False
         )
-        dispatched: dict[str, tuple[str, str]] = {
-            row.workflow_id: (row.status, row.executor_id or "") for row in held
-        }
-        await self._cancel_dead(dispatched, alive)
-        return await self._queue_again(waiting, dispatched, alive)
-
-    async def _queue_again(
-        self,
-        waiting: list[tuple[str, int]],
-        dispatched: dict[str, tuple[str, str]],
-        alive: Callable[[str], Awaitable[bool]],
-    ) -> int:
-        repaired = 0
-        for job, attempt in waiting:
-            status, executor = dispatched.get(name(job, attempt), ("", ""))
-            if status and (status != "PENDING" or await alive(executor)):
-                continue
-            fault("before redispatch")
-            done = await self._database.dispatch(
-                partial(ledger.redispatch, job, attempt, time.time())
-            )
-            repaired += done is not None
-            fault("after redispatch")
-        return repaired
-
-    async def _cancel_dead(
-        self,
-        dispatched: dict[str, tuple[str, str]],
-        alive: Callable[[str], Awaitable[bool]],
-    ) -> None:
-        """Rows of dead workers count against the queue's limits until they are cancelled."""
-        assert self._client is not None
-        for id, (status, executor) in dispatched.items():
-            if status == "PENDING" and executor != self._worker and not await alive(executor):
-                await self._client.cancel_workflow_async(id)
+        for row in held:
+            executor = row.executor_id or ""
+            if executor != self._worker and not await alive(executor):
+                await self._client.cancel_workflow_async(row.workflow_id)
                 fault("after cancel row")
+
+    async def _claim_always(self) -> None:
+        while True:
+            self._news.clear()
+            tickets, self._tickets = self._tickets, []
+            try:
+                await self._claim(tickets)
+            except DatabaseError as error:
+                log.error("cannot claim jobs: %s", error)
+                _spend(tickets)
+            except Exception:  # a loop that ended in silence would leave jobs stuck
+                log.exception("cannot claim jobs")
+                _spend(tickets)
+            await self._wait()
+
+    async def _claim(self, tickets: list[Ticket]) -> None:
+        tasks = await self._claims.take()
+        for ticket, task in zip(tickets, tasks, strict=False):
+            ticket.set_result(task)
+        rest = tickets[len(tasks) :]
+        if self._claims.is_full:
+            # Held until a slot is free: DBOS hands over no more than there are slots.
+            self._tickets = rest + self._tickets
+        else:
+            _spend(rest)
+        if tasks:
+            self._news.set()  # until a look finds nothing more
+
+    async def _wait(self) -> None:
+        again = self._claims.again_at - time.monotonic()
+        try:
+            async with asyncio.timeout(None if again == float("inf") else max(0.0, again)):
+                await self._news.wait()
+        except TimeoutError:
+            pass
+
+
+def _spend(tickets: list[Ticket]) -> None:
+    for ticket in tickets:
+        if not ticket.done():
+            ticket.set_result(None)
 
 
 class Sender:
@@ -224,7 +232,7 @@ async def _attempt(job: str, attempt: int) -> None:
     """The DBOS workflow: one delivery."""
     queue = _process["queue"]
     if queue is not None:
-        await queue.deliver(job, attempt)
+        await queue.deliver()
 
 
 _process: dict[str, DbosQueue | None] = {"queue": None}

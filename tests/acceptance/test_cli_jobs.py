@@ -263,9 +263,8 @@ def test_a_job_is_moved_to_another_database_in_a_file(ucop: Ucop) -> None:
     done = ucop("jobs", "export", job["id"], "-o", "job.jsonl")
     assert (done.code, done.out) == (0, "")
     assert ucop("jobs", "export", job["id"], "-o", "job.jsonl").code == 2
-    assert ucop("jobs", "export", job["id"]).out.splitlines()[1:-1] == [
-        line for line in ucop.lines("job.jsonl")[1:-1]
-    ]
+    exported = ucop("jobs", "export", job["id"]).out.splitlines()
+    assert exported[1:-1] == ucop.lines("job.jsonl")[1:-1]
     assert ucop("jobs", "import", "job.jsonl").code == 2
     assert ucop("jobs", "import", "ucop.toml", "--new-id").code == 2
     assert ucop("jobs", "import", "nonesuch").code == 2

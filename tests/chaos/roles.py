@@ -100,7 +100,8 @@ def submit(
     faults.arm(fault)
     for job in jobs:
         witness.tell("submitting", job["input"]["name"])
-        accepted = engine.submit(job["workflow"], job["input"], key=job.get("key"))
+        terms = {name: job[name] for name in job if name not in ("workflow", "input")}
+        accepted = engine.submit(job["workflow"], job["input"], **terms)
         witness.tell("accepted", job["input"]["name"], accepted.id)
     faults.arm("")
     engine.close()

@@ -27,7 +27,6 @@ AT_WORK = [
     "after finish",
 ]
 AT_TAKEOVER = ["before mark lost", "after mark lost", "before takeover", "after takeover"]
-AT_REPAIR = ["after cancel row", "before redispatch", "after redispatch"]
 AT_SUBMIT = ["before submit", "inside ledger write", "after submit"]
 
 
@@ -78,16 +77,27 @@ def test_a_worker_that_dies_while_it_takes_over_is_replaced(
     assert_finishes(fleet, auditor, job.id)
 
 
-@pytest.mark.parametrize("point", AT_REPAIR)
 @pytest.mark.parametrize(
     "url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
-def test_a_worker_that_dies_while_it_repairs_the_queue_is_replaced(
-    point: str, fleet: Fleet, engine: Engine, auditor: Auditor
+def test_a_worker_that_dies_with_a_ticket_or_while_it_clears_one_away_is_replaced(
+    fleet: Fleet, engine: Engine, auditor: Auditor
 ) -> None:
     job = engine.submit("quarry", start_of("quarry", "j"))
-    assert_dies(fleet, "before claim")
-    assert_dies(fleet, point)
+    assert_dies(fleet, "after delivery")
+    assert_dies(fleet, "after cancel row")
+    assert_finishes(fleet, auditor, job.id)
+
+
+def test_a_process_that_dies_while_it_takes_a_busy_thread_leaves_it_to_the_job_that_has_it(
+    fleet: Fleet, engine: Engine, auditor: Auditor
+) -> None:
+    job = engine.submit("maze", start_of("maze", "j"), thread_id="t")
+    taker = {"workflow": "twig", "input": start_of("twig", "k"), "thread_id": "t"}
+    script = fleet.start(
+        "submit", jobs=[{**taker, "on_busy": "rollback"}], fault="inside ledger write"
+    )
+    assert script.wait(60) == -signal.SIGKILL, script.log
     assert_finishes(fleet, auditor, job.id)
 
 

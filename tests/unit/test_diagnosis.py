@@ -9,6 +9,7 @@ import pytest
 
 from ucop.engine.diagnosis import Dispatch, WorkerSeen, causes, is_stuck
 from ucop.engine.job import Job, JobError, Question, Step, StepError
+from ucop.engine.queues import QueueState
 from ucop.engine.states import JobStatus, StepStatus
 
 NOW = 1_000_000.0
@@ -21,12 +22,20 @@ def job(status: str, **more: Any) -> Job:
 
 
 def worker(id: str = "w", *knows: str, silent: float = 0.0) -> WorkerSeen:
-    return WorkerSeen(id=id, host="here", pid=1, beat_at=NOW - silent, knows=frozenset(knows))
+    return WorkerSeen(
+        id=id,
+        host="here",
+        pid=1,
+        beat_at=NOW - silent,
+        knows=frozenset(knows),
+        serves=frozenset({"default"}),
+    )
 
 
 def dispatch(**more: Any) -> Dispatch:
     given: dict[str, Any] = {
         "needs": frozenset(),
+        "queue": QueueState(name="default"),
         "not_before": 0.0,
         "worker": None,
         "want": None,
@@ -43,8 +52,14 @@ def dispatch(**more: Any) -> Dispatch:
         ({"workers": ()}, "no worker runs"),
         ({"workers": (worker(silent=999),)}, "no worker runs"),
         ({"needs": frozenset({"graph:x"})}, "knows graph:x"),
-        ({"busy_with": "other", "ahead": 3}, "job other runs on its thread 't'"),
-        ({"not_before": NOW + 30}, "tried again in 30 s"),
+        ({"busy_with": "other", "ahead": 3}, "job other comes first on its thread 't'"),
+        ({"not_before": NOW + 30}, "in 30 s and not before: it was delayed"),
+        ({"queue": QueueState(name="bulk")}, "serves queue 'bulk'"),
+        ({"queue": QueueState(name="default", paused=True), "ahead": 3}, "'default' is paused"),
+        (
+            {"queue": QueueState(name="default", concurrency=2, running=2), "ahead": 3},
+            "runs 2 jobs, and no more",
+        ),
         ({"ahead": 3}, "3 queued jobs go first"),
         ({}, "about to be taken"),
     ],

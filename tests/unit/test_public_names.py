@@ -56,6 +56,7 @@ PUBLIC = {
         "Step",
         "StepError",
         "StepStatus",
+        "ThreadBusy",
         "UcopError",
         "UnknownWorkflow",
         "Usage",

@@ -23,6 +23,10 @@ ALLOWED = {
     ("waiting", "pending"),
     ("waiting", "failed"),
     ("failed", "pending"),
+    # The deadline passes while nobody works on the job.
+    ("pending", "failed"),
+    ("paused", "failed"),
+    ("waiting", "failed"),
 }
 
 

@@ -1,4 +1,5 @@
-"""The ledger: definitions, jobs, attempts, steps, events, questions, workers; kept answers.
+"""The ledger: definitions, jobs, attempts, steps, events, questions, workers; kept answers;
+what people changed of queues, and what their limits and shares are counted by.
 
 Amounts of time are seconds, points in time are seconds since the epoch; JSON is text, so
 that SQLite and PostgreSQL hold the same.
@@ -28,6 +29,23 @@ begin
 end $$"""
 
 
+PENDING = "status = 'pending'"
+RUNNING = "status = 'running'"
+
+
+def _index(name: str, columns: list[str], where: str, *, unique: bool = False) -> None:
+    """An index of some jobs alone."""
+    which = sa.text(where)
+    op.create_index(
+        name,
+        "jobs",
+        [sa.text(column) for column in columns],
+        unique=unique,
+        sqlite_where=which,
+        postgresql_where=which,
+    )
+
+
 def upgrade() -> None:
     op.create_table(
         "definitions",
@@ -47,14 +65,20 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("worker", Text),
         sa.Column("want", Text),
+        # What decides on turns stands before what may be long: SQLite reads rows from the left.
+        sa.Column("thread_id", Text, nullable=False),
+        sa.Column("queue", Text, nullable=False),
+        sa.Column("tenant", Text),
+        sa.Column("lane", Text, sa.Computed("queue || coalesce('/' || tenant, '')", True)),
+        sa.Column("priority", sa.Integer, nullable=False),
+        sa.Column("queued_at", Time, nullable=False),
+        sa.Column("not_before", Time, nullable=False),
+        sa.Column("expires_at", Time),
         sa.Column("input", Text, nullable=False),
         sa.Column("output", Text),
         sa.Column("error", Text),
-        sa.Column("thread_id", Text, nullable=False),
         sa.Column("checkpoint_id", Text),
         sa.Column("key", Text, unique=True),
-        sa.Column("priority", sa.Integer, nullable=False),
-        sa.Column("tenant", Text),
         sa.Column("labels", Text, nullable=False),
         sa.Column("budget", Text, nullable=False),
         sa.Column("parent_job_id", Text),
@@ -62,38 +86,25 @@ def upgrade() -> None:
         sa.Column("seq", sa.Integer, nullable=False),
         sa.Column("progress", sa.Integer, nullable=False),
         sa.Column("stalls", sa.Integer, nullable=False),
-        sa.Column("not_before", Time, nullable=False),
         sa.Column("created_at", Time, nullable=False),
-        sa.Column("queued_at", Time, nullable=False),
         sa.Column("started_at", Time),
         sa.Column("finished_at", Time),
         sa.Column("archived_at", Time),
         sa.Column("pruned_at", Time),
     )
-    pending = sa.text("status = 'pending'")
-    running = sa.text("status = 'running'")
-    op.create_index(
-        "jobs_due",
-        "jobs",
-        [sa.text("priority desc"), "queued_at", "created_at"],
-        sqlite_where=pending,
-        postgresql_where=pending,
+    _index(
+        "jobs_due", ["lane", "priority desc", "queued_at", "id"], f"{PENDING} and not_before = 0"
     )
-    op.create_index(
-        "jobs_one_per_thread",
-        "jobs",
-        ["thread_id"],
-        unique=True,
-        sqlite_where=running,
-        postgresql_where=running,
+    _index("jobs_delayed", ["not_before"], f"{PENDING} and not_before > 0")
+    _index("jobs_thread", ["thread_id", "queued_at", "id"], PENDING)
+    _index("jobs_one_per_thread", ["thread_id"], RUNNING, unique=True)
+    _index("jobs_running", ["worker", "queue", "tenant", "workflow"], RUNNING)
+    _index(
+        "jobs_deadline",
+        ["expires_at"],
+        "expires_at is not null and status in ('pending', 'paused', 'waiting')",
     )
-    op.create_index(
-        "jobs_running",
-        "jobs",
-        ["worker"],
-        sqlite_where=running,
-        postgresql_where=running,
-    )
+    _index("jobs_parent", ["parent_job_id"], "parent_job_id is not null")
     op.create_index("jobs_newest", "jobs", ["created_at"])
     ended = sa.text("finished_at is not null")
     op.create_index(
@@ -177,6 +188,29 @@ def upgrade() -> None:
         sa.Column("beat_at", Time, nullable=False),
         sa.Column("lost", sa.Integer, nullable=False),
         sa.Column("knows", Text, nullable=False),
+        sa.Column("serves", Text, nullable=False),
+    )
+    op.create_table(
+        "queues",
+        sa.Column("name", Text, primary_key=True),
+        sa.Column("changes", Text, nullable=False),
+        sa.Column("changed_at", Time, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "queue_starts",
+        sa.Column("queue", Text, primary_key=True),
+        sa.Column("at", Time, primary_key=True),
+        sa.Column("job_id", Text, primary_key=True),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "tenants",
+        sa.Column("tenant", Text, primary_key=True),
+        sa.Column("starts", Time, nullable=False),
+        sa.Column("as_of", Time, nullable=False),
+        sqlite_with_rowid=False,
     )
     if op.get_bind().dialect.name == "postgresql":
         op.execute(FENCE)

@@ -1,0 +1,86 @@
+"""Claiming: one worker's slots, and the jobs that it takes for them, on either database."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from ucop.engine import turns
+from ucop.engine.database import Database
+from ucop.engine.faults import fault
+from ucop.engine.queue import Run
+from ucop.engine.turns import Look, Serving
+
+
+class Claims:
+    """Takes jobs whose turn it is (see turns.py) and counts what runs. Looks never overlap."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        serving: Serving,
+        known: Callable[[], str],
+        slots: int,
+    ) -> None:
+        self._database, self._serving, self._known = database, serving, known
+        self._free = slots
+        self._claiming: set[tuple[str, int]] = set()
+        self._turn = asyncio.Lock()
+        self.run: Run | None = None
+        self.left = True
+        """Whether jobs may be in line, or soon be, that nothing else will tell of."""
+        self.again_at = float("inf")
+        """When (monotonic) it is worth looking again though nothing was told."""
+        self.ended = asyncio.Event()
+        """Set whenever a slot becomes free."""
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no slot is free."""
+        return self._free <= 0
+
+    def is_claiming(self, job: str, attempt: int) -> bool:
+        return (job, attempt) in self._claiming
+
+    async def take(self) -> list[asyncio.Task[None]]:
+        """Claim as many jobs as there are free slots, and begin them. Raises DatabaseError."""
+        async with self._turn:
+            # Nothing is known before the look has ended, and should it break off.
+            self.left, self.again_at = True, float("inf")
+            try:
+                return await self._take(self._free) if self._free > 0 else []
+            finally:
+                self._claiming.clear()
+
+    async def _take(self, free: int) -> list[asyncio.Task[None]]:
+        # Looking takes no lock; only where there is something is the write lock asked for.
+        look = await self._look(free)
+        while look.due:
+            await self._database.write(lambda: turns.line_up(time.time()))
+            look = await self._look(free)
+        self.left = look.left
+        wait = look.again_in
+        self.again_at = float("inf") if wait is None else time.monotonic() + max(wait, 0.0)
+        if not look.picks:
+            return []
+        fault("before claim")
+        self._claiming.update((pick.job, pick.attempt) for pick in look.picks)
+        claimed = await self._database.write(
+            lambda: turns.take(self._serving, look.picks, time.time(), shared=look.shared)
+        )
+        assert self.run is not None
+        tasks = [self.run(attempt) for attempt in claimed]
+        self._free -= len(tasks)
+        for task in tasks:
+            task.add_done_callback(self._ended)
+        return tasks
+
+    async def _look(self, free: int) -> Look:
+        known, now = self._known(), time.time()
+        return await self._database.read(lambda: turns.look(self._serving, known, free, now))
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._free += 1
+        self.ended.set()

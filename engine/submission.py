@@ -1,0 +1,140 @@
+"""From what a caller says of a job to the row that is submitted. Writes nothing."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from ucop.engine.budget import read_budget
+from ucop.engine.errors import InvalidInput
+from ucop.engine.job import OnBusy, Terms, ThreadId, new_job_id
+from ucop.engine.rows import NewJob, to_json
+from ucop.graphs.limits import seconds_of
+from ucop.graphs.workflow import Workflow
+
+Time = float | str
+"""Seconds, or a text such as `90s`, `30m` or `2h`."""
+
+
+def read_terms(
+    *,
+    delay: Time | None = None,
+    start_at: datetime | None = None,
+    on_busy: str = OnBusy.ENQUEUE,
+    thread_id: str | None = None,
+    **given: Any,
+) -> Terms:
+    """What is said of a job beside its input. Raises InvalidInput naming everything wrong."""
+    wrong = []
+    if on_busy not in tuple(OnBusy):
+        wrong.append(f"on_busy: must be one of {', '.join(OnBusy)}, not {on_busy!r}")
+        on_busy = OnBusy.ENQUEUE
+    elif thread_id is None and on_busy != OnBusy.ENQUEUE:
+        wrong.append("on_busy: only a thread that is named can be busy; give thread_id")
+    try:
+        start = _start(delay, start_at)
+    except ValueError as error:
+        wrong.append(str(error))
+        start = None
+    read = {"start_at": start, "on_busy": OnBusy(on_busy), "thread_id": thread_id}
+    try:
+        terms = Terms.model_validate({**given, **read})
+    except ValidationError as error:
+        wrong += [f"{_path(e['loc'])}: {e['msg']}" for e in error.errors()]
+    if wrong:
+        raise InvalidInput(f"the job cannot be submitted so: {'; '.join(wrong)}") from None
+    return terms
+
+
+def _start(delay: Time | None, at: datetime | None) -> float | None:
+    if delay is None and at is None:
+        return None
+    if delay is not None and at is not None:
+        raise ValueError("delay, start_at: give one of the two")
+    now = time.time()
+    if at is not None:
+        if not isinstance(at, datetime) or at.tzinfo is None:
+            raise ValueError(f"start_at: must be a datetime with a time zone, not {at!r}")
+        return at.timestamp() if at.timestamp() > now else None
+    if delay == 0 and not isinstance(delay, bool):
+        return None
+    seconds = seconds_of(delay)
+    if seconds is None:
+        raise ValueError(f"delay: must be a time such as 90s, 30m or 2h, not {delay!r}")
+    return now + seconds
+
+
+def read_limits(
+    budget: Mapping[str, Any] | None, deadline: Time | datetime | None
+) -> dict[str, float]:
+    """A job's budget with its deadline: a time from now, or a moment. Raises InvalidInput."""
+    given = dict(budget or {})
+    if deadline is None:
+        return read_budget(given)
+    if "deadline" in given:
+        raise InvalidInput("deadline: give it once, by itself or in the budget")
+    if isinstance(deadline, datetime):
+        if deadline.tzinfo is None:
+            raise InvalidInput(f"deadline: must have a time zone, not {deadline!r}")
+        deadline = deadline.timestamp() - time.time()
+        if deadline <= 0:
+            raise InvalidInput("deadline: has passed already")
+    return read_budget({**given, "deadline": deadline})
+
+
+def new_job(
+    workflow: Workflow, data: Mapping[str, Any], terms: Terms, budget: Mapping[str, float]
+) -> NewJob:
+    """A job of its own id; `data` was accepted by the workflow. Raises InvalidInput."""
+    now = time.time()
+    id, limits = new_job_id(now), {**workflow.limits.given(), **budget}
+    expires_at = now + limits["deadline"] if "deadline" in limits else None
+    if terms.start_at is not None and expires_at is not None and expires_at <= terms.start_at:
+        raise InvalidInput(
+            "the job cannot be submitted so: its deadline would pass before it may start"
+        )
+    return NewJob(
+        id=id,
+        workflow=workflow.name,
+        fingerprint=workflow.fingerprint,
+        definition=to_json(workflow.stored),
+        needs=to_json(list(workflow.needs)),
+        input=input_json(workflow.name, data),
+        thread_id=ThreadId(terms.thread_id or id),
+        key=terms.key,
+        queue=terms.queue,
+        priority=terms.priority,
+        tenant=terms.tenant,
+        labels=to_json(terms.labels),
+        budget=to_json(limits),
+        start_at=terms.start_at,
+        expires_at=expires_at,
+        on_busy=terms.on_busy,
+    )
+
+
+def graph_name(graph: Any) -> str:
+    """What a graph that was passed without a name is known as."""
+    name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
+    if isinstance(name, str) and name not in ("LangGraph", "<lambda>"):
+        return name
+    return f"graph-{id(graph):x}"
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def input_json(workflow: str, data: Mapping[str, Any]) -> str:
+    try:
+        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError) as error:
+        raise InvalidInput(
+            f"the input of {workflow!r} must be JSON: {error}; pass texts, numbers, lists and "
+            "objects, and let the graph build the rest"
+        ) from error

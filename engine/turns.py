@@ -1,0 +1,366 @@
+"""Whose turn it is: which pending jobs a worker takes next, by one rule for both databases.
+
+A job stands in a lane: those of one queue and one tenant. In a lane the higher priority goes
+first, and what was queued earlier goes before what was queued later. A free slot goes to the
+tenant that has the least: jobs that run, and jobs that began of late, which count less and less
+(`MEMORY`). So who asks for little is served at once beside one that floods, and those who ask for
+much get the same. `look` picks and takes no lock; `take` claims what is still to be had.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ucop.engine import ledger
+from ucop.engine.job import WorkerId
+from ucop.engine.operation import Alone, One, Operation, Row
+from ucop.engine.queues import QueueLimits, in_force, rate_of
+from ucop.engine.rows import Claimed
+
+MEMORY = 60.0
+"""Seconds after which a job that began counts half, where shares are compared."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Serving:
+    """What one worker serves."""
+
+    worker: WorkerId
+    queues: Mapping[str, QueueLimits]
+    """As its settings declare them."""
+    workflows: Mapping[str, int] = field(default_factory=dict)
+    """Of some workflows, how many jobs may run at the same time, over all workers."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pick:
+    """A job whose turn it is."""
+
+    job: str
+    attempt: int
+    queue: str
+    tenant: str
+    """Empty where the job has none: such jobs are one tenant's."""
+    workflow: str
+    rank: tuple[int, float, str]
+    """Its place in its lane."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Look:
+    """What one look at the line saw."""
+
+    picks: Sequence[Pick] = ()
+    due: bool = False
+    """The time of jobs has come that waited for it: `line_up`, and look again."""
+    left: bool = False
+    """Jobs stay in line: some may be taken once others end, or a limit allows it."""
+    again_in: float | None = None
+    """Seconds until a job's time comes, or a rate allows the next."""
+    shared: bool = False
+    """Tenants are in line, whose shares are to be counted."""
+
+
+# Steps from lane to lane by the index: what stands in them is not read.
+_SCENE = """
+with recursive lanes (lane) as (
+    select min(lane) from jobs where status = 'pending' and not_before = 0
+    union all
+    select (select min(lane) from jobs
+        where status = 'pending' and not_before = 0 and lane > lanes.lane)
+    from lanes where lane is not null)
+select 'lane' as what, lane as name, null as changes, null as seconds
+from lanes where lane is not null
+union all
+select 'delayed', null, null, min(not_before) - {now}
+from jobs where status = 'pending' and not_before > 0
+union all
+select 'queue', name, changes, null from queues"""
+
+_RUNNING = """
+select worker, queue, tenant, workflow, count(*) as jobs from jobs where status = 'running'
+group by worker, queue, tenant, workflow"""
+
+_STARTS = """
+select count(*) as starts, min(at) - {now} as oldest from queue_starts
+where queue = :queue and at > {now} - :period"""
+
+# Fades without `exp`, which not every SQLite has.
+_FADED = "tenants.starts * :memory / (:memory + abs({now} - tenants.as_of))"
+
+_SERVED = "select tenant, {faded} as starts from tenants".replace("{faded}", _FADED)
+
+_HEADS = """
+select id, attempt, workflow, priority, queued_at from jobs
+where status = 'pending' and not_before = 0 and lane = :lane and {supplied}
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'running')
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'pending'
+            and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
+order by priority desc, queued_at, id limit :limit"""
+
+# Lists are no parameters that both databases take; a text that names may be cut out of is.
+_OPEN_HEADS = _HEADS.replace(
+    "{supplied}",
+    "{supplied}\n    and replace(cast(:full as text), '|' || workflow || '|', '') = :full",
+)
+
+
+def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]:
+    """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs)."""
+    lanes: list[tuple[str, str, str]] = []
+    changes: dict[str, str] = {}
+    delay: float | None = None
+    for row in (yield One(_SCENE, {"now": now})):
+        match row["what"]:
+            case "lane":
+                queue, _, tenant = row["name"].partition("/")
+                lanes.append((row["name"], queue, tenant))
+            case "queue":
+                changes[row["name"]] = row["changes"]
+            case _:
+                delay = row["seconds"]
+    if delay is not None and delay <= 0:
+        return Look(due=True, left=True)
+    queues = in_force(serving.queues, changes)
+    served = [lane for lane in lanes if lane[1] in queues]
+    lanes = [lane for lane in served if not queues[lane[1]].paused]
+    if not lanes:
+        return Look(left=bool(served), again_in=delay)
+    contended = len({tenant for _, _, tenant in lanes}) > 1
+    limited = bool(serving.workflows) or any(queues[queue].is_limited for _, queue, _ in lanes)
+    running = (yield One(_RUNNING, {})) if limited or contended else ()
+    rooms = Rooms()
+    if limited:
+        among = {queue: queues[queue] for _, queue, _ in lanes}
+        rooms = yield from _rooms(serving, among, running, now)
+    shares = (yield from _shares(running, now)) if contended else Shares()
+    picks = yield from _pick(lanes, shares, rooms, known, free)
+    again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
+    # Jobs that nobody labels are counted only beside others: most projects have no other.
+    shared = contended or any(tenant for _, _, tenant in lanes)
+    return Look(picks=picks, left=True, again_in=min(again, default=None), shared=shared)
+
+
+# ---------------------------------------------------------------- limits
+
+
+@dataclass(kw_only=True, slots=True)
+class Rooms:
+    """How many more jobs may start now, where that is limited."""
+
+    queues: dict[str, int] = field(default_factory=dict)
+    workflows: dict[str, int] = field(default_factory=dict)
+    again_in: float | None = None
+    """Seconds until a rate allows another."""
+
+    def admit(self, pick: Pick) -> bool:
+        """Whether this one may start; then there is room for one less."""
+        rooms = ((self.queues, pick.queue), (self.workflows, pick.workflow))
+        if any(room.get(name, 1) <= 0 for room, name in rooms):
+            return False
+        for room, name in rooms:
+            if name in room:
+                room[name] -= 1
+        return True
+
+    @property
+    def full(self) -> str:
+        """Workflows without room, as `_OPEN_HEADS` takes them."""
+        return "".join(f"|{name}|" for name, room in self.workflows.items() if room <= 0)
+
+
+def _rooms(
+    serving: Serving, queues: Mapping[str, QueueLimits], running: Sequence[Row], now: float
+) -> Operation[Rooms]:
+    all_of, mine, workflows = Counter[str](), Counter[str](), Counter[str]()
+    for row in running:
+        all_of[row["queue"]] += row["jobs"]
+        workflows[row["workflow"]] += row["jobs"]
+        if row["worker"] == serving.worker:
+            mine[row["queue"]] += row["jobs"]
+    rooms = Rooms(
+        workflows={name: most - workflows[name] for name, most in serving.workflows.items()}
+    )
+    for name, limits in queues.items():
+        most: list[int] = []
+        if limits.concurrency is not None:
+            most.append(limits.concurrency - all_of[name])
+        if limits.worker_concurrency is not None:
+            most.append(limits.worker_concurrency - mine[name])
+        if limits.rate is not None:
+            rate = rate_of(limits.rate)
+            window = {"queue": name, "period": rate.period, "now": now}
+            found = (yield One(_STARTS, window))[0]
+            most.append(rate.starts - found["starts"])
+            if most[-1] <= 0:
+                again = found["oldest"] + rate.period
+                rooms.again_in = again if rooms.again_in is None else min(again, rooms.again_in)
+        if most:
+            rooms.queues[name] = min(most)
+    return rooms
+
+
+# ---------------------------------------------------------------- shares
+
+
+@dataclass(kw_only=True, slots=True)
+class Shares:
+    """What each tenant has had of the workers' slots; what is not there is nothing."""
+
+    had: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+
+    def standing(self, tenant: str) -> float:
+        """Lower is served first."""
+        return self.had[tenant]
+
+    def serve(self, tenant: str) -> None:
+        self.had[tenant] += 2.0  # it runs, and it began
+
+
+def _shares(running: Sequence[Row], now: float) -> Operation[Shares]:
+    shares = Shares()
+    for row in (yield One(_SERVED, {"now": now, "memory": MEMORY})):
+        shares.had[row["tenant"]] += row["starts"]
+    for row in running:
+        shares.had[row["tenant"] or ""] += row["jobs"]
+    return shares
+
+
+def _pick(
+    lanes: Sequence[tuple[str, str, str]], shares: Shares, rooms: Rooms, known: str, free: int
+) -> Operation[list[Pick]]:
+    """Slot by slot, each to the tenant that stands lowest."""
+    of_tenant: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for lane, queue, tenant in lanes:
+        if rooms.queues.get(queue, 1) > 0:
+            of_tenant[tenant].append((lane, queue))
+    heads: dict[str, list[Pick]] = {}
+    for tenant in sorted(of_tenant, key=shares.standing):
+        if len(heads) == free:
+            break
+        found = []
+        for lane, queue in of_tenant[tenant]:
+            found += yield from _heads(lane, queue, tenant, rooms.full, known, free)
+        if found:
+            # The next one at the end, where it is taken from.
+            heads[tenant] = sorted(found, key=lambda pick: pick.rank, reverse=True)
+    return _share_out(heads, shares, rooms, free)
+
+
+def _heads(
+    lane: str, queue: str, tenant: str, full: str, known: str, limit: int
+) -> Operation[list[Pick]]:
+    params = {"lane": lane, "known": known, "full": full, "limit": limit}
+    return [
+        Pick(
+            job=row["id"],
+            attempt=row["attempt"],
+            queue=queue,
+            tenant=tenant,
+            workflow=row["workflow"],
+            rank=(-row["priority"], row["queued_at"], row["id"]),
+        )
+        for row in (yield One(_OPEN_HEADS if full else _HEADS, params))
+    ]
+
+
+def _share_out(
+    heads: Mapping[str, list[Pick]], shares: Shares, rooms: Rooms, free: int
+) -> list[Pick]:
+    picks: list[Pick] = []
+    waiting = [(shares.standing(tenant), line[-1].rank, tenant) for tenant, line in heads.items()]
+    heapq.heapify(waiting)
+    while waiting and len(picks) < free:
+        *_, tenant = heapq.heappop(waiting)
+        line = heads[tenant]
+        while line and not rooms.admit(line[-1]):
+            line.pop()
+        if line:
+            picks.append(line.pop())
+            shares.serve(tenant)
+        if line:
+            heapq.heappush(waiting, (shares.standing(tenant), line[-1].rank, tenant))
+    return picks
+
+
+# ---------------------------------------------------------------- claiming
+
+_LINE_UP = """
+update jobs set not_before = 0
+where status = 'pending' and not_before > 0 and not_before <= {now}"""
+
+_CHANGES = "select name, changes from queues"
+
+_START = """
+insert into queue_starts (queue, at, job_id, attempt) values (:queue, {now}, :job, :attempt)"""
+
+_FORGET_STARTS = "delete from queue_starts where queue = :queue and at <= {now} - :period"
+
+_SERVE = """
+insert into tenants (tenant, starts, as_of) values (:tenant, :starts, {now})
+on conflict (tenant) do update set starts = {faded} + excluded.starts,
+    as_of = excluded.as_of""".replace("{faded}", _FADED)
+
+_FORGET = "delete from tenants where as_of < {now} - 100 * :memory"
+
+
+def forget(now: float) -> Operation[None]:
+    """Let go of tenants that had nothing for long."""
+    yield One(_FORGET, {"memory": MEMORY, "now": now})
+
+
+def line_up(now: float) -> Operation[None]:
+    """Let the jobs whose time has come take their places in line."""
+    yield One(_LINE_UP, {"now": now})
+
+
+def take(
+    serving: Serving, picks: Sequence[Pick], now: float, *, shared: bool
+) -> Operation[list[Claimed]]:
+    """Claim those of the picked jobs that are still to be had, within the limits as they are
+    now; in the order of the picks."""
+    changes = {row["name"]: row["changes"] for row in (yield One(_CHANGES, {}))}
+    queues = in_force(serving.queues, changes)
+    among = {pick.queue: queues[pick.queue] for pick in picks if not queues[pick.queue].paused}
+    rooms = Rooms()
+    if serving.workflows or any(limits.is_limited for limits in among.values()):
+        yield Alone("turns")
+        rooms = yield from _rooms(serving, among, (yield One(_RUNNING, {})), now)
+    admitted = [pick for pick in picks if pick.queue in among and rooms.admit(pick)]
+    claimed: dict[str, Claimed] = {}
+    # Everyone locks jobs, and tenants, in the same order: nobody waits in a circle.
+    for pick in sorted(admitted, key=lambda pick: pick.job):
+        if taken := (yield from ledger.claim(pick.job, pick.attempt, serving.worker, now)):
+            claimed[pick.job] = taken
+    taken_picks = [pick for pick in admitted if pick.job in claimed]
+    yield from _note_starts(taken_picks, among, now)
+    if shared:
+        yield from _note_served(taken_picks, now)
+    return [claimed[pick.job] for pick in taken_picks]
+
+
+def _note_starts(
+    picks: Sequence[Pick], queues: Mapping[str, QueueLimits], now: float
+) -> Operation[None]:
+    for name, limits in queues.items():
+        started = [pick for pick in picks if pick.queue == name]
+        if limits.rate is None or not started:
+            continue
+        yield One(
+            _FORGET_STARTS, {"queue": name, "period": rate_of(limits.rate).period, "now": now}
+        )
+        for pick in started:
+            start = {"queue": name, "job": pick.job, "attempt": pick.attempt, "now": now}
+            yield One(_START, start)
+
+
+def _note_served(picks: Sequence[Pick], now: float) -> Operation[None]:
+    starts = Counter(pick.tenant for pick in picks)
+    for tenant in sorted(starts):
+        counted = {"tenant": tenant, "starts": float(starts[tenant])}
+        yield One(_SERVE, {**counted, "memory": MEMORY, "now": now})

@@ -1,0 +1,155 @@
+"""Finding the next job stays cheap, however many wait: it goes by indexes, on both databases."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import pytest
+
+from tests.contract.test_ledger import new_job, submit
+from ucop.engine import ledger, reader, roster, turns
+from ucop.engine.database import Database
+from ucop.engine.job import WorkerId
+from ucop.engine.operation import One, Operation
+from ucop.engine.queues import QueueLimits
+from ucop.engine.rows import Outcome
+from ucop.engine.states import Change
+from ucop.engine.turns import Look, Serving
+
+MANY = 5000
+
+_FILL = """
+insert into jobs (id, thread_id, queued_at, not_before, tenant, workflow, fingerprint, needs, status,
+    attempt, queue, priority, input, labels, budget, seq, progress, stalls, created_at)
+with recursive n (i) as (select 1 union all select i + 1 from n where i < :many)
+select :tenant || cast(i as text), :tenant || cast(i as text), queued_at + i, not_before,
+    nullif(cast(:tenant as text), 'none'), workflow, fingerprint, needs, status, attempt, queue, i - i / 3 * 3,
+    input, labels, budget, seq, progress, stalls, created_at
+from jobs, n where jobs.id = :model"""
+
+SERVING = Serving(
+    worker=WorkerId("w"), queues={"default": QueueLimits(), "other": QueueLimits(paused=True)}
+)
+
+
+def fill(model: str, many: int, *tenants: str) -> Operation[None]:
+    """Many more jobs like one that is there."""
+    for tenant in tenants:
+        yield One(_FILL, {"model": model, "many": many, "tenant": tenant})
+
+
+def look(free: int = 5) -> Operation[Look]:
+    return turns.look(SERVING, "[]", free, time.time())
+
+
+@pytest.fixture
+async def crowded(database: Database) -> Database:
+    """Thousands are in line, in lanes of several tenants; thousands are delayed or held."""
+    now = time.time()
+    await submit(database, new_job("a"))
+    await submit(database, new_job("later", start_at=now + 3600))
+    await submit(database, new_job("held", queue="other"))
+
+    def crowd() -> Operation[None]:
+        yield from fill("a", MANY, "none", "acme", "bond")
+        yield from fill("later", MANY, "late")
+        yield from fill("held", MANY, "stuck")
+
+    await database.write(crowd)
+    if not database.url.startswith("sqlite:"):
+        await database.write(lambda: _one("analyze jobs"))
+    return database
+
+
+def _one(sql: str, **params: Any) -> Operation[Sequence[Any]]:
+    return (yield One(sql, params))
+
+
+async def plan(database: Database, sql: str, **params: Any) -> str:
+    lite = database.url.startswith("sqlite:")
+    explained = f"explain {'query plan ' if lite else ''}{sql}"
+    rows = await database.read(lambda: _one(explained, now=time.time(), **params))
+    return "\n".join(row["detail" if lite else "QUERY PLAN"] for row in rows)
+
+
+async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> None:
+    in_lane = {"lane": "default/acme", "known": "[]", "limit": 5}
+    await explain(crowded, turns._SCENE)
+    await explain(crowded, turns._HEADS, **in_lane)
+    await explain(crowded, turns._RUNNING, sorts=True)
+    await explain(crowded, turns._LINE_UP)
+    await explain(crowded, ledger._EXPIRED)
+    await explain(crowded, ledger._CLAIM, job="a", attempt=1, worker="w")
+    await explain(crowded, reader._FORKS, sorts=True, id="a")
+
+
+async def explain(database: Database, sql: str, *, sorts: bool = False, **params: Any) -> None:
+    """That it goes by indexes, and sorts nothing unless it may."""
+    found = await plan(database, sql, **params)
+    assert "jobs_" in found, found
+    for line in found.splitlines():
+        whole = line.strip().startswith("SCAN jobs") and "USING" not in line
+        assert not whole, found
+        assert "Seq Scan on jobs" not in line, found
+        assert sorts or ("TEMP B-TREE" not in line and "Sort" not in line), found
+
+
+# SQLite alone counts its steps.
+@pytest.mark.parametrize("url", ["sqlite"], indirect=True)
+async def test_the_work_of_a_look_does_not_grow_with_what_waits(crowded: Database) -> None:
+    counted = 0
+
+    def count() -> int:
+        nonlocal counted
+        counted += 1
+        return 0
+
+    crowded._connection.set_progress_handler(count, 1)  # type: ignore[attr-defined]
+    try:
+        found = await crowded.read(look)
+    finally:
+        crowded._connection.set_progress_handler(None, 0)  # type: ignore[attr-defined]
+    assert len(found.picks) == 5
+    assert counted < 3000, counted
+
+
+async def test_every_pick_can_be_taken(crowded: Database) -> None:
+    await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
+    found = await crowded.read(lambda: look(30))
+    assert {pick.tenant for pick in found.picks} == {"", "acme", "bond"}
+    taken = await crowded.write(
+        lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
+    )
+    assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
+    again = await crowded.read(lambda: look(3))
+    assert not {pick.job for pick in again.picks} & {pick.job for pick in found.picks}
+
+
+async def test_who_had_little_of_late_goes_first_until_it_has_had_as_much(
+    database: Database,
+) -> None:
+    await database.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
+    await submit(database, new_job("f", tenant="flood"))
+    await database.write(lambda: fill("f", 40, "flood"))
+
+    async def claim(many: int) -> list[str]:
+        found = await database.read(lambda: look(many))
+        taken = await database.write(
+            lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
+        )
+        for job in taken:
+            done = Outcome(change=Change.COMPLETE)
+            await database.write(partial(ledger.finish, job.job_id, job.attempt, done, time.time()))
+        return [job.thread_id.rstrip("0123456789") for job in taken]
+
+    assert len(await claim(10)) == 10
+    for number in range(8):
+        await submit(database, new_job(f"a{number}", tenant="a"))
+        await submit(database, new_job(f"b{number}", tenant="b"))
+    first = [await claim(4) for _ in range(4)]
+    assert Counter(name for names in first for name in names) == {"a": 8, "b": 8}
+    assert set(await claim(4)) == {"flood"}
