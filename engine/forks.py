@@ -204,6 +204,9 @@ _SET_BACK = """
 update jobs set checkpoint_id = :newest, seq = seq + 1, stalls = 0
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
+_WITHDRAW = "delete from questions where job_id = :job and answered_at is null"
+"""What was asked after the checkpoint: should the job come there again, it asks anew."""
+
 
 def restore(
     job: JobId,
@@ -230,6 +233,7 @@ def restore(
     rows = yield One(_SET_BACK, {**which, "newest": newest(draft, checkpoint)})
     if not rows:
         raise RefusedChange(f"job {job} was changed at the same moment; look at it, then try again")
+    yield One(_WITHDRAW, {"job": job})
     yield _to(job, thread, draft)
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.restored", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"checkpoint": checkpoint})})
