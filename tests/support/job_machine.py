@@ -295,6 +295,11 @@ class JobMachine(RuleBasedStateMachine):
     def submit(self, draw: Draw) -> None:
         self._submit(draw(st.none() | st.sampled_from("kl")))
 
+    @move(often=3, when=lambda self: self._stale_gates())
+    def end_stale_node(self, draw: Draw) -> None:
+        """A node of an attempt that lost its job, and does not know it."""
+        self._open(draw(st.sampled_from(self._stale_gates())), "end")
+
     @move(often=2, when=lambda self: self._open_gates())
     def raise_in_node(self, draw: Draw) -> None:
         self._open(draw(st.sampled_from(self._open_gates())), "raise")
@@ -397,10 +402,18 @@ class JobMachine(RuleBasedStateMachine):
 
     @move(when=lambda self: any(hand.lock for hand in self.working))
     def cut_worker_off(self, draw: Draw) -> None:
-        """Its lock is free, and it goes on."""
+        """Its lock is free, and it goes on; maybe another takes its jobs at once."""
         hand = draw(st.sampled_from([hand for hand in self.working if hand.lock]))
         hand.lock = False
         hand.worker._held.close()
+        others = [other for other in self.working if other is not hand]
+        if others and draw(st.booleans()):
+            mine = self._owned(hand)
+            self._do(others[0].worker._sweep())
+            self._swept(others[0])
+            for life in mine:
+                if life.status == "pending":
+                    self._claim(life, life.attempt, others[0])
 
     @move(when=lambda self: self.working)
     def stop_worker(self, draw: Draw) -> None:
@@ -541,7 +554,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         try:
-            if self.sound and self.hands:
+            if self.sound and self.hands and self.run_number % 2:
                 self._lead_to_the_end()
         finally:
             for hand in self.hands:
@@ -553,8 +566,9 @@ class JobMachine(RuleBasedStateMachine):
             self.places.give_back(self.place)
 
     def _lead_to_the_end(self) -> None:
-        """Nothing is stuck: wherever the jobs stand, what is left to do leads to their end."""
-        if self.run_number % 2:
+        """Nothing is stuck: wherever the jobs stand, what is left to do leads to their end. In
+        every other run: it takes as long as the run."""
+        if self.run_number % 4 == 1:
             self._kill_all()
         self._start_worker()
         mine = self.hands[-1]
@@ -621,6 +635,10 @@ class JobMachine(RuleBasedStateMachine):
         """Nodes of processes that live; also those whose attempt is no longer the current one."""
         alive = {key for hand in self.working for key in hand.worker._running}
         return sorted(gate for gate in gates if gate[:2] in alive)
+
+    def _stale_gates(self) -> list[Gate]:
+        current = {(life.id, life.attempt) for life in self._in("running")}
+        return [gate for gate in self._open_gates() if gate[:2] not in current]
 
     def _touch(self, life: Life) -> Life:
         self.touched.add(life.id)
