@@ -297,6 +297,9 @@ _STAND = """
 update jobs set checkpoint_id = :newest, stalls = 0
 where id = :job and attempt = :attempt and status = :from_status returning id"""
 
+_WITHDRAW = "delete from questions where job_id = :job and answered_at is null"
+"""What was asked after the checkpoint: should the job come there again, it asks anew."""
+
 
 def _stand(
     job: JobId, state: Row, attempt: int, thread: ThreadId, newest: str, draft: Sequence[Kept]
@@ -305,6 +308,7 @@ def _stand(
     which = {"job": job, "attempt": attempt, "from_status": state["status"]}
     if not (yield One(_STAND, {**which, "newest": newest})):
         raise changed_meanwhile(job)
+    yield One(_WITHDRAW, {"job": job})
     yield _to(job, thread, draft)
 
 

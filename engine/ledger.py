@@ -295,7 +295,7 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
     if outcome.error:
         data["error"] = json.loads(outcome.error)
-    if outcome.questions:
+    if outcome.questions and status is JobStatus.WAITING:
         data["questions"] = [question.id for question in outcome.questions]
         asked = [_question_params(job, question, now) for question in outcome.questions]
         yield Many(_ASK, asked)

@@ -47,6 +47,9 @@ current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
 FLUSH_AFTER = 0.005
 """Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
 
+FLUSH_AGAIN = 1.0
+"""Seconds before notes that the database did not take are tried again."""
+
 PATIENCE = 0.2
 """Longest wait, in seconds, while the loop is busy with other jobs."""
 
@@ -325,14 +328,21 @@ class Attempt:
         self._flushing = asyncio.ensure_future(self._flush_notes())
 
     async def _flush_notes(self) -> None:
+        # The next checkpoint meets the same errors and ends the attempt; here they are only told.
+        failed = False
         try:
             await self.saver.flush()
-        except (Superseded, DatabaseError) as error:
-            # The next checkpoint meets the same and ends the attempt; here it is only told.
+        except Superseded as error:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
+            self._ended = True
+        except DatabaseError as error:
+            log.debug("job %s: notes not written yet: %s", self.claimed.job_id, error)
+            failed = True
         finally:
             self._flushing = None
-        if self.journal.noted_at is not None:
+        if failed and not self._ended:
+            self._flush = self._loop.call_later(FLUSH_AGAIN, self._begin_flush)
+        elif self.journal.noted_at is not None:
             self._flush_soon()
 
     async def _end_flushing(self) -> None:

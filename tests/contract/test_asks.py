@@ -153,3 +153,25 @@ def test_what_ends_beside_a_question_is_kept_and_not_run_again(engine: Engine) -
     assert ran == ["beside"]
     ended = [step.node for step in job.steps() if step.status == "completed"]
     assert sorted(ended) == ["asks", "beside"]
+
+
+def test_a_job_that_is_set_back_asks_anew_and_no_longer_what_it_asked_before(
+    open_engine: Callable[..., Engine], choose: Path
+) -> None:
+    with open_engine() as engine:
+        id = engine.submit(choose, {"names": ["a", "b"]}).id
+        assert engine.job(id).wait(DEADLINE) == "waiting"
+    client = open_engine(worker=False)
+    job = client.job(id)
+    first, second = job.questions()
+    job.answer(True, question=first.id)
+    job.pause()
+    job.restore(job.checkpoints()[-1].id)
+    assert job.questions() == []
+    job.resume()
+    client.close()
+    job = open_engine().job(id)
+    assert job.wait(DEADLINE) == "waiting"
+    asked = {question.id for question in job.questions()}
+    assert len(asked) == 2
+    assert not asked & {first.id, second.id}

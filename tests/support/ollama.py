@@ -114,6 +114,8 @@ class ScriptedOllama:
         self.tokens_in = 0
         self.tokens_out = 0
         self.hang_ups = 0
+        self.left: list[tuple[Request, float]] = []
+        """Requests whose client hung up, and when (time.monotonic)."""
         self.at_once = 0
         self.most_at_once = 0
         self._replies = replies
@@ -237,6 +239,7 @@ class _Exchange(BaseHTTPRequestHandler):
         try:
             self._respond(reply, request)
         except (_Left, ConnectionError):
+            self.server.scripted.left.append((request, time.monotonic()))
             self.server.scripted._count(hang_ups=1)
             self.close_connection = True
 
