@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         JobStopped,
         KeyConflict,
         ResultTimeout,
+        ScheduleExists,
+        ScheduleNotFound,
         UcopError,
         UnknownWorkflow,
     )
@@ -36,8 +38,10 @@ if TYPE_CHECKING:
         StepError,
         Usage,
     )
+    from ucop.engine.schedules import Schedule
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
+    from ucop.engine.subscriptions import Subscription
 
 __all__ = [
     "Attempt",
@@ -59,10 +63,14 @@ __all__ = [
     "KeyConflict",
     "Question",
     "ResultTimeout",
+    "Schedule",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "Settings",
     "Step",
     "StepError",
     "StepStatus",
+    "Subscription",
     "UcopError",
     "UnknownWorkflow",
     "Usage",
@@ -84,8 +92,10 @@ _PLACES = {
         "StepError",
         "Usage",
     ),
+    "schedules": ("Schedule",),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),
+    "subscriptions": ("Subscription",),
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 

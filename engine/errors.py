@@ -17,6 +17,9 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── InvalidSettings
 ├── JobNotFound
 ├── CheckpointNotFound
+├── ScheduleNotFound
+├── ScheduleExists            another schedule has this name
+├── DeliveryNotFound
 ├── JobFailed                 what `result()` raises for a failed job
 ├── JobStopped                what `result()` raises for a job that waits, is paused or cancelled
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
@@ -60,6 +63,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseTooNew",
     "DeadlinePassed",
+    "DeliveryNotFound",
     "DoublesRefused",
     "EngineClosed",
     "InvalidDefinition",
@@ -76,6 +80,8 @@ __all__ = [
     "ModelUnavailable",
     "RefusedChange",
     "ResultTimeout",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "StepsUsedUp",
     "Superseded",
     "UcopError",
@@ -95,6 +101,18 @@ class JobNotFound(UcopError):
 
 class CheckpointNotFound(UcopError):
     """The job has no such checkpoint, or several begin so."""
+
+
+class ScheduleNotFound(UcopError):
+    """No schedule has this name."""
+
+
+class ScheduleExists(UcopError):
+    """Another schedule has this name."""
+
+
+class DeliveryNotFound(UcopError):
+    """No webhook has such a delivery."""
 
 
 class JobFailed(UcopError):

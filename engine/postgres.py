@@ -25,7 +25,17 @@ from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Enqueue, Many, One, Operation, Save, Statement, pyformat, run
+from ucop.engine.operation import (
+    SETTLED_POSTGRES,
+    Enqueue,
+    Many,
+    One,
+    Operation,
+    Save,
+    Statement,
+    pyformat,
+    run,
+)
 from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
@@ -266,7 +276,8 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
 @lru_cache(maxsize=256)
 def _clocked(sql: str) -> str:
     """Heartbeats are on the database's clock: workers' clocks need not agree."""
-    return pyformat(sql.replace("{now}", "extract(epoch from clock_timestamp())"))
+    sql = sql.replace("{now}", "extract(epoch from clock_timestamp())")
+    return pyformat(sql.replace("{settled}", SETTLED_POSTGRES))
 
 
 def prepare(url: str) -> None:

@@ -26,6 +26,7 @@ COMMANDS = {
     "check": "check:check",
     "jobs": "jobs:app",
     "checkpoints": "checkpoints:app",
+    "schedules": "schedules:app",
     "workflows": "workflows:app",
     "agents": "agents:app",
     "models": "models:app",

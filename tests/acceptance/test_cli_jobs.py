@@ -206,6 +206,7 @@ def test_nothing_is_coloured_off_a_terminal(worked: Ucop) -> None:
         ["jobs", "why", "ID"],
         ["checkpoints", "list", "ID"],
         ["checkpoints", "show", "ID"],
+        ["schedules", "list"],
         ["workflows", "list"],
         ["agents", "list"],
         ["--help"],
