@@ -23,6 +23,7 @@ from ucop.agents.registry import Registry, load_registry
 from ucop.engine import control, forks, ledger, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget
+from ucop.engine.courier import couriers
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
@@ -38,6 +39,7 @@ from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
+from ucop.engine.listeners import Post
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
@@ -419,15 +421,21 @@ class Engine:
 
     def _duties(self, worker: WorkerId) -> list[Duty]:
         """What goes on beside the jobs."""
-        return [
-            Scheduler(
-                self._database,
-                make=self.schedules.job_of,
-                clock=time.time,
-                pause=self.settings.sweep,
-                on_job=self._wake,
-            )
-        ]
+        scheduler = Scheduler(
+            self._database,
+            make=self.schedules.job_of,
+            clock=time.time,
+            pause=self.settings.sweep,
+            on_job=self._wake,
+        )
+        post = Post(
+            database=self._database,
+            worker=worker,
+            clock=time.time,
+            lease=self.settings.lease,
+            listen=self._notices.listen,
+        )
+        return [scheduler, *couriers(self.settings.webhooks, post)]
 
     def _wake(self) -> None:
         """There may be work for this process's worker."""

@@ -18,6 +18,7 @@ from pydantic_settings import (
 
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.project import DATABASE, absolute_url, find_project
+from ucop.engine.webhooks import Webhook
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
@@ -62,6 +63,8 @@ class Settings(BaseSettings):
     """Longest pause before work queued by another process is seen."""
     grace: float = Field(default=10.0, ge=0)
     """How long a stopping worker lets running nodes end before it stops them."""
+    webhooks: dict[str, Webhook] = Field(default_factory=dict)
+    """Addresses that are told of events, by name; see docs/events.md."""
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's `synchronous`. NORMAL survives a killed process; FULL a power cut too."""
 
@@ -105,6 +108,8 @@ def _explain(error: ValidationError, where: Path) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"setting {name!r}: {problem['msg']} (got {problem['input']!r})")
+        # What was written where a secret is spoken of may be the secret.
+        got = "" if "secret" in name else f" (got {problem['input']!r})"
+        lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

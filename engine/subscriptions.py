@@ -18,8 +18,8 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -54,15 +54,15 @@ class Wanted:
         if self.job is not None:
             found.append("events.job_id = :job")
             params["job"] = self.job
-        for field, column, values in (
+        for kind, column, values in (
             ("type", "events.type", self.types),
             ("workflow", "jobs.workflow", self.workflows),
         ):
             either = []
             for place, value in zip("abcdefghijklmnopqrstuvwxyz", values, strict=False):
-                name = f"{field}_{place}"
+                name = f"{kind}_{place}"
                 params[name] = value.removesuffix("*")
-                beginning = field == "type" and value.endswith("*")
+                beginning = kind == "type" and value.endswith("*")
                 either.append(
                     f"substr({column}, 1, {len(value) - 1}) = :{name}"
                     if beginning
@@ -94,6 +94,8 @@ class Page:
     events: list[Event]
     position: int
     """Everything up to here was looked at."""
+    workflows: Mapping[str, str] = field(default_factory=dict)
+    """The workflow of each job of which there is an event."""
 
 
 def page(asked: Wanted, after: int, limit: int = PAGE) -> Operation[Page]:
@@ -104,13 +106,15 @@ def page(asked: Wanted, after: int, limit: int = PAGE) -> Operation[Page]:
         return Page([], after)
     conditions, params = asked.conditions()
     sql = f"""
-select events.job_id, events.seq, events.type, events.at, events.data, events.position
+select events.job_id, events.seq, events.type, events.at, events.data, events.position,
+    jobs.workflow
 from events join jobs on jobs.id = events.job_id
 where events.position > :after and events.position <= :until{conditions}
 order by events.position limit :limit"""  # noqa: S608 - ours
     rows = yield One(sql, {**params, "after": after, "until": until, "limit": limit})
     events = [event_of(row) for row in rows]
-    return Page(events, events[-1].position if len(events) == limit else until)
+    workflows = {row["job_id"]: row["workflow"] for row in rows}
+    return Page(events, events[-1].position if len(events) == limit else until, workflows)
 
 
 def end() -> Operation[int]:
