@@ -42,6 +42,7 @@ from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_jo
 from ucop.engine.listeners import Post
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
+from ucop.engine.plugins import plugins
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.rows import NewJob, to_json
@@ -435,7 +436,7 @@ class Engine:
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
-        return [scheduler, *couriers(self.settings.webhooks, post)]
+        return [scheduler, *couriers(self.settings.webhooks, post), *plugins(post)]
 
     def _wake(self) -> None:
         """There may be work for this process's worker."""

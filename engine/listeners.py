@@ -59,9 +59,9 @@ update listeners set position = :reach
 where name = :name and worker = :worker and position < :reach returning position"""
 
 
-def free(name: str, worker: str) -> Operation[bool]:
+def free(name: str, worker: str, now: float) -> Operation[bool]:
     """Whether this worker may serve a listener; a new one is free."""
-    rows = yield One(_HELD, {"name": name, "worker": worker, "now": 0})
+    rows = yield One(_HELD, {"name": name, "worker": worker, "now": now})
     return not rows or bool(rows[0]["free"])
 
 
@@ -161,7 +161,9 @@ class Listener:
         """Whether this worker serves it for a lease from now on."""
         post, held = self._post, self._holds
         self._holds = False
-        if not held and not await post.database.read(lambda: free(self.name, post.worker)):
+        if not held and not await post.database.read(
+            lambda: free(self.name, post.worker, post.clock())
+        ):
             return False
         position = await post.database.write(
             lambda: hold(

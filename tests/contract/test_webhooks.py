@@ -24,10 +24,12 @@ from ucop.engine.webhooks import (
     again_dead,
     forget,
     listed,
+    listener,
 )
 
 DEADLINE = 60.0
 ENV = "TOLD_SECRET"
+NAME = listener("told")
 ENDS = ("job.submitted", "job.completed")
 
 Open = Callable[..., Engine]
@@ -66,7 +68,7 @@ def _position(engine: Engine) -> int | None:
     from ucop.engine.operation import One, Operation
 
     def look() -> Operation[int | None]:
-        rows = yield One("select position from listeners where name = 'webhook:told'", {})
+        rows = yield One("select position from listeners where name = :name", {"name": NAME})
         return rows[0]["position"] if rows else None
 
     return engine._loop.call(engine._database.read(look))
