@@ -356,7 +356,7 @@ class Engine:
         return Timetable(
             self._database,
             self._loop,
-            find=self.catalog.find,
+            find=lambda name: self.catalog.find(name),
             make=self._prepare,
             handle=lambda id: JobHandle(self, id),
             changed=self._wake,

@@ -68,7 +68,7 @@ class Schedule(Record):
     """Why what is due cannot be submitted; None once it was."""
     error_at: datetime | None = None
     created_at: datetime
-    version: int = 1
+    version: int
     """Grows with every change."""
 
 
@@ -97,7 +97,7 @@ _ADD = """
 insert into schedules (name, workflow, rule, timezone, anchor, input, terms, catch_up,
     catch_up_limit, overlap, paused, version, next_at, created_at)
 values (:name, :workflow, :rule, :timezone, :anchor, :input, :terms, :catch_up,
-    :catch_up_limit, :overlap, 0, 1, :next_at, :now)
+    :catch_up_limit, :overlap, 0, :version, :next_at, :now)
 on conflict (name) do nothing returning name"""
 
 _REPLACE = """
@@ -121,7 +121,9 @@ def add(
     """Keep a schedule. One that is there already and says the same stays as it is; one that says
     something else raises ScheduleExists, or with `replace` is replaced. Its past, and whether it
     is paused, stay."""
-    params = {**new.model_dump(mode="json"), "next_at": next_at, "now": now}
+    # Not 1: a schedule that was removed and added anew must not pass for the one of before.
+    version = int(now * 1000)
+    params = {**new.model_dump(mode="json"), "next_at": next_at, "now": now, "version": version}
     params["input"], params["terms"] = to_json(new.input), to_json(new.terms)
     if not (yield One(_ADD, params)):
         there = yield from get(new.name)

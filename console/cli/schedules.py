@@ -105,6 +105,8 @@ def add(
             budget=read_budget(budget or ()),
             replace=replace,
         ),
+        catalog=place.catalog,
+        registry=place.registry,
     )
     _tell(place, added, as_json=json)
 
@@ -221,14 +223,12 @@ def remove(
 # ---------------------------------------------------------------- reading and changing
 
 
-def _change(place: Place, change: Callable[[Engine], Any]) -> Any:
+def _change(place: Place, change: Callable[[Engine], Any], **loaded: Any) -> Any:
+    """`loaded`: the project's catalog and registry, where they were needed before."""
     from ucop.engine.engine import Engine
 
     show_warnings()
-    catalog, registry = place.catalog, place.registry
-    with Engine(
-        settings=place.settings, worker=False, catalog=catalog, registry=registry
-    ) as engine:
+    with Engine(settings=place.settings, worker=False, **loaded) as engine:
         return change(engine)
 
 

@@ -18,8 +18,8 @@ from ucop.engine import Engine, InvalidInput, Job, Schedule, ScheduleExists, Sch
 from ucop.engine.database import Database
 from ucop.engine.errors import UnknownWorkflow
 from ucop.engine.operation import One, Operation
-from ucop.engine.scheduler import Scheduler
-from ucop.engine.schedules import key_of, told
+from ucop.engine.scheduler import LONGEST, Scheduler
+from ucop.engine.schedules import fire, key_of, told
 
 DEADLINE = 60.0
 
@@ -250,6 +250,53 @@ async def _look_from_all_sides(engine: Engine) -> None:
             pass
 
     await asyncio.gather(*(until_nothing_is_due(look) for look in looks))
+
+
+@pytest.mark.parametrize("change", ["pause", "replace", "remove", "add anew"])
+def test_what_was_read_before_a_schedule_was_changed_submits_nothing(
+    idle: Engine, change: str
+) -> None:
+    start = hours_ago(1.5)
+    stale = idle.schedules.add("s", "flow", "every 1h", start=start)
+    job = idle.schedules.job_of(stale, key_of("s", start.timestamp()))
+    if change == "pause":
+        idle.schedules.pause("s")
+    elif change == "replace":
+        idle.schedules.add("s", "flow", "every 2h", replace=True)
+    else:
+        idle.schedules.remove("s")
+    if change == "add anew":
+        time.sleep(0.002)
+        idle.schedules.add("s", "flow", "every 1h", start=start)
+    before = list(idle.schedules.list())
+    fired = idle._loop.call(
+        idle._database.dispatch(
+            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job, time.time())
+        )
+    )
+    assert fired is None
+    assert keys(idle) == []
+    assert list(idle.schedules.list()) == before
+
+
+def test_a_worker_sleeps_until_the_next_due_time(idle: Engine) -> None:
+    def look() -> float:
+        scheduler = Scheduler(
+            idle._database,
+            make=idle.schedules.job_of,
+            clock=time.time,
+            pause=1.0,
+            on_job=lambda: None,
+        )
+        return idle._loop.call(scheduler.look())
+
+    assert look() == LONGEST
+    idle.schedules.add("far", "flow", "every 1h", start=hours_ago(-2))
+    assert look() == LONGEST
+    near = datetime.now(UTC) + timedelta(seconds=40)
+    idle.schedules.add("near", "flow", "every 1h", start=near)
+    assert 0 < look() <= 40
+    assert keys(idle) == []
 
 
 def test_a_time_is_passed_over_while_the_last_job_has_not_ended(open_engine: Open) -> None:

@@ -212,7 +212,7 @@ def upgrade() -> None:
         sa.Column("catch_up_limit", sa.Integer, nullable=False),
         sa.Column("overlap", Text, nullable=False),
         sa.Column("paused", sa.Integer, nullable=False),
-        sa.Column("version", sa.Integer, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
         sa.Column("next_at", Time),
         sa.Column("last_at", Time),
         sa.Column("last_job_id", Text),
