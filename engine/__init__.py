@@ -20,6 +20,8 @@ if TYPE_CHECKING:
         JobStopped,
         KeyConflict,
         ResultTimeout,
+        ScheduleExists,
+        ScheduleNotFound,
         ThreadBusy,
         UcopError,
         UnknownWorkflow,
@@ -37,8 +39,10 @@ if TYPE_CHECKING:
         StepError,
         Usage,
     )
+    from ucop.engine.schedules import Schedule
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
+    from ucop.engine.subscriptions import Subscription
 
 __all__ = [
     "Attempt",
@@ -60,10 +64,14 @@ __all__ = [
     "KeyConflict",
     "Question",
     "ResultTimeout",
+    "Schedule",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "Settings",
     "Step",
     "StepError",
     "StepStatus",
+    "Subscription",
     "ThreadBusy",
     "UcopError",
     "UnknownWorkflow",
@@ -86,8 +94,10 @@ _PLACES = {
         "StepError",
         "Usage",
     ),
+    "schedules": ("Schedule",),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),
+    "subscriptions": ("Subscription",),
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 

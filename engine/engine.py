@@ -7,8 +7,9 @@ import contextlib
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -20,6 +21,7 @@ from ucop.agents.registry import Registry, load_registry
 from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.control import Onward, read_onward
+from ucop.engine.courier import couriers
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
@@ -45,8 +47,10 @@ from ucop.engine.job import (
     new_job_id,
 )
 from ucop.engine.job_file import Contents, read_job_file
+from ucop.engine.listeners import Post
 from ucop.engine.loop import LoopThread
 from ucop.engine.notices import Notices
+from ucop.engine.plugins import plugins
 from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
 from ucop.engine.queue.claims import Claims
@@ -56,11 +60,14 @@ from ucop.engine.reader import Reader, open_reader
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
+from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
 from ucop.engine.submission import graph_name, input_json, new_job, read_limits, read_terms
+from ucop.engine.subscriptions import Subscription, wanted
+from ucop.engine.timetable import Timetable
 from ucop.engine.turns import Serving
-from ucop.engine.worker import Worker, names
+from ucop.engine.worker import Duty, Worker, names
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.gate import refuse_doubles
 from ucop.graphs.workflow import Workflow, restore
@@ -120,6 +127,7 @@ class Engine:
         self._workflows: dict[str, Workflow] = {}
         self._admitted: WeakSet[Workflow] = WeakSet()
         """Workflows in which no test double was found."""
+        self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
@@ -407,6 +415,59 @@ class Engine:
             self._reader = open_reader(self._database.url)
         return self._reader
 
+    def subscribe(
+        self,
+        callback: Callable[[Event], object] | None = None,
+        *,
+        types: Collection[str] | str | None = None,
+        job: str | None = None,
+        workflow: Collection[str] | str | None = None,
+        after: int | None = None,
+    ) -> Subscription:
+        """Events of all jobs as they are committed, by any process; see Subscription.
+
+        Args:
+            callback: Called with each event, on a thread of its own. What it raises is logged,
+                and it gets the next one. Without it the subscription is there to iterate over.
+            types: Only events of these types, such as `job.failed`, or `job.*`.
+            job: Only those of the job with this whole id.
+            workflow: Only those of jobs of this workflow, or of these.
+            after: The position to go on behind; 0 is the beginning. Default: only what comes.
+
+        A subscriber reads at its own pace: one that is slow, or fails, holds no job up.
+        """
+        asked = wanted(types, job, workflow)
+        open_one = partial(open_reader, self._database.url)
+        found = Subscription(open_one, self._notices.listen, asked, after, callback)
+        self._subscriptions.add(found)
+        return found
+
+    async def asubscribe(
+        self,
+        callback: Callable[[Event], object] | None = None,
+        *,
+        types: Collection[str] | str | None = None,
+        job: str | None = None,
+        workflow: Collection[str] | str | None = None,
+        after: int | None = None,
+    ) -> Subscription:
+        """`subscribe`, awaited."""
+        return await asyncio.to_thread(
+            lambda: self.subscribe(callback, types=types, job=job, workflow=workflow, after=after)
+        )
+
+    @property
+    def schedules(self) -> Timetable:
+        """Jobs that are submitted again and again."""
+        return Timetable(
+            self._database,
+            self._loop,
+            find=lambda name: self.catalog.find(name),
+            make=self._prepare,
+            handle=lambda id: JobHandle(self, id),
+            changed=self._wake,
+        )
+
     # ------------------------------------------------------------ close
 
     def close(self, *, grace: float | None = None) -> None:
@@ -414,6 +475,8 @@ class Engine:
         if self._closed:
             return
         self._closed = True
+        for subscription in list(self._subscriptions):
+            subscription.close()
         with contextlib.suppress(UcopError):
             self._loop.call(self._shut(grace))
         self._loop.stop()
@@ -460,8 +523,32 @@ class Engine:
             knows=self._knows,
             serves=names(list(self.settings.served)),
             on_lost=self._lost,
+            duties=self._duties,
         )
         await self._worker.start()
+
+    def _duties(self, worker: WorkerId) -> list[Duty]:
+        """What goes on beside the jobs."""
+        scheduler = Scheduler(
+            self._database,
+            make=self.schedules.job_of,
+            clock=time.time,
+            pause=self.settings.sweep,
+            on_job=self._wake,
+        )
+        post = Post(
+            database=self._database,
+            worker=worker,
+            clock=time.time,
+            lease=self.settings.lease,
+            listen=self._notices.listen,
+        )
+        return [scheduler, *couriers(self.settings.webhooks, post), *plugins(post)]
+
+    def _wake(self) -> None:
+        """There may be work for this process's worker."""
+        if self._worker is not None:
+            self._worker.wake()
 
     def _queue(self, worker: WorkerId) -> Queue:
         settings, database = self.settings, self._database
@@ -542,8 +629,9 @@ class Engine:
             self._notices.tell_all()
             if self._worker is not None:
                 await self._worker.watch()
-        if new and self._worker is not None:
-            self._worker.wake()
+        if new:
+            self._notices.tell_events(id)
+            self._wake()
         return id
 
     async def _resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
@@ -779,6 +867,17 @@ class Engine:
         if self._known is None:
             self._known = names(self.catalog.supplies())
         return self._known
+
+    def _prepare(
+        self,
+        workflow: Workflow,
+        input: Mapping[str, Any],
+        *,
+        budget: Mapping[str, float | str] | None = None,
+        **terms: Any,
+    ) -> NewJob:
+        """A job as `submit` takes it, for whoever submits it."""
+        return self._new_job(workflow, input, read_terms(**terms), read_limits(budget, None))
 
     def _new_job(
         self,

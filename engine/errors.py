@@ -17,6 +17,9 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── InvalidSettings
 ├── JobNotFound
 ├── CheckpointNotFound
+├── ScheduleNotFound
+├── ScheduleExists            another schedule has this name
+├── DeliveryNotFound
 ├── JobFailed                 what `result()` raises for a failed job
 ├── JobStopped                what `result()` raises for a job that waits, is paused or cancelled
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
@@ -65,6 +68,7 @@ __all__ = [
     "DatabaseError",
     "DatabaseTooNew",
     "DeadlinePassed",
+    "DeliveryNotFound",
     "DoublesRefused",
     "EngineClosed",
     "InvalidDefinition",
@@ -83,6 +87,8 @@ __all__ = [
     "ModelUnavailable",
     "RefusedChange",
     "ResultTimeout",
+    "ScheduleExists",
+    "ScheduleNotFound",
     "StepsUsedUp",
     "Superseded",
     "ThreadBusy",
@@ -103,6 +109,18 @@ class JobNotFound(UcopError):
 
 class CheckpointNotFound(UcopError):
     """The job has no such checkpoint, or several begin so."""
+
+
+class ScheduleNotFound(UcopError):
+    """No schedule has this name."""
+
+
+class ScheduleExists(UcopError):
+    """Another schedule has this name."""
+
+
+class DeliveryNotFound(UcopError):
+    """No webhook has such a delivery."""
 
 
 class JobFailed(UcopError):

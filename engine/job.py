@@ -169,6 +169,8 @@ class Event(Record):
     `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
+    position: int = 0
+    """Where it stands among the events of all jobs: grows, with gaps."""
 
 
 def event_of(row: Any) -> Event:
@@ -179,6 +181,7 @@ def event_of(row: Any) -> Event:
         type=row["type"],
         at=datetime.fromtimestamp(row["at"], UTC),
         data=json.loads(row["data"]),
+        position=row["position"],
     )
 
 

@@ -514,7 +514,7 @@ def next_attempt(
 _REST = "select status, reason, output, error from jobs where id = :job"
 
 _EVENTS = """
-select job_id, seq, type, at, data from events
+select job_id, seq, type, at, data, position from events
 where job_id = :job and seq > :after order by seq limit :limit"""
 
 _DEFINITION = "select body from definitions where fingerprint = :fingerprint"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 
@@ -19,6 +20,20 @@ class Notices:
         self._waiting: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._following: defaultdict[str, set[asyncio.Event]] = defaultdict(set)
         self._trouble: dict[str, Exception] = {}
+        self._anyone: tuple[Callable[[], None], ...] = ()
+        self._changing = threading.Lock()
+
+    def listen(self, call: Callable[[], None]) -> Callable[[], None]:
+        """Have something called, on the loop, when events of any job were committed, until what
+        this returns is called. From any thread; `call` must return at once."""
+        with self._changing:
+            self._anyone = (*self._anyone, call)
+
+        def forget() -> None:
+            with self._changing:
+                self._anyone = tuple(other for other in self._anyone if other is not call)
+
+        return forget
 
     def subscribe(self, job_id: str) -> AbstractContextManager[asyncio.Event]:
         """Hear when the job's status changes."""
@@ -30,6 +45,8 @@ class Notices:
 
     def tell_events(self, job_id: str) -> None:
         """Events of this job were committed in this process."""
+        for call in self._anyone:
+            call()
         for event in self._following.get(job_id, ()):
             event.set()
 
@@ -41,6 +58,8 @@ class Notices:
 
     def tell_all(self) -> None:
         """Another process committed something."""
+        for call in self._anyone:
+            call()
         for events in (*self._waiting.values(), *self._following.values()):
             for event in events:
                 event.set()

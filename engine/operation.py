@@ -71,6 +71,11 @@ Operation = Generator[Statement, Sequence[Row], T]
 Make = Callable[[], Operation[T]]
 
 
+SETTLED_LITE = "(select coalesce(max(position), 0) from events)"
+SETTLED_POSTGRES = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 16) - 1"
+"""What `{settled}` stands for: the position up to which no event can come any more."""
+
+
 @lru_cache(maxsize=256)
 def pyformat(sql: str) -> str:
     """`:name` parameters in psycopg's style."""

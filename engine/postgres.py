@@ -26,6 +26,7 @@ from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
 from ucop.engine.operation import (
+    SETTLED_POSTGRES,
     Alone,
     Enqueue,
     Many,
@@ -287,7 +288,8 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
 @lru_cache(maxsize=256)
 def _clocked(sql: str) -> str:
     """Heartbeats are on the database's clock: workers' clocks need not agree."""
-    return pyformat(sql.replace("{now}", NOW).replace("{supplied}", SUPPLIED))
+    sql = sql.replace("{now}", NOW).replace("{supplied}", SUPPLIED)
+    return pyformat(sql.replace("{settled}", SETTLED_POSTGRES))
 
 
 def prepare(url: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 
 from ucop.engine.errors import DatabaseError, JobNotFound
 from ucop.engine.filter import Filter, filter_of
@@ -32,7 +32,17 @@ from ucop.engine.job import (
     Usage,
     event_of,
 )
-from ucop.engine.operation import Params, Row, pyformat
+from ucop.engine.operation import (
+    SETTLED_LITE,
+    SETTLED_POSTGRES,
+    One,
+    Operation,
+    Params,
+    Row,
+    Statement,
+    pyformat,
+    run,
+)
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -40,6 +50,8 @@ if TYPE_CHECKING:
 
     from ucop.engine.diagnosis import Dispatch
     from ucop.engine.queues import QueueLimits, QueueState
+
+T = TypeVar("T")
 
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
@@ -59,7 +71,7 @@ from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
 
 _EVENTS = """
-select job_id, seq, type, at, data from events
+select job_id, seq, type, at, data, position from events
 where job_id = :id and seq > :after order by seq limit :limit"""
 
 _ATTEMPTS = """
@@ -115,6 +127,8 @@ class Connection(Protocol):
     """The condition that a job has all `:labels`, an object of JSON."""
     apart: bool
     """Whether values of channels have a table of their own."""
+    settled: str
+    """The position up to which no event can come any more."""
 
     def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
     def close(self) -> None: ...
@@ -322,12 +336,22 @@ class Reader:
             ],
         )
 
+    def ask(self, operation: Operation[T]) -> T:
+        """Run an operation that only reads."""
+        return run(operation, self._answer)
+
+    def _answer(self, statement: Statement) -> Sequence[Row]:
+        assert isinstance(statement, One)
+        sql = statement.sql.replace("{settled}", self._connection.settled)
+        return self._rows(sql, statement.params)
+
     def _rows(self, sql: str, params: Params) -> Sequence[Row]:
         return self._connection.rows(sql, params)
 
 
 class _Lite:
     apart = False
+    settled = SETTLED_LITE
     labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
         select 1 from json_each(jobs.labels) own
         where own.key = wanted.key and own.value = wanted.value))"""
@@ -350,6 +374,7 @@ class _Lite:
 
 class _Postgres:
     apart = True
+    settled = SETTLED_POSTGRES
     labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
 
     def __init__(self, url: str) -> None:

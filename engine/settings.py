@@ -20,6 +20,7 @@ from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import DEFAULT_QUEUE
 from ucop.engine.project import DATABASE, absolute_url, find_project
 from ucop.engine.queues import QueueLimits, QueueName, undeclared
+from ucop.engine.webhooks import Webhook
 from ucop.graphs.limits import seconds_of
 
 _PROJECT = "_project"
@@ -104,6 +105,8 @@ class Settings(BaseSettings):
     """How long a stopping worker lets running nodes end before it stops them."""
     retention: Retention = Field(default_factory=Retention)
     """How long jobs that have ended are kept. Its workers delete what is older."""
+    webhooks: dict[str, Webhook] = Field(default_factory=dict)
+    """Addresses that are told of events, by name; see docs/events.md."""
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's `synchronous`. NORMAL survives a killed process; FULL a power cut too."""
 
@@ -161,6 +164,8 @@ def _explain(error: ValidationError, where: Path) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"setting {name!r}: {problem['msg']} (got {problem['input']!r})")
+        # What was written where a secret is spoken of may be the secret.
+        got = "" if "secret" in name else f" (got {problem['input']!r})"
+        lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

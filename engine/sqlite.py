@@ -27,7 +27,7 @@ from ucop.engine.faults import fault
 from ucop.engine.group_commit import GroupCommit
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
-from ucop.engine.operation import Many, One, Operation, Save, Statement, run
+from ucop.engine.operation import SETTLED_LITE, Many, One, Operation, Save, Statement, run
 from ucop.engine.roster import WorkerAt
 from ucop.engine.write_lock import holder, is_stopped, started_before
 
@@ -219,7 +219,8 @@ def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[An
 @lru_cache(maxsize=256)
 def _clocked(sql: str) -> str:
     """One machine, one clock: the database's time is the process's."""
-    return sql.replace("{now}", ":now").replace("{supplied}", SUPPLIED)
+    sql = sql.replace("{now}", ":now").replace("{supplied}", SUPPLIED)
+    return sql.replace("{settled}", SETTLED_LITE)
 
 
 def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:

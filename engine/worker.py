@@ -15,11 +15,11 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ucop.engine import ledger, overdue, roster, turns
 from ucop.engine.answers import KeptAnswers
@@ -56,6 +56,18 @@ LOST = (
 )
 
 
+class Duty(Protocol):
+    """Something that goes on as long as a worker lives, beside its attempts."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Go on until cancelled."""
+
+    def wake(self) -> None:
+        """Something was written."""
+
+
 class Worker:
     """One worker in this process."""
 
@@ -71,6 +83,7 @@ class Worker:
         knows: Callable[[], str],
         serves: str,
         on_lost: Callable[[str], None],
+        duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
         self._database, self._settings, self._models = database, settings, models
@@ -79,6 +92,7 @@ class Worker:
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
+        self._duties = duties(self.id)
         self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._held = ExitStack()
@@ -109,6 +123,7 @@ class Worker:
         self._loops = [
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
+            *(asyncio.create_task(duty.run(), name=f"ucop-{duty.name}") for duty in self._duties),
         ]
         if not self._settings.retention.is_none:
             # Apart from the sweep, which must not wait for it.
@@ -153,6 +168,8 @@ class Worker:
 
     def wake(self) -> None:
         self._queue.wake()
+        for duty in self._duties:
+            duty.wake()
 
     async def _abandon(self, message: str) -> None:
         """Stop at once and write nothing: this worker was declared lost."""

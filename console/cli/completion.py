@@ -25,6 +25,20 @@ def complete_job(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
             yield job.id, f"{job.workflow}, {job.status}"
 
 
+def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
+    """Schedules whose names begin with what is there."""
+    from ucop.engine.schedules import listed
+
+    try:
+        with _place(ctx).reader() as reader:
+            found = reader.ask(listed())
+    except UcopError:
+        return
+    for schedule in found:
+        if schedule.name.startswith(incomplete):
+            yield schedule.name, f"{schedule.workflow}, {schedule.rule}"
+
+
 def complete_workflow(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Workflows whose names begin with what is there."""
     try:

@@ -5,7 +5,7 @@
 | 0 | done |
 | 1 | the job failed or was cancelled, or the machine is in the way (database, model) |
 | 2 | usage, an invalid workflow, an input or a change that is refused |
-| 3 | not found: a job, a checkpoint, a workflow, an agent |
+| 3 | not found: a job, a checkpoint, a workflow, an agent, a schedule, a delivery |
 | 4 | the job waits for a person |
 | 5 | the job is paused, as by a used-up budget |
 | 70 | a defect of ucop |
@@ -19,6 +19,7 @@ from typing import Final
 
 from ucop.engine.errors import (
     CheckpointNotFound,
+    DeliveryNotFound,
     InvalidDefinition,
     InvalidInput,
     InvalidJobFile,
@@ -27,6 +28,8 @@ from ucop.engine.errors import (
     JobNotFound,
     KeyConflict,
     RefusedChange,
+    ScheduleExists,
+    ScheduleNotFound,
     ThreadBusy,
     UcopError,
     UnknownAgent,
@@ -61,9 +64,17 @@ _REFUSED: Final = (
     KeyConflict,
     RefusedChange,
     ThreadBusy,
+    ScheduleExists,
     UsageProblem,
 )
-_NOT_FOUND: Final = (CheckpointNotFound, JobNotFound, UnknownAgent, UnknownWorkflow)
+_NOT_FOUND: Final = (
+    CheckpointNotFound,
+    DeliveryNotFound,
+    JobNotFound,
+    ScheduleNotFound,
+    UnknownAgent,
+    UnknownWorkflow,
+)
 
 _OF_STATUS: Final = {
     JobStatus.COMPLETED: Exit.OK,

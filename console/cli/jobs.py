@@ -13,6 +13,7 @@ from ucop.console.cli.answers import answer, inbox
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import next_steps, nodes_of, report, tail
 from ucop.console.cli.inputs import read_filter
+from ucop.console.cli.lines import event_line
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.tables import (
@@ -23,7 +24,6 @@ from ucop.console.cli.tables import (
     first_line,
     limit,
     moment,
-    on_terminal,
     plural,
     short_enough,
 )
@@ -31,7 +31,7 @@ from ucop.engine.states import ACTIVE
 
 if TYPE_CHECKING:
     from ucop.engine.filter import Filter
-    from ucop.engine.job import Event, Job, Step
+    from ucop.engine.job import Job, Step
     from ucop.engine.reader import Reader
 
 app = typer.Typer(
@@ -284,29 +284,8 @@ def events(
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         for event in tail(reader, reader.find(id), after=after, follow=follow):
-            if not put(event.model_dump_json() if json else _event_line(event)):
+            if not put(event.model_dump_json() if json else event_line(event)):
                 return
-
-
-def _event_line(event: Event) -> str:
-    at = event.at.astimezone(None if on_terminal() else UTC)
-    time = at.strftime("%H:%M:%S.%f")[:-3] if on_terminal() else at.isoformat()
-    cells = [str(event.seq), time, event.type, _details(event.data)]
-    if not on_terminal():
-        return "\t".join(cells)
-    return f"{cells[0]:>4}  {cells[1]}  {cells[2]:<15}  {cells[3]}".rstrip()
-
-
-def _details(data: dict[str, Any]) -> str:
-    shown = {key: value for key, value in data.items() if key != "task_id" and value != ""}
-    return " ".join(f"{key}={_short(value)}" for key, value in shown.items())
-
-
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False)
-    if isinstance(value, str) and (not text or " " in text or "\n" in text):
-        text = json_text.dumps(text, ensure_ascii=False)
-    return first_line(text, 120)
 
 
 # ---------------------------------------------------------------- watch

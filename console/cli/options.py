@@ -7,7 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ucop.console.cli.completion import complete_agent, complete_job, complete_workflow
+from ucop.console.cli.completion import (
+    complete_agent,
+    complete_job,
+    complete_schedule,
+    complete_workflow,
+)
 from ucop.engine.job import OnBusy
 from ucop.engine.states import JobStatus
 
@@ -85,6 +90,10 @@ JobId = Annotated[
         help="The job's id, or its beginning as far as no other job's begins so.",
         autocompletion=complete_job,
     ),
+]
+ScheduleName = Annotated[
+    str,
+    typer.Argument(metavar="NAME", help="The schedule's name.", autocompletion=complete_schedule),
 ]
 WorkflowName = Annotated[
     str,

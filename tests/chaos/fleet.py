@@ -168,6 +168,7 @@ class Fleet:
         fence: bool = True,
         deaf: bool = False,
         ready: bool = True,
+        environment: dict[str, str] | None = None,
         **settings: Any,
     ) -> Process:
         """A new worker; with `ready`, it is up when this returns (or has ended by its fault)."""
@@ -178,6 +179,7 @@ class Fleet:
             fault=fault,
             fence=fence,
             deaf=deaf,
+            environment=environment,
         )
         if ready:
             self.wait_ready(process, mark)

@@ -64,9 +64,11 @@ def work(
     fault: str = "",
     fence: bool = True,
     deaf: bool = False,
+    environment: dict[str, str] | None = None,
 ) -> None:
     """Be a worker until SIGTERM."""
     _log()
+    os.environ.update(environment or {})
     if deaf:
         _grow_deaf()
     if not fence:
@@ -115,6 +117,15 @@ def resume(folder: Path, url: str, *, job: str, fault: str = "") -> None:
     engine.job(job).resume()
     faults.arm("")
     engine.close()
+
+
+def read(folder: Path, url: str, *, after: int, into: str) -> None:
+    """Write the number of each event behind `after` into a file, until killed."""
+    _log()
+    out = os.open(into, os.O_WRONLY | os.O_APPEND)
+    with open_engine(folder, url, worker=False) as engine:
+        for event in engine.subscribe(after=after):
+            os.write(out, f"{event.position} {event.job_id} {event.seq}\n".encode())
 
 
 def _log() -> None:

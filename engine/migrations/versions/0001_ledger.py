@@ -1,5 +1,6 @@
 """The ledger: definitions, jobs, attempts, steps, events, questions, workers; kept answers;
-what people changed of queues, and what their limits and shares are counted by.
+what people changed of queues, and what their limits and shares are counted by; schedules;
+what hears of events, and what it is still to be told.
 
 Amounts of time are seconds, points in time are seconds since the epoch; JSON is text, so
 that SQLite and PostgreSQL hold the same.
@@ -28,17 +29,39 @@ begin
     end if;
 end $$"""
 
+POSITION = """
+create or replace function ucop_event_position() returns trigger
+language plpgsql as $$
+declare
+    spread bigint := nextval('ucop.event_spread') & 65535;
+    before bigint;
+begin
+    new.position := pg_current_xact_id()::text::bigint << 16 | spread;
+    -- Who waited for the job's row may have a lower number than who had it.
+    select position into before from ucop.events
+        where job_id = new.job_id and seq = new.seq - 1;
+    if before >= new.position then
+        new.position := (before >> 16) + 1 << 16 | spread;
+    end if;
+    return new;
+end $$;
+create trigger event_position before insert on ucop.events
+    for each row execute function ucop_event_position()"""
+"""See subscriptions.py: where an event stands among those of all jobs."""
+
 
 PENDING = "status = 'pending'"
 RUNNING = "status = 'running'"
 
 
-def _index(name: str, columns: list[str], where: str, *, unique: bool = False) -> None:
-    """An index of some jobs alone."""
+def _index(
+    name: str, columns: list[str], where: str, *, table: str = "jobs", unique: bool = False
+) -> None:
+    """An index of some rows alone."""
     which = sa.text(where)
     op.create_index(
         name,
-        "jobs",
+        table,
         [sa.text(column) for column in columns],
         unique=unique,
         sqlite_where=which,
@@ -143,15 +166,28 @@ def upgrade() -> None:
         sa.Column("cached", sa.Integer, nullable=False),
         sqlite_with_rowid=False,
     )
+    on_postgres = op.get_bind().dialect.name == "postgresql"
+    # Where an event stands among those of all jobs. One writer at a time on SQLite: it counts.
+    position = (
+        sa.Column("position", sa.BigInteger, nullable=False)
+        if on_postgres
+        else sa.Column("position", sa.Integer, primary_key=True, autoincrement=True)
+    )
     op.create_table(
         "events",
-        sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), primary_key=True),
-        sa.Column("seq", sa.Integer, primary_key=True),
+        position,
+        sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), nullable=False),
+        sa.Column("seq", sa.Integer, nullable=False),
         sa.Column("type", Text, nullable=False),
         sa.Column("at", Time, nullable=False),
         sa.Column("data", Text, nullable=False),
-        sqlite_with_rowid=False,
+        sa.PrimaryKeyConstraint("job_id", "seq")
+        if on_postgres
+        else sa.UniqueConstraint("job_id", "seq"),
+        sqlite_autoincrement=True,
     )
+    if on_postgres:
+        op.create_index("events_position", "events", ["position"])
     op.create_table(
         "questions",
         sa.Column("job_id", Text, sa.ForeignKey("jobs.id"), primary_key=True),
@@ -212,5 +248,56 @@ def upgrade() -> None:
         sa.Column("as_of", Time, nullable=False),
         sqlite_with_rowid=False,
     )
-    if op.get_bind().dialect.name == "postgresql":
+    op.create_table(
+        "schedules",
+        sa.Column("name", Text, primary_key=True),
+        sa.Column("workflow", Text, nullable=False),
+        sa.Column("rule", Text, nullable=False),
+        sa.Column("timezone", Text, nullable=False),
+        sa.Column("anchor", Time, nullable=False),
+        sa.Column("input", Text, nullable=False),
+        sa.Column("terms", Text, nullable=False),
+        sa.Column("catch_up", Text, nullable=False),
+        sa.Column("catch_up_limit", sa.Integer, nullable=False),
+        sa.Column("overlap", Text, nullable=False),
+        sa.Column("paused", sa.Integer, nullable=False),
+        sa.Column("version", sa.BigInteger, nullable=False),
+        sa.Column("next_at", Time),
+        sa.Column("last_at", Time),
+        sa.Column("last_job_id", Text),
+        sa.Column("skipped", Text),
+        sa.Column("skipped_at", Time),
+        sa.Column("error", Text),
+        sa.Column("error_at", Time),
+        sa.Column("created_at", Time, nullable=False),
+    )
+    op.create_index("schedules_due", "schedules", ["next_at"])
+    op.create_table(
+        "listeners",
+        sa.Column("name", Text, primary_key=True),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("worker", Text),
+        sa.Column("held_until", Time, nullable=False),
+    )
+    op.create_table(
+        "deliveries",
+        sa.Column("webhook", Text, primary_key=True),
+        sa.Column("id", Text, primary_key=True),
+        sa.Column("job_id", Text, nullable=False),
+        sa.Column("seq", sa.Integer, nullable=False),
+        sa.Column("type", Text, nullable=False),
+        sa.Column("body", Text, nullable=False),
+        sa.Column("status", Text, nullable=False),
+        sa.Column("tries", sa.Integer, nullable=False),
+        sa.Column("error", Text),
+        sa.Column("created_at", Time, nullable=False),
+        sa.Column("next_at", Time, nullable=False),
+        sa.Column("ended_at", Time),
+    )
+    _index("deliveries_pending", ["webhook", "next_at"], PENDING, table="deliveries")
+    _index("deliveries_in_order", ["webhook", "job_id", "seq"], PENDING, table="deliveries")
+    op.create_index("deliveries_of_job", "deliveries", ["job_id"])
+    if on_postgres:
         op.execute(FENCE)
+        op.execute("create sequence ucop.event_spread")
+        op.execute(POSITION)

@@ -1,0 +1,178 @@
+"""`ucop webhooks`: who is told of events, what was delivered, and what is to be sent again."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ucop.console.cli import options
+from ucop.console.cli.exits import UsageProblem
+from ucop.console.cli.logs import show_warnings
+from ucop.console.cli.output import note, put_json, put_records
+from ucop.console.cli.place import Place, place_of
+from ucop.console.cli.tables import Column, Table, first_line, moment, plural
+from ucop.engine.webhooks import DeliveryStatus
+
+if TYPE_CHECKING:
+    from ucop.engine.operation import Operation
+    from ucop.engine.webhooks import Webhook
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Addresses that are told of events.",
+)
+
+Named = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook", metavar="NAME", help="Only those of this webhook.", show_default=False
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List the project's webhooks, and how many deliveries each has."""
+    from ucop.engine.webhooks import counted
+
+    place = place_of(ctx, project, database)
+    known = place.settings.webhooks
+    counts = _ask(place, counted(), {})
+    if json:
+        put_json([_data(name, webhook, counts) for name, webhook in known.items()])
+        return
+    if not known:
+        note("no webhooks; [webhooks.NAME] in ucop.toml names one")
+    titles = ("name", "address", "types", "workflows", "secret")
+    numbers = [status.value for status in DeliveryStatus]
+    table = Table(
+        [
+            *(Column(title=title) for title in titles),
+            *(Column(title=title, numbers=True) for title in numbers),
+        ]
+    )
+    for name, webhook in known.items():
+        data = _data(name, webhook, counts)
+        table.rows.append(
+            (
+                name,
+                data["address"],
+                " ".join(webhook.types),
+                " ".join(webhook.workflows),
+                "there" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
+                *(str(data[title]) for title in numbers),
+            )
+        )
+    table.show()
+
+
+@app.command()
+def deliveries(
+    ctx: typer.Context,
+    webhook: Named = None,
+    status: Annotated[
+        DeliveryStatus | None,
+        typer.Option(help="Only deliveries of this status.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List deliveries, the newest first."""
+    from ucop.engine.webhooks import listed
+
+    place, now = place_of(ctx, project, database), datetime.now(UTC)
+    found = _ask(place, listed(webhook, status, limit), [])
+    if json:
+        put_records(found)
+        return
+    if not found:
+        note("no deliveries like that")
+    titles = ("id", "webhook", "type", "status", "tries", "created")
+    table = Table(
+        [
+            *(Column(title=t, status=t == "status", numbers=t == "tries") for t in titles),
+            Column(title="error", long=True),
+        ]
+    )
+    for one in found:
+        told = (one.id, one.webhook, one.type, one.status.value, str(one.tries))
+        table.rows.append((*told, moment(one.created_at, now), first_line(one.error)))
+    table.show()
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    id: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Deliveries by their ids.", show_default=False),
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
+    webhook: Named = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Have deliveries sent again, under their old ids. Workers send them."""
+    from ucop.engine.webhooks import again, again_dead
+
+    if bool(id) == dead:
+        raise UsageProblem("name deliveries by their ids, or all that were given up by --dead")
+    place = place_of(ctx, project, database)
+    number = _change(place, lambda: again(id, webhook) if id else again_dead(webhook))
+    if json:
+        put_json({"queued": number})
+    else:
+        note(f"{plural(number, 'message')} queued again; a worker sends what is queued")
+
+
+def _change(place: Place, make: Any) -> int:
+    from ucop.engine.engine import Engine
+
+    show_warnings()
+    with Engine(settings=place.settings, worker=False) as engine:
+        changed: int = engine._loop.call(engine._database.write(make))
+        return changed
+
+
+def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:
+    from ucop.engine.reader import NoDatabase
+
+    try:
+        with place.reader() as reader:
+            return reader.ask(operation)
+    except NoDatabase:
+        return otherwise
+
+
+def _data(
+    name: str, webhook: Webhook, counts: dict[tuple[str, DeliveryStatus], int]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": _address(webhook.url),
+        "types": list(webhook.types),
+        "workflows": list(webhook.workflows),
+        "secret_env": webhook.secret_env,
+        "secret_is_here": bool(os.environ.get(webhook.secret_env)),
+        **{status.value: counts.get((name, status), 0) for status in DeliveryStatus},
+    }
+
+
+def _address(url: str) -> str:
+    """An address without what stands behind a `?`: it may be a secret."""
+    return url.partition("?")[0] + ("?…" if "?" in url else "")
