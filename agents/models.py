@@ -8,21 +8,20 @@ LangChain and httpx are imported where a model is really asked.
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 from importlib import import_module
-from itertools import count
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
-from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
+from ucop.agents.aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
+from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.endpoint import Endpoint, ollama_endpoint
-from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout
 from ucop.agents.retry import Retry
+from ucop.agents.serving import ModelUse, Serving
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -31,36 +30,7 @@ if TYPE_CHECKING:
 
     from ucop.agents.ollama import OllamaChat
 
-DEFAULT_ALIAS = "default"
-DEFAULT_MODEL = "ollama:llama3.2"
-EMBEDDED = "embedded"
-RECHECK_AFTER = 5.0
-"""Seconds until an Ollama that did not answer, or lacked a model, is asked again."""
-
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelUse:
-    """Which model really answers where one was asked for."""
-
-    asked: str
-    """The name as the agent or caller wrote it."""
-    name: str
-    """`provider:model` of what answers."""
-    endpoint: str
-    """Its address without credentials; the provider's name where it has no address."""
-    embedded: bool
-    note: str
-    """One plain sentence for progress displays."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Absence:
-    """Why a candidate cannot be had; `may_stand_in` lets the embedded model replace it."""
-
-    reason: str
-    may_stand_in: bool = False
 
 
 @dataclass
@@ -68,7 +38,6 @@ class _LoopState:
     """What belongs to one event loop: open chats, and the embedded model's queue."""
 
     chats: dict[tuple[str, str], OllamaChat] = field(default_factory=dict)
-    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
     # One slot: calls wait here for their turn, so that waiting is not taken for silence.
     embedded_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
 
@@ -93,17 +62,20 @@ class Models:
         retry: Retry | None = None,
         on_use: Callable[[ModelUse], None] | None = None,
     ) -> None:
-        self._aliases = {DEFAULT_ALIAS: DEFAULT_MODEL, **(aliases or {})}
+        self._aliases = Aliases(aliases)
         self._ollama = ollama_endpoint(ollama_host)
         self._embedded = embedded if isinstance(embedded, EmbeddedModel) else EmbeddedModel()
         self._owns_embedded = self._embedded is not embedded
-        self._may_stand_in = embedded is not False
         self._timeout = timeout
         self._idle_timeout = idle_timeout
         self._retry = retry or Retry()
         self._listeners = [on_use] if on_use else []
-        self._held: set[str] = set()
-        self._missed: dict[str, tuple[float, _Absence]] = {}
+        self._serving = Serving(
+            ollama=self._ollama,
+            embedded=self._embedded,
+            may_stand_in=embedded is not False,
+            retry=self._retry,
+        )
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
 
     def candidates(self, name: str | None) -> tuple[str, ...]:
@@ -111,7 +83,7 @@ class Models:
 
         Raises ModelUnavailable for an unknown alias and for aliases that lead in a circle.
         """
-        return tuple(dict.fromkeys(self._expand(name or DEFAULT_ALIAS, ())))
+        return self._aliases.candidates(name)
 
     async def resolve(self, name: str | None) -> ModelUse:
         """Which model a call of `name` goes to now.
@@ -178,131 +150,10 @@ class Models:
         if self._owns_embedded and not connections_only:
             await asyncio.to_thread(self._embedded.close)
 
-    # Who serves a name
-
-    def _expand(self, name: str, seen: tuple[str, ...]) -> list[str]:
-        if name in seen:
-            circle = " → ".join((*seen, name))
-            raise ModelUnavailable(
-                f"model alias {name!r} leads back to itself: {circle}. "
-                "Change [models] in the project's settings.",
-                reached=False,
-            )
-        meaning = self._aliases.get(name)
-        if meaning is None:
-            return [self._qualified(name)]
-        links = [meaning] if isinstance(meaning, str) else list(meaning)
-        return [found for link in links for found in self._expand(link, (*seen, name))]
-
-    def _qualified(self, name: str) -> str:
-        if name == EMBEDDED:
-            return f"{EMBEDDED}:{EMBEDDED_MODEL}"
-        if ":" not in name:
-            known = ", ".join(sorted(self._aliases))
-            raise ModelUnavailable(
-                f"no model alias {name!r}; known: {known}. Write `provider:model` "
-                f"(such as ollama:{name}), or add {name} to [models] in the project's settings.",
-                reached=False,
-            )
-        return name
+    # Asking
 
     async def _uses(self, name: str | None) -> list[ModelUse]:
-        asked = name or DEFAULT_ALIAS
-        found = {name: await self._serve(name, asked) for name in self.candidates(name)}
-        uses = [use for use in found.values() if isinstance(use, ModelUse)]
-        if uses:
-            return uses
-        absences = {name: use for name, use in found.items() if isinstance(use, _Absence)}
-        stand_in = any(absence.may_stand_in for absence in absences.values())
-        if stand_in and self._may_stand_in and self._embedded.available():
-            reasons = "; ".join(absence.reason for absence in absences.values())
-            return [await self._embedded_use(asked, reasons)]
-        self._missed.clear()  # whoever asks next may have mended it
-        raise _nobody_serves(asked, absences, stand_in and self._may_stand_in)
-
-    async def _serve(self, candidate: str, asked: str) -> ModelUse | _Absence:
-        provider, _, model = candidate.partition(":")
-        if provider == EMBEDDED:
-            return await self._serve_embedded(candidate, asked)
-        if provider == "ollama":
-            return await self._serve_ollama(candidate, model, asked)
-        return _serve_by_langchain(candidate, provider, asked)
-
-    async def _serve_embedded(self, candidate: str, asked: str) -> ModelUse | _Absence:
-        if candidate != f"{EMBEDDED}:{EMBEDDED_MODEL}":
-            return _Absence(reason=f"the embedded model is {EMBEDDED_MODEL}, no other")
-        if not self._embedded.available():
-            return _Absence(reason="the embedded model is not installed: `ucop models install`")
-        return await self._embedded_use(asked, "")
-
-    async def _serve_ollama(self, candidate: str, model: str, asked: str) -> ModelUse | _Absence:
-        tagged = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-        absence = await self._find(tagged)
-        if absence is not None:
-            return absence
-        return ModelUse(
-            asked=asked,
-            name=candidate,
-            endpoint=self._ollama.url,
-            embedded=False,
-            note=f"{model} on the Ollama at {self._ollama.url}",
-        )
-
-    async def _find(self, tagged: str) -> _Absence | None:
-        """None where the Ollama has the model; asked once per process when it does."""
-        async with self._loop.probing:
-            if tagged in self._held:
-                return None
-            missed = self._missed.get(tagged)
-            if missed and time.monotonic() < missed[0] + RECHECK_AFTER:
-                return missed[1]
-            absence = await self._probe(tagged)
-            if absence is None:
-                self._held.add(tagged)
-            else:
-                self._missed[tagged] = (time.monotonic(), absence)
-            return absence
-
-    async def _probe(self, tagged: str) -> _Absence | None:
-        try:
-            held = await self._list()
-        except ModelUnavailable as error:
-            return _Absence(reason=str(error))
-        if held is None:
-            return _Absence(reason=f"no Ollama answers at {self._ollama.url}", may_stand_in=True)
-        if tagged not in held:
-            plain = tagged.removesuffix(":latest")
-            return _Absence(
-                reason=f"the Ollama at {self._ollama.url} has no {plain} (`ollama pull {plain}`)",
-                may_stand_in=True,
-            )
-        return None
-
-    async def _list(self) -> frozenset[str] | None:
-        """What the Ollama has; tried again, as a call is, where it is in trouble."""
-        from ucop.agents.ollama import list_models
-
-        for tries in count(1):
-            try:
-                return await list_models(self._ollama)
-            except ModelUnavailable as error:
-                pause = self._retry.pause(error, tries)
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-        raise AssertionError("counting has no end")
-
-    async def _embedded_use(self, asked: str, because: str) -> ModelUse:
-        note = f"the embedded {EMBEDDED_MODEL}, a small model: expect simple answers"
-        return ModelUse(
-            asked=asked,
-            name=f"{EMBEDDED}:{EMBEDDED_MODEL}",
-            endpoint=await self._embedded.endpoint(),
-            embedded=True,
-            note=f"{note} ({because})" if because else note,
-        )
-
-    # Asking
+        return await self._serving.uses(name or DEFAULT_ALIAS, self.candidates(name))
 
     async def _ask(
         self,
@@ -332,7 +183,7 @@ class Models:
         self, error: ModelError, tries: int, use: ModelUse, deadline: float
     ) -> None:
         if error.status == 404:
-            self._held.clear()  # the model was there and is not: look again next time
+            self._serving.forget()
         pause = self._retry.pause(error, tries)
         if pause is None or asyncio.get_running_loop().time() + pause >= deadline:
             raise error
@@ -406,37 +257,10 @@ def _status_of(error: Exception) -> int | None:
     return None
 
 
-def _serve_by_langchain(candidate: str, provider: str, asked: str) -> ModelUse | _Absence:
-    package = f"langchain-{provider.replace('_', '-')}"
-    missing = [
-        name
-        for name in ("langchain", package)
-        if importlib.util.find_spec(name.replace("-", "_")) is None
-    ]
-    if missing:
-        install = " ".join(["pip install", *missing])
-        return _Absence(reason=f"{candidate} needs {' and '.join(missing)} (`{install}`)")
-    return ModelUse(asked=asked, name=candidate, endpoint=provider, embedded=False, note=candidate)
-
-
 def _open_by_langchain(name: str, options: Mapping[str, Any]) -> BaseChatModel:
     chats = import_module("langchain.chat_models")  # optional: not there for the type checker
     chat: BaseChatModel = chats.init_chat_model(name, **options)
     return chat
-
-
-def _nobody_serves(
-    asked: str, absences: Mapping[str, _Absence], could_embed: bool
-) -> ModelUnavailable:
-    reasons = "\n".join(f"  {name}: {absence.reason}" for name, absence in absences.items())
-    steps = ["Start Ollama or set OLLAMA_HOST"]
-    if could_embed:
-        steps.append("or run `ucop models install` for the small embedded model")
-    return ModelUnavailable(
-        f"no model for {asked!r}:\n{reasons}\n{', '.join(steps)}. A job keeps what it finished.",
-        reached=False,
-        transient=True,
-    )
 
 
 def _too_slow(use: ModelUse, timeout: float, last: ModelError | None) -> ModelTimeout:

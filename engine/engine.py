@@ -17,8 +17,9 @@ from weakref import WeakSet
 from pydantic import ValidationError
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import Models, ModelUse
+from ucop.agents.models import Models
 from ucop.agents.registry import Registry, load_registry
+from ucop.agents.serving import ModelUse
 from ucop.engine import control, forks, ledger, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.budget import read_budget

@@ -33,7 +33,8 @@ from ucop.graphs.routing import way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import Models
+    from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.workflow import Workflow
 

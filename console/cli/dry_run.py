@@ -34,7 +34,8 @@ from ucop.graphs.plan import (
 )
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import Models
+    from ucop.agents.serving import ModelUse
     from ucop.engine.job import Step, Usage
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow

@@ -14,7 +14,8 @@ from ucop.console.cli.tables import Column, Table
 from ucop.engine.errors import ModelError
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import Models
+    from ucop.agents.serving import ModelUse
     from ucop.engine.settings import Settings
 
 app = typer.Typer(
@@ -49,7 +50,8 @@ def list_(
 
 
 async def _resolve_all(settings: Settings) -> list[dict[str, Any]]:
-    from ucop.agents.models import DEFAULT_ALIAS, Models
+    from ucop.agents.aliases import DEFAULT_ALIAS
+    from ucop.agents.models import Models
 
     models = Models(
         aliases=settings.models, ollama_host=settings.ollama_host, embedded=settings.embedded
