@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from weakref import WeakKeyDictionary
@@ -47,9 +46,18 @@ class Serving:
     """Finds who serves the candidates of a name, and remembers what an Ollama has."""
 
     def __init__(
-        self, *, ollama: Endpoint, embedded: EmbeddedModel, may_stand_in: bool, retry: Retry
+        self,
+        *,
+        ollama: Endpoint,
+        embedded: EmbeddedModel,
+        may_stand_in: bool,
+        retry: Retry,
+        other: Callable[[str], Awaitable[str]],
     ) -> None:
+        """`other` opens a model of another provider and tells its address; it raises
+        ModelUnavailable where a package or a key is missing."""
         self._ollama, self._embedded, self._retry = ollama, embedded, retry
+        self._other = other
         self._may_stand_in = may_stand_in
         self._held: set[str] = set()
         self._missed: dict[str, tuple[float, Absence]] = {}
@@ -57,34 +65,30 @@ class Serving:
             WeakKeyDictionary()
         )
 
-    async def uses(self, asked: str, candidates: Sequence[str]) -> list[ModelUse]:
-        """Those of `candidates` that can be had, else the embedded model where it may stand in.
+    async def serve(self, candidate: str, asked: str) -> ModelUse | Absence:
+        """Who serves `provider:model`, for one who `asked` by that name."""
+        provider, _, model = candidate.partition(":")
+        if provider == EMBEDDED:
+            return await self._serve_embedded(candidate, asked)
+        if provider == "ollama":
+            return await self._serve_ollama(candidate, model, asked)
+        return await self._serve_other(candidate, asked)
 
-        Raises ModelUnavailable with the next step when nobody serves any.
+    async def stand_in(self, asked: str, absences: Mapping[str, Absence]) -> ModelUse:
+        """The embedded model, where it may stand in for any of those that are absent.
+
+        Raises ModelUnavailable, with the next step, where nobody is left.
         """
-        found = {name: await self._serve(name, asked) for name in candidates}
-        uses = [use for use in found.values() if isinstance(use, ModelUse)]
-        if uses:
-            return uses
-        absences = {name: use for name, use in found.items() if isinstance(use, Absence)}
         stand_in = any(absence.may_stand_in for absence in absences.values())
         if stand_in and self._may_stand_in and self._embedded.available():
             reasons = "; ".join(absence.reason for absence in absences.values())
-            return [await self._embedded_use(asked, reasons)]
+            return await self._embedded_use(asked, reasons)
         self._missed.clear()  # whoever asks next may have mended it
         raise _nobody_serves(asked, absences, stand_in and self._may_stand_in)
 
     def forget(self) -> None:
         """A model that was there is not there any more: look again next time."""
         self._held.clear()
-
-    async def _serve(self, candidate: str, asked: str) -> ModelUse | Absence:
-        provider, _, model = candidate.partition(":")
-        if provider == EMBEDDED:
-            return await self._serve_embedded(candidate, asked)
-        if provider == "ollama":
-            return await self._serve_ollama(candidate, model, asked)
-        return _serve_by_langchain(candidate, provider, asked)
 
     async def _serve_embedded(self, candidate: str, asked: str) -> ModelUse | Absence:
         if candidate != f"{EMBEDDED}:{EMBEDDED_MODEL}":
@@ -105,6 +109,14 @@ class Serving:
             embedded=False,
             note=f"{model} on the Ollama at {self._ollama.url}",
         )
+
+    async def _serve_other(self, candidate: str, asked: str) -> ModelUse | Absence:
+        try:
+            endpoint = await self._other(candidate)
+        except ModelUnavailable as error:
+            return Absence(reason=str(error))
+        note = f"{candidate} at {endpoint}"
+        return ModelUse(asked=asked, name=candidate, endpoint=endpoint, embedded=False, note=note)
 
     async def _find(self, tagged: str) -> Absence | None:
         """None where the Ollama has the model; asked once per process when it does."""
@@ -162,28 +174,18 @@ class Serving:
         )
 
 
-def _serve_by_langchain(candidate: str, provider: str, asked: str) -> ModelUse | Absence:
-    package = f"langchain-{provider.replace('_', '-')}"
-    missing = [
-        name
-        for name in ("langchain", package)
-        if importlib.util.find_spec(name.replace("-", "_")) is None
-    ]
-    if missing:
-        install = " ".join(["pip install", *missing])
-        return Absence(reason=f"{candidate} needs {' and '.join(missing)} (`{install}`)")
-    return ModelUse(asked=asked, name=candidate, endpoint=provider, embedded=False, note=candidate)
-
-
 def _nobody_serves(
     asked: str, absences: Mapping[str, Absence], could_embed: bool
 ) -> ModelUnavailable:
     reasons = "\n".join(f"  {name}: {absence.reason}" for name, absence in absences.items())
-    steps = ["Start Ollama or set OLLAMA_HOST"]
+    steps = []
+    if any(name.startswith("ollama:") for name in absences):
+        steps.append("Start Ollama or set OLLAMA_HOST")
     if could_embed:
         steps.append("or run `ucop models install` for the small embedded model")
+    advice = f"{', '.join(steps)}. " if steps else ""
     return ModelUnavailable(
-        f"no model for {asked!r}:\n{reasons}\n{', '.join(steps)}. A job keeps what it finished.",
+        f"no model for {asked!r}:\n{reasons}\n{advice}A job keeps what it finished.",
         reached=False,
         transient=True,
     )

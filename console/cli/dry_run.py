@@ -108,6 +108,7 @@ async def _answers(settings: Settings, names: Sequence[str]) -> dict[str, ModelU
         aliases=settings.models,
         ollama_host=settings.ollama_host,
         embedded=Unstarted() if settings.embedded else False,
+        providers=settings.providers,
     )
     try:
         return {name: await _answer(models, name) for name in names}

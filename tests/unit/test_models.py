@@ -103,7 +103,10 @@ async def test_a_chain_that_fails_altogether_names_every_failure() -> None:
         ("smrt", "no model alias 'smrt'; known: default, loop, other"),
         ("loop", "loop → other → loop"),
         ("ollama:nothere", "has no nothere (`ollama pull nothere`)"),
-        ("nobodys_provider:x", "pip install langchain-nobodys-provider"),
+        (
+            "nobodys_provider:x",
+            "there is no provider 'nobodys_provider'; there is embedded, anthro",
+        ),
         ("embedded:other", "the embedded model is smollm2:135m"),
     ],
 )
