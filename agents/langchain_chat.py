@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, 
 from pydantic import SecretStr
 
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.http_errors import causes_of, is_broken, is_timeout, is_unconnected
 from ucop.agents.provider import ProviderSettings
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
@@ -38,6 +39,13 @@ KEYS = {
 NO_RETRIES = {"google_genai": 1}
 """`max_retries` of a provider that counts the first try; with the others it is 0. Tries are
 made above LangChain, where each is announced and counted."""
+
+SHARED_CLIENTS = frozenset({"anthropic", "azure_openai", "openai"})
+"""Providers whose packages share one HTTP client in a process between models that have the same
+timeout. Its connections belong to one event loop and fail in the next, so each model gets a client of
+its own: a timeout that has no hash is never shared."""
+
+CONNECT_TIMEOUT = 10.0
 
 OPTIONS = {"num_predict": ("max_output_tokens", "max_tokens")}
 """Ollama's names of options, and the fields of LangChain's models that mean the same. Others
@@ -71,6 +79,8 @@ def open_chat(name: str, settings: ProviderSettings) -> BaseChatModel:
 
     provider, _, model = name.partition(":")
     given: dict[str, Any] = {"max_retries": NO_RETRIES.get(provider, 0)}
+    if provider in SHARED_CLIENTS:
+        given["timeout"] = httpx.Timeout(None, connect=CONNECT_TIMEOUT)
     if settings.base_url:
         given["base_url"] = settings.base_url
     try:
@@ -142,6 +152,16 @@ async def look_up(chat: BaseChatModel, name: str, timeout: float) -> None:
         if translated is None:
             raise
         raise translated from error
+
+
+async def close(chat: BaseChatModel) -> None:
+    """Close the connections of this event loop, as far as the library lets us."""
+    for name in ("root_async_client", "_async_client"):
+        if (client := getattr(chat, name, None)) is not None:
+            await client.close()
+    inner = getattr(getattr(chat, "client", None), "aio", None)
+    if inner is not None:
+        await inner.aclose()
 
 
 async def _streamed(
@@ -267,12 +287,14 @@ def _read(answer: AIMessage, schema: Mapping[str, Any] | None) -> AIMessage:
 
 def _translated(error: Exception, name: str, idle_timeout: float) -> ModelError | None:
     """What a provider's library raised; None where it comes from somebody else."""
-    causes = list(_causes(error))
-    if any(isinstance(cause, TimeoutError | httpx.TimeoutException) for cause in causes) or (
-        isinstance(error, langchain.ModelTimeoutError)
-    ):
-        if any(isinstance(cause, httpx.ConnectTimeout) for cause in causes):
-            return _unreachable(name, error)
+    causes = list(causes_of(error))
+    if any(map(is_unconnected, causes)):
+        return ModelUnavailable(
+            f"{name}: cannot connect ({_shown(causes[-1])}). {_RESUME}",
+            reached=False,
+            transient=True,
+        )
+    if isinstance(error, langchain.ModelTimeoutError) or any(map(is_timeout, causes)):
         return ModelTimeout(
             f"{name}: nothing came for longer than the idle timeout of {idle_timeout:g} s allows. "
             f"{_RESUME}"
@@ -280,12 +302,7 @@ def _translated(error: Exception, name: str, idle_timeout: float) -> ModelError 
     status = next((code for cause in causes if (code := _status_of(cause)) is not None), None)
     if status is not None:
         return _refusal(name, status, error, causes)
-    if any(isinstance(cause, httpx.ConnectError) for cause in causes):
-        return _unreachable(name, error)
-    broken = isinstance(error, langchain.ModelConnectionError) or any(
-        isinstance(cause, httpx.HTTPError | httpx.StreamError | ConnectionError) for cause in causes
-    )
-    if broken:
+    if isinstance(error, langchain.ModelConnectionError) or any(map(is_broken, causes)):
         return ModelResponseError(
             f"{name}: the answer broke off ({_shown(causes[-1])}). {_RESUME}", transient=True
         )
@@ -322,21 +339,8 @@ def _refusal(name: str, status: int, error: Exception, causes: list[BaseExceptio
     )
 
 
-def _unreachable(name: str, error: Exception) -> ModelError:
-    return ModelUnavailable(
-        f"{name}: cannot connect ({_shown(error)}). {_RESUME}", reached=False, transient=True
-    )
-
-
 def _unavailable(text: str) -> ModelUnavailable:
     return ModelUnavailable(text, reached=False)
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    seen: BaseException | None = error
-    while seen is not None:
-        yield seen
-        seen = seen.__cause__ or seen.__context__
 
 
 def _status_of(error: BaseException) -> int | None:

@@ -18,6 +18,7 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from ucop.agents.errors import ModelError
+from ucop.agents.http_errors import causes_of, is_unconnected
 from ucop.agents.prices import price_of
 
 if TYPE_CHECKING:
@@ -303,6 +304,4 @@ def _reached(error: BaseException) -> bool:
     """False where the request never arrived: a connection that could not be made."""
     if isinstance(error, ModelError):
         return error.reached
-    import httpx
-
-    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+    return not any(is_unconnected(cause) for cause in causes_of(error))

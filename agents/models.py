@@ -275,6 +275,11 @@ class Models:
         state = self._loops.pop(asyncio.get_running_loop(), None)
         for chat in state.ollama.values() if state else ():
             await chat.aclose()
+        if state and state.others:
+            from ucop.agents import langchain_chat
+
+            for other in state.others.values():
+                await langchain_chat.close(other)
         if self._owns_embedded and not connections_only:
             await asyncio.to_thread(self._embedded.close)
 

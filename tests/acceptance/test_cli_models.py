@@ -46,6 +46,23 @@ def test_a_model_that_is_there_and_does_not_answer_is_down(ucop: Ucop) -> None:
         assert ollama.calls == 1
 
 
+def test_a_job_tells_paid_calls_from_kept_answers(ucop: Ucop) -> None:
+    ucop.write("ucop.toml", 'workflows = ["flow.yaml"]\n')
+    ucop.write(
+        "flow.yaml",
+        "name: flow\nagents:\n  asker: {prompt: Well?, cache: 1h}\n"
+        "nodes:\n  one: {agent: asker, writes: a}\n",
+    )
+    with ScriptedOllama() as ollama:
+        shown = []
+        for _ in range(2):
+            job = ucop("run", "flow", "--json", OLLAMA_HOST=ollama.url).json
+            shown.append(ucop("jobs", "show", job["id"]).out)
+        assert ollama.calls == 1
+    assert "1 model call, " in shown[0]
+    assert "0 model calls (1 more from the cache)" in shown[1]
+
+
 def test_nobody_and_nothing_known_are_told(ucop: Ucop) -> None:
     done = ucop("models", "check", OLLAMA_HOST=nobody())
     assert done.code == 1

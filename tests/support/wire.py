@@ -3,7 +3,7 @@ no honest server does.
 
     with Wire([reply(200, lines(word("yes"), done())), [RESET]]) as wire: ...
 
-Each reply is a list of steps: bytes to send, seconds to wait, HANG, RESET, CLOSE. One is used up
+With `keeps`, connections stay open after a whole reply. Each reply is a list of steps: bytes to send, seconds to wait, HANG, RESET, CLOSE. One is used up
 per POST; the last one then repeats. A GET lists the models of an Ollama.
 """
 
@@ -56,11 +56,18 @@ def stream(*steps: Step, ends: bool = True) -> list[Step]:
 class Wire:
     """A context manager that listens on a free loopback port."""
 
-    def __init__(self, replies: Sequence[Reply], *, models: Sequence[str] = ("m:latest",)) -> None:
+    def __init__(
+        self,
+        replies: Sequence[Reply],
+        *,
+        models: Sequence[str] = ("m:latest",),
+        keeps: bool = False,
+    ) -> None:
         self.bodies: list[dict[str, Any]] = []
         self.paths: list[str] = []
         self.models = models
-        self._replies = replies
+        self._replies, self._keeps = replies, keeps
+        self._open: list[socket.socket] = []
         self._lock = threading.Lock()
         self._closing = threading.Event()
         wire = self
@@ -70,6 +77,10 @@ class Wire:
 
             def log_message(self, *_: object) -> None:
                 return
+
+            def setup(self) -> None:
+                wire._open.append(self.request)
+                super().setup()
 
             def do_GET(self) -> None:
                 models = [{"name": name, "model": name} for name in wire.models]
@@ -105,6 +116,9 @@ class Wire:
     def __exit__(self, *_: object) -> None:
         self._closing.set()
         self._server.shutdown()
+        for connection in self._open:
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
         self._server.server_close()
         self._thread.join()
 
@@ -133,7 +147,7 @@ class Wire:
                 return
             else:
                 self._wait(connection, None if step == HANG else float(step))
-        exchange.close_connection = True  # each request has its own connection
+        exchange.close_connection = not self._keeps
 
     def _wait(self, connection: socket.socket, seconds: float | None) -> None:
         """Wait, for ever where None, but leave when the client does or the test is over."""

@@ -325,6 +325,18 @@ GOOGLE = {
 }
 
 
+@pytest.mark.parametrize("provider", ["openai", "google_genai"])
+async def test_another_provider_that_is_gone_is_asked_nothing(
+    provider: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "scripted")
+    monkeypatch.setenv("GOOGLE_API_KEY", "scripted")
+    with Wire([FINE]) as wire:
+        pass
+    case = Case(replies=[], error=ModelUnavailable, words="cannot connect", calls=0)
+    await run(case, other(case, provider, wire.url), f"{provider}:m", wire)
+
+
 @pytest.mark.parametrize("case", [Case(**case) for case in OPENAI.values()], ids=OPENAI.keys())
 async def test_an_openai_that_misbehaves(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "scripted")

@@ -10,6 +10,7 @@ import pytest
 from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
+from pydantic import BaseModel
 from support import ollama as scripted
 from support.ollama import ScriptedOllama
 
@@ -168,6 +169,61 @@ async def test_a_chain_drives_an_agent_with_tools() -> None:
     assert (usage.model_calls, ollama.calls) == (6, 6), "three questions, each to two models"
     assert (usage.tokens_in, usage.tokens_out) == (ollama.tokens_in, ollama.tokens_out) == (55, 7)
     assert usage.models == ("ollama:big", "ollama:small")
+
+
+class Keeps:
+    """Keeps answers in this process, as an engine does in its database."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, str] = {}
+
+    async def find(self, key: str) -> str | None:
+        return self.kept.get(key)
+
+    async def keep(self, key: str, answer: str, seconds: float) -> None:
+        self.kept[key] = answer
+
+    async def drop(self, key: str) -> None:
+        self.kept.pop(key, None)
+
+
+async def test_the_calls_of_an_agent_with_tools_are_kept_each() -> None:
+    """The second time nothing is asked, although the conversation goes over a tool."""
+
+    @tool
+    def add(a: int, b: int) -> int:
+        """Add two numbers."""
+        return a + b
+
+    replies = [scripted.tool_call("add", {"a": 1, "b": 2}), scripted.text("It is 3.")]
+    meter = Meter()
+    with ScriptedOllama(replies) as ollama:
+        models = Models(ollama_host=ollama.url, embedded=False, answers=Keeps())
+        worker: Any = create_agent(await models.chat(cache=3600), [add])
+        said = []
+        for _ in range(2):
+            state = await worker.ainvoke(
+                {"messages": [HumanMessage("1 and 2?")]}, {"callbacks": [meter]}
+            )
+            said.append([(m.type, m.text) for m in state["messages"]])
+        await models.aclose()
+        assert ollama.calls == 2
+    assert said[0] == said[1]
+    assert (meter.total().model_calls, meter.total().cached_calls) == (2, 2)
+
+
+class Fact(BaseModel):
+    """A fact."""
+
+    number: int
+
+
+async def test_a_chat_gives_structured_output_as_langchain_does() -> None:
+    with ScriptedOllama([scripted.tool_call("Fact", {"number": 5})]) as ollama:
+        models = limited(ollama)
+        chat = (await models.chat()).with_structured_output(Fact)
+        assert await chat.ainvoke("Well?") == Fact(number=5)
+        await models.aclose()
 
 
 async def test_an_error_of_a_chain_is_a_model_error() -> None:

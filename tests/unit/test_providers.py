@@ -3,6 +3,7 @@ what is said where one cannot be had."""
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -221,6 +222,24 @@ def test_the_extra_that_brings_a_missing_package_is_named() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "pip install 'ucop[openai]'" in done.stderr
+
+
+# Event loops
+
+
+@pytest.mark.parametrize("provider", ["openai", "google_genai"])
+def test_a_second_event_loop_gets_connections_of_its_own(provider: str) -> None:
+    reply = openai({"content": "fine"}) if provider == "openai" else google({"text": "fine"})
+
+    async def ask() -> str:
+        models = at(provider, wire)
+        try:
+            return (await models.ask(f"{provider}:m", QUESTION)).text
+        finally:
+            await models.aclose()
+
+    with Wire([reply], keeps=True) as wire:
+        assert [asyncio.run(ask()) for _ in range(2)] == ["fine", "fine"]
 
 
 # Chains
