@@ -4,15 +4,16 @@ themselves, with the same turns, tries, fallbacks, kept answers and counts as ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager
 from langchain_core.callbacks.manager import AsyncRunManager
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
+from langchain_core.runnables.config import ensure_config, merge_configs
 from pydantic import Field, PrivateAttr
 
 from ucop.agents.meter import AROUND
@@ -75,6 +76,43 @@ class ModelChat(BaseChatModel):
         )
         return ChatResult(generations=[ChatGeneration(message=message)])
 
+    async def astream(
+        self,
+        input: LanguageModelInput,
+        config: RunnableConfig | None = None,
+        *,
+        stop: list[str] | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[AIMessageChunk]:
+        """The answer in pieces, as they come. Once one was passed on, a failure is told and not
+        tried again: what was said cannot be taken back. An answer with a schema comes whole."""
+        pieces = _Pieces()
+        heard: RunnableConfig = {"callbacks": [pieces]}
+        live = self.answer_schema is None
+        work = asyncio.create_task(
+            self._models.ask(
+                self.name_asked,
+                self._convert_input(input).to_messages(),
+                options={**self.options, **({"stop": stop} if stop else {})},
+                schema=self.answer_schema,
+                tools=kwargs.get(TOOLS, ()),
+                binding={key: value for key, value in kwargs.items() if key not in _NOT_BOUND},
+                config=merge_configs(ensure_config(config), heard) if live else config,
+                cache=self.cache_for,
+                passed_on=lambda: pieces.any,
+            )
+        )
+        work.add_done_callback(lambda _: pieces.queue.put_nowait(None))
+        try:
+            while (piece := await pieces.queue.get()) is not None:
+                yield piece
+            answer = await work
+            if not pieces.any:
+                yield AIMessageChunk(**answer.model_dump(exclude={"type"}))
+        finally:
+            work.cancel()
+            await asyncio.wait([work])
+
     def _generate(
         self,
         messages: list[BaseMessage],
@@ -97,6 +135,22 @@ class ModelChat(BaseChatModel):
             return result
         finally:
             await self._models.aclose(connections_only=True)
+
+
+class _Pieces(AsyncCallbackHandler):
+    """Hears the pieces of an answer as they come; None is the end."""
+
+    run_inline = True
+
+    def __init__(self) -> None:
+        self.queue: asyncio.Queue[AIMessageChunk | None] = asyncio.Queue()
+        self.any = False
+
+    async def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
+        message = getattr(chunk, "message", None)
+        if isinstance(message, AIMessageChunk):
+            self.any = True
+            self.queue.put_nowait(message)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

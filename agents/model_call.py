@@ -41,6 +41,8 @@ class ModelCall:
     retry: Retry
     timeout: float
     """Seconds from the first request on; waiting for a place or a rate does not count."""
+    passed_on: Callable[[], bool]
+    """Whether a piece of a failed try has been passed on: then there is no next one."""
     once: Callable[[ModelUse, ModelRequest, RunnableConfig], Awaitable[AIMessage]]
     """Makes one request. Raises ModelError."""
 
@@ -109,7 +111,7 @@ class ModelCall:
 
     async def _pause(self, error: ModelError, tries: int, clock: asyncio.Timeout) -> None:
         """Wait before the next try. Raises `error` where there is none."""
-        pause = self.retry.pause(error, tries)
+        pause = None if self.passed_on() else self.retry.pause(error, tries)
         deadline = clock.when()
         now = asyncio.get_running_loop().time()
         if pause is None or (deadline is not None and now + pause >= deadline):

@@ -71,6 +71,10 @@ class KeptAnswers(Protocol):
         """Keep it no longer."""
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Question:
     """A request by the name it was asked under."""
@@ -80,6 +84,8 @@ class _Question:
     config: RunnableConfig
     keep_for: float | None
     """Seconds to keep its answer; None to look for none, and keep none."""
+    passed_on: Callable[[], bool]
+    """Whether a piece of an answer has been passed on, and cannot be taken back."""
 
 
 @dataclass
@@ -221,13 +227,15 @@ class Models:
         binding: Mapping[str, Any] | None = None,
         config: RunnableConfig | None = None,
         cache: float | None = None,
+        passed_on: Callable[[], bool] = _never,
     ) -> AIMessage:
         """One answer of `name` to `messages`, with retries and the rest of its chain.
 
         Streams inside, so a cancelled task closes the endpoint's connection at once, and
         the callbacks of the LangGraph run around it (or of `config`) see every try. With
         `cache`, an answer to the same question that was given within so many seconds is
-        taken instead. Raises ModelError.
+        taken instead. Where a failed try was `passed_on` to somebody, there is no next one.
+        Raises ModelError.
         """
         from langchain_core.runnables.config import ensure_config
 
@@ -243,6 +251,7 @@ class Models:
             request=request,
             config=ensure_config(config),
             keep_for=self._keeps_for(request, cache),
+            passed_on=passed_on,
         )
         candidates = self.candidates(name)
         if kept := await self._find(question, candidates):
@@ -302,7 +311,7 @@ class Models:
                 return await self._answer(use, question)
             except ModelError as error:
                 failures.append(error)
-                if not may_fall_back(error):
+                if question.passed_on() or not may_fall_back(error):
                     break
                 passed_over[candidate] = str(error)
         if not failures:
@@ -314,22 +323,24 @@ class Models:
         for listener in self._on_use:
             listener(use)
         try:
-            answer = await self._call(use, question.request, question.config).answer()
+            answer = await self._call(use, question).answer()
         except ModelError as error:
             if error.status == 404:
                 self._serving.forget()  # the model was there and is not: look again next time
             raise
         return await self._keep(question, use, answer)
 
-    def _call(self, use: ModelUse, request: ModelRequest, config: RunnableConfig) -> ModelCall:
+    def _call(self, use: ModelUse, question: _Question) -> ModelCall:
         from ucop.agents.meter import MODELS_NAME
 
         provider = use.name.partition(":")[0]
         settings = self._settings(provider)
+        config = question.config
         named = {**config.get("metadata", {}), MODELS_NAME: use.name}
         return ModelCall(
             use=use,
-            request=request,
+            request=question.request,
+            passed_on=question.passed_on,
             config={**config, "metadata": named},
             place=self._place(provider, settings),
             rate=settings.rate,

@@ -113,6 +113,33 @@ async def test_a_chat_tries_again_and_each_try_is_counted_once() -> None:
     assert usage.seconds_waited > 0
 
 
+async def test_a_chat_streams_and_tries_again_only_what_nobody_has_heard() -> None:
+    meter = Meter()
+    config: Any = {"callbacks": [meter]}
+    whole = scripted.text("a b c", tokens=(11, 3))
+    with ScriptedOllama([scripted.status(500), whole, scripted.cut(after=2), whole]) as ollama:
+        models = limited(ollama)
+        chat = await models.chat()
+        pieces = [piece async for piece in chat.astream("Well?", config)]
+        assert len([piece for piece in pieces if piece.text]) == 3
+        assert "".join(piece.text for piece in pieces) == "a b c"
+        heard: list[str] = []
+
+        async def hear() -> None:
+            async for piece in chat.astream("Well?", config):
+                heard.append(piece.text)
+
+        with pytest.raises(ModelResponseError, match="broke off"):
+            await hear()
+        assert heard == ["one ", "two "]
+        assert ollama.calls == 3
+        async for _ in chat.astream("Well?", config):
+            break
+        await models.aclose()
+    usage = meter.total()
+    assert (usage.model_calls, ollama.calls) == (4, 4)
+
+
 async def test_a_chat_whose_model_fails_raises_what_ask_raises() -> None:
     with ScriptedOllama([scripted.status(400, "no")]) as ollama:
         models = limited(ollama)
