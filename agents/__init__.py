@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     )
     from ucop.agents.function import agent
     from ucop.agents.merging import merge
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import Models
     from ucop.agents.registry import Registry, load_registry
     from ucop.agents.run import AgentContext, call
+    from ucop.agents.serving import ModelUse
     from ucop.agents.source import Finding, Position
     from ucop.agents.spec import Agent, AgentSpec
 
@@ -62,7 +63,7 @@ _HOME = {
     "AgentContext": "run",
     "AgentSpec": "spec",
     "Finding": "source",
-    "ModelUse": "models",
+    "ModelUse": "serving",
     "Models": "models",
     "Position": "source",
     "Registry": "registry",

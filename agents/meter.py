@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
@@ -18,14 +18,19 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 
 from ucop.agents.errors import ModelError
+from ucop.agents.http_errors import causes_of, is_unconnected
 from ucop.agents.prices import price_of
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
     from langchain_core.outputs import LLMResult
+    from langchain_core.runnables import RunnableConfig
 
 MODELS_NAME = "ucop_model"
 """The key in a call's metadata under which Models tells the name of the model."""
+
+AROUND = "ucop_around"
+"""The key in a run's metadata which says that it only stands around calls of its own."""
 
 OUTSIDE = ""
 """The task id of calls that no graph task makes."""
@@ -40,8 +45,16 @@ class Usage:
     tokens_in: int = 0
     tokens_out: int = 0
     """As the endpoints reported them; an answer that broke off reports none."""
+    tokens_cached: int = 0
+    """Of `tokens_in`, those that the provider had in a cache of its own."""
+    tokens_reasoning: int = 0
+    """Of `tokens_out`, those of the model's thinking."""
     seconds: float = 0.0
     """Sum over the calls of the time from request to end; parallel calls add up."""
+    seconds_waited: float = 0.0
+    """Until calls could be made: for a free place, a rate, or before a next try."""
+    cached_calls: int = 0
+    """Calls that were not made, because their answer was kept."""
     cost: float | None = None
     """In US dollars; None where no price is known."""
     models: tuple[str, ...] = ()
@@ -53,7 +66,11 @@ class Usage:
             model_calls=self.model_calls + other.model_calls,
             tokens_in=self.tokens_in + other.tokens_in,
             tokens_out=self.tokens_out + other.tokens_out,
+            tokens_cached=self.tokens_cached + other.tokens_cached,
+            tokens_reasoning=self.tokens_reasoning + other.tokens_reasoning,
             seconds=self.seconds + other.seconds,
+            seconds_waited=self.seconds_waited + other.seconds_waited,
+            cached_calls=self.cached_calls + other.cached_calls,
             cost=sum(costs) if costs else None,
             models=tuple(dict.fromkeys((*self.models, *other.models))),
         )
@@ -148,6 +165,11 @@ class Meter(BaseCallbackHandler):
         with self._lock:
             return sum(self._counted.values(), self._taken)
 
+    def note(self, metadata: dict[str, Any], more: Usage) -> None:
+        """Count what LangChain announces to nobody, in the run that `metadata` belongs to."""
+        with self._lock:
+            self._add(way_of(metadata), more)
+
     def on_chat_model_start(
         self,
         serialized: dict[str, Any],
@@ -157,7 +179,8 @@ class Meter(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        self._start(run_id, metadata or {})
+        if not (metadata or {}).get(AROUND):
+            self._start(run_id, metadata or {})
 
     def on_llm_start(
         self,
@@ -242,27 +265,43 @@ def _model_of(metadata: dict[str, Any]) -> str:
     return ":".join(str(part) for part in known if part)
 
 
+def note(config: RunnableConfig, more: Usage) -> None:
+    """Count `more` at the meters of a run, in the task that its config names."""
+    callbacks = config.get("callbacks")
+    handlers = callbacks if isinstance(callbacks, list) else getattr(callbacks, "handlers", ())
+    metadata = {**getattr(callbacks, "metadata", {}), **config.get("metadata", {})}
+    for handler in handlers or ():
+        if isinstance(handler, Meter):
+            handler.note(metadata, more)
+
+
 def _reported(response: LLMResult, model: str) -> Usage:
     """Tokens as reported: on a chat's message, or on OllamaLLM's generation; and their price."""
     total = _NOTHING
     for generation in (one for batch in response.generations for one in batch):
         info = generation.generation_info or {}
         usage = getattr(getattr(generation, "message", None), "usage_metadata", None) or {
-            "input_tokens": info.get("prompt_eval_count") or 0,
-            "output_tokens": info.get("eval_count") or 0,
+            "input_tokens": info.get("prompt_eval_count"),
+            "output_tokens": info.get("eval_count"),
         }
         total += Usage(
-            tokens_in=usage["input_tokens"],
-            tokens_out=usage["output_tokens"],
+            tokens_in=_count(usage, "input_tokens"),
+            tokens_out=_count(usage, "output_tokens"),
+            tokens_cached=_count(usage.get("input_token_details") or {}, "cache_read"),
+            tokens_reasoning=_count(usage.get("output_token_details") or {}, "reasoning"),
             cost=price_of(model, usage),
         )
     return total
+
+
+def _count(usage: Mapping[str, Any], name: str) -> int:
+    """A count as an endpoint reported it; what is none, or less than nothing, is 0."""
+    count = usage.get(name)
+    return max(count, 0) if isinstance(count, int) else 0
 
 
 def _reached(error: BaseException) -> bool:
     """False where the request never arrived: a connection that could not be made."""
     if isinstance(error, ModelError):
         return error.reached
-    import httpx
-
-    return not isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout))
+    return not any(is_unconnected(cause) for cause in causes_of(error))

@@ -1,28 +1,30 @@
-"""Chat models by name: who serves one, and asking it.
+"""Chat models by name: asking one, and whoever stands in for it.
 
-A name is `provider:model` or an alias; an alias may be a chain of names, of which the
-first that can be had is used. This module is read by commands that only list things, so
+A name is `provider:model` or an alias; an alias may be a chain of names, which are asked in
+their order until one answers. This module is read by commands that only list things, so
 LangChain and httpx are imported where a model is really asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
+import json
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
-from importlib import import_module
-from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
-from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
+from ucop.agents.aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
+from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.endpoint import Endpoint, ollama_endpoint
-from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.errors import ModelError, ModelUnavailable
+from ucop.agents.model_call import ModelCall
+from ucop.agents.provider import UNLIMITED, ProviderSettings
+from ucop.agents.rates import ProcessRates, Rates
+from ucop.agents.request import ModelRequest
 from ucop.agents.retry import Retry
+from ucop.agents.serving import Absence, ModelUse, Serving
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -31,55 +33,80 @@ if TYPE_CHECKING:
 
     from ucop.agents.ollama import OllamaChat
 
-DEFAULT_ALIAS = "default"
-DEFAULT_MODEL = "ollama:llama3.2"
-EMBEDDED = "embedded"
-RECHECK_AFTER = 5.0
-"""Seconds until an Ollama that did not answer, or lacked a model, is asked again."""
-
 log = logging.getLogger(__name__)
+
+FIRST_BAD_REQUEST = frozenset({400, 405, 409, 411, 413, 414, 415, 422})
+"""Statuses that say that the request is at fault: another model would get the same."""
+
+KEPT_UNDER = "ucop_cache_key"
+"""In an answer's `response_metadata`: the key under which it is kept."""
+
+FROM_CACHE = "ucop_cached"
+"""In an answer's `response_metadata`: it was kept, and not asked for again."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelUse:
-    """Which model really answers where one was asked for."""
+class ModelFallback:
+    """A model of a chain did not answer, and the next one is asked instead."""
 
     asked: str
     """The name as the agent or caller wrote it."""
+    failed: str
+    """`provider:model` of what did not answer."""
     name: str
-    """`provider:model` of what answers."""
-    endpoint: str
-    """Its address without credentials; the provider's name where it has no address."""
-    embedded: bool
-    note: str
-    """One plain sentence for progress displays."""
+    """`provider:model` of what is asked now."""
+    reason: str
+
+
+class KeptAnswers(Protocol):
+    """Keeps answers of models beyond the process."""
+
+    async def find(self, key: str) -> str | None:
+        """The answer under `key`, unless its time is over."""
+
+    async def keep(self, key: str, answer: str, seconds: float) -> None:
+        """Keep an answer for so long."""
+
+    async def drop(self, key: str) -> None:
+        """Keep it no longer."""
+
+
+def _never() -> bool:
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Absence:
-    """Why a candidate cannot be had; `may_stand_in` lets the embedded model replace it."""
+class _Question:
+    """A request by the name it was asked under."""
 
-    reason: str
-    may_stand_in: bool = False
+    asked: str
+    request: ModelRequest
+    config: RunnableConfig
+    keep_for: float | None
+    """Seconds to keep its answer; None to look for none, and keep none."""
+    passed_on: Callable[[], bool]
+    """Whether a piece of an answer has been passed on, and cannot be taken back."""
 
 
 @dataclass
 class _LoopState:
-    """What belongs to one event loop: open chats, and the embedded model's queue."""
+    """What belongs to one event loop: open chats, and the providers' places."""
 
-    chats: dict[tuple[str, str], OllamaChat] = field(default_factory=dict)
-    probing: asyncio.Lock = field(default_factory=asyncio.Lock)
-    # One slot: calls wait here for their turn, so that waiting is not taken for silence.
-    embedded_turn: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    ollama: dict[tuple[str, str], OllamaChat] = field(default_factory=dict)
+    others: dict[str, BaseChatModel] = field(default_factory=dict)
+    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
+    places: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
 
 class Models:
     """Finds and asks chat models for one process.
 
     `timeout` bounds a whole call, tries and pauses included; `idle_timeout` the silence
-    before the first token and between two; both in seconds. `embedded` is False for no
-    stand-in, or an EmbeddedModel that the caller owns and closes. `on_use` hears, before
-    each call, which model it goes to.
+    before the first token and between two; both in seconds. `providers` limits single providers,
+    and `rates` tells them when they may be asked. `embedded` is False for no stand-in, or an
+    EmbeddedModel that the caller owns and closes. `on_use` hears, before each call, which model
+    it goes to. `answers` keeps answers: those of calls that say so, and for `cache` seconds
+    those of all calls that can only have one.
     """
 
     def __init__(
@@ -91,34 +118,79 @@ class Models:
         timeout: float = 300.0,
         idle_timeout: float = 60.0,
         retry: Retry | None = None,
+        providers: Mapping[str, ProviderSettings] | None = None,
+        rates: Rates | None = None,
+        answers: KeptAnswers | None = None,
+        cache: float | None = None,
         on_use: Callable[[ModelUse], None] | None = None,
+        on_fallback: Callable[[ModelFallback], None] | None = None,
     ) -> None:
-        self._aliases = {DEFAULT_ALIAS: DEFAULT_MODEL, **(aliases or {})}
-        self._ollama = ollama_endpoint(ollama_host)
+        self._aliases = Aliases(aliases)
+        self._providers = dict(providers or {})
+        self._ollama = ollama_endpoint(ollama_host or self._settings("ollama").base_url)
         self._embedded = embedded if isinstance(embedded, EmbeddedModel) else EmbeddedModel()
         self._owns_embedded = self._embedded is not embedded
-        self._may_stand_in = embedded is not False
         self._timeout = timeout
         self._idle_timeout = idle_timeout
         self._retry = retry or Retry()
-        self._listeners = [on_use] if on_use else []
-        self._held: set[str] = set()
-        self._missed: dict[str, tuple[float, _Absence]] = {}
+        self._rates = rates or ProcessRates()
+        self._answers, self._cache = answers, cache
+        self._on_use = [on_use] if on_use else []
+        self._on_fallback = [on_fallback] if on_fallback else []
+        self._serving = Serving(
+            ollama=self._ollama,
+            embedded=self._embedded,
+            may_stand_in=embedded is not False,
+            retry=self._retry,
+            other=self._other_endpoint,
+        )
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The aliases, `default` first."""
+        return tuple(self._aliases)
 
     def candidates(self, name: str | None) -> tuple[str, ...]:
         """The `provider:model` names that `name` stands for, in order of preference.
 
         Raises ModelUnavailable for an unknown alias and for aliases that lead in a circle.
         """
-        return tuple(dict.fromkeys(self._expand(name or DEFAULT_ALIAS, ())))
+        return self._aliases.candidates(name)
 
     async def resolve(self, name: str | None) -> ModelUse:
         """Which model a call of `name` goes to now.
 
         Raises ModelUnavailable with the next step when nobody serves it.
         """
-        return (await self._uses(name))[0]
+        asked = name or DEFAULT_ALIAS
+        absences: dict[str, Absence] = {}
+        for candidate in self.candidates(name):
+            use = await self._serving.serve(candidate, asked)
+            if isinstance(use, ModelUse):
+                return use
+            absences[candidate] = use
+        return await self._serving.stand_in(asked, absences)
+
+    async def look_up(self, candidate: str) -> ModelUse | Absence:
+        """Ask the endpoint of one `provider:model` whether it has it; who would answer."""
+        provider = candidate.partition(":")[0]
+        use = await self._serving.serve(candidate, candidate)
+        if isinstance(use, Absence):
+            try:
+                return await self._serving.stand_in(candidate, {candidate: use})
+            except ModelUnavailable:
+                return use
+        if provider in {EMBEDDED, "ollama"}:
+            return use
+        from ucop.agents import langchain_chat
+
+        idle = self._settings(provider).idle_timeout or self._idle_timeout
+        try:
+            await langchain_chat.look_up(await self._other(candidate), candidate, idle)
+        except ModelError as error:
+            return Absence(reason=str(error))
+        return use
 
     async def chat(
         self,
@@ -126,15 +198,23 @@ class Models:
         *,
         options: Mapping[str, Any] | None = None,
         schema: Mapping[str, Any] | None = None,
+        cache: float | None = None,
     ) -> BaseChatModel:
-        """The chat model itself, for agents that drive it on their own.
+        """A chat model that asks as `ask` does, for agents that drive one on their own.
 
         `options` are Ollama's (`temperature`, `seed`, `num_predict`, `stop`, …); `schema`
-        constrains the answer. It has the timeouts and errors of `ask`, not its retries.
+        constrains the answer. Raises ModelUnavailable when nobody serves it.
         """
-        use = await self.resolve(name)
-        self._tell(use)
-        return await self._open(use, options or {}, schema)
+        from ucop.agents.chat import ModelChat
+
+        await self.resolve(name)
+        return ModelChat(
+            self,
+            name_asked=name,
+            options=dict(options or {}),
+            answer_schema=schema,
+            cache_for=cache,
+        )
 
     async def ask(
         self,
@@ -143,29 +223,58 @@ class Models:
         *,
         options: Mapping[str, Any] | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Any] = (),
+        binding: Mapping[str, Any] | None = None,
         config: RunnableConfig | None = None,
+        cache: float | None = None,
+        passed_on: Callable[[], bool] = _never,
     ) -> AIMessage:
         """One answer of `name` to `messages`, with retries and the rest of its chain.
 
         Streams inside, so a cancelled task closes the endpoint's connection at once, and
-        the callbacks of the LangGraph run around it (or of `config`) see every try.
+        the callbacks of the LangGraph run around it (or of `config`) see every try. With
+        `cache`, an answer to the same question that was given within so many seconds is
+        taken instead. Where a failed try was `passed_on` to somebody, there is no next one.
         Raises ModelError.
         """
-        failures: list[ModelError] = []
-        for use in await self._uses(name):
-            self._tell(use)
-            try:
-                return await self._ask(use, messages, options or {}, schema, config)
-            except ModelError as error:
-                failures.append(error)
-                if error.status == 400 or (not error.reached and not error.transient):
-                    break
-        raise _all_of(failures)
+        from langchain_core.runnables.config import ensure_config
 
-    def listen(self, on_use: Callable[[ModelUse], None]) -> None:
-        """Let one more hear, before each call, which model it goes to."""
-        if on_use not in self._listeners:
-            self._listeners.append(on_use)
+        request = ModelRequest(
+            messages=messages,
+            options=options or {},
+            schema=schema,
+            tools=tools,
+            binding=binding or {},
+        )
+        question = _Question(
+            asked=name or DEFAULT_ALIAS,
+            request=request,
+            config=ensure_config(config),
+            keep_for=self._keeps_for(request, cache),
+            passed_on=passed_on,
+        )
+        candidates = self.candidates(name)
+        if kept := await self._find(question, candidates):
+            return kept
+        return await self._first_answer(question, candidates)
+
+    async def forget(self, answers: Sequence[AIMessage]) -> None:
+        """Keep these answers no longer: they were no good, and would be the same again."""
+        for answer in answers:
+            key = answer.response_metadata.get(KEPT_UNDER)
+            if key and self._answers is not None:
+                await self._answers.drop(key)
+
+    def listen(
+        self,
+        on_use: Callable[[ModelUse], None],
+        on_fallback: Callable[[ModelFallback], None] | None = None,
+    ) -> None:
+        """Let one more hear, before each call, which model it goes to, and why to another."""
+        if on_use not in self._on_use:
+            self._on_use.append(on_use)
+        if on_fallback is not None and on_fallback not in self._on_fallback:
+            self._on_fallback.append(on_fallback)
 
     async def aclose(self, *, connections_only: bool = False) -> None:
         """Close this loop's connections, and the embedded model where it is ours.
@@ -173,196 +282,128 @@ class Models:
         Connections belong to the loop that opened them; another loop closes its own.
         """
         state = self._loops.pop(asyncio.get_running_loop(), None)
-        for chat in state.chats.values() if state else ():
+        for chat in state.ollama.values() if state else ():
             await chat.aclose()
+        if state and state.others:
+            from ucop.agents import langchain_chat
+
+            for other in state.others.values():
+                await langchain_chat.close(other)
         if self._owns_embedded and not connections_only:
             await asyncio.to_thread(self._embedded.close)
 
-    # Who serves a name
-
-    def _expand(self, name: str, seen: tuple[str, ...]) -> list[str]:
-        if name in seen:
-            circle = " → ".join((*seen, name))
-            raise ModelUnavailable(
-                f"model alias {name!r} leads back to itself: {circle}. "
-                "Change [models] in the project's settings.",
-                reached=False,
-            )
-        meaning = self._aliases.get(name)
-        if meaning is None:
-            return [self._qualified(name)]
-        links = [meaning] if isinstance(meaning, str) else list(meaning)
-        return [found for link in links for found in self._expand(link, (*seen, name))]
-
-    def _qualified(self, name: str) -> str:
-        if name == EMBEDDED:
-            return f"{EMBEDDED}:{EMBEDDED_MODEL}"
-        if ":" not in name:
-            known = ", ".join(sorted(self._aliases))
-            raise ModelUnavailable(
-                f"no model alias {name!r}; known: {known}. Write `provider:model` "
-                f"(such as ollama:{name}), or add {name} to [models] in the project's settings.",
-                reached=False,
-            )
-        return name
-
-    async def _uses(self, name: str | None) -> list[ModelUse]:
-        asked = name or DEFAULT_ALIAS
-        found = {name: await self._serve(name, asked) for name in self.candidates(name)}
-        uses = [use for use in found.values() if isinstance(use, ModelUse)]
-        if uses:
-            return uses
-        absences = {name: use for name, use in found.items() if isinstance(use, _Absence)}
-        stand_in = any(absence.may_stand_in for absence in absences.values())
-        if stand_in and self._may_stand_in and self._embedded.available():
-            reasons = "; ".join(absence.reason for absence in absences.values())
-            return [await self._embedded_use(asked, reasons)]
-        self._missed.clear()  # whoever asks next may have mended it
-        raise _nobody_serves(asked, absences, stand_in and self._may_stand_in)
-
-    async def _serve(self, candidate: str, asked: str) -> ModelUse | _Absence:
-        provider, _, model = candidate.partition(":")
-        if provider == EMBEDDED:
-            return await self._serve_embedded(candidate, asked)
-        if provider == "ollama":
-            return await self._serve_ollama(candidate, model, asked)
-        return _serve_by_langchain(candidate, provider, asked)
-
-    async def _serve_embedded(self, candidate: str, asked: str) -> ModelUse | _Absence:
-        if candidate != f"{EMBEDDED}:{EMBEDDED_MODEL}":
-            return _Absence(reason=f"the embedded model is {EMBEDDED_MODEL}, no other")
-        if not self._embedded.available():
-            return _Absence(reason="the embedded model is not installed: `ucop models install`")
-        return await self._embedded_use(asked, "")
-
-    async def _serve_ollama(self, candidate: str, model: str, asked: str) -> ModelUse | _Absence:
-        tagged = model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-        absence = await self._find(tagged)
-        if absence is not None:
-            return absence
-        return ModelUse(
-            asked=asked,
-            name=candidate,
-            endpoint=self._ollama.url,
-            embedded=False,
-            note=f"{model} on the Ollama at {self._ollama.url}",
-        )
-
-    async def _find(self, tagged: str) -> _Absence | None:
-        """None where the Ollama has the model; asked once per process when it does."""
-        async with self._loop.probing:
-            if tagged in self._held:
-                return None
-            missed = self._missed.get(tagged)
-            if missed and time.monotonic() < missed[0] + RECHECK_AFTER:
-                return missed[1]
-            absence = await self._probe(tagged)
-            if absence is None:
-                self._held.add(tagged)
-            else:
-                self._missed[tagged] = (time.monotonic(), absence)
-            return absence
-
-    async def _probe(self, tagged: str) -> _Absence | None:
-        try:
-            held = await self._list()
-        except ModelUnavailable as error:
-            return _Absence(reason=str(error))
-        if held is None:
-            return _Absence(reason=f"no Ollama answers at {self._ollama.url}", may_stand_in=True)
-        if tagged not in held:
-            plain = tagged.removesuffix(":latest")
-            return _Absence(
-                reason=f"the Ollama at {self._ollama.url} has no {plain} (`ollama pull {plain}`)",
-                may_stand_in=True,
-            )
-        return None
-
-    async def _list(self) -> frozenset[str] | None:
-        """What the Ollama has; tried again, as a call is, where it is in trouble."""
-        from ucop.agents.ollama import list_models
-
-        for tries in count(1):
-            try:
-                return await list_models(self._ollama)
-            except ModelUnavailable as error:
-                pause = self._retry.pause(error, tries)
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-        raise AssertionError("counting has no end")
-
-    async def _embedded_use(self, asked: str, because: str) -> ModelUse:
-        note = f"the embedded {EMBEDDED_MODEL}, a small model: expect simple answers"
-        return ModelUse(
-            asked=asked,
-            name=f"{EMBEDDED}:{EMBEDDED_MODEL}",
-            endpoint=await self._embedded.endpoint(),
-            embedded=True,
-            note=f"{note} ({because})" if because else note,
-        )
-
     # Asking
 
-    async def _ask(
-        self,
-        use: ModelUse,
-        messages: Sequence[BaseMessage],
-        options: Mapping[str, Any],
-        schema: Mapping[str, Any] | None,
-        config: RunnableConfig | None,
-    ) -> AIMessage:
-        async with self._turn(use):
-            last: ModelError | None = None
-            deadline = asyncio.get_running_loop().time() + self._timeout
+    async def _first_answer(self, question: _Question, candidates: Sequence[str]) -> AIMessage:
+        """Of the candidates that can be had, one after another; else of what stands in."""
+        passed_over: dict[str, str] = {}
+        absences: dict[str, Absence] = {}
+        failures: list[ModelError] = []
+        for candidate in candidates:
+            use = await self._serving.serve(candidate, question.asked)
+            if isinstance(use, Absence):
+                absences[candidate] = use
+                passed_over[candidate] = use.reason
+                continue
+            if passed_over:
+                self._tell_fallback(question.asked, passed_over, use.name)
             try:
-                async with asyncio.timeout_at(deadline):
-                    for tries in range(1, self._retry.tries + 1):
-                        try:
-                            chat = await self._open(use, options, schema)
-                            return await _one_try(chat, use, messages, config)
-                        except ModelError as error:
-                            last = error
-                            await self._pause_or_give_up(error, tries, use, deadline)
-            except TimeoutError as error:
-                raise _too_slow(use, self._timeout, last) from error
-            raise AssertionError("the last failed try always raises")
+                return await self._answer(use, question)
+            except ModelError as error:
+                failures.append(error)
+                if question.passed_on() or not may_fall_back(error):
+                    break
+                passed_over[candidate] = str(error)
+        if not failures:
+            use = await self._serving.stand_in(question.asked, absences)
+            return await self._find(question, [use.name]) or await self._answer(use, question)
+        raise _all_of(failures, absences)
 
-    async def _pause_or_give_up(
-        self, error: ModelError, tries: int, use: ModelUse, deadline: float
-    ) -> None:
-        if error.status == 404:
-            self._held.clear()  # the model was there and is not: look again next time
-        pause = self._retry.pause(error, tries)
-        if pause is None or asyncio.get_running_loop().time() + pause >= deadline:
-            raise error
-        log.info("%s failed (try %d), again in %.1f s: %s", use.name, tries, pause, error)
-        await asyncio.sleep(pause)
+    async def _answer(self, use: ModelUse, question: _Question) -> AIMessage:
+        for listener in self._on_use:
+            listener(use)
+        try:
+            answer = await self._call(use, question).answer()
+        except ModelError as error:
+            if error.status == 404:
+                self._serving.forget()  # the model was there and is not: look again next time
+            raise
+        return await self._keep(question, use, answer)
 
-    def _turn(self, use: ModelUse) -> AbstractAsyncContextManager[object]:
-        return self._loop.embedded_turn if use.embedded else nullcontext()
+    def _call(self, use: ModelUse, question: _Question) -> ModelCall:
+        from ucop.agents.meter import MODELS_NAME
 
-    async def _open(
-        self, use: ModelUse, options: Mapping[str, Any], schema: Mapping[str, Any] | None
-    ) -> BaseChatModel:
+        provider = use.name.partition(":")[0]
+        settings = self._settings(provider)
+        config = question.config
+        named = {**config.get("metadata", {}), MODELS_NAME: use.name}
+        return ModelCall(
+            use=use,
+            request=question.request,
+            passed_on=question.passed_on,
+            config={**config, "metadata": named},
+            place=self._place(provider, settings),
+            rate=settings.rate,
+            rates=self._rates,
+            retry=self._retry.with_retries(settings.retries),
+            timeout=settings.timeout or self._timeout,
+            once=self._once,
+        )
+
+    async def _once(
+        self, use: ModelUse, request: ModelRequest, config: RunnableConfig
+    ) -> AIMessage:
         provider, _, model = use.name.partition(":")
         if provider not in {EMBEDDED, "ollama"}:
-            return _open_by_langchain(use.name, options)
+            from ucop.agents import langchain_chat
+
+            chat = await self._other(use.name)
+            idle = self._settings(provider).idle_timeout or self._idle_timeout
+            return await langchain_chat.ask(chat, request, config, name=use.name, idle_timeout=idle)
+        from ucop.agents import ollama
+
         # Asked anew at each try: a child that died has a new address.
         endpoint = Endpoint(url=await self._embedded.endpoint()) if use.embedded else self._ollama
-        base = self._connected(endpoint, model, use.name)
-        return base.model_copy(update={"request_options": dict(options), "format": schema})
+        return await ollama.ask(self._connected(endpoint, model, provider), request, config)
 
-    def _connected(self, endpoint: Endpoint, model: str, shown_as: str) -> OllamaChat:
+    def _connected(self, endpoint: Endpoint, model: str, provider: str) -> OllamaChat:
         from ucop.agents.ollama import open_chat
 
-        chats = self._loop.chats
+        chats = self._loop.ollama
         key = (endpoint.url, model)
         if key not in chats:
-            chats[key] = open_chat(
-                endpoint, model, shown_as=shown_as, idle_timeout=self._idle_timeout
-            )
+            idle = self._settings(provider).idle_timeout or self._idle_timeout
+            chats[key] = open_chat(endpoint, model, idle_timeout=idle)
         return chats[key]
+
+    async def _other(self, name: str) -> BaseChatModel:
+        """The chat of another provider, opened in a thread: its library takes seconds."""
+        from ucop.agents import langchain_chat
+
+        state = self._loop
+        async with state.opening:
+            if name not in state.others:
+                settings = self._settings(name.partition(":")[0])
+                state.others[name] = await asyncio.to_thread(
+                    langchain_chat.open_chat, name, settings
+                )
+            return state.others[name]
+
+    async def _other_endpoint(self, name: str) -> str:
+        """Where another provider is asked. Raises ModelUnavailable where it cannot be."""
+        from ucop.agents.langchain_chat import endpoint_of
+
+        return endpoint_of(await self._other(name), name.partition(":")[0])
+
+    def _settings(self, provider: str) -> ProviderSettings:
+        return self._providers.get(provider, UNLIMITED)
+
+    def _place(self, provider: str, settings: ProviderSettings) -> asyncio.Semaphore | None:
+        # The embedded model has one: calls wait here, so that waiting is not taken for silence.
+        most = settings.concurrency or (1 if provider == EMBEDDED else None)
+        if most is None:
+            return None
+        return self._loop.places.setdefault(provider, asyncio.Semaphore(most))
 
     @property
     def _loop(self) -> _LoopState:
@@ -371,88 +412,65 @@ class Models:
             self._loops[running] = _LoopState()
         return self._loops[running]
 
-    def _tell(self, use: ModelUse) -> None:
-        for listener in self._listeners:
-            listener(use)
+    def _tell_fallback(self, asked: str, passed_over: Mapping[str, str], name: str) -> None:
+        failed, reason = list(passed_over.items())[-1]
+        fallback = ModelFallback(asked=asked, failed=failed, name=name, reason=reason)
+        for listener in self._on_fallback:
+            listener(fallback)
+
+    # Kept answers
+
+    def _keeps_for(self, request: ModelRequest, cache: float | None) -> float | None:
+        if self._answers is None:
+            return None
+        if cache is not None:
+            return cache
+        return self._cache if request.is_repeatable else None
+
+    def _key(self, request: ModelRequest, model: str) -> str | None:
+        return request.key(model, self._settings(model.partition(":")[0]).base_url)
+
+    async def _find(self, question: _Question, models: Sequence[str]) -> AIMessage | None:
+        """The kept answer of the first of `models` that has one: also a fallback's was paid."""
+        if self._answers is None or question.keep_for is None:
+            return None
+        from langchain_core.messages import AIMessage
+
+        from ucop.agents.meter import Usage, note
+
+        for model in models:
+            key = self._key(question.request, model)
+            text = await self._answers.find(key) if key else None
+            if text is not None:
+                note(question.config, Usage(cached_calls=1, models=(model,)))
+                answer = AIMessage.model_validate(json.loads(text))
+                answer.response_metadata |= {FROM_CACHE: True, KEPT_UNDER: key}
+                return answer
+        return None
+
+    async def _keep(self, question: _Question, use: ModelUse, answer: AIMessage) -> AIMessage:
+        if self._answers is None or question.keep_for is None:
+            return answer
+        if key := self._key(question.request, use.name):
+            text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
+            await self._answers.keep(key, text, question.keep_for)
+            answer.response_metadata[KEPT_UNDER] = key
+        return answer
 
 
-async def _one_try(
-    chat: BaseChatModel,
-    use: ModelUse,
-    messages: Sequence[BaseMessage],
-    config: RunnableConfig | None,
-) -> AIMessage:
-    try:
-        return await chat.ainvoke(list(messages), config)
-    except (ModelError, asyncio.CancelledError):
-        raise
-    except Exception as error:
-        status = _status_of(error)
-        if status is None:
-            raise
-        raise ModelResponseError(
-            f"{use.name}: HTTP {status}: {error}",
-            status=status,
-            transient=status in {408, 429} or status >= 500,
-        ) from error
+def may_fall_back(error: ModelError) -> bool:
+    """Whether the next model of a chain may do better: not where the request is at fault."""
+    if error.status in FIRST_BAD_REQUEST:
+        return False
+    return error.reached or error.transient or isinstance(error, ModelUnavailable)
 
 
-def _status_of(error: Exception) -> int | None:
-    """The HTTP status that the providers' own exceptions carry under one of two names."""
-    for name in ("status_code", "code"):
-        status = getattr(error, name, None)
-        if isinstance(status, int):
-            return status
-    return None
-
-
-def _serve_by_langchain(candidate: str, provider: str, asked: str) -> ModelUse | _Absence:
-    package = f"langchain-{provider.replace('_', '-')}"
-    missing = [
-        name
-        for name in ("langchain", package)
-        if importlib.util.find_spec(name.replace("-", "_")) is None
-    ]
-    if missing:
-        install = " ".join(["pip install", *missing])
-        return _Absence(reason=f"{candidate} needs {' and '.join(missing)} (`{install}`)")
-    return ModelUse(asked=asked, name=candidate, endpoint=provider, embedded=False, note=candidate)
-
-
-def _open_by_langchain(name: str, options: Mapping[str, Any]) -> BaseChatModel:
-    chats = import_module("langchain.chat_models")  # optional: not there for the type checker
-    chat: BaseChatModel = chats.init_chat_model(name, **options)
-    return chat
-
-
-def _nobody_serves(
-    asked: str, absences: Mapping[str, _Absence], could_embed: bool
-) -> ModelUnavailable:
-    reasons = "\n".join(f"  {name}: {absence.reason}" for name, absence in absences.items())
-    steps = ["Start Ollama or set OLLAMA_HOST"]
-    if could_embed:
-        steps.append("or run `ucop models install` for the small embedded model")
-    return ModelUnavailable(
-        f"no model for {asked!r}:\n{reasons}\n{', '.join(steps)}. A job keeps what it finished.",
-        reached=False,
-        transient=True,
-    )
-
-
-def _too_slow(use: ModelUse, timeout: float, last: ModelError | None) -> ModelTimeout:
-    before = f" The last try before: {last}" if last else ""
-    return ModelTimeout(
-        f"{use.name} at {use.endpoint}: no answer within {timeout:g} s. Ask for less "
-        "(`num_predict`), give `timeout` more seconds, or use a faster model. "
-        f"A job keeps what it finished: `ucop jobs resume` goes on from there.{before}"
-    )
-
-
-def _all_of(failures: Sequence[ModelError]) -> ModelError:
+def _all_of(failures: Sequence[ModelError], absences: Mapping[str, Absence]) -> ModelError:
     """The one failure; or, of a chain, one that names them all."""
-    if len(failures) == 1:
+    if len(failures) == 1 and not absences:
         return failures[0]
-    listed = "\n".join(f"  {failure}" for failure in failures)
+    told = [f"{name}: {absence.reason}" for name, absence in absences.items()]
+    listed = "\n".join(f"  {line}" for line in (*told, *map(str, failures)))
     last = failures[-1]
     return type(last)(
         f"no model of the chain answered:\n{listed}",

@@ -10,21 +10,22 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from functools import cache
 from typing import Any
 
 import httpx
 import ollama
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
-from langchain_core.messages import BaseMessage
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.runnables import RunnableConfig
 from langchain_ollama import ChatOllama
 from pydantic import Field, ValidationError
 
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.request import ModelRequest
+from ucop.agents.retry import parse_retry_after
 
 CONNECT_TIMEOUT = 10.0
 LIST_TIMEOUT = 5.0
@@ -123,30 +124,44 @@ class OllamaChat(ChatOllama):
             raise _broken_off(self.model, str(self.base_url), "the stream ended without `done`")
 
 
-def open_chat(endpoint: Endpoint, model: str, *, shown_as: str, idle_timeout: float) -> OllamaChat:
+async def ask(chat: OllamaChat, request: ModelRequest, config: RunnableConfig) -> AIMessage:
+    """One try. Raises ModelError."""
+    asked = chat.model_copy(
+        update={"request_options": dict(request.options), "format": request.schema}
+    )
+    if request.tools:
+        bound = asked.bind_tools(request.tools, **request.binding)
+        return await bound.ainvoke(list(request.messages), config)
+    return await asked.ainvoke(list(request.messages), config, **request.binding)
+
+
+def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaChat:
     """A chat on `model` at `endpoint`; `idle_timeout` seconds may pass between two tokens.
 
-    `shown_as` names the model in the meter. Credentials stay in headers and out of the
-    address, so that no error can show them.
+    Credentials stay in headers and out of the address, so that no error can show them.
     """
 
     def refuse(response: httpx.Response) -> None:
-        if response.is_error:
+        if not response.is_success:
             response.read()
             raise _refusal(model, endpoint.url, response)
 
     async def arefuse(response: httpx.Response) -> None:
-        if response.is_error:
+        if not response.is_success:
             await response.aread()
             raise _refusal(model, endpoint.url, response)
 
-    # `pool=None`: waiting for a free connection is our own queue, not the model's silence.
+    # A redirect is an answer to be told: followed, one call would be several requests, and go
+    # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
     timeout = httpx.Timeout(idle_timeout, connect=CONNECT_TIMEOUT, pool=None)
     return OllamaChat(
         model=model,
         base_url=endpoint.url,
-        metadata={"ucop_model": shown_as},
-        client_kwargs={**_client_options(endpoint), "timeout": timeout},
+        client_kwargs={
+            **_client_options(endpoint),
+            "timeout": timeout,
+            "follow_redirects": False,
+        },
         sync_client_kwargs={"event_hooks": {"response": [refuse]}},
         async_client_kwargs={"event_hooks": {"response": [arefuse]}},
     )
@@ -216,21 +231,6 @@ def translated(model: str, url: str) -> Iterator[None]:
         raise _broken_off(model, url, "the answer is empty") from error
 
 
-def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
-    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
-    if text is None:
-        return None
-    try:
-        return max(0.0, float(text))
-    except ValueError:
-        pass
-    try:
-        until = parsedate_to_datetime(text)
-    except ValueError:
-        return None
-    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())
-
-
 def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
     status = response.status_code
     wait = parse_retry_after(response.headers.get("Retry-After"))
@@ -254,6 +254,8 @@ def _reason(response: httpx.Response) -> str:
 
 
 def _advice(model: str, status: int) -> str:
+    if status < 400:
+        return "It sends its callers elsewhere: set OLLAMA_HOST to the address that answers."
     if status in {401, 403}:
         return "Check OLLAMA_API_KEY, or the credentials in OLLAMA_HOST."
     if status == 404:

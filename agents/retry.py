@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 
 from ucop.agents.errors import ModelError
 
@@ -22,6 +24,10 @@ class Retry:
     draw: Callable[[], float] = random.random
     """Jitter in [0, 1); spreads tries of many jobs."""
 
+    def with_retries(self, retries: int | None) -> Retry:
+        """The same with so many tries after the first."""
+        return self if retries is None else replace(self, tries=retries + 1)
+
     def pause(self, error: ModelError, tries: int) -> float | None:
         """Seconds to wait after `tries` failed tries, None to give up."""
         if not error.transient or tries >= self.tries:
@@ -29,3 +35,18 @@ class Retry:
         if error.retry_after is not None:
             return error.retry_after
         return min(self.longest, self.backoff * 2.0 ** (tries - 1)) * (0.5 + self.draw() / 2)
+
+
+def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
+    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
+    if text is None:
+        return None
+    try:
+        return max(0.0, float(text))
+    except ValueError:
+        pass
+    try:
+        until = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())

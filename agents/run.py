@@ -20,6 +20,8 @@ from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
 
 if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+
     from ucop.agents.models import Models
 
 SHOWN_PROBLEMS = 5
@@ -80,6 +82,7 @@ async def ask(
     prompt = _prompt(spec, data, context)
     checks = [*([check] if check else []), *([_gate(prompt, data)] if context.production else [])]
     answers: list[Answer] = []
+    asked: list[AIMessage] = []
     model = ""
     while len(answers) <= spec.repairs:
         message = await context.models.ask(
@@ -87,7 +90,9 @@ async def ask(
             prompt.messages(answers),
             options=prompt.options(len(answers)),
             schema=prompt.schema,
+            cache=spec.cache_seconds,
         )
+        asked.append(message)
         model = message.response_metadata.get("model_name") or model
         answer = read_answer(message, prompt.schema, _all_of(checks))
         if not answer.problems:
@@ -96,6 +101,8 @@ async def ask(
         context.logger.info(
             "%s: answer %d does not fit: %s", spec.name, len(answers), answer.problems[0]
         )
+    # Kept, they would be no good again wherever the agent is tried again.
+    await context.models.forget(asked)
     raise AgentOutputError(_no_answer_fits(spec, context, answers, model or "the model"))
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ucop.agents.duration import WRITTEN, seconds_of
 from ucop.agents.schema import (
     Schema,
     declared_schema,
@@ -98,6 +99,13 @@ class AgentSpec(BaseModel):
     repairs: int = Field(default=2, ge=0, le=10)
     """How often an answer that does not fit is asked for again."""
     repair: Literal["feedback", "reseed"] = "feedback"
+    cache: str | None = Field(default=None, pattern=f"^{WRITTEN}$")
+    """How long each answer of its model is kept, such as `1h`: the same question is not paid
+    for twice within it. None keeps those that the project's `model_cache` keeps."""
+
+    @property
+    def cache_seconds(self) -> float | None:
+        return None if self.cache is None else seconds_of(self.cache)
 
     @property
     def input_schema(self) -> Schema:
@@ -151,7 +159,7 @@ class Agent:
 
     def _essence(self) -> dict[str, Any]:
         if isinstance(self.body, AgentSpec):
-            shown = {"description", "capabilities", "category"}
+            shown = {"description", "capabilities", "category", "cache"}
             return self.body.model_dump(mode="json", exclude=shown)
         return {"name": self.name, "source": self.body.source}
 

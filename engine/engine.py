@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import Models, ModelUse
+from ucop.agents.models import ModelFallback, Models
 from ucop.agents.registry import Registry, load_registry
+from ucop.agents.serving import ModelUse
 from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
+from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import Onward, read_onward
 from ucop.engine.courier import couriers
 from ucop.engine.database import connect
@@ -56,6 +58,7 @@ from ucop.engine.queue import Queue
 from ucop.engine.queue.claims import Claims
 from ucop.engine.queue.embedded import EmbeddedQueue
 from ucop.engine.queues import QueueState, undeclared
+from ucop.engine.rates import DatabaseRates
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
@@ -115,15 +118,6 @@ class Engine:
         self.settings = settings
         self._registry = registry
         self._catalog = catalog
-        self._models = models or Models(
-            aliases=settings.models,
-            ollama_host=settings.ollama_host,
-            embedded=settings.embedded,
-            timeout=settings.model_timeout,
-            idle_timeout=settings.model_idle_timeout,
-        )
-        self._models.listen(_note_model)
-        self._owns_models = models is None
         self._workflows: dict[str, Workflow] = {}
         self._admitted: WeakSet[Workflow] = WeakSet()
         """Workflows in which no test double was found."""
@@ -141,6 +135,19 @@ class Engine:
         """Called on the engine's loop when that happens; without it a new worker starts."""
         self._closed = False
         self._loop = LoopThread("ucop-engine")
+        self._models = models or Models(
+            aliases=settings.models,
+            ollama_host=settings.ollama_host,
+            embedded=settings.embedded,
+            timeout=settings.model_timeout,
+            idle_timeout=settings.model_idle_timeout,
+            providers=settings.providers,
+            rates=DatabaseRates(self._database, self._loop),
+            answers=ModelAnswers(self._database, self._loop),
+            cache=settings.model_cache,
+        )
+        self._models.listen(_note_model, _note_fallback)
+        self._owns_models = models is None
         try:
             self._loop.call(self._open(worker))
         except BaseException:
@@ -901,3 +908,10 @@ def _note_model(use: ModelUse) -> None:
     attempt = current_attempt.get(None)
     if attempt is not None:
         attempt.note_model(use)
+
+
+def _note_fallback(fallback: ModelFallback) -> None:
+    """Tell the job that is being run that another model than the first one is asked."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_fallback(fallback)

@@ -73,12 +73,26 @@ class StepError(JobError):
 
 
 class Usage(Record):
-    """What was spent. `cost` is in US dollars, None where a price is unknown."""
+    """What was spent, as the endpoints reported it."""
 
     model_calls: int = 0
+    """Requests that reached an endpoint; failed ones too."""
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    """Of `tokens_in`, those that the provider had in a cache of its own."""
+    tokens_reasoning: int = 0
+    """Of `tokens_out`, those of its thinking."""
+    seconds_waited: float = 0.0
+    """Until calls could be made: for a free place, for the provider's rate, before a next try.
+    Calls at the same time add up."""
+    seconds_generating: float = 0.0
+    """From request to the end of the answer. Calls at the same time add up."""
+    cached_calls: int = 0
+    """Calls that were not made, because their answer was kept: see the agent's `cache`."""
+
     cost: float | None = None
+    """In US dollars; None where a price is unknown."""
     seconds: float = 0.0
     """Sum of the measured run times of all steps that run inside no other."""
 
@@ -95,6 +109,12 @@ class Step(Record):
     model_calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    tokens_reasoning: int = 0
+    seconds_waited: float = 0.0
+    seconds_generating: float = 0.0
+    cached_calls: int = 0
+    """These are explained at Usage."""
     cost: float | None = None
     models: tuple[str, ...] = ()
     """The models that answered, as `provider:model`."""
@@ -166,7 +186,7 @@ class Event(Record):
     seq: int
     type: str
     """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
-    `model.used`, `progress`."""
+    `model.used`, `model.fallback`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
     position: int = 0

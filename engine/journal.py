@@ -51,6 +51,11 @@ def _told(spent: Usage) -> dict[str, Any]:
         "model_calls": spent.model_calls,
         "tokens_in": spent.tokens_in,
         "tokens_out": spent.tokens_out,
+        "tokens_cached": spent.tokens_cached,
+        "tokens_reasoning": spent.tokens_reasoning,
+        "seconds_waited": round(spent.seconds_waited, 6),
+        "seconds_generating": round(spent.seconds, 6),
+        "cached_calls": spent.cached_calls,
         "cost": spent.cost,
         "models": to_json(list(spent.models)),
     }
@@ -307,6 +312,8 @@ class Journal:
         }
         if cached:
             data["cached"] = cached
+        if spent.cached_calls:
+            data["cached_calls"] = spent.cached_calls
         event = self.event(f"step.{status}", {**data, "error": error} if error else data)
         return row, event
 

@@ -194,14 +194,19 @@ where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _PUT_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
-    output, error, model_calls, tokens_in, tokens_out, cost, models, cached, tries)
+    output, error, model_calls, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    seconds_waited, seconds_generating, cached_calls, cost, models, cached, tries)
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
-    :output, :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached, :tries)
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
+    :seconds_waited, :seconds_generating, :cached_calls, :cost, :models, :cached, :tries)
 on conflict (job_id, task_id, attempt) do update set status = excluded.status,
     started_at = coalesce(steps.started_at, excluded.started_at),
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
+    tokens_cached = excluded.tokens_cached, tokens_reasoning = excluded.tokens_reasoning,
+    seconds_waited = excluded.seconds_waited, seconds_generating = excluded.seconds_generating,
+    cached_calls = excluded.cached_calls,
     cost = excluded.cost, models = excluded.models, cached = excluded.cached,
     tries = excluded.tries
 where steps.status <> 'completed'"""

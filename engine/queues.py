@@ -10,11 +10,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from ucop.agents.duration import seconds_of
 from ucop.engine.errors import InvalidInput
 from ucop.engine.job import Record
 from ucop.engine.operation import Alone, One, Operation, Row
 from ucop.engine.rows import to_json
-from ucop.graphs.limits import seconds_of
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 

@@ -66,7 +66,8 @@ _FIND = "select id from jobs where id >= :prefix and id < :end order by id limit
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
-    tokens_out, cost, models, cached, output, error, tries
+    tokens_out, tokens_cached, tokens_reasoning, seconds_waited, seconds_generating, cached_calls,
+    cost, models, cached, output, error, tries
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
 
@@ -499,6 +500,11 @@ def _usage(steps: Sequence[Step]) -> Usage:
         model_calls=sum(step.model_calls for step in steps),
         tokens_in=sum(step.tokens_in for step in steps),
         tokens_out=sum(step.tokens_out for step in steps),
+        tokens_cached=sum(step.tokens_cached for step in steps),
+        tokens_reasoning=sum(step.tokens_reasoning for step in steps),
+        seconds_waited=round(sum(step.seconds_waited for step in steps), 6),
+        seconds_generating=round(sum(step.seconds_generating for step in steps), 6),
+        cached_calls=sum(step.cached_calls for step in steps),
         # One unknown price makes the sum unknown; no calls cost nothing.
         cost=sum(known) if len(known) == len(costs) else None,
         seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
@@ -528,6 +534,11 @@ def _step(row: Row) -> Step:
         model_calls=row["model_calls"],
         tokens_in=row["tokens_in"],
         tokens_out=row["tokens_out"],
+        tokens_cached=row["tokens_cached"],
+        tokens_reasoning=row["tokens_reasoning"],
+        seconds_waited=row["seconds_waited"],
+        seconds_generating=row["seconds_generating"],
+        cached_calls=row["cached_calls"],
         cost=row["cost"],
         models=tuple(json.loads(row["models"])),
         cached=row["cached"],

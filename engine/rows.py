@@ -75,6 +75,11 @@ class StepRow:
     model_calls: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    tokens_cached: int = 0
+    tokens_reasoning: int = 0
+    seconds_waited: float = 0.0
+    seconds_generating: float = 0.0
+    cached_calls: int = 0
     cost: float | None = None
     models: str = "[]"
     tries: int = 1

@@ -11,15 +11,16 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
-from ucop.agents.meter import Meter, Usage
+from ucop.agents.meter import Meter, Usage, way_of
 from ucop.agents.plain import plain
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
@@ -33,7 +34,8 @@ from ucop.graphs.routing import way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.workflow import Workflow
 
@@ -98,6 +100,7 @@ class Attempt:
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
+    _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.TimerHandle | None = None
@@ -280,6 +283,20 @@ class Attempt:
     def note_model(self, use: ModelUse) -> None:
         """Tell, once an attempt, which model answers where one is asked for."""
         self._tell_model(use.asked, use.name, use.embedded, use.note)
+
+    def note_fallback(self, fallback: ModelFallback) -> None:
+        """Tell, once for each node, that another model than the first one is asked, and why."""
+        metadata = var_child_runnable_config.get() or {}
+        way = way_of(metadata.get("metadata", {}))
+        self._loop.call_soon_threadsafe(self._tell_fallback, way, fallback)
+
+    def _tell_fallback(self, way: Sequence[str], fallback: ModelFallback) -> None:
+        nodes = dict(self.journal.open_nodes())
+        node = next((nodes[task] for task in reversed(way) if task in nodes), None)
+        told = (str(node), fallback.failed, fallback.name)
+        if told not in self._fallbacks:
+            self._fallbacks.add(told)
+            self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
 
     def _note_other(self, name: str) -> None:
         """A graph or an agent of Python asks a model of its own."""

@@ -16,12 +16,13 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ucop.agents.duration import seconds_of
+from ucop.agents.provider import ProviderSettings
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import DEFAULT_QUEUE
 from ucop.engine.project import DATABASE, absolute_url, find_project
 from ucop.engine.queues import QueueLimits, QueueName, undeclared
 from ucop.engine.webhooks import Webhook
-from ucop.graphs.limits import seconds_of
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
@@ -83,6 +84,11 @@ class Settings(BaseSettings):
     """Where Ollama listens; `OLLAMA_HOST` as Ollama itself reads it."""
     embedded: bool = True
     """Whether the small embedded model stands in for an Ollama model that is not there."""
+    providers: dict[str, ProviderSettings] = Field(default_factory=dict)
+    """Limits of single providers, by LangChain's name of them: see ProviderSettings."""
+    model_cache: float | None = Field(default=None, gt=0)
+    """How long answers of models are kept that can only be the same again: those asked for at
+    temperature 0, or with a seed. Agents may say `cache` for themselves."""
     model_timeout: float = Field(default=300.0, gt=0)
     """Longest whole call of a model."""
     model_idle_timeout: float = Field(default=60.0, gt=0)

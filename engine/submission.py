@@ -10,11 +10,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from ucop.agents.duration import seconds_of
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput
 from ucop.engine.job import OnBusy, Terms, ThreadId, new_job_id
 from ucop.engine.rows import NewJob, to_json
-from ucop.graphs.limits import seconds_of
 from ucop.graphs.workflow import Workflow
 
 Time = float | str

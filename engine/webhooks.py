@@ -16,12 +16,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
+from ucop.agents.duration import seconds_of
 from ucop.engine.errors import DeliveryNotFound
 from ucop.engine.job import Event, Record
 from ucop.engine.listeners import reached
 from ucop.engine.operation import Many, One, Operation, Row
 from ucop.engine.rows import to_json
-from ucop.graphs.limits import seconds_of
 
 KEPT = 7 * 86_400.0
 """Seconds for which deliveries that were made are kept to be looked at."""

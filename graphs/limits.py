@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from ucop.agents.duration import LARGEST, seconds_of
+
 COUNTS: Final = ("steps", "model_calls", "tokens")
 LIMITS: Final = ("deadline", *COUNTS, "cost")
-
-LARGEST = 2**53
-"""From here on floats skip whole numbers."""
-
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
-_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,16 +29,6 @@ class Limits:
     def given(self) -> dict[str, float]:
         """Those that are set, by name."""
         return {name: value for name, value in asdict(self).items() if value is not None}
-
-
-def seconds_of(value: Any) -> float | None:
-    """The seconds of a time such as `500ms`, `60s`, `5m`, `1h` or `2d`, or of a number of seconds;
-    None where it is no time, or not above zero."""
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        return None
-    found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
-    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-    return seconds if 0 < seconds <= LARGEST else None
 
 
 def refused(name: str, value: Any) -> str | None:

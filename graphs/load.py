@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
+from ucop.agents.duration import seconds_of
 from ucop.agents.schema import (
     check_schema,
     declared_parts,
@@ -36,7 +37,7 @@ from ucop.graphs.definition import (
     Route,
 )
 from ucop.graphs.expressions import RESERVED
-from ucop.graphs.limits import LIMITS, Limits, limits_of, refused, seconds_of
+from ucop.graphs.limits import LIMITS, Limits, limits_of, refused
 
 LARGEST_LIMIT = 1_000
 T = TypeVar("T")

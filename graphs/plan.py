@@ -11,9 +11,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
+from ucop.agents.aliases import DEFAULT_ALIAS
 from ucop.agents.function import FunctionBody
-from ucop.agents.models import DEFAULT_ALIAS, ModelUse
 from ucop.agents.schema import validate, with_defaults
+from ucop.agents.serving import ModelUse
 from ucop.graphs.definition import END, START, Route
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.foresight import Foresight

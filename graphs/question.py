@@ -8,10 +8,10 @@ from typing import Any
 
 from langgraph.types import interrupt
 
+from ucop.agents.duration import seconds_of
 from ucop.agents.schema import validate, with_defaults
 from ucop.graphs.definition import AnswerDeadline
 from ucop.graphs.errors import WorkflowError
-from ucop.graphs.limits import seconds_of
 from ucop.graphs.state import normalise
 from ucop.graphs.work import Turn, Work
 

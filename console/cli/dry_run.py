@@ -34,7 +34,8 @@ from ucop.graphs.plan import (
 )
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.models import Models
+    from ucop.agents.serving import ModelUse
     from ucop.engine.job import Step, Usage
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
@@ -107,6 +108,7 @@ async def _answers(settings: Settings, names: Sequence[str]) -> dict[str, ModelU
         aliases=settings.models,
         ollama_host=settings.ollama_host,
         embedded=Unstarted() if settings.embedded else False,
+        providers=settings.providers,
     )
     try:
         return {name: await _answer(models, name) for name in names}

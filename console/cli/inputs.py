@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.duration import seconds_of
 from ucop.console.cli.exits import UsageProblem
-from ucop.graphs.limits import seconds_of
 
 if TYPE_CHECKING:
     from ucop.engine.filter import Filter

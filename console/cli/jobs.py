@@ -195,13 +195,20 @@ def _error(job: Job) -> str:
     return f"{job.error.type}: {job.error.message}{node}"
 
 
+SHOWN_WAIT = 0.1
+"""Shorter waiting for models is not worth a word, in seconds."""
+
+
 def _used(job: Job) -> str:
     usage = job.usage
-    if not usage.model_calls:
+    if not usage.model_calls and not usage.cached_calls:
         return ""
     tokens = f"{count(usage.tokens_in)} tokens in, {count(usage.tokens_out)} out"
     cost = f", {usage.cost:.4f} USD" if usage.cost else ""
-    return f"{plural(usage.model_calls, 'model call')}, {tokens}{cost}"
+    cached = f" ({usage.cached_calls} more from the cache)" if usage.cached_calls else ""
+    waited = usage.seconds_waited
+    wait = f", waited {duration(waited)} for them" if waited >= SHOWN_WAIT else ""
+    return f"{plural(usage.model_calls, 'model call')}{cached}, {tokens}{cost}{wait}"
 
 
 def _budget(job: Job) -> str:
@@ -239,7 +246,7 @@ def _steps(job: Job) -> None:
                 str(step.attempt),
                 duration(_took(step)),
                 str(step.model_calls),
-                str(step.cached),
+                str(step.cached + step.cached_calls),
                 count(step.tokens_in),
                 count(step.tokens_out),
                 first_line(remark_on(step)),

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.exits import UsageProblem
+from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of
-from ucop.console.cli.tables import Column, Table
+from ucop.console.cli.tables import Column, Table, duration
 from ucop.engine.errors import ModelError
 
 if TYPE_CHECKING:
-    from ucop.agents.models import Models, ModelUse
+    from ucop.agents.health import Health
+    from ucop.agents.models import Models
+    from ucop.agents.retry import Retry
+    from ucop.agents.serving import ModelUse
     from ucop.engine.settings import Settings
 
 app = typer.Typer(
@@ -48,14 +52,24 @@ def list_(
     table.show()
 
 
-async def _resolve_all(settings: Settings) -> list[dict[str, Any]]:
-    from ucop.agents.models import DEFAULT_ALIAS, Models
+def _models(settings: Settings, *, retry: Retry | None = None) -> Models:
+    from ucop.agents.models import Models
 
-    models = Models(
-        aliases=settings.models, ollama_host=settings.ollama_host, embedded=settings.embedded
+    return Models(
+        aliases=settings.models,
+        ollama_host=settings.ollama_host,
+        embedded=settings.embedded,
+        timeout=settings.model_timeout,
+        idle_timeout=settings.model_idle_timeout,
+        providers=settings.providers,
+        retry=retry,
     )
+
+
+async def _resolve_all(settings: Settings) -> list[dict[str, Any]]:
+    models = _models(settings)
     try:
-        return [await _answer(models, n) for n in dict.fromkeys([DEFAULT_ALIAS, *settings.models])]
+        return [await _answer(models, name) for name in models.names]
     finally:
         await models.aclose()
 
@@ -76,6 +90,56 @@ async def _answer(models: Models, name: str) -> dict[str, Any]:
         "embedded": use.embedded if use else False,
         "note": told,
     }
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="An alias or `provider:model`; default: all."),
+    ] = None,
+    call: Annotated[bool, typer.Option("--call", help="Ask for one short answer too.")] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Ask every endpoint whether it has its model. Exit code 1 where one cannot be had."""
+    settings = place_of(ctx, project, database).settings
+    import asyncio
+
+    try:
+        found = asyncio.run(_check_all(settings, name, call=call))
+    except ModelError as error:
+        raise UsageProblem(str(error)) from None
+    if json:
+        put_json([asdict(one) for one in found])
+    else:
+        _show_health(found)
+    if not all(one.ok for one in found):
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _check_all(settings: Settings, name: str | None, *, call: bool) -> list[Health]:
+    from ucop.agents.health import check
+    from ucop.agents.retry import Retry
+
+    models = _models(settings, retry=Retry(tries=1))
+    try:
+        asked = models.names if name is None else (name,)
+        links = dict.fromkeys(link for one in asked for link in models.candidates(one))
+        return [await check(models, link, call=call) for link in links]
+    finally:
+        await models.aclose()
+
+
+def _show_health(found: list[Health]) -> None:
+    titles = [Column(title="model"), Column(title="state"), Column(title="time", numbers=True)]
+    table = Table([*titles, Column(title="", long=True)])
+    for one in found:
+        state = "ok" if one.ok else "down"
+        table.rows.append((one.name, state, duration(one.seconds), one.note))
+    table.show()
 
 
 @app.command()

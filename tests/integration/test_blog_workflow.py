@@ -12,8 +12,9 @@ import pytest
 from support.flows import InlineSaver, saver_at
 
 from ucop.agents.function import agent
-from ucop.agents.models import Models, ModelUse
+from ucop.agents.models import Models
 from ucop.agents.registry import Registry, load_registry
+from ucop.agents.serving import ModelUse
 from ucop.agents.source import read_yaml
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.context import RunContext

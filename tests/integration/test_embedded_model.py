@@ -24,7 +24,8 @@ from langchain_core.tools import tool
 from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
 from ucop.agents.errors import ModelResponseError
 from ucop.agents.meter import Meter
-from ucop.agents.models import Models, ModelUse
+from ucop.agents.models import Models
+from ucop.agents.serving import ModelUse
 
 pytestmark = pytest.mark.model
 

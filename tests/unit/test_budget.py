@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from support.flows import flow
 
+from ucop.agents.duration import seconds_of
 from ucop.agents.meter import Usage
 from ucop.engine.budget import Budget, Spent, read_budget
 from ucop.engine.errors import DeadlinePassed, InvalidInput, StepsUsedUp
 from ucop.graphs.check_limits import fewest_steps
-from ucop.graphs.limits import seconds_of
 from ucop.graphs.topology import topology_of
 
 

@@ -16,8 +16,9 @@ from support.ollama import ScriptedOllama
 from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.meter import Meter
-from ucop.agents.models import Models, ModelUse
+from ucop.agents.models import Models
 from ucop.agents.retry import Retry
+from ucop.agents.serving import ModelUse
 
 QUICK = Retry(tries=3, backoff=0.01)
 QUESTION = [HumanMessage("How are you?")]
@@ -102,7 +103,10 @@ async def test_a_chain_that_fails_altogether_names_every_failure() -> None:
         ("smrt", "no model alias 'smrt'; known: default, loop, other"),
         ("loop", "loop → other → loop"),
         ("ollama:nothere", "has no nothere (`ollama pull nothere`)"),
-        ("nobodys_provider:x", "pip install langchain langchain-nobodys-provider"),
+        (
+            "nobodys_provider:x",
+            "there is no provider 'nobodys_provider'; there is embedded, anthro",
+        ),
         ("embedded:other", "the embedded model is smollm2:135m"),
     ],
 )
@@ -140,7 +144,7 @@ async def test_the_endpoint_is_asked_for_its_models_only_once() -> None:
 
 
 async def test_a_model_that_was_missing_is_looked_for_again(monkeypatch: Any) -> None:
-    monkeypatch.setattr("ucop.agents.models.RECHECK_AFTER", 0.0)
+    monkeypatch.setattr("ucop.agents.serving.RECHECK_AFTER", 0.0)
     with ScriptedOllama(models=[]) as ollama:
         one = models(ollama)
         with pytest.raises(ModelUnavailable):

@@ -10,8 +10,7 @@ import pytest
 
 from ucop.agents.endpoint import Endpoint, ollama_endpoint
 from ucop.agents.errors import ModelError
-from ucop.agents.ollama import parse_retry_after
-from ucop.agents.retry import Retry
+from ucop.agents.retry import Retry, parse_retry_after
 
 
 @pytest.mark.parametrize(

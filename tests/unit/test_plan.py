@@ -15,8 +15,8 @@ from typing_extensions import TypedDict
 from ucop.agents import AgentContext
 from ucop.agents.errors import ModelUnavailable
 from ucop.agents.function import agent
-from ucop.agents.models import ModelUse
 from ucop.agents.registry import Registry
+from ucop.agents.serving import ModelUse
 from ucop.agents.source import read_yaml
 from ucop.graphs.plan import (
     Objection,

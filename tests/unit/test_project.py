@@ -63,3 +63,29 @@ def test_a_database_that_is_no_text_is_refused_with_its_file(tmp_path: Path) -> 
         database_url(tmp_path)
     with pytest.raises(InvalidSettings, match=r"ucop\.toml.*database"):
         Settings.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("concurrency = 0", "concurrency must be above 0"),
+        ("retries = -1", "retries must be at least 0"),
+        ("timeout = 'soon'", "timeout"),
+        ("requests = 3", "requests"),
+    ],
+)
+def test_limits_of_a_provider_that_make_no_sense_are_refused(
+    tmp_path: Path, line: str, words: str
+) -> None:
+    (tmp_path / "ucop.toml").write_text(f"[providers.openai]\n{line}\n")
+    with pytest.raises(InvalidSettings, match=words) as caught:
+        Settings.load(tmp_path)
+    assert "providers.openai" in str(caught.value)
+
+
+def test_limits_of_a_provider_are_read(tmp_path: Path) -> None:
+    (tmp_path / "ucop.toml").write_text(
+        "[providers.openai]\nrequests_per_minute = 60\nidle_timeout = 5\nretries = 0\n"
+    )
+    limits = Settings.load(tmp_path).providers["openai"]
+    assert (limits.requests_per_minute, limits.idle_timeout, limits.retries) == (60, 5.0, 0)

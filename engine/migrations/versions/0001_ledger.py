@@ -1,6 +1,6 @@
 """The ledger: definitions, jobs, attempts, steps, events, questions, workers; kept answers;
 what people changed of queues, and what their limits and shares are counted by; schedules;
-what hears of events, and what it is still to be told.
+what hears of events, and what it is still to be told; turns of requests to models.
 
 Amounts of time are seconds, points in time are seconds since the epoch; JSON is text, so
 that SQLite and PostgreSQL hold the same.
@@ -161,6 +161,11 @@ def upgrade() -> None:
         sa.Column("model_calls", sa.Integer, nullable=False),
         sa.Column("tokens_in", sa.Integer, nullable=False),
         sa.Column("tokens_out", sa.Integer, nullable=False),
+        sa.Column("tokens_cached", sa.Integer, nullable=False),
+        sa.Column("tokens_reasoning", sa.Integer, nullable=False),
+        sa.Column("seconds_waited", Time, nullable=False),
+        sa.Column("seconds_generating", Time, nullable=False),
+        sa.Column("cached_calls", sa.Integer, nullable=False),
         sa.Column("cost", Time),
         sa.Column("models", Text, nullable=False),
         sa.Column("cached", sa.Integer, nullable=False),
@@ -215,6 +220,21 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("node_cache_expiry", "node_cache", ["expires_at"])
+    op.create_table(
+        "model_rates",
+        sa.Column("provider", Text, primary_key=True),
+        sa.Column("at", Time, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "model_turns",
+        sa.Column("id", Text, primary_key=True),
+        sa.Column("provider", Text, nullable=False),
+        sa.Column("at", Time, nullable=False),
+        sa.Column("tokens", sa.Integer, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_index("model_turns_of_provider", "model_turns", ["provider", "at"])
     op.create_table(
         "workers",
         sa.Column("id", Text, primary_key=True),

@@ -1,0 +1,24 @@
+"""Times as people write them: `500ms`, `60s`, `5m`, `1h`, `2d`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+LARGEST = 2**53
+"""From here on floats skip whole numbers."""
+
+WRITTEN = r"\d+(?:\.\d+)?\s*(?:ms|s|m|h|d)"
+
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)?")
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+
+
+def seconds_of(value: Any) -> float | None:
+    """The seconds of a time such as `500ms`, `60s`, `5m`, `1h` or `2d`, or of a number of seconds; None
+    where it is no time, or not above zero."""
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return None
+    found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
+    seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
+    return seconds if 0 < seconds <= LARGEST else None
