@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ucop.engine.states import JobStatus
+
+_HOLDS_TEXT = """lower(id || ' ' || workflow || ' ' || coalesce(key, '') || ' ' ||
+    coalesce(tenant, '') || ' ' || labels || ' ' || coalesce(reason, '') || ' ' ||
+    coalesce(error, '') || ' ' || input) like lower(:text) escape '!'"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,8 @@ class Filter:
     """A job that is meant has each of these, and may have more."""
     before: datetime | None = None
     """Created earlier than that."""
+    text: str | None = None
+    """Stands in its id, workflow, key, tenant, labels, reason, error or input; capitals or not."""
 
     @property
     def is_empty(self) -> bool:
@@ -41,6 +48,8 @@ class Filter:
             given["labels"] = (labelled, json.dumps(dict(self.labels)))
         if self.before is not None:
             given["before"] = ("created_at < :before", self.before.timestamp())
+        if self.text:
+            given["text"] = (_HOLDS_TEXT, f"%{_literal(self.text)}%")
         return (
             [condition for condition, _ in given.values()],
             {name: value for name, (_, value) in given.items()},
@@ -62,3 +71,8 @@ def filter_of(
         labels=labels or {},
         before=before,
     )
+
+
+def _literal(text: str) -> str:
+    """A text in which `like` sees no signs of its own."""
+    return re.sub("([!%_])", r"!\1", text)
