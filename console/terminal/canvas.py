@@ -72,6 +72,11 @@ class Canvas:
                 self._texts[x, y] = ("", style)
             x += 1
 
+    @property
+    def top(self) -> int:
+        """The row of the topmost cell."""
+        return min((y for _, y in (*self._lines, *self._texts)), default=0)
+
     def rows(self) -> list[Text]:
         """All that was drawn, from its leftmost and topmost cell on."""
         cells = [*self._lines, *self._texts]

@@ -59,6 +59,7 @@ class Drawing:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
+        self._top = 0
 
     def rows(self, states: Mapping[str, Row]) -> list[Text]:
         """The picture, a text for each row; `states` by node."""
@@ -72,7 +73,17 @@ class Drawing:
                 canvas.text(place.x, place.y, f" {sign} {box.name} ", "bold")
             else:
                 _box(canvas, box, place, states.get(box.name))
+        self._top = canvas.top
         return canvas.rows()
+
+    def row_of(self, node: str) -> int:
+        """The first row of a node's box among those that were drawn last."""
+        at = next(number for number, box in enumerate(self._picture.boxes) if box.name == node)
+        return self._layout[0][at].y - self._top
+
+    @property
+    def nodes(self) -> list[str]:
+        return [box.name for box in self._picture.boxes if box.kind is not None]
 
     def _arrow(self, canvas: Canvas, arrow: Arrow, way: _Way) -> None:
         style = "red" if arrow.error else ""

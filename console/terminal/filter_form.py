@@ -100,6 +100,9 @@ class FilterForm(ModalScreen[Wanted | None]):
             yield Static("", id="wrong", classes="wrong", markup=False)
             yield Static("Enter: show them   Esc: back", classes="hint")
 
+    def on_mount(self) -> None:
+        self.query_one("#text").focus()
+
     def on_input_submitted(self) -> None:
         self.action_apply()
 

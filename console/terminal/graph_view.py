@@ -12,8 +12,10 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ucop.console.cli.progress import Row
+from ucop.console.cli.progress import NodeState, Row
 from ucop.console.terminal.drawing import Drawing
+
+HAPPENING = (NodeState.RUNNING, NodeState.ASKS, NodeState.FAILED)
 
 
 class GraphView(ScrollView, can_focus=True):
@@ -31,6 +33,7 @@ class GraphView(ScrollView, can_focus=True):
         super().__init__(id="graph")
         self._rows: Sequence[Text] = ()
         self._width = 0
+        self._found = False
 
     def show(self, drawing: Drawing, states: Mapping[str, Row]) -> None:
         """Draw a job's graph with its nodes' states."""
@@ -38,6 +41,18 @@ class GraphView(ScrollView, can_focus=True):
         self._width = max((row.cell_len for row in self._rows), default=0)
         self.virtual_size = Size(self._width, len(self._rows))
         self.refresh()
+        if not self._found and self.size.height:
+            self._found = True
+            self._find(drawing, states)
+
+    def _find(self, drawing: Drawing, states: Mapping[str, Row]) -> None:
+        """Show first what happens: a node that runs, asks or has failed."""
+        busy = [
+            node for node in drawing.nodes if node in states and states[node].state in HAPPENING
+        ]
+        if busy:
+            middle = drawing.row_of(busy[0]) + 1 - self.size.height // 2
+            self.scroll_to(y=max(0, middle), animate=False)
 
     def render_line(self, y: int) -> Strip:
         x, first = round(self.scroll_offset.x), round(self.scroll_offset.y)

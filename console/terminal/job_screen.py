@@ -153,17 +153,18 @@ class JobScreen(JobOrders):
             self._progress = Progress(nodes_of(self._definition))
         events = reader.events(id, after=after, limit=PAGE)
         job = reader.job(id)
-        needs_words = job.status is not JobStatus.COMPLETED and (
-            job.status in ACTIVE or bool(events) or self._seen_last is None
-        )
-        before = self._seen_last.explanation if self._seen_last else None
+        before = self._seen_last
+        if job.status is JobStatus.COMPLETED:
+            explanation = None
+        elif before is None or events or job.status in ACTIVE:
+            explanation = explain(self.console.source.place, reader, job, time.time())
+        else:
+            explanation = before.explanation
         return Seen(
             job=job,
             events=events,
             questions=[q for q in reader.questions(id) if q.answered_at is None],
-            explanation=explain(self.console.source.place, reader, job, time.time())
-            if needs_words
-            else before,
+            explanation=explanation,
             checkpoints=reader.checkpoints(id) if whole else None,
             forks=reader.forks(id) if whole else (),
         )

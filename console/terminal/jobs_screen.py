@@ -63,6 +63,11 @@ class JobsListing(Listing):
         at = index - self._from
         return self._jobs[at] if 0 <= at < len(self._jobs) else None
 
+    @property
+    def known(self) -> int:
+        """How many jobs it holds."""
+        return len(self._jobs)
+
     def wanted(self) -> tuple[int, int]:
         """(first, how many) of the rows to read."""
         first = max(0, min(self.first_shown, self.cursor) - MARGIN)

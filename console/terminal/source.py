@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -26,22 +25,27 @@ class Source:
         """Raises InvalidSettings; opens nothing."""
         self.place = place
         self.url = database_url(place.project, place.database)
-        self._lock = threading.Lock()
+        # One each: to open an engine takes seconds, in which reading goes on.
+        self._reading, self._acting = threading.Lock(), threading.Lock()
         self._reader: Reader | None = None
         self._engine: Engine | None = None
         self._ear: Ear | None = None
 
     def read(self, ask: Callable[[Reader], T]) -> T:
         """Ask the ledger. Raises DatabaseError, NoDatabase among them, and what `ask` raises."""
-        with self._lock:
+        with self._reading:
             if self._reader is None:
                 self._reader = open_reader(self.url)
             reader = self._reader
-        return ask(reader)
+        try:
+            return ask(reader)
+        except DatabaseError:
+            self._drop_reader(reader)
+            raise
 
     def act(self, do: Callable[[Engine], T]) -> T:
         """Change something. Raises UcopError."""
-        with self._lock:
+        with self._acting:
             if self._engine is None:
                 from ucop.engine import Engine
 
@@ -60,11 +64,20 @@ class Source:
 
     def reset(self) -> None:
         """Let go of a database that broke or went away; the next call opens it anew."""
-        with self._lock:
-            for part in (self._reader, self._ear, self._engine):
-                if part is not None:
-                    with contextlib.suppress(DatabaseError):
-                        part.close()
-            self._reader = self._engine = self._ear = None
+        if self._reader is not None:
+            self._drop_reader(self._reader)
+        if self._ear is not None:
+            self._ear.close()
+            self._ear = None
+        with self._acting:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
 
     close = reset
+
+    def _drop_reader(self, reader: Reader) -> None:
+        with self._reading:
+            if self._reader is reader:
+                self._reader = None
+        reader.close()
