@@ -19,9 +19,10 @@ from ucop.graphs.definition import END, START
 from ucop.graphs.kind import NodeKind
 from ucop.graphs.picture import Arrow, Box, Picture
 
-LEAST, MOST = 18, 40
+LEAST, MOST = 20, 40
 """Cells of a box across."""
 HEIGHT = 3
+"""Rows of a box: two of border, in which it says who works and how far that is."""
 LABEL = 26
 """Cells of an edge's label across; it has up to two lines."""
 ACROSS, DOWN = 8.0, 16.0
