@@ -34,7 +34,9 @@ def console(
     """
     place = place_of(ctx, project, database)
     terminal = os.environ.get("TERM") not in (None, "", "dumb")
-    if not (terminal and sys.stdin.isatty() and sys.stdout.isatty()):
+    # Textual draws on stderr.
+    streams = (sys.stdin, sys.stdout, sys.stderr)
+    if not (terminal and all(stream.isatty() for stream in streams)):
         raise UsageProblem(
             "the console needs a terminal that it can draw on; "
             f"`{place.command('jobs list')}` prints the jobs anywhere"

@@ -50,6 +50,10 @@ class Canvas:
     _texts: dict[Cell, tuple[str, str]] = field(default_factory=dict)
     """A sign and its style; the second cell of a wide sign has none."""
 
+    def copy(self) -> Canvas:
+        """To draw on, with this one left as it is."""
+        return Canvas(dict(self._lines), dict(self._texts))
+
     def line(self, corners: Sequence[Cell], *, dashed: bool = False, style: str = "") -> None:
         """A line over corners, each straight across or straight down from the one before."""
         for here, there in _steps(corners):

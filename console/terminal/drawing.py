@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from textwrap import wrap
-from typing import Any, cast
+from typing import Any
 
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
@@ -50,9 +50,9 @@ class _Place:
     width: int
     height: int
 
-    def __contains__(self, cell: object) -> bool:
-        x, y = cast("Cell", cell)
-        return bool(self.x <= x < self.x + self.width and self.y <= y < self.y + self.height)
+    def cells(self) -> Iterator[Cell]:
+        for y in range(self.y, self.y + self.height):
+            yield from ((x, y) for x in range(self.x, self.x + self.width))
 
 
 class Drawing:
@@ -60,46 +60,40 @@ class Drawing:
 
     def __init__(self, picture: Picture) -> None:
         self._picture = picture
-        self._top = 0
+
+    def lay_out(self) -> None:
+        """Find the places now; large graphs take a while."""
+        _ = self._background
 
     def rows(self, states: Mapping[str, Row]) -> list[Text]:
         """The picture, a text for each row; `states` by node."""
-        canvas = Canvas()
-        boxes, ways = self._layout
-        for arrow, way in zip(self._picture.arrows, ways, strict=True):
-            self._arrow(canvas, arrow, way)
-        for box, place in zip(self._picture.boxes, boxes, strict=True):
-            if box.kind is None:
-                sign = {START: "●", END: "◎"}.get(box.name, "")
-                canvas.text(place.x, place.y, f" {sign} {box.name} ", "bold")
-            else:
+        canvas = self._background.copy()
+        for box, place in zip(self._picture.boxes, self._layout[0], strict=True):
+            if box.kind is not None:
                 _box(canvas, box, place, states.get(box.name))
-        self._top = canvas.top
         return canvas.rows()
 
     def row_of(self, node: str) -> int:
         """The first row of a node's box among those that were drawn last."""
         at = next(number for number, box in enumerate(self._picture.boxes) if box.name == node)
-        return self._layout[0][at].y - self._top
+        return self._layout[0][at].y - self._background.top
 
     @property
     def nodes(self) -> list[str]:
         return [box.name for box in self._picture.boxes if box.kind is not None]
 
-    def _arrow(self, canvas: Canvas, arrow: Arrow, way: _Way) -> None:
-        style = "red" if arrow.error else ""
-        for number, piece in enumerate(way.pieces):
-            # What is inside a box is covered by it, so the head stands right before it.
-            boxes = self._layout[0]
-            outside = [cell for cell in cells_of(piece) if not any(cell in box for box in boxes)]
-            if len(piece) > 1:
-                canvas.line(piece, dashed=arrow.loop or arrow.error, style=style)
-            if outside and number == len(way.pieces) - 1:
-                canvas.head(outside[-1], way_of(cells_of(piece)), style)
-        if way.label is not None:
-            for line, text in enumerate(_label(arrow)):
-                x = way.label.x + (way.label.width - cell_len(text)) // 2
-                canvas.text(x, way.label.y + line, text, "italic")
+    @cached_property
+    def _background(self) -> Canvas:
+        """What does not change: arrows, labels, START and END."""
+        canvas, (boxes, ways) = Canvas(), self._layout
+        covered = {cell for box in boxes for cell in box.cells()}
+        for arrow, way in zip(self._picture.arrows, ways, strict=True):
+            _arrow(canvas, arrow, way, covered)
+        for box, place in zip(self._picture.boxes, boxes, strict=True):
+            if box.kind is None:
+                sign = {START: "●", END: "◎"}.get(box.name, "")
+                canvas.text(place.x, place.y, f" {sign} {box.name} ", "bold")
+        return canvas
 
     @cached_property
     def _layout(self) -> tuple[list[_Place], list[_Way]]:
@@ -134,6 +128,21 @@ class _Way:
 
     pieces: tuple[Sequence[Cell], ...]
     label: _Place | None = None
+
+
+def _arrow(canvas: Canvas, arrow: Arrow, way: _Way, covered: Collection[Cell]) -> None:
+    style = "red" if arrow.error else ""
+    for piece in way.pieces:
+        canvas.line(piece, dashed=arrow.loop or arrow.error, style=style)
+    # What is inside a box is covered by it, so the head stands right before it.
+    last = cells_of(way.pieces[-1])
+    outside = [cell for cell in last if cell not in covered]
+    if outside:
+        canvas.head(outside[-1], way_of(last), style)
+    if way.label is not None:
+        for number, text in enumerate(_label(arrow)):
+            x = way.label.x + (way.label.width - cell_len(text)) // 2
+            canvas.text(x, way.label.y + number, text, "italic")
 
 
 def _add(graph: Any, arrow: Arrow, source: int, target: int) -> None:

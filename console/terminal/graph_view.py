@@ -45,6 +45,12 @@ class GraphView(ScrollView, can_focus=True):
             self._found = True
             self._find(drawing, states)
 
+    def say(self, text: str) -> None:
+        """Why there is nothing to draw."""
+        self._rows = [Text(text)]
+        self._width = self._rows[0].cell_len
+        self.refresh()
+
     def _find(self, drawing: Drawing, states: Mapping[str, Row]) -> None:
         """Show first what happens: a node that runs, asks or has failed."""
         busy = [

@@ -68,6 +68,10 @@ def _runs(step: Step) -> float | None:
     return took(step)
 
 
+KEPT = 20_000
+"""Events that the list holds; of more, the newest."""
+
+
 class EventsListing(Listing):
     """What happened. While the cursor stands on the last event, it goes on with new ones."""
 
@@ -85,6 +89,9 @@ class EventsListing(Listing):
     def add(self, events: Sequence[Event]) -> None:
         at_end = self.cursor >= len(self.events) - 1
         self.events += events
+        if (old := len(self.events) - KEPT) > 0:
+            del self.events[:old]
+            self.cursor -= old
         self.count = len(self.events)
         if at_end:
             self.cursor = self.count - 1

@@ -32,8 +32,10 @@ from ucop.console.terminal.listing import Listing
 from ucop.console.terminal.signs import clean, marked, one_line, written
 from ucop.console.terminal.state_tree import StateTree
 from ucop.console.terminal.text_screen import TextScreen
+from ucop.engine.errors import JobNotFound
 from ucop.engine.states import ACTIVE, JobStatus
 from ucop.graphs.picture import picture_of_kept
+from ucop.graphs.workflow import COMPILER_FORMAT
 
 if TYPE_CHECKING:
     from ucop.engine.job import Checkpoint, Event, Job, Question
@@ -133,10 +135,13 @@ class JobScreen(JobOrders):
         after = self._progress_after
         # Checkpoints hold whole states: they are read where somebody looks at them.
         whole = self.tab in ("checkpoints", "state")
-        seen = await self.console.read(lambda reader: self._ask(reader, after, whole))
+        try:
+            seen = await self.console.read(lambda reader: self._ask(reader, after, whole))
+        except JobNotFound as error:
+            self.console.tell(str(error), failed=True)
+            self.dismiss()
+            return
         self._show(seen)
-        if len(seen.events) == PAGE:
-            self.changed()
 
     @property
     def _progress_after(self) -> int:
@@ -149,9 +154,12 @@ class JobScreen(JobOrders):
         id = self._job_id
         if not self._definition:
             self._definition = reader.definition(id)
-            self._drawing = Drawing(picture_of_kept(self._definition))
+            self._drawing = _drawing(self._definition)
             self._progress = Progress(nodes_of(self._definition))
-        events = reader.events(id, after=after, limit=PAGE)
+        events: list[Event] = []
+        while page := reader.events(id, after=after, limit=PAGE):
+            events += page
+            after = page[-1].seq
         job = reader.job(id)
         before = self._seen_last
         if job.status is JobStatus.COMPLETED:
@@ -246,7 +254,10 @@ class JobScreen(JobOrders):
         return text
 
     def _show_graph(self) -> None:
-        if self._drawing is None or self.tab != "graph":
+        if self.tab != "graph" or self._seen_last is None:
+            return
+        if self._drawing is None:
+            self.query_one(GraphView).say("Another version of ucop made this job's workflow.")
             return
         rows = {row.node: row for row in self._progress.rows(datetime.now(UTC))}
         self.query_one(GraphView).show(self._drawing, rows)
@@ -372,6 +383,15 @@ class JobScreen(JobOrders):
 
     def forked(self, job: str) -> None:
         self.app.push_screen(JobScreen(job))
+
+
+def _drawing(definition: Mapping[str, Any]) -> Drawing | None:
+    """Laid out here, on a thread; None where only another version can read the definition."""
+    if definition["kind"] == "yaml" and definition["format"] != COMPILER_FORMAT:
+        return None
+    drawing = Drawing(picture_of_kept(definition))
+    drawing.lay_out()
+    return drawing
 
 
 def _put_changes(text: Text, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, cast
 
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
     from ucop.console.terminal.app import Console
 
 QUIET = 0.2
-"""Seconds between two loads at least, however often others write."""
+"""Seconds between two loads at least, however often others write; a load that takes long is
+followed by as long a pause."""
 AGAIN = 1.0
 """Seconds until a load that failed is tried again."""
 
@@ -65,6 +67,7 @@ class LiveScreen(Screen[None]):
         while True:
             await self._stale.wait()
             self._stale.clear()
+            began = time.monotonic()
             try:
                 await self.load()
             except DatabaseError as error:
@@ -76,7 +79,7 @@ class LiveScreen(Screen[None]):
                 await asyncio.sleep(AGAIN)
             else:
                 self.console.trouble = ""
-            await asyncio.sleep(QUIET)
+            await asyncio.sleep(max(QUIET, time.monotonic() - began))
 
     def _show_trouble(self, trouble: str) -> None:
         banner = self.query_one("#trouble", Static)

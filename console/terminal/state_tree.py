@@ -35,7 +35,7 @@ class StateTree(Tree[Branch]):
         if parts == self._shown:
             return
         opened = {path for path, node in self._below(self.root, ()) if node.is_expanded}
-        first = self._shown is None
+        first, line = self._shown is None, self.cursor_line
         self._shown = parts
         self.clear()
         for name, value in parts.items():
@@ -45,6 +45,7 @@ class StateTree(Tree[Branch]):
             if first:
                 part.expand()
         self._reopen(self.root, (), opened)
+        self.cursor_line = line
 
     def _on_tree_node_expanded(self, event: Tree.NodeExpanded[Branch]) -> None:
         self._fill(event.node)

@@ -37,5 +37,6 @@ async def until(pilot: Pilot[Any], text: str | Callable[[str], bool]) -> str:
         screen = shown(pilot.app)
         if (text in screen) if isinstance(text, str) else text(screen):
             return screen
+        assert pilot.app.is_running, f"it ended without {text!r}"
         assert time.monotonic() < deadline, f"never {text!r} in:\n{screen}"
         await pilot.pause(0.02)
