@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, assume, given, note, settings
 from rich.cells import cell_len
 from support.flows import Flow
 from support.graphs import chain
+from support.shapes import Shape, shapes
+from test_draw import REGISTRY
 
+from ucop.agents.errors import InvalidDefinition
+from ucop.agents.source import read_yaml
 from ucop.console.cli.progress import NodeState, Row
 from ucop.console.terminal.canvas import Canvas
 from ucop.console.terminal.drawing import Drawing
 from ucop.console.terminal.listing import Column, widths
 from ucop.console.terminal.signs import SIGNS, clean, one_line, written
 from ucop.graphs.definition import END, START
-from ucop.graphs.picture import picture_of, picture_of_kept
+from ucop.graphs.picture import Box, picture_of, picture_of_kept
 from ucop.graphs.python_workflow import PythonWorkflow
+from ucop.graphs.workflow import workflow_of
 
 LOOP = """\
 name: article
@@ -73,24 +79,47 @@ def test_texts_cover_lines_and_wide_signs_take_two_cells() -> None:
     assert only.cell_len == 9
 
 
+def assert_whole(rows: list[str], box: Box) -> None:
+    """The box is drawn, with nothing over it."""
+    sign = {START: "●", END: "◎"}.get(box.name, "·")
+    found = [number for number, line in enumerate(rows) if f" {sign} {box.name} " in line]
+    assert found, f"{box.name} is covered"
+    number = found[0]
+    if box.kind is not None:
+        at = rows[number].index(f" {sign} {box.name} ")
+        left, right = at - 1, rows[number].index("│", at)
+        assert rows[number][left] == "│"
+        assert (rows[number - 1][left], rows[number - 1][right]) == ("╭", "╮")
+        assert (rows[number + 1][left], rows[number + 1][right]) == ("╰", "╯")
+
+
 def test_every_node_stands_in_a_box_of_its_own_with_arrows_into_it() -> None:
     picture = picture_of(Flow(LOOP).workflow)
     rows = plain(Drawing(picture))
     for box in picture.boxes:
-        sign = {START: "●", END: "◎"}.get(box.name, "·")
-        (line,) = (line for line in rows if f" {sign} {box.name} " in line)
-        if box.kind is not None:
-            at, number = line.index(box.name), rows.index(line)
-            left, right = line.rindex("│", 0, at), line.index("│", at)
-            assert rows[number - 1][left] == "╭"
-            assert rows[number - 1][right] == "╮"
-            assert rows[number + 1][left] == "╰"
-            assert rows[number + 1][right] == "╯"
+        assert_whole(rows, box)
     text = "\n".join(rows)
     assert text.count("▼") + text.count("▲") == len(picture.arrows)
     assert "check == 'again', at" in text
     assert "╎" in text
     assert "each: agent step" in text
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])
+@given(shape=shapes())
+def test_given_any_graph_then_every_node_of_it_is_seen(shape: Shape) -> None:
+    note(shape.text())
+    try:
+        workflow = workflow_of(read_yaml(shape.text(), "random.yaml"), REGISTRY)
+    except InvalidDefinition:
+        assume(False)
+        raise
+    picture = picture_of(workflow)
+    rows = plain(Drawing(picture))
+    note("\n".join(rows))
+    assert len({cell_len(line) for line in rows}) == 1
+    for box in picture.boxes:
+        assert_whole(rows, box)
 
 
 def test_states_are_told_by_sign_and_word() -> None:
