@@ -22,6 +22,7 @@ from ucop.console.terminal.app import Console
 from ucop.console.terminal.jobs_screen import JobsListing
 from ucop.console.terminal.source import Source
 from ucop.engine import Engine, JobHandle
+from ucop.engine.errors import DatabaseError
 
 APPROVE = """\
 name: approve
@@ -392,3 +393,17 @@ async def test_on_postgresql_steps_appear_and_keys_work(
         await until(pilot, "answer: ON")
         await press(pilot, "escape", "slash", *"HELLO", "enter")
         await until(pilot, "1 with text")
+
+
+def test_a_source_opens_the_database_anew_after_an_error(open_engine: Open, project: Path) -> None:
+    open_engine().close()
+    kept, away = project / ".ucop" / "ucop.db", project / "away.db"
+    kept.rename(away)
+    kept.write_text("this is no database, and long enough to be looked at" * 100)
+    source = Source(Place(project=project))
+    with pytest.raises(DatabaseError):
+        source.read(lambda reader: reader.counts())
+    kept.unlink()
+    away.rename(kept)
+    assert source.read(lambda reader: reader.counts()) == {}
+    source.close()
