@@ -112,12 +112,12 @@ class CheckpointsListing(Listing):
 
     COLUMNS: ClassVar[Sequence[Column]] = (
         Column(title=" ", least=1, most=1),
-        Column(title="checkpoint", least=18, most=20),
+        Column(title="checkpoint", least=18, most=18),
         Column(title="step", least=4, most=4, right=True),
         Column(title="ran", least=10, most=30),
         Column(title="due", least=10, most=30),
         Column(title="saved", least=10, most=10, right=True),
-        Column(title="forks", least=5, most=None),
+        Column(title="forks", least=12, most=None),
     )
 
     marked_id: reactive[str | None] = reactive(None)

@@ -131,6 +131,9 @@ class JobScreen(JobOrders):
 
     # ------------------------------------------------------------ reading
 
+    def on_screen_resume(self) -> None:
+        self.changed()
+
     async def load(self) -> None:
         after = self._progress_after
         # Checkpoints hold whole states: they are read where somebody looks at them.
@@ -138,8 +141,10 @@ class JobScreen(JobOrders):
         try:
             seen = await self.console.read(lambda reader: self._ask(reader, after, whole))
         except JobNotFound as error:
-            self.console.tell(str(error), failed=True)
-            self.dismiss()
+            # Where a form stands before it, it stays until that is closed.
+            if self.is_current:
+                self.console.tell(str(error), failed=True)
+                self.dismiss()
             return
         self._show(seen)
 

@@ -326,6 +326,21 @@ async def test_a_job_that_another_process_changes_is_shown_by_itself(
         await until(pilot, lambda screen: "⊘ cancelled" in screen and "job.cancelled" in screen)
 
 
+async def test_a_job_that_is_deleted_gives_its_screen_up(
+    open_engine: Open, console: Callable[..., Console], project: Path
+) -> None:
+    engine = open_engine()
+    job, other = engine.submit("say", {"text": "hello"}), engine.submit("say", {"text": "more"})
+    async with console(job=job.id).run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, "1 Overview")
+        with sqlite3.connect(project / ".ucop" / "ucop.db") as database:
+            for table in ("attempts", "events"):
+                database.execute(f"delete from {table} where job_id = ?", (job.id,))
+            database.execute("delete from jobs where id = ?", (job.id,))
+        database.close()
+        await until(pilot, lambda screen: "1 Overview" not in screen and other.id[:12] in screen)
+
+
 # ---------------------------------------------------------------- trouble, help, commands
 
 
