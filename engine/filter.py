@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from ucop.engine.states import JobStatus
+
+_HOLDS_TEXT = """lower(id || ' ' || workflow || ' ' || coalesce(key, '') || ' ' ||
+    coalesce(tenant, '') || ' ' || labels || ' ' || coalesce(reason, '') || ' ' ||
+    coalesce(error, '') || ' ' || input) like lower(:text) escape '!'"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +30,8 @@ class Filter:
     """Created earlier than that."""
     archived: bool | None = False
     """Whether jobs that were archived are meant, and no others; None means both."""
+    text: str | None = None
+    """Stands in its id, workflow, key, tenant, labels, reason, error or input; capitals or not."""
 
     @property
     def is_empty(self) -> bool:
@@ -45,6 +52,8 @@ class Filter:
         if self.before is not None:
             given["before"] = ("created_at < :before", self.before.timestamp())
         archived = {False: ["archived_at is null"], True: ["archived_at is not null"], None: []}
+        if self.text:
+            given["text"] = (_HOLDS_TEXT, f"%{_literal(self.text)}%")
         return (
             [*(condition for condition, _ in given.values()), *archived[self.archived]],
             {name: value for name, (_, value) in given.items()},
@@ -68,3 +77,8 @@ def filter_of(
         before=before,
         archived=archived,
     )
+
+
+def _literal(text: str) -> str:
+    """A text in which `like` sees no signs of its own."""
+    return re.sub("([!%_])", r"!\1", text)

@@ -59,6 +59,11 @@ select id, workflow, status, reason, input, output, error, thread_id, attempt, q
     finished_at, budget, archived_at
 from jobs"""
 
+# What a list shows: inputs and outputs may be long.
+_LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
+
+_TOTAL = "select count(*) as jobs from jobs"
+
 _COUNT = "select status, count(*) as jobs from jobs group by status"
 
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
@@ -171,6 +176,18 @@ class Reader:
         where, params = self._where(filter)
         sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
         return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
+
+    def page(self, filter: Filter, *, offset: int, limit: int) -> list[Job]:
+        """`select` from the job at `offset` on, without inputs and outputs."""
+        where, params = self._where(filter)
+        sql = f"{_LISTED}{where} order by created_at desc, id limit :limit offset :offset"
+        rows = self._rows(sql, {**params, "limit": limit, "offset": offset})
+        return [_job(row) for row in rows]
+
+    def total(self, filter: Filter) -> int:
+        """How many jobs a filter names."""
+        where, params = self._where(filter)
+        return int(self._rows(f"{_TOTAL}{where}", params)[0]["jobs"])
 
     def ids(self, filter: Filter, among: Collection[JobStatus]) -> list[tuple[JobId, JobStatus]]:
         """(id, status) of all jobs that a filter names and whose status is `among` those given,

@@ -5,10 +5,12 @@ The boxes are the definition's own nodes: what the compiler adds (gates, routes)
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from ucop.graphs.changes import wiring_from
 from ucop.graphs.definition import END, START, Entry, Route
 from ucop.graphs.kind import NodeKind, kind_of, work_of
 from ucop.graphs.topology import Topology, reach, topology_of
@@ -73,6 +75,16 @@ def picture_of(workflow: Workflow) -> Picture:
     if isinstance(workflow, YamlWorkflow):
         return _of_definition(workflow.definition, workflow.stored["definition"])
     return _of_graph(workflow.name, workflow.graph().get_graph())
+
+
+def picture_of_kept(stored: Mapping[str, Any]) -> Picture:
+    """The picture of a workflow as a job keeps it. Of a Python graph it knows which nodes may
+    follow which: nothing of the project is imported for it."""
+    if stored["kind"] == "python":
+        return _of_wiring(stored)
+    from ucop.graphs.load import load_data
+
+    return _of_definition(load_data(stored["definition"]).definition, stored["definition"])
 
 
 # ---- YAML ----
@@ -164,6 +176,29 @@ def _of_graph(title: str, graph: Graph) -> Picture:
     return Picture(
         title=title,
         boxes=tuple(_python_box(ends.get(id, id)) for id in graph.nodes),
+        arrows=tuple(replace(arrow, loop=arrow.back) for arrow in arrows),
+    )
+
+
+def _of_wiring(stored: Mapping[str, Any]) -> Picture:
+    kept = wiring_from(stored)
+    ends = {"__start__": START, "__end__": END}
+    edges = {*kept.edges, *((start, end) for starts, end in kept.joins for start in starts)}
+    pairs = sorted((ends.get(a, a), ends.get(b, b)) for a, b in edges)
+    choices = Counter(source for source, _ in pairs)
+    arrows = _turned((Arrow(source=a, target=b) for a, b in pairs), _back_edges(pairs))
+    boxes = [
+        Box(
+            name=name,
+            kind=NodeKind.python,
+            # Which of them it will be, only its code knows.
+            lines=("leads anywhere",) if name in kept.anywhere and not choices[name] else (),
+        )
+        for name in stored["nodes"]
+    ]
+    return Picture(
+        title=stored["name"],
+        boxes=(Box(name=START), *boxes, Box(name=END)),
         arrows=tuple(replace(arrow, loop=arrow.back) for arrow in arrows),
     )
 

@@ -121,22 +121,24 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
                 job.workflow,
                 job.status.value,
                 moment(job.created_at, now),
-                duration(_lasted(job, now)),
+                duration(lasted(job, now)),
                 str(job.attempt),
-                first_line(_why(job)),
+                first_line(reason_of(job)),
             )
         )
     return table
 
 
-def _lasted(job: Job, now: datetime) -> float | None:
+def lasted(job: Job, now: datetime) -> float | None:
+    """Seconds since it was started, until now or its end."""
     if job.started_at is None:
         return None
     end = job.finished_at or (now if job.status in ACTIVE else None)
     return (end - job.started_at).total_seconds() if end else None
 
 
-def _why(job: Job) -> str:
+def reason_of(job: Job) -> str:
+    """Its error, or why else it stands where it stands."""
     return f"{job.error.type}: {job.error.message}" if job.error else job.reason or ""
 
 
@@ -158,15 +160,16 @@ def show(
     if json:
         put_json(job.model_dump(mode="json"))
         return
-    if _facts(job):
+    shown = facts(job, datetime.now(UTC)).items()
+    if all(put(f"{name:<9} {value}") for name, value in shown):
         _steps(job)
     for line in [*next_steps(place, job)[:-2], place.command(f"jobs events {job.id}")]:
         note(f"next: {line}")
 
 
-def _facts(job: Job) -> bool:
-    now = datetime.now(UTC)
-    facts: dict[str, Any] = {
+def facts(job: Job, now: datetime) -> dict[str, str]:
+    """What is known about a job, by name; what it lacks is left out."""
+    found: dict[str, Any] = {
         "id": job.id,
         "workflow": job.workflow,
         "status": job.status.value,
@@ -176,7 +179,7 @@ def _facts(job: Job) -> bool:
         "started": moment(job.started_at, now),
         "finished": moment(job.finished_at, now),
         "archived": moment(job.archived_at, now),
-        "duration": duration(_lasted(job, now)),
+        "duration": duration(lasted(job, now)),
         "attempts": str(job.attempt),
         "used": _used(job),
         "budget": _budget(job),
@@ -185,8 +188,7 @@ def _facts(job: Job) -> bool:
         "input": _value(job.input),
         "output": None if job.output is None else _value(job.output),
     }
-    shown = {name: value for name, value in facts.items() if value}
-    return all(put(f"{name:<9} {value}") for name, value in shown.items())
+    return {name: value for name, value in found.items() if value}
 
 
 def _error(job: Job) -> str:
@@ -244,7 +246,7 @@ def _steps(job: Job) -> None:
                 step.node,
                 step.status.value,
                 str(step.attempt),
-                duration(_took(step)),
+                duration(took(step)),
                 str(step.model_calls),
                 str(step.cached + step.cached_calls),
                 count(step.tokens_in),
@@ -264,7 +266,8 @@ def remark_on(step: Step) -> str:
     return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
 
 
-def _took(step: Step) -> float | None:
+def took(step: Step) -> float | None:
+    """Seconds that a step ran."""
     if step.started_at is None or step.finished_at is None:
         return None
     return (step.finished_at - step.started_at).total_seconds()

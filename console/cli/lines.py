@@ -16,14 +16,15 @@ def event_line(event: Event, *before: str) -> str:
     """Number, time, type and details, with tabs off a terminal; `before` stands before it."""
     at = event.at.astimezone(None if on_terminal() else UTC)
     time = at.strftime("%H:%M:%S.%f")[:-3] if on_terminal() else at.isoformat()
-    cells = [*before, str(event.seq), time, event.type, _details(event.data)]
+    cells = [*before, str(event.seq), time, event.type, details(event.data)]
     if not on_terminal():
         return "\t".join(cells)
     told = [*before, f"{event.seq:>4}", time, f"{event.type:<15}", cells[-1]]
     return "  ".join(told).rstrip()
 
 
-def _details(data: dict[str, Any]) -> str:
+def details(data: dict[str, Any]) -> str:
+    """What an event tells beside its type, in one line."""
     shown = {key: value for key, value in data.items() if key != "task_id" and value != ""}
     return " ".join(f"{key}={_short(value)}" for key, value in shown.items())
 

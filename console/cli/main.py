@@ -33,6 +33,7 @@ COMMANDS = {
     "workflows": "workflows:app",
     "agents": "agents:app",
     "models": "models:app",
+    "console": "console:console",
     "init": "project:init",
 }
 """Each command's module in this folder, and the function or group in it."""

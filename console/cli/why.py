@@ -19,6 +19,7 @@ from ucop.engine.states import ACTIVE, JobStatus
 if TYPE_CHECKING:
     from ucop.engine.diagnosis import Dispatch
     from ucop.engine.job import Checkpoint, Job, Question
+    from ucop.engine.reader import Reader
 
 LIMITS = {"DeadlinePassed": "deadline", "StepsUsedUp": "steps"}
 """The limit that an error is about."""
@@ -38,41 +39,66 @@ def why(
     database: options.Database = None,
 ) -> None:
     """Tell why a job failed, waits, is paused or does not go on, and what would help."""
-    from ucop.engine.diagnosis import causes, finished
-
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
-        job = reader.job(id)
-        dispatch = reader.dispatch(job.id, place.settings.declared)
-        questions = reader.questions(job.id)
-        last = next(iter(reader.checkpoints(job.id)), None)
-    now = time.time()
-    found = causes(job, dispatch, questions, now)
-    advice = list(_advice(place, job, dispatch, questions, last, now))
+        found = explain(place, reader, reader.job(id), time.time())
     if json:
+        last = found.checkpoint
         put_json(
             {
-                "id": job.id,
-                "status": job.status.value,
-                "causes": found,
+                "id": found.job.id,
+                "status": found.job.status.value,
+                "causes": found.causes,
                 "checkpoint": last and last.model_dump(mode="json", exclude={"values"}),
-                "commands": [asdict(each) for each in advice],
+                "commands": [asdict(each) for each in found.advice],
             }
         )
         return
-    kept = plural(finished(job), "node run")
-    lines = [
-        f"job {job.id} ({job.workflow}) is {job.status}; {kept} finished, attempt {job.attempt}"
-    ]
-    lines += [f"{'cause' if not index else '':<11}{text}" for index, text in enumerate(found)]
-    lines += [f"{'checkpoint':<11}{_stands(last)}"] if last else []
-    lines += [
-        f"{'next' if not index else '':<11}{each.command}   # {each.does}"
-        for index, each in enumerate(advice)
-    ]
-    for line in lines:
+    for line in found.lines():
         if not put(line):
             return
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """Why a job stands where it stands, and what would help."""
+
+    job: Job
+    causes: Sequence[str]
+    checkpoint: Checkpoint | None
+    """Where it would go on from."""
+    advice: Sequence[Advice]
+
+    def lines(self) -> list[str]:
+        """As a person reads it."""
+        from ucop.engine.diagnosis import finished
+
+        job, kept = self.job, plural(finished(self.job), "node run")
+        return [
+            f"job {job.id} ({job.workflow}) is {job.status}; {kept} finished, "
+            f"attempt {job.attempt}",
+            *_titled("cause", self.causes),
+            *_titled("checkpoint", [_stands(self.checkpoint)] if self.checkpoint else ()),
+            *_titled("next", [f"{each.command}   # {each.does}" for each in self.advice]),
+        ]
+
+
+def explain(place: Place, reader: Reader, job: Job, now: float) -> Explanation:
+    """Ask the ledger why a job stands where it stands. `now` in seconds since the epoch."""
+    from ucop.engine.diagnosis import causes
+
+    dispatch, questions = reader.dispatch(job.id, place.settings.declared), reader.questions(job.id)
+    last = next(iter(reader.checkpoints(job.id)), None)
+    return Explanation(
+        job=job,
+        causes=causes(job, dispatch, questions, now),
+        checkpoint=last,
+        advice=tuple(_advice(place, job, dispatch, questions, last, now)),
+    )
+
+
+def _titled(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"{'' if index else title:<11}{line}" for index, line in enumerate(lines)]
 
 
 def _stands(checkpoint: Checkpoint) -> str:
@@ -94,7 +120,7 @@ def _advice(
     if job.status is JobStatus.FAILED:
         yield from _after_failure(place, job, last)
     elif job.status is JobStatus.PAUSED:
-        yield _go_on(place, job, _used_up(job))
+        yield _go_on(place, job, used_up(job))
     elif job.status is JobStatus.WAITING:
         yield from _answers(place, job, questions)
     elif is_stuck(job, dispatch, now):
@@ -119,7 +145,7 @@ def _after_failure(place: Place, job: Job, last: Checkpoint | None) -> Iterator[
         yield Advice(place.command(at), "a new job from there, with another state")
 
 
-def _used_up(job: Job) -> str | None:
+def used_up(job: Job) -> str | None:
     """The limit of a budget that paused a job."""
     reason = job.reason or ""
     return next((name for name in job.budget if f"--budget {name}=" in reason), None)
@@ -128,11 +154,11 @@ def _used_up(job: Job) -> str | None:
 def _go_on(place: Place, job: Job, limit: str | None) -> Advice:
     if limit is None:
         return Advice(place.command(f"jobs resume {job.id}"), "go on from the checkpoint")
-    more = f" --budget {limit}={_twice(limit, job.budget[limit])}" if limit in job.budget else ""
+    more = f" --budget {limit}={twice(limit, job.budget[limit])}" if limit in job.budget else ""
     return Advice(place.command(f"jobs resume {job.id}{more}"), "go on with more")
 
 
-def _twice(limit: str, most: float) -> str:
+def twice(limit: str, most: float) -> str:
     return f"{most * 2:g}" if limit == "cost" else f"{most * 2:.0f}"
 
 

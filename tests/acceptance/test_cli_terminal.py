@@ -2,59 +2,10 @@
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import select
-import subprocess
-import time
 
-from support.command import ANSI, PATIENCE, UCOP, Ucop
-
-
-class Terminal:
-    """A command on a pseudo-terminal of 100 columns."""
-
-    def __init__(self, ucop: Ucop, *args: str, **env: str) -> None:
-        self._own, theirs = pty.openpty()
-        size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            [*UCOP, *args],
-            cwd=ucop.folder,
-            env={**ucop.env, **size, **env},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
-        os.close(theirs)
-        self.shown = ""
-
-    def until(self, pattern: str) -> None:
-        """Read until the screen's text so far matches."""
-        deadline = time.monotonic() + PATIENCE
-        while not re.search(pattern, self.text):
-            assert time.monotonic() < deadline, self.text
-            assert self._read(), f"ended without {pattern}: {self.text}"
-
-    @property
-    def text(self) -> str:
-        return ANSI.sub("", self.shown)
-
-    def end(self) -> int:
-        while self._read():
-            pass
-        os.close(self._own)
-        return self.process.wait(PATIENCE)
-
-    def _read(self) -> bool:
-        ready, _, _ = select.select([self._own], [], [], PATIENCE)
-        try:
-            piece = os.read(self._own, 65536) if ready else b""
-        except OSError:  # the other side was closed
-            return False
-        self.shown += piece.decode(errors="replace")
-        return bool(piece)
+from support.command import Ucop
+from support.terminal import Terminal
 
 
 def test_a_table_shows_every_node_and_ticks(ucop: Ucop) -> None:

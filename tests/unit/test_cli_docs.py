@@ -68,8 +68,8 @@ def test_every_command_takes_the_options_of_everywhere_where_they_mean_something
     without = {"ucop init", "ucop models install", "ucop models serve"}
     for name, command in COMMANDS.items():
         assert name in without or {"--project", "--database"} <= options(command), name
-        # A worker has nothing to say on stdout.
-        assert name == "ucop worker" or "--json" in options(command), name
+        # A worker has nothing to say on stdout, and the console draws on it.
+        assert name in {"ucop worker", "ucop console"} or "--json" in options(command), name
 
 
 def test_every_line_that_begins_with_ucop_is_a_command() -> None:

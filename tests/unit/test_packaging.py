@@ -28,6 +28,7 @@ HEAVY = (
     "langgraph",
     "ruamel",
     "sqlalchemy",
+    "textual",
 )
 """Libraries that cost more to import than `ucop jobs list` may take."""
 
@@ -108,6 +109,17 @@ def test_what_reading_commands_import_is_light(module: str) -> None:
     imported = done.stdout.split()
     assert "ucop" in imported
     assert not set(imported) & set(HEAVY)
+
+
+def test_the_console_opens_without_what_only_runs_jobs() -> None:
+    show = (
+        "import sys, ucop.console.terminal.job_screen, ucop.console.terminal.app\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert set(done.stdout.split()) & set(HEAVY) == {"textual"}
 
 
 def test_a_command_that_reads_jobs_loads_neither_settings_nor_other_commands(

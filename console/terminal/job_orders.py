@@ -1,0 +1,209 @@
+"""What keys do to a job: pause, resume, cancel, retry, answer, fork. Asked back where it matters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+from textual.binding import Binding, BindingType
+
+from ucop.console.cli.control import DONE
+from ucop.console.terminal.answer_form import AnswerForm
+from ucop.console.terminal.budget_form import BudgetForm
+from ucop.console.terminal.confirmation import Confirmation
+from ucop.console.terminal.fork_form import ForkForm
+from ucop.console.terminal.live_screen import LiveScreen
+from ucop.engine.actions import TAKES, Action
+from ucop.engine.errors import UcopError
+from ucop.engine.states import JobStatus
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine
+    from ucop.engine.job import Checkpoint, Job
+    from ucop.engine.reader import Reader
+
+T = TypeVar("T")
+
+SHORT = 12
+"""Characters of a job's id in questions and notes."""
+
+_TAKEN = MappingProxyType(
+    {
+        "pause": TAKES[Action.PAUSE],
+        "pause_now": frozenset({JobStatus.RUNNING}),
+        "resume": TAKES[Action.RESUME],
+        "cancel": TAKES[Action.CANCEL],
+        "retry": TAKES[Action.RETRY],
+        "answer": frozenset({JobStatus.WAITING}),
+        "fork": frozenset(JobStatus),
+    }
+)
+"""The statuses in which a key means something."""
+
+
+class JobOrders(LiveScreen):
+    """A screen on which a job is chosen."""
+
+    ORDERS: ClassVar[list[BindingType]] = [
+        Binding("p", "pause", "Pause", tooltip="Stop when the nodes that run now have ended"),
+        Binding(
+            "P",
+            "pause_now",
+            "Pause now",
+            show=False,
+            tooltip="Stop running nodes at once; they run again later",
+        ),
+        Binding("r", "resume", "Resume", tooltip="Go on from the last checkpoint"),
+        Binding("t", "retry", "Retry", tooltip="Let a failed job go on from its last checkpoint"),
+        Binding("a", "answer", "Answer", tooltip="Answer what the job asks"),
+        Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
+        Binding("c", "cancel", "Cancel", tooltip="End the job for ever"),
+    ]
+
+    @property
+    def chosen(self) -> Job | None:
+        """The job that keys are about."""
+        raise NotImplementedError
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        if action not in _TAKEN:
+            return super().check_action(action, parameters)
+        job = self.chosen
+        return job is not None and job.status in _TAKEN[action]
+
+    # ------------------------------------------------------------ orders
+
+    def action_pause(self) -> None:
+        self._order(lambda job: self._change(job, Action.PAUSE))
+
+    def action_pause_now(self) -> None:
+        self._order(
+            lambda job: self._change(
+                job,
+                Action.PAUSE,
+                ask="Its running nodes are stopped, and run again later.",
+                now=True,
+            )
+        )
+
+    def action_cancel(self) -> None:
+        self._order(
+            lambda job: self._change(
+                job, Action.CANCEL, ask="That is for ever; what it finished stays to be read."
+            )
+        )
+
+    def action_resume(self) -> None:
+        self._order(lambda job: self._go_on(job, Action.RESUME))
+
+    def action_retry(self) -> None:
+        self._order(lambda job: self._go_on(job, Action.RETRY))
+
+    def action_answer(self) -> None:
+        self._order(self._answer)
+
+    def action_fork(self) -> None:
+        self._order(self._fork)
+
+    def _order(self, give: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
+        """Give an order about the job that is chosen now, whatever is chosen when it is done."""
+        if (job := self.chosen) is not None:
+            self.run_worker(give(job), group="orders")
+
+    async def _change(
+        self,
+        job: Job,
+        action: Action,
+        *,
+        ask: str | None = None,
+        now: bool = False,
+        budget: Mapping[str, float] | None = None,
+    ) -> None:
+        what = f"{action} job {job.id[:SHORT]} ({job.workflow})"
+        if ask and not await self.app.push_screen_wait(Confirmation(f"{what}?", ask)):
+            return
+        changed = await self._done(
+            lambda engine: engine.change(action, [job.id], now=now, budget=budget)
+        )
+        if changed is None:
+            return
+        if changed[0].refused:
+            self.console.tell(f"refused: {changed[0].refused}", failed=True)
+            return
+        await self._tell(f"job {job.id[:SHORT]}: {DONE[action]}", changed[0].status)
+
+    async def _go_on(self, job: Job, action: Action) -> None:
+        budget = await self.app.push_screen_wait(BudgetForm(job, action))
+        if budget is not None:
+            await self._change(job, action, budget=budget)
+
+    async def _answer(self, job: Job) -> None:
+        asked = await self._seen(
+            lambda reader: [q for q in reader.questions(job.id) if q.answered_at is None]
+        )
+        if not asked:
+            return
+        given = await self.app.push_screen_wait(AnswerForm(job, asked))
+        if given is None:
+            return
+        question, answer = given
+
+        def give(engine: Engine) -> JobStatus:
+            handle = engine.job(job.id)
+            handle.answer(answer, question=question.id)
+            return handle.status
+
+        status = await self._done(give)
+        if status is not None:
+            await self._tell(f"job {job.id[:SHORT]}: {question.node} is answered", status)
+
+    async def _fork(self, job: Job, checkpoint: Checkpoint | None = None) -> None:
+        found = checkpoint or await self._seen(
+            lambda reader: next(iter(reader.checkpoints(job.id)), None)
+        )
+        if found is None:
+            self.console.tell(f"job {job.id[:SHORT]} has saved no checkpoint yet", failed=True)
+            return
+        edit = await self.app.push_screen_wait(ForkForm(job, found))
+        if edit is None:
+            return
+        # As it stands, where nothing is chosen or changed: what finished since then counts.
+        named = found.id if checkpoint is not None or edit.replace else None
+
+        def fork(engine: Engine) -> str:
+            handle = engine.job(job.id)
+            return handle.fork(named, replace=edit.replace, as_node=edit.as_node).id
+
+        new = await self._done(fork)
+        if new is not None:
+            await self._tell(f"job {new[:SHORT]} goes on from there", JobStatus.PENDING)
+            self.forked(new)
+
+    def forked(self, job: str) -> None:
+        """A new job was made."""
+
+    # ------------------------------------------------------------ how they are carried out
+
+    async def _done(self, do: Callable[[Engine], T]) -> T | None:
+        """What the engine says; None, and a note, where it refuses."""
+        try:
+            return await self.console.act(do)
+        except UcopError as error:
+            self.console.tell(str(error), failed=True)
+            return None
+        finally:
+            self.changed()
+
+    async def _seen(self, ask: Callable[[Reader], T]) -> T | None:
+        try:
+            return await self.console.read(ask)
+        except UcopError as error:
+            self.console.tell(str(error), failed=True)
+            return None
+
+    async def _tell(self, done: str, status: JobStatus | None) -> None:
+        if status is JobStatus.PENDING and await self._seen(lambda reader: reader.workers()) == []:
+            command = self.console.source.place.command("worker")
+            done += f"; no worker is running, start one with: {command}"
+        self.console.tell(done)
