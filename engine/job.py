@@ -137,7 +137,7 @@ class Event(Record):
     seq: int
     type: str
     """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
-    `model.used`, `progress`."""
+    `mesh.asked|answered|failed|stopped`, `model.used`, `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
 

@@ -62,6 +62,10 @@ class Settings(BaseSettings):
     """Longest pause before work queued by another process is seen."""
     grace: float = Field(default=10.0, ge=0)
     """How long a stopping worker lets running nodes end before it stops them."""
+    mesh_failures: int = Field(default=3, ge=1)
+    """Failures in a row after which an agent of a mesh is not asked for a while."""
+    mesh_pause: float = Field(default=30.0, gt=0)
+    """For how long; then one call may try it."""
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's `synchronous`. NORMAL survives a killed process; FULL a power cut too."""
 

@@ -23,6 +23,8 @@ from typing import TYPE_CHECKING
 
 from ucop.engine import ledger, roster
 from ucop.engine.answers import KeptAnswers
+from ucop.engine.meshes import Meshes
+from ucop.graphs.breaker import BreakerRules
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
@@ -72,6 +74,8 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
+        rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
+        self._meshes = Meshes(database, rules)
         self._queue = queue(self.id)
         self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
@@ -170,6 +174,7 @@ class Worker:
             claimed=claimed,
             on_news=self._notices.tell_events,
             answers=self._answers,
+            calls=self._meshes.calls_of(claimed.job_id, claimed.attempt),
             production=self._settings.mode == "production",
             pace=self._pace,
         )
