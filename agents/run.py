@@ -82,7 +82,7 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
 
 def accepted(agent: Agent, data: Mapping[str, Any], context: AgentContext) -> dict[str, Any]:
     """The input with its defaults. Raises AgentInputError."""
-    given = with_defaults(agent.input_schema, dict(data))
+    given: dict[str, Any] = with_defaults(agent.input_schema, dict(data))
     if problems := validate(agent.input_schema, given):
         raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
     return given

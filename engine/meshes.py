@@ -155,9 +155,7 @@ class Meshes:
         """Those of one attempt."""
         return AttemptCalls(self, job, attempt)
 
-    async def choose(
-        self, key: str, agents: Sequence[str], job: JobId, attempt: int
-    ) -> str | None:
+    async def choose(self, key: str, agents: Sequence[str], job: JobId, attempt: int) -> str | None:
         if time.monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = time.monotonic()
             await self._database.write(prune)

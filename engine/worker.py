@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 
 from ucop.engine import ledger, roster
 from ucop.engine.answers import KeptAnswers
-from ucop.engine.meshes import Meshes
-from ucop.graphs.breaker import BreakerRules
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
+from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.roster import WorkerAt
 from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
 from ucop.engine.runner import Attempt, Drained, Pace
 from ucop.engine.states import Change
+from ucop.graphs.breaker import BreakerRules
 
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage

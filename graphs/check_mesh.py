@@ -114,7 +114,9 @@ class _Members:
     def check_asks(self, members: list[Agent]) -> None:
         """Everything that an agent says it may ask for, somebody else can do."""
         for agent in members:
-            others = {name for other in members if other is not agent for name in other.capabilities}
+            others = {
+                name for other in members if other is not agent for name in other.capabilities
+            }
             for capability in agent.asks:
                 if capability in others:
                     continue

@@ -30,7 +30,7 @@ def work_of(said: Mapping[str, Any]) -> str:
     """Who does the work, in a few words: `agent reviewer`, `asks “Publish?”`."""
     kind = kind_of(said)
     named = said.get(kind.value)
-    if kind is NodeKind.mesh:
+    if isinstance(named, Mapping) and kind is NodeKind.mesh:
         return f"mesh of {', '.join(map(_called, named.get('agents', ())))}"
     if kind is NodeKind.ask:
         return f"asks “{' '.join(str(named).split())}”"

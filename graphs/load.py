@@ -58,9 +58,9 @@ _TOP = (
     "mesh",
     "with",
 )
-_NOT_IN_A_MESH = ("state", "nodes", "edges", "defaults")
+NOT_IN_A_MESH = ("state", "nodes", "edges", "defaults")
 """Keys that say nothing where the workflow is a mesh."""
-_ONLY_IN_A_MESH = ("mesh", "with")
+ONLY_IN_A_MESH = ("mesh", "with")
 _MESH = ("entry", "agents", "max_hops", "retry", "timeout")
 _NODE = (
     "agent",
@@ -205,7 +205,7 @@ class _Loader:
 
     def keys_of_kind(self, top: Mapping[str, Any], kind: Kind) -> None:
         """A mesh has no nodes of its own, and a graph has its meshes at its nodes."""
-        for key in _NOT_IN_A_MESH if kind is Kind.mesh else _ONLY_IN_A_MESH:
+        for key in NOT_IN_A_MESH if kind is Kind.mesh else ONLY_IN_A_MESH:
             if key not in top:
                 continue
             if kind is Kind.mesh:
@@ -227,7 +227,7 @@ class _Loader:
             name=MESH,
             mesh=self.mesh(top, ()),
             inputs=inputs if given is None else given,
-            writes=RESULT,
+            writes=None if RESULT in self.declared_inputs(top) else RESULT,
         )
         return {MESH: node}
 
@@ -455,9 +455,7 @@ class _Loader:
             self.error("bad-type", problem.message, self.places.at((*here, *part, *problem.path)))
         return {} if wrong else declared_schema(declared)
 
-    def agent(
-        self, fields: Mapping[Any, Any], path: Path, key: str | int = "agent"
-    ) -> str:
+    def agent(self, fields: Mapping[Any, Any], path: Path, key: str | int = "agent") -> str:
         """The agent that is named under `key`; empty where a capability is, or nothing."""
         given = fields.get(key)
         if isinstance(given, str) and given:

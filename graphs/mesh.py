@@ -222,7 +222,9 @@ class Switchboard:
         what = _what(question)
         able = self.able(question.capability)
         if not able:
-            declared = sorted({name for agent in self.agents.values() for name in agent.capabilities})
+            declared = sorted(
+                {name for agent in self.agents.values() for name in agent.capabilities}
+            )
             raise MissingCapability(
                 f"{what}, and nobody in the mesh declares it; they declare {', '.join(declared)}",
                 path,

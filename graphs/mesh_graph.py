@@ -7,11 +7,10 @@ that was called when it was stopped.
 
 from __future__ import annotations
 
-import asyncio
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import END as LANGGRAPH_END
@@ -25,7 +24,17 @@ from ucop.agents.asking import ANSWER, Answered, consult
 from ucop.agents.errors import AgentInputError
 from ucop.agents.plain import brief
 from ucop.graphs.context import RunContext
-from ucop.graphs.definition import GIVEN, MESH_NAMES, PATH, RESULT, SAID, STACK, Definition, Mesh, Node
+from ucop.graphs.definition import (
+    GIVEN,
+    MESH_NAMES,
+    PATH,
+    RESULT,
+    SAID,
+    STACK,
+    Definition,
+    Mesh,
+    Node,
+)
 from ucop.graphs.errors import MeshStopped
 from ucop.graphs.failures import failure, may_be_caught
 from ucop.graphs.mesh import ERROR, Calls, Finish, Move, Return, Seek, Switchboard, no_line
@@ -59,9 +68,7 @@ def compile_mesh(
     """Build and compile a mesh; `inputs` are names of the state that `opening` reads."""
     members = {each: agents[each] for each in mesh.agents}
     board = Switchboard(mesh, members)
-    fields = dict.fromkeys((*inputs, *MESH_NAMES), Any)
-    schema = TypedDict("Mesh_" + re.sub(r"\W", "_", name), fields, total=False)  # type: ignore[operator]
-    graph: Any = StateGraph(schema, context_schema=RunContext)
+    graph: Any = StateGraph(_schema(name, inputs), context_schema=RunContext)
     graph.add_node(ROUTER, _router(board, opening), destinations=(*members, LANGGRAPH_END))
     graph.add_edge(LANGGRAPH_START, ROUTER)
     for each, agent in members.items():
@@ -71,9 +78,14 @@ def compile_mesh(
     return compiled
 
 
+def _schema(name: str, inputs: Iterable[str]) -> Any:
+    fields: dict[str, Any] = dict.fromkeys((*inputs, *MESH_NAMES), Any)
+    return TypedDict("Mesh_" + re.sub(r"\W", "_", name), fields, total=False)  # type: ignore[operator]
+
+
 def start_of(data: Mapping[str, Any]) -> State:
     """The state that a mesh begins with, also on a thread that held another."""
-    empty = {SAID: None, STACK: [], PATH: [], RESULT: None, GIVEN: None}
+    empty: State = {SAID: None, STACK: [], PATH: [], RESULT: None, GIVEN: None}
     return {**empty, **data}
 
 

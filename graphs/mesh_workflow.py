@@ -47,7 +47,7 @@ class MeshWorkflow(YamlWorkflow):
         return list(self.mesh.agents)
 
     @property
-    def optional(self) -> tuple[str, ...]:  # type: ignore[override]
+    def optional(self) -> tuple[str, ...]:
         return ()
 
     def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:

@@ -158,9 +158,7 @@ def _placed(
         except ExpressionError as error:
             place = definition.places.at((*node.path, *path))
             where = f" ({place})" if place else ""
-            raise ExpressionError(
-                f"node {node.name}, {'.'.join(path)}{where}: {error}"
-            ) from error
+            raise ExpressionError(f"node {node.name}, {'.'.join(path)}{where}: {error}") from error
 
     return placed
 

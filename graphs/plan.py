@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ucop.agents.function import FunctionBody
 from ucop.agents.models import DEFAULT_ALIAS, ModelUse
 from ucop.agents.schema import validate, with_defaults
-from ucop.graphs.definition import END, START, Route
+from ucop.graphs.check_mesh import members_of
+from ucop.graphs.definition import END, START, Mesh, Route
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.foresight import Foresight
 from ucop.graphs.kind import NodeKind, kind_of, work_of
+from ucop.graphs.mesh_workflow import MeshWorkflow
 from ucop.graphs.picture import Picture, condition_of, each_of, picture_of, waves_of
 from ucop.graphs.topology import topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
@@ -220,8 +222,8 @@ def asked_models(workflow: Workflow) -> tuple[str, ...]:
     """The names of models that the workflow's agents ask for, and those of workflows inside."""
     if not isinstance(workflow, YamlWorkflow):
         return ()
-    nodes = workflow.stored["definition"]["nodes"].values()
-    own = (_asks(workflow, said) for said in nodes)
+    called = [node.agent for node in workflow.definition.nodes.values() if node.agent]
+    own = (_model_of(workflow.agents.get(n)) for n in (*called, *members_of(workflow.definition)))
     inner = (name for each in workflow.workflows.values() for name in asked_models(each))
     return tuple(dict.fromkeys(name for name in (*own, *inner) if name is not None))
 
@@ -281,6 +283,8 @@ _POLICIES = ("retry", "timeout", "cache", "on_error")
 
 def _shape(workflow: Workflow, data: Mapping[str, Any]) -> _Shape:
     """`data` are the inputs that are known."""
+    if isinstance(workflow, MeshWorkflow):
+        return _members(workflow, workflow.mesh), (), ()
     if isinstance(workflow, YamlWorkflow):
         return _of_definition(workflow, Foresight.of(workflow.definition, data))
     return _of_picture(picture_of(workflow))
@@ -296,6 +300,11 @@ def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> _Shape:
         )
         for node in workflow.definition.nodes.values()
         if node.workflow
+    }
+    inner |= {
+        node.name: _inside(node.name, (_members(workflow, node.mesh), (), ()))
+        for node in workflow.definition.nodes.values()
+        if node.mesh is not None
     }
     waves = tuple(
         tuple(
@@ -320,6 +329,30 @@ def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> _Shape:
         for loop in topology.loops.values()
     )
     return waves, branches, (*loops, *(loop for shape in inner.values() for loop in shape[2]))
+
+
+def _members(workflow: YamlWorkflow, mesh: Mesh) -> Waves:
+    """Who may be called first, and who then; how often each is, nobody knows before."""
+    agents = [workflow.agents[name] for name in mesh.agents]
+    first = [
+        agent
+        for agent in agents
+        if agent.name == mesh.entry or mesh.entry_capability in agent.capabilities
+    ]
+    others = [agent for agent in agents if agent not in first]
+    return tuple(tuple(map(_member, wave)) for wave in (first, others) if wave)
+
+
+def _member(agent: Agent) -> PlannedNode:
+    can = f", which can {', '.join(agent.capabilities)}" if agent.capabilities else ""
+    return PlannedNode(
+        name=agent.name,
+        kind=NodeKind.agent,
+        work=f"agent {agent.name}{can}",
+        asks=_model_of(agent),
+        may_ask=True,
+        policies={},
+    )
 
 
 def _inside(node: str, shape: _Shape) -> _Shape:
@@ -376,7 +409,10 @@ def _work(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> str:
 
 def _asks(workflow: YamlWorkflow, said: Mapping[str, Any]) -> str | None:
     """The model that a node's agent asks for; what a Python function asks is not known."""
-    agent = _agent(workflow, said)
+    return _model_of(_agent(workflow, said))
+
+
+def _model_of(agent: Agent | None) -> str | None:
     if agent is None or agent.spec is None:
         return None
     return agent.spec.model or DEFAULT_ALIAS

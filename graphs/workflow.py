@@ -272,7 +272,12 @@ class YamlWorkflow(Workflow):
 
     def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
         if self.nested and (failed := error_of(writes, SAID)) is not None:
-            return {"type": failed["type"], "message": failed["message"], "node": node, "caught": True}
+            return {
+                "type": failed["type"],
+                "message": failed["message"],
+                "node": node,
+                "caught": True,
+            }
         if not (self.definition.catching or self.workflows):
             return None
         told = next((value for name, value in writes if name == ERRORS), None)

@@ -89,9 +89,7 @@ def test_an_agent_asks_on_demand_and_its_answers_come_back_to_it(engine: Engine)
     ]
 
 
-def test_an_agent_that_fails_is_replaced_by_another_that_can(
-    engine: Engine, project: Path
-) -> None:
+def test_an_agent_that_fails_is_replaced_by_another_that_can(engine: Engine, project: Path) -> None:
     (project / "anna.down").touch()
     job = engine.submit("news", {"topic": "tea"})
     result = job.result(DEADLINE)
