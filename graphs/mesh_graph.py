@@ -11,6 +11,7 @@ import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from langgraph.graph import END as LANGGRAPH_END
@@ -161,9 +162,13 @@ async def _called(call: Call, frame: Any, runtime: Runtime[RunContext]) -> dict[
 
 def _key(runtime: Runtime[RunContext], hop: int) -> str:
     """The same for everything that is done for one hop of one run of a mesh."""
+    return f"{runtime.context.job_id}/{_around(runtime)}/{hop}"
+
+
+def _around(runtime: Runtime[RunContext]) -> str:
+    """The tasks in which a mesh runs; none where it is the whole workflow."""
     info = runtime.execution_info
-    around = info.checkpoint_ns.rpartition("|")[0] if info else ""
-    return f"{runtime.context.job_id}/{around}/{hop}"
+    return info.checkpoint_ns.rpartition("|")[0] if info else ""
 
 
 class _Line:
@@ -193,24 +198,24 @@ class _Line:
 
 def _router(board: Switchboard, opening: Opening) -> Callable[..., Awaitable[Command[Any]]]:
     async def router(state: State, runtime: Runtime[RunContext]) -> Command[Any]:
-        run = runtime.context
+        tell = partial(_tell, runtime)
         try:
-            move = _move(board, opening, state, run.attempt)
+            move = _move(board, opening, state, runtime.context.attempt)
             if isinstance(move, Seek):
                 move = await _chosen(board, move, runtime)
         except MeshStopped as stopped:
-            _tell_ends(run, state[PATH], stopped.path)
+            _tell_ends(tell, state[PATH], stopped.path)
             told = {"type": type(stopped).__name__, "message": str(stopped)}
-            run.hopped("", "stopped", {"error": told, "hops": len(stopped.path)})
+            tell("stopped", {"error": told, "hops": len(stopped.path)})
             raise
-        _tell_ends(run, state[PATH], move.path)
+        _tell_ends(tell, state[PATH], move.path)
         if isinstance(move, Finish):
             result = {"answer": move.answer, "hops": len(move.path), "path": move.path}
             ended = {PATH: move.path, STACK: [], SAID: None, RESULT: result}
             return Command(update=ended, goto=LANGGRAPH_END)
         if len(move.path) > len(state[PATH]):
             asked = {**move.path[-1], "data": brief(move.stack[-1]["data"])}
-            run.hopped("", "asked", asked)
+            tell("asked", asked)
         update = {PATH: move.path, STACK: move.stack, SAID: None}
         return Command(update=update, goto=move.stack[-1]["agent"])
 
@@ -233,8 +238,13 @@ async def _chosen(board: Switchboard, seek: Seek, runtime: Runtime[RunContext]) 
     return seek.given_to(agent)
 
 
-def _tell_ends(run: RunContext, before: Any, after: Any) -> None:
+def _tell(runtime: Runtime[RunContext], what: str, data: Mapping[str, Any]) -> None:
+    """Tell of a hop; `run` tells apart the meshes of one node, such as those of its items."""
+    runtime.context.hopped("", what, {"run": _around(runtime).rpartition(":")[2], **data})
+
+
+def _tell_ends(tell: Callable[[str, Any], None], before: Any, after: Any) -> None:
     """Tell of the hops that ended: those that are no longer as they were."""
     for old, new in zip(before, after, strict=False):
         if old["outcome"] != new["outcome"]:
-            run.hopped("", new["outcome"], dict(new))
+            tell(new["outcome"], new)

@@ -57,8 +57,8 @@ def run(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label, budget)
-    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+    order = order_of(place, _named(place, workflow), input, input_file, key, label, budget)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
 def generate(
@@ -82,8 +82,8 @@ def generate(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    order = _order(place, workflow, input, input_file, key, label, budget, text)
-    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+    order = order_of(place, _named(place, workflow), input, input_file, key, label, budget, text)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
 def _plan(
@@ -110,9 +110,9 @@ def _named(place: Place, name: str) -> Workflow:
     return workflow
 
 
-def _order(
+def order_of(
     place: Place,
-    name: str,
+    workflow: Workflow,
     typed: Sequence[str] | None,
     file: str | None,
     key: str | None,
@@ -121,7 +121,6 @@ def _order(
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
-    workflow = _named(place, name)
     if place.settings.mode == "production":
         from ucop.graphs.gate import refuse_doubles
 
@@ -136,7 +135,7 @@ def _order(
     )
 
 
-def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+def carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
