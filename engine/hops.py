@@ -42,7 +42,7 @@ class MeshHop(Record):
     seconds: float | None = None
     """From the question to the answer, what the agent asked on the way included."""
     outcome: str
-    """`open`, `answered` or `failed`."""
+    """`waiting`, `answered` or `failed`."""
     error: MeshError | None = None
 
 

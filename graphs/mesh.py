@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec import Agent
 
 ERROR = "error"
-OPEN, ANSWERED, FAILED = "open", "answered", "failed"
+WAITING, ANSWERED, FAILED = "waiting", "answered", "failed"
 """How a hop stands."""
 
 
@@ -50,7 +50,7 @@ class Hop(TypedDict):
     """None where the first agent is named."""
     agent: str
     outcome: str
-    """`open`, `answered` or `failed`."""
+    """`waiting`, `answered` or `failed`."""
     error: dict[str, str] | None
     """`type` and `message` of what an agent that failed raised."""
 
@@ -113,7 +113,7 @@ class Seek:
             "asker": question.asker,
             "capability": question.capability,
             "agent": agent,
-            "outcome": OPEN,
+            "outcome": WAITING,
             "error": None,
         }
         frame: Frame = {

@@ -57,7 +57,7 @@ def test_agents_stats_and_traces_tell_of_jobs_that_ran(project: Ucop) -> None:
     assert rows[1][8] == "ConnectionError: anna is down"
     (stopped,) = project("mesh", "trace", cycle.id, "--json").json
     assert stopped["stopped"]["type"] == "MeshCycle"
-    assert [hop["outcome"] for hop in stopped["hops"]] == ["open", "open"]
+    assert [hop["outcome"] for hop in stopped["hops"]] == ["waiting", "waiting"]
     assert stopped["hops"][1]["data"] == {"n": 2}
     assert project("mesh", "trace", cycle.id).rows[-1][:2] == ["stopped", "MeshCycle"]
 
@@ -73,6 +73,4 @@ def test_a_mesh_is_run_by_its_first_agent_or_by_what_that_can_do(project: Ucop) 
     failed = project("mesh", "run", "counter", "--among", "clock", "--max-hops", "4", "--json")
     assert failed.code == 1
     assert failed.json["error"]["type"] == "TooManyHops"
-    assert project("mesh", "run", "writer").code == 2  # the topic is missing
-    assert project("mesh", "run").code == 2
     assert project("mesh", "run", "nobody").code == 3

@@ -9,6 +9,7 @@ import pytest
 from support.command import Ucop, until
 from support.meshes import FILES
 
+from ucop.engine import Engine
 from ucop.engine.job import Job
 from ucop.engine.reader import open_reader
 
@@ -37,8 +38,9 @@ def test_after_kill_9_each_mesh_goes_on_with_the_agent_that_was_called(
     for name, text in {**FILES, "ucop.toml": SETTINGS, "wait.txt": ""}.items():
         bare.write(name, text)
     bare.extra["UCOP_DATABASE"] = url
-    alone = bare("run", "news", "-i", "topic=tea", "--detach").out.strip()
-    inside = bare("run", "page", "-i", 'topics=["milk"]', "--detach").out.strip()
+    with Engine.from_project(bare.folder, url=url, worker=False) as engine:
+        alone = engine.submit("news", {"topic": "tea"}).id
+        inside = engine.submit("page", {"topics": ["milk"]}).id
     first = bare.start("worker")
     called = {"checker notes on tea", "checker notes on milk"}
     until(lambda: called <= set(bare.lines("ran.txt")), "a call of each checker")

@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from support.meshes import FILES
+from support.ollama import ScriptedOllama, answer, text
 
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
 from ucop.engine.database import Database
 from ucop.engine.meshes import Meshes, choose
+from ucop.engine.reader import open_reader
 from ucop.engine.states import JobStatus
 from ucop.graphs.breaker import BreakerRules
 
@@ -21,10 +23,10 @@ DEADLINE = 30.0
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path) -> Path:
-    for name, text in FILES.items():
+    for name, content in FILES.items():
         file = tmp_path / name
         file.parent.mkdir(exist_ok=True)
-        file.write_text(text, encoding="utf-8")
+        file.write_text(content, encoding="utf-8")
     return tmp_path
 
 
@@ -77,8 +79,8 @@ WHOLE = [
 def test_an_agent_asks_on_demand_and_its_answers_come_back_to_it(engine: Engine) -> None:
     job = engine.submit("news", {"topic": "tea"})
     result = job.result(DEADLINE)
-    text = "notes on tea"
-    assert result["answer"] == {"text": f"tea: {text}", "verdict": f"checked {text}"}
+    notes = "notes on tea"
+    assert result["answer"] == {"text": f"tea: {notes}", "verdict": f"checked {notes}"}
     assert result["hops"] == 3
     assert path_of(result["path"]) == WHOLE
     # The asker is called again for each answer: one step a call, in the order of the hops.
@@ -117,7 +119,7 @@ def test_where_all_that_could_answer_fail_the_job_fails_and_a_person_may_let_it_
     assert "writer asks for 'research'" in message
     assert "ConnectionError: bert is down" in message
     assert (
-        "The path: 1 the job asked writer (open), 2 writer asked anna for research "
+        "The path: 1 the job asked writer (waiting), 2 writer asked anna for research "
         "(failed: ConnectionError), 3 writer asked bert for research (failed: ConnectionError)"
     ) in message
     with pytest.raises(JobFailed, match="MeshAgentDead"):
@@ -137,13 +139,13 @@ def test_where_all_that_could_answer_fail_the_job_fails_and_a_person_may_let_it_
             "cycle",
             "MeshCycle",
             "egg asks for 'chicken', and hen that could answer waits for an answer itself",
-            "1 the job asked hen (open), 2 hen asked egg for egg (open)",
+            "1 the job asked hen (waiting), 2 hen asked egg for egg (waiting)",
         ),
         (
             "missing",
             "MissingCapability",
             "stray asks for 'miracles', and nobody in the mesh declares it; they declare tick",
-            "1 the job asked stray (open)",
+            "1 the job asked stray (waiting)",
         ),
         (
             "many",
@@ -199,6 +201,64 @@ def test_a_fork_gives_the_asker_another_answer(engine: Engine) -> None:
     first = job.checkpoints()[-1]
     other = job.fork(checkpoint=first.id, update={"topic": "milk"}).result(DEADLINE)
     assert other["answer"]["text"] == "milk: notes on milk"
+
+
+PROMPTS = """
+kind: mesh
+name: prompts
+input: {topic: string}
+agents:
+  author:
+    asks: [facts]
+    prompt: "Write on ${topic}"
+    input: {topic: string}
+    output: {text: string}
+  expert: {capabilities: [facts], prompt: "Facts on ${topic}", input: {topic: string}}
+mesh: {entry: author}
+output: "${result.answer.text}"
+"""
+
+
+def test_a_budget_pauses_a_mesh_and_it_goes_on_at_the_hop_that_was_refused(
+    open_engine: Callable[..., Engine], project: Path
+) -> None:
+    question = {"ask": {"capability": "facts", "data": {"topic": "tea"}}}
+    replies = [answer(question), text("It is green."), answer({"answer": {"text": "Green."}})]
+    (project / "prompts.yaml").write_text(PROMPTS, encoding="utf-8")
+    with ScriptedOllama(replies) as ollama:
+        engine = open_engine(settings={"ollama_host": ollama.url})
+        job = engine.submit(project / "prompts.yaml", {"topic": "tea"}, budget={"model_calls": 1})
+        assert job.wait(DEADLINE) == JobStatus.PAUSED
+        assert ollama.calls == 1
+        job.resume(budget={"model_calls": 3})
+        assert job.result(DEADLINE) == "Green."
+        assert ollama.calls == 3
+    spent = [(step.node, step.attempt, step.model_calls) for step in job.steps()]
+    assert [one for one in spent if one[2]] == [
+        ("author", 1, 1),
+        ("expert", 2, 1),
+        ("author", 2, 1),
+    ]
+    # A refusal of the budget says nothing of the agent.
+    with open_reader(engine.settings.url) as reader:
+        fare = {each.agent: (each.calls, each.failed) for each in reader.mesh_agents(RULES)}
+    assert fare == {"author": (2, 0), "expert": (1, 0)}
+
+
+def test_a_call_that_takes_too_long_is_tried_again_and_then_given_to_another(
+    engine: Engine, project: Path
+) -> None:
+    (project / "wait.txt").touch()
+    late = FILES["workflows/news.yaml"].replace(
+        "{entry: writer}", "{entry: writer, timeout: 200ms, retry: {attempts: 2, delay: 10ms}}"
+    )
+    (project / "late.yaml").write_text(late, encoding="utf-8")
+    job = engine.submit(project / "late.yaml", {"topic": "tea"})
+    kind, message = failure_of(job)
+    assert kind == "MeshAgentDead"
+    assert "3 writer asked checker for check (failed: NodeTimeoutError)" in message
+    assert ran(project).count("checker notes on tea") == 2
+    assert [event.data["try"] for event in job.events() if event.type == "step.retried"] == [2]
 
 
 # ---- breakers and load, over all jobs and workers

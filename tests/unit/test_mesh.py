@@ -122,7 +122,7 @@ def test_an_agent_that_failed_is_followed_by_the_others_and_then_the_mesh_stops(
     with pytest.raises(MeshAgentDead, match="each of anna, bert failed: OSError: no line") as dead:
         talk.fails()
     assert [(hop["agent"], hop["outcome"]) for hop in dead.value.path] == [
-        ("writer", "open"),
+        ("writer", "waiting"),
         ("anna", "failed"),
         ("bert", "failed"),
     ]
@@ -142,7 +142,7 @@ def test_who_waits_is_not_asked() -> None:
     assert talk.called == "editor"
     with pytest.raises(MeshCycle, match="each of editor, writer that could answer waits") as cycle:
         talk.asks("write")
-    assert "2 writer asked editor for write (open)" in str(cycle.value)
+    assert "2 writer asked editor for write (waiting)" in str(cycle.value)
 
 
 def test_a_question_that_nobody_declares_stops_the_mesh() -> None:
