@@ -14,7 +14,14 @@ from langgraph.types import RetryPolicy, TimeoutPolicy
 from ucop.agents.errors import AgentInputError, InvalidDefinition, UnknownAgent
 from ucop.graphs.context import RunContext
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge, Node
-from ucop.graphs.errors import ExpressionError, WorkflowError
+from ucop.graphs.errors import (
+    ExpressionError,
+    MeshCycle,
+    MeshInputRefused,
+    MissingCapability,
+    TooManyHops,
+    WorkflowError,
+)
 from ucop.graphs.failures import Failed, failure, may_be_caught
 from ucop.graphs.routing import CALL
 from ucop.graphs.state import normalise, write
@@ -24,7 +31,10 @@ from ucop.graphs.work import Turn, Work
 SHORT_DELAY = 0.1
 """Seconds below which a retry's delay is kept to the point."""
 
-NEVER_CURED = (WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent)
+NEVER_CURED = (
+    *(WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent),
+    *(MeshCycle, MeshInputRefused, MissingCapability, TooManyHops),
+)
 """Errors that another try with the same state cannot cure."""
 
 
