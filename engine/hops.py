@@ -37,7 +37,8 @@ class MeshHop(Record):
     """What came with the question, cut where it is long."""
     attempt: int
     """Of the job, in which the question was given to the agent."""
-    asked_at: datetime
+    asked_at: datetime | None = None
+    """None where it was asked in the job that this one was forked from."""
     ended_at: datetime | None = None
     seconds: float | None = None
     """From the question to the answer, what the agent asked on the way included."""
@@ -92,26 +93,35 @@ def runs_of(events: Iterable[Event]) -> list[MeshRun]:
         elif what == "asked":
             stopped.pop(key, None)
             known[data["hop"]] = _asked(event)
-        elif data["hop"] in known:
-            known[data["hop"]] = _ended(known[data["hop"]], event)
+        else:
+            known[data["hop"]] = _ended(known.get(data["hop"]) or _hop(event), event)
     return [
-        MeshRun(node=node, run=run, hops=tuple(known.values()), stopped=stopped.get((node, run)))
+        MeshRun(
+            node=node,
+            run=run,
+            hops=tuple(known[number] for number in sorted(known)),
+            stopped=stopped.get((node, run)),
+        )
         for (node, run), known in hops.items()
     ]
 
 
+def _hop(event: Event) -> MeshHop:
+    named = ("hop", "asker", "capability", "agent", "outcome", "attempt")
+    return MeshHop(**{name: event.data[name] for name in named}, data=event.data.get("data"))
+
+
 def _asked(event: Event) -> MeshHop:
-    data = event.data
-    named = {name: data[name] for name in ("hop", "asker", "capability", "agent", "data")}
-    return MeshHop(**named, attempt=data["attempt"], asked_at=event.at, outcome=data["outcome"])
+    return _hop(event).model_copy(update={"asked_at": event.at})
 
 
 def _ended(hop: MeshHop, event: Event) -> MeshHop:
-    error = event.data["error"]
+    error, asked_at = event.data["error"], hop.asked_at
+    seconds = None if asked_at is None else round((event.at - asked_at).total_seconds(), 6)
     return hop.model_copy(
         update={
             "ended_at": event.at,
-            "seconds": round((event.at - hop.asked_at).total_seconds(), 6),
+            "seconds": seconds,
             "outcome": event.data["outcome"],
             "error": error and MeshError(**error),
         }

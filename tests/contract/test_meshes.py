@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ from support.ollama import ScriptedOllama, answer, text
 
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
 from ucop.engine.database import Database
-from ucop.engine.meshes import Meshes, choose
+from ucop.engine.job import JobId
+from ucop.engine.meshes import Call, Meshes, choose, end
+from ucop.engine.operation import Statement, run
 from ucop.engine.reader import open_reader
+from ucop.engine.sqlite import execute, open_file, prepare
 from ucop.engine.states import JobStatus
 from ucop.graphs.breaker import BreakerRules
 
@@ -199,6 +203,11 @@ def test_a_fork_gives_the_asker_another_answer(engine: Engine) -> None:
     }
     assert path_of(result["path"]) == WHOLE
     first = job.checkpoints()[-1]
+    with open_reader(engine.settings.url) as reader:
+        (since,) = reader.hops(fork.id)
+    assert [(hop.hop, hop.asked_at is None, hop.outcome) for hop in since.hops] == [
+        *((1, True, "answered"), (2, True, "answered"), (3, False, "answered"))
+    ]
     other = job.fork(checkpoint=first.id, update={"topic": "milk"}).result(DEADLINE)
     assert other["answer"]["text"] == "milk: notes on milk"
 
@@ -282,8 +291,10 @@ async def test_the_least_busy_agent_is_asked_and_calls_of_ended_jobs_do_not_coun
     until(lambda: "checker notes on tea" in ran(project))
     assert await chosen(database, time.time(), "anna", "bert") == "anna"
     assert await chosen(database, time.time(), "checker", "writer") == "writer"
-    (project / "go.txt").touch()
-    job.result(DEADLINE)
+    # One that an earlier attempt of the job made was broken off with it.
+    await Meshes(database, RULES).calls_of(JobId(job.id), 7).began("earlier", "anna")
+    assert await chosen(database, time.time(), "anna", "bert") == "anna"
+    job.cancel()
     assert await chosen(database, time.time(), "checker", "writer") == "checker"
 
 
@@ -332,6 +343,26 @@ async def test_only_one_of_many_workers_tries_an_agent_that_is_half_open(
     assert await chosen(database, now, "anna") == "anna"
     assert await chosen(database, now, "anna") is None
     assert await chosen(database, now, "anna", "bert") == "bert"
+
+
+def test_of_two_that_see_an_agent_half_open_at_once_one_tries_it(tmp_path: Path) -> None:
+    prepare(tmp_path / "race.db")
+    with closing(open_file(tmp_path / "race.db")) as connection:
+
+        def perform(statement: Statement) -> Any:
+            return execute(connection, statement)
+
+        call = Call(key="k", job=_JOB, attempt=1, agent="anna")
+        for _ in range(2):
+            run(end(call, 0.1, "down", 100.0), perform)
+        first, second = (choose(["anna"], RULES, key, _JOB, 1, 200.0) for key in ("a", "b"))
+        statement = next(first)
+        while "set trial_at" not in statement.sql:  # type: ignore[union-attr]
+            statement = first.send(perform(statement))
+        assert run(second, perform) == "anna"
+        with pytest.raises(StopIteration) as ended:
+            first.send(perform(statement))
+    assert ended.value.value is None
 
 
 async def _shift(database: Database, seconds: float) -> None:
