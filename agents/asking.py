@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import AgentOutputError
-from ucop.agents.schema import Schema, map_subschemas
+from ucop.agents.schema import Problem, Schema, map_subschemas, validate
 from ucop.agents.spec import Agent, AgentSpec
 
 if TYPE_CHECKING:
@@ -58,14 +58,26 @@ def answer_to(
         plain = to_jsonable_python(dict(data or {}))
     except PydanticSerializationError as error:
         raise AgentOutputError(f"{asker} asks for {capability!r} with no JSON: {error}") from error
-    known = (one for one in answered if one.capability == capability and _same(one.data, plain))
-    if (found := next(known, None)) is not None:
+    if (found := _known(capability, plain, answered)) is not None:
         return found.answer
     raise Ask(capability, plain)
 
 
+def _known(capability: str, data: Any, answered: Sequence[Answered]) -> Answered | None:
+    """The answer to a question that was asked before."""
+    asked = (one for one in answered if one.capability == capability)
+    return next((one for one in asked if _same(one.data, data)), None)
+
+
 def _same(one: Any, other: Any) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
+
+
+def is_said(value: Any) -> bool:
+    """Whether a value has the form of what `consult` returns."""
+    data = {"capability": {"type": "string"}, "data": {"type": "object"}}
+    ways = [_only(ANSWER, {}), _only(ASK, _exactly(data))]
+    return not validate({"anyOf": ways}, value)
 
 
 async def consult(
@@ -108,7 +120,15 @@ async def _choose(
     assert isinstance(agent.body, AgentSpec)
     given = accepted(agent, data, context)
     told = {**given, ANSWERS: _told(answered)}
-    said: dict[str, Any] = await ask(asking(agent.body, may), told, context=context)
+
+    def is_new(value: Mapping[str, Any]) -> list[Problem]:
+        asked = value.get(ASK)
+        if asked is None or _known(asked["capability"], asked["data"], answered) is None:
+            return []
+        return [Problem((ASK,), "was asked and answered already; answer with what came back")]
+
+    spec = asking(agent.body, may)
+    said: dict[str, Any] = await ask(spec, told, context=context, check=is_new)
     return said
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.asking import is_said
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.schema import Schema, normalise, validate
 from ucop.agents.source import Finding, nearest
@@ -57,6 +58,10 @@ class MeshWorkflow(YamlWorkflow):
             like = nearest(as_node, self.mesh.agents)
             hint = f"; did you mean {like!r}?" if like else ""
             raise InvalidInput(f"no agent {as_node!r} in the mesh{hint}")
+        if SAID in values and not is_said(values[SAID]):
+            raise InvalidInput(
+                f'{SAID} must be {{"answer": …}} or {{"ask": {{"capability": …, "data": {{…}}}}}}'
+            )
         if not set(at.ran) - {START} and as_node is None:
             return updates_of(at, values, None)
         node = chosen(tuple(dict.fromkeys(at.ran)), as_node)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
+from ucop.console.cli.completion import complete_agent
 from ucop.console.cli.exits import UsageProblem
 from ucop.console.cli.output import put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
@@ -30,7 +31,12 @@ Capability = Annotated[
 ]
 Entry = Annotated[
     str | None,
-    typer.Argument(metavar="[AGENT]", help="Who is called first.", show_default=False),
+    typer.Argument(
+        metavar="[AGENT]",
+        help="Who is called first.",
+        autocompletion=complete_agent,
+        show_default=False,
+    ),
 ]
 EntryCapability = Annotated[
     str | None,

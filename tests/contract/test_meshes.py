@@ -14,6 +14,7 @@ from support.ollama import ScriptedOllama, answer, text
 
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
 from ucop.engine.database import Database
+from ucop.engine.errors import InvalidInput
 from ucop.engine.job import JobId
 from ucop.engine.meshes import Call, Meshes, choose, end
 from ucop.engine.operation import Statement, run
@@ -195,6 +196,8 @@ def test_a_fork_gives_the_asker_another_answer(engine: Engine) -> None:
     job = engine.submit("news", {"topic": "tea"})
     job.result(DEADLINE)
     (after_anna,) = [c for c in job.checkpoints() if c.nodes == ("anna",)]
+    with pytest.raises(InvalidInput, match="_said must be"):
+        job.fork(checkpoint=after_anna.id, update={"_said": "my own notes"})
     fork = job.fork(checkpoint=after_anna.id, update={"_said": {"answer": "my own notes"}})
     result = fork.result(DEADLINE)
     assert result["answer"] == {

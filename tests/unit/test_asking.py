@@ -144,6 +144,23 @@ async def test_a_prompt_chooses_between_an_answer_and_a_question_and_sees_what_c
     assert [c and c["properties"]["capability"] for c in consts] == [None, {"const": "research"}]
 
 
+async def test_a_prompt_that_asks_again_what_it_was_answered_is_told_so() -> None:
+    question = {"ask": {"capability": "research", "data": {}}}
+    known = Answered(capability="research", data={}, answer="Green.")
+    with ScriptedOllama([answer(question), answer({"answer": {"text": "Green."}})]) as endpoint:
+        models = Models(ollama_host=endpoint.url, embedded=False)
+        said = await consult(
+            spec_agent(SPEC, "here"),
+            {"topic": "tea"},
+            context=context(models),
+            answered=[known],
+            asks={},
+        )
+        await models.aclose()
+        assert "was asked and answered already" in endpoint.requests[1]["messages"][-1]["content"]
+    assert said == {"answer": {"text": "Green."}}
+
+
 async def test_without_a_mesh_a_prompt_only_answers() -> None:
     with ScriptedOllama([answer({"text": "Green."})]) as endpoint:
         models = Models(ollama_host=endpoint.url, embedded=False)
