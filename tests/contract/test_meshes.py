@@ -192,6 +192,19 @@ def test_a_mesh_at_a_node_runs_inside_a_workflow_and_per_item(engine: Engine) ->
     assert {event.data["node"] for event in asked} == {"write"}
 
 
+def test_a_workflow_that_is_a_mesh_runs_inside_another(engine: Engine, project: Path) -> None:
+    (project / "outer.yaml").write_text(
+        "name: outer\nnodes:\n  sub: {workflow: news, with: {topic: tea}, writes: news}\n"
+        "output: ${news.answer.text}\n"
+    )
+    job = engine.submit(project / "outer.yaml")
+    assert job.result(DEADLINE) == "tea: notes on tea"
+    assert [step.node for step in job.steps()] == [
+        *("sub", "sub/writer", "sub/anna", "sub/writer", "sub/checker", "sub/writer")
+    ]
+    assert {e.data["node"] for e in job.events() if e.type == "mesh.asked"} == {"sub"}
+
+
 def test_a_fork_gives_the_asker_another_answer(engine: Engine) -> None:
     job = engine.submit("news", {"topic": "tea"})
     job.result(DEADLINE)
