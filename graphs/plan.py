@@ -56,6 +56,8 @@ class PlannedNode:
     """The name of the model that it asks; None where none is known."""
     may_ask: bool = False
     """Whether it is code that is given models, and may ask one."""
+    at_will: bool = False
+    """Whether the agents of a mesh decide how often it is called, if at all."""
     answered: tuple[str, ...] = ()
     """The models that answered it in past jobs."""
     each: str | None = None
@@ -350,7 +352,8 @@ def _member(agent: Agent) -> PlannedNode:
         kind=NodeKind.agent,
         work=f"agent {agent.name}{can}",
         asks=_model_of(agent),
-        may_ask=True,
+        may_ask=_is_given_models(agent),
+        at_will=True,
         policies={},
     )
 
@@ -420,7 +423,11 @@ def _model_of(agent: Agent | None) -> str | None:
 
 def _may_ask(workflow: YamlWorkflow, said: Mapping[str, Any]) -> bool:
     agent = _agent(workflow, said)
-    return agent is not None and isinstance(agent.body, FunctionBody) and agent.body.takes_context
+    return agent is not None and _is_given_models(agent)
+
+
+def _is_given_models(agent: Agent) -> bool:
+    return isinstance(agent.body, FunctionBody) and agent.body.takes_context
 
 
 def _agent(workflow: YamlWorkflow, said: Mapping[str, Any]) -> Agent | None:
@@ -489,7 +496,7 @@ def calls_of(waves: Waves) -> int | None:
     found = 0
     for node in (node for wave in waves for node in wave):
         each = calls_of(node.inside) if node.inside else int(node.asks is not None)
-        if each is None or node.may_ask:
+        if each is None or node.may_ask or node.at_will:
             return None
         if each and node.each is not None and node.items is None:
             return None

@@ -105,6 +105,8 @@ def test_a_plan_names_who_may_be_asked_and_which_models_but_no_number_of_calls()
     assert [[node.name for node in wave] for wave in plan.waves] == [["writer"], ["anna", "bert"]]
     assert [(model.asked, model.nodes) for model in plan.models] == [("default", ("bert",))]
     assert plan.calls is None
+    (first,), _ = plan.waves
+    assert (first.may_ask, first.at_will) == (True, True)
     inner = plan_of(Flow(INSIDE, python=[writer, anna]).workflow, {"topic": "tea"}, answers={})
     assert [node.name for node in all_nodes(inner.waves)] == [
         *("write", "write/writer", "write/anna", "check")
