@@ -7,6 +7,7 @@ UcopError
 ├── UnknownMerge             no `@merge` function of that name
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
+├── NobodyToAsk              an agent asks for help where it is not called in a mesh
 └── ModelError               a chat model did not give an answer
     ├── ModelUnavailable     nobody serves this model, or the endpoint cannot be reached
     ├── ModelTimeout         the whole call, or the pause between two tokens, took too long
@@ -60,6 +61,10 @@ class AgentInputError(UcopError):
 
 class AgentOutputError(UcopError):
     """The agent's output does not fit its output schema, also after the repairs."""
+
+
+class NobodyToAsk(UcopError):
+    """An agent asks for what others can do, and there are no others: it is called alone."""
 
 
 class ModelError(UcopError):

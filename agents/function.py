@@ -44,6 +44,7 @@ def agent(
     *,
     description: str | None = None,
     capabilities: Iterable[str] = (),
+    asks: Iterable[str] = (),
     category: str | None = None,
 ) -> Callable[[F], F]: ...
 
@@ -54,12 +55,14 @@ def agent(
     *,
     description: str | None = None,
     capabilities: Iterable[str] = (),
+    asks: Iterable[str] = (),
     category: str | None = None,
 ) -> Any:
     """Mark a function, sync or async, as an agent.
 
     The name is the function's own unless one is given; the description is the first
-    paragraph of its docstring. A sync function runs in a thread of its own. Raises
+    paragraph of its docstring. `asks` names the capabilities of others that it may ask for in a
+    mesh. A sync function runs in a thread of its own. Raises
     InvalidDefinition for a function that cannot be an agent.
     """
     if callable(name):
@@ -71,6 +74,7 @@ def agent(
             name=name or function.__name__,
             description=_first_paragraph(function) if description is None else description,
             capabilities=tuple(capabilities),
+            asks=tuple(asks),
             category=category,
         )
         setattr(function, _MARK, made)
@@ -185,6 +189,7 @@ def _agent_of_function(
     name: str,
     description: str,
     capabilities: tuple[str, ...],
+    asks: tuple[str, ...],
     category: str | None,
 ) -> Agent:
     if not AGENT_NAME.fullmatch(name):
@@ -193,6 +198,7 @@ def _agent_of_function(
         name=name,
         description=description,
         capabilities=capabilities,
+        asks=asks,
         category=category,
         body=_body(function),
         origin=_origin(function),

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.errors import AgentInputError, AgentOutputError
+from ucop.agents.asking import Answered, answer_to
+from ucop.agents.errors import AgentInputError, AgentOutputError, NobodyToAsk
 from ucop.agents.function import CONTEXT, FunctionBody
 from ucop.agents.placeholders import unfilled
 from ucop.agents.prompt import Answer, Prompt, read_answer
@@ -50,6 +51,22 @@ class AgentContext:
     progress: Callable[[str], None] = _no_progress
     """Tells people who watch the job what is being done."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
+    answered: Sequence[Answered] | None = None
+    """In a mesh: what it asked for and was given so far. None where nobody can be asked."""
+
+    def ask(self, capability: str, data: Mapping[str, Any] | None = None) -> Any:
+        """What another agent of the mesh, which declares the capability, answers to `data`.
+
+        Where that is not known yet, the call ends here and the agent is called again, from its
+        beginning, with the answer; so ask before doing what must not be done twice. The same
+        question is asked once. Raises NobodyToAsk outside a mesh.
+        """
+        if self.answered is None:
+            raise NobodyToAsk(
+                f"{_where(self)} asks for {capability!r}, and is not called in a mesh; call the "
+                "agent at a node with `mesh`, or by `ucop mesh run`"
+            )
+        return answer_to(capability, data, self.answered, _where(self))
 
 
 async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> Any:
@@ -59,13 +76,18 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
     whatever a function raises.
     """
-    given = with_defaults(agent.input_schema, dict(data))
-    problems = validate(agent.input_schema, given)
-    if problems:
-        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    given = accepted(agent, data, context)
     if isinstance(agent.body, AgentSpec):
         return await ask(agent.body, given, context=context)
     return await _run_function(agent, agent.body, given, context)
+
+
+def accepted(agent: Agent, data: Mapping[str, Any], context: AgentContext) -> dict[str, Any]:
+    """The input with its defaults. Raises AgentInputError."""
+    given: dict[str, Any] = with_defaults(agent.input_schema, dict(data))
+    if problems := validate(agent.input_schema, given):
+        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    return given
 
 
 async def ask(

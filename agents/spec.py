@@ -85,6 +85,8 @@ class AgentSpec(BaseModel):
     name: str = Field(pattern=f"^{AGENT_NAME.pattern}$")
     description: str = ""
     capabilities: list[str] = []
+    asks: list[str] = []
+    """Capabilities of others that it may ask for in a mesh, instead of answering at once."""
     category: str | None = None
     model: str | None = None
     """`provider:model` or an alias of the project; None is the alias `default`."""
@@ -130,6 +132,8 @@ class Agent:
     body: AgentSpec | FunctionBody
     origin: str
     """Where it was defined: `library/researcher.yaml`, `agents.py:12`, …"""
+    asks: tuple[str, ...] = ()
+    """Capabilities of others that it may ask for in a mesh."""
     bundled: bool = False
     """Whether it comes with ucop, and so exists in every project."""
 
@@ -170,6 +174,7 @@ def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
         name=spec.name,
         description=spec.description,
         capabilities=tuple(spec.capabilities),
+        asks=tuple(spec.asks),
         category=spec.category,
         body=spec,
         origin=origin,

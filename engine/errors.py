@@ -7,6 +7,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── UnknownMerge              agents/errors.py
 ├── AgentInputError           agents/errors.py
 ├── AgentOutputError          agents/errors.py
+├── NobodyToAsk               agents/errors.py
 ├── ModelError                agents/errors.py
 │   ├── ModelUnavailable
 │   ├── ModelTimeout
@@ -14,6 +15,12 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── UnknownWorkflow           graphs/errors.py
 ├── InvalidInput              graphs/errors.py: a job's input does not fit the workflow
 ├── WorkflowChanged           graphs/errors.py: a Python graph no longer fits a checkpoint
+├── MeshStopped               graphs/errors.py: a mesh ended before there was an answer
+│   ├── MeshCycle             whoever could answer waits for an answer itself
+│   ├── MeshAgentDead         whoever could answer failed, or is not asked for now
+│   ├── MissingCapability     nobody in the mesh declares what was asked for
+│   ├── MeshInputRefused      nobody who declares it takes what came with the question
+│   └── TooManyHops           the mesh asked as often as it may
 ├── InvalidSettings
 ├── JobNotFound
 ├── CheckpointNotFound
@@ -54,10 +61,21 @@ from ucop.agents.errors import (
     ModelResponseError,
     ModelTimeout,
     ModelUnavailable,
+    NobodyToAsk,
     UcopError,
     UnknownAgent,
 )
-from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
+from ucop.graphs.errors import (
+    InvalidInput,
+    MeshAgentDead,
+    MeshCycle,
+    MeshInputRefused,
+    MeshStopped,
+    MissingCapability,
+    TooManyHops,
+    UnknownWorkflow,
+    WorkflowChanged,
+)
 
 __all__ = [
     "AgentInputError",
@@ -81,10 +99,16 @@ __all__ = [
     "JobStopped",
     "KeyConflict",
     "LimitReached",
+    "MeshAgentDead",
+    "MeshCycle",
+    "MeshInputRefused",
+    "MeshStopped",
+    "MissingCapability",
     "ModelError",
     "ModelResponseError",
     "ModelTimeout",
     "ModelUnavailable",
+    "NobodyToAsk",
     "RefusedChange",
     "ResultTimeout",
     "ScheduleExists",
@@ -92,6 +116,7 @@ __all__ = [
     "StepsUsedUp",
     "Superseded",
     "ThreadBusy",
+    "TooManyHops",
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",

@@ -137,11 +137,12 @@ def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
 
 
 def _check_types(workflow: YamlWorkflow, values: Mapping[str, Any]) -> None:
+    declared = workflow.definition.channels
     wrong = [
         f"{name}: {problem}"
         for name, value in values.items()
-        if value is not None
-        for problem in validate(dict(workflow.definition.channels[name].schema), value)
+        if value is not None and name in declared
+        for problem in validate(dict(declared[name].schema), value)
     ]
     if wrong:
         listed = "; ".join(wrong)

@@ -49,7 +49,9 @@ if TYPE_CHECKING:
     import psycopg
 
     from ucop.engine.diagnosis import Dispatch
+    from ucop.engine.hops import MeshAgent, MeshRun
     from ucop.engine.queues import QueueLimits, QueueState
+    from ucop.graphs.breaker import BreakerRules
 
 T = TypeVar("T")
 
@@ -240,6 +242,21 @@ class Reader:
         """Up to `limit` events with numbers above `after`, in order and without a gap."""
         rows = self._rows(_EVENTS, {"id": id, "after": after, "limit": limit})
         return [event_of(row) for row in rows]
+
+    def hops(self, id: str) -> list[MeshRun]:
+        """What the job's meshes did, in the order in which they began, by its whole id."""
+        from ucop.engine.hops import MESH_EVENTS, runs_of
+
+        rows = self._rows(MESH_EVENTS, {"id": id})
+        return runs_of([event_of(row) for row in rows])
+
+    def mesh_agents(self, rules: BreakerRules) -> list[MeshAgent]:
+        """How the agents fare that meshes called, by name."""
+        from ucop.engine.hops import mesh_agents
+        from ucop.engine.meshes import AGENTS, BUSY
+
+        busy = {row["agent"]: row["calls"] for row in self._rows(BUSY, {})}
+        return mesh_agents(self._rows(AGENTS, {}), busy, rules, time.time())
 
     def attempts(self, id: str) -> list[Attempt]:
         """The job's attempts from the first."""

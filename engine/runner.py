@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from ucop.agents.models import ModelFallback, Models
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
+    from ucop.graphs.mesh import Calls
     from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
@@ -95,6 +96,8 @@ class Attempt:
     """Called with the job's id after each commit."""
     answers: Answers
     """Where nodes with `cache` keep theirs."""
+    calls: Calls | None = None
+    """Where it is kept how the agents of meshes fare."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -248,7 +251,15 @@ class Attempt:
             retried=self._retried,
             answers=self.answers,
             cached=self.journal.cached,
+            attempt=self.claimed.attempt,
+            calls=self.calls,
+            hopped=self._hopped,
         )
+
+    def _hopped(self, node: str, what: str, data: Mapping[str, Any]) -> None:
+        """A hop of a mesh. Routers run on the engine's loop."""
+        told = {"node": node, "attempt": self.claimed.attempt, **data}
+        self.journal.event(f"mesh.{what}", told)
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own."""

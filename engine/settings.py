@@ -113,6 +113,10 @@ class Settings(BaseSettings):
     """How long jobs that have ended are kept. Its workers delete what is older."""
     webhooks: dict[str, Webhook] = Field(default_factory=dict)
     """Addresses that are told of events, by name; see docs/events.md."""
+    mesh_failures: int = Field(default=3, ge=1)
+    """Failures in a row after which an agent of a mesh is not asked for a while."""
+    mesh_pause: float = Field(default=30.0, gt=0)
+    """For how long; then one call may try it."""
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     """SQLite's `synchronous`. NORMAL survives a killed process; FULL a power cut too."""
 

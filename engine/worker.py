@@ -27,6 +27,7 @@ from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
+from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.retention import BATCH, carry_out
@@ -34,6 +35,7 @@ from ucop.engine.roster import WorkerAt
 from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
 from ucop.engine.runner import Attempt, Drained, Pace
 from ucop.engine.states import Change
+from ucop.graphs.breaker import BreakerRules
 
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
@@ -91,6 +93,8 @@ class Worker:
         self._serves = serves
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
+        rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
+        self._meshes = Meshes(database, rules)
         self._queue = queue(self.id)
         self._duties = duties(self.id)
         self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
@@ -199,6 +203,7 @@ class Worker:
             claimed=claimed,
             on_news=self._notices.tell_events,
             answers=self._answers,
+            calls=self._meshes.calls_of(claimed.job_id, claimed.attempt),
             production=self._settings.mode == "production",
             pace=self._pace,
         )

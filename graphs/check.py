@@ -20,6 +20,7 @@ from ucop.graphs.check_kinds import (
     find_workflows,
 )
 from ucop.graphs.check_limits import check_limits
+from ucop.graphs.check_mesh import choose_members, members_of
 from ucop.graphs.check_references import ReferenceCheck
 from ucop.graphs.check_writes import check_answers, check_parallel_writes, warn_of_unused
 from ucop.graphs.definition import Definition
@@ -106,6 +107,7 @@ class _Checker:
             place = report.inside(fault.path, fault.offset, fault.needle)
             report.error("bad-expression", fault.message, place, fault.hint)
         self.definition = choose_agents(self.definition, self.registry, report)
+        self.definition = choose_members(self.definition, self.registry, self.broken_agents, report)
         self.find_agents()
         self.edges_broken |= not check_error_targets(self.definition, report)
         if self.definition.derived:
@@ -127,6 +129,7 @@ class _Checker:
             warn_of_unused(definition, readings, report)
 
     def find_agents(self) -> None:
+        self.agents.update({name: self.registry.get(name) for name in members_of(self.definition)})
         for node in self.definition.nodes.values():
             if not node.agent or node.agent in self.broken_agents:
                 continue

@@ -35,7 +35,7 @@ class InputCheck:
 
     def run(self) -> None:
         for node in self.definition.nodes.values():
-            agent = self.inference.agents.get(node.agent)
+            agent = self.inference.called(node)
             if agent is not None:
                 self.check_inputs(node, agent)
 
@@ -50,7 +50,8 @@ class InputCheck:
                     self.report.key(here) if node.inputs else self.report.key(node.path),
                 )
         properties = schema.get("properties", {})
-        given = _Given(node, {use.path: use for use in self.readings.inputs[node.name]})
+        uses = {use.path: use for use in self.readings.inputs[node.name]}
+        given = _Given(node, agent.name, uses)
         for name, value in node.inputs.items():
             if name in properties:
                 wanted = Shape(properties[name], schema)
@@ -160,13 +161,13 @@ class InputCheck:
 class _Given:
     """What one node gives."""
 
-    def __init__(self, node: Node, uses: Mapping[Path, Use]) -> None:
-        self.node = node
+    def __init__(self, node: Node, agent: str, uses: Mapping[Path, Use]) -> None:
+        self.node, self.agent = node, agent
         self.uses = uses
 
     def named(self, path: Path) -> str:
         inner = path[len(self.node.path) + 1 :]
-        return f"input {path_text(inner)!r} of agent {self.node.agent!r}"
+        return f"input {path_text(inner)!r} of agent {self.agent!r}"
 
 
 def _types(value: Any) -> frozenset[str]:

@@ -28,6 +28,7 @@ from ucop.graphs.context import RunContext
 from ucop.graphs.definition import END, ERRORS, START, Definition, Node
 from ucop.graphs.each import run_each
 from ucop.graphs.errors import StateError
+from ucop.graphs.mesh_graph import MeshWork, compile_mesh
 from ucop.graphs.nodes import Call, run_once
 from ucop.graphs.question import Question
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
@@ -77,6 +78,8 @@ def _work_of(node: Node, agents: Mapping[str, Agent], workflows: Mapping[str, Wo
         return Question(node.answer, node.deadline)
     if node.workflow:
         return SubWorkflow(workflows[node.workflow])
+    if node.mesh is not None:
+        return MeshWork(compile_mesh(node.mesh, agents, name=node.name))
     work = AgentWork(agents[node.agent])
     return work if node.cache is None else CachedWork(work, node.cache)
 

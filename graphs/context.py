@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models
     from ucop.graphs.cache import Answers
+    from ucop.graphs.mesh import Calls
 
 
 def _silent(node: str, text: str) -> None:
@@ -22,6 +23,10 @@ def _unheard(task: str, node: str, number: int, error: BaseException | None) -> 
 
 def _uncounted(task_id: str) -> None:
     """Cached answers that nobody counts."""
+
+
+def _untold(node: str, what: str, data: Mapping[str, Any]) -> None:
+    """Hops that nobody is told of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,3 +50,10 @@ class RunContext:
     """Where answers of nodes with `cache` are kept; without it they are not."""
     cached: Callable[[str], None] = field(default=_uncounted)
     """Called with the node's task id for each answer that came from there."""
+    attempt: int = 1
+    """Which run of the job this is."""
+    calls: Calls | None = None
+    """Where it is kept how the agents of meshes fare; without it all count as healthy and idle."""
+    hopped: Callable[[str, str, Mapping[str, Any]], None] = field(default=_untold)
+    """Called with the node of a mesh (empty where the workflow is one), `asked`, `answered`,
+    `failed` or `stopped`, and what there is to tell of a hop."""

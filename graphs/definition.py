@@ -26,6 +26,23 @@ Path = tuple[str | int, ...]
 """Where something stands in the file: keys and list indexes from the top."""
 
 
+class Kind(Enum):
+    """What a workflow's file describes."""
+
+    graph = "graph"
+    """Nodes and edges."""
+    mesh = "mesh"
+    """Nothing but a mesh: one node of that name, whose router and agents are the graph."""
+
+
+MESH, RESULT = "mesh", "result"
+"""The node of a workflow that is a mesh, and the name that it writes."""
+SAID, STACK, PATH, GIVEN = "_said", "_stack", "_path", "_given"
+"""What else the state of a mesh holds: what the agent that was called last said, who waits for an
+answer, every hop so far, and what the mesh was given where its inputs have no names."""
+MESH_NAMES = (SAID, STACK, PATH, GIVEN, RESULT)
+
+
 class Merge(Enum):
     """How a write to a channel meets what is there."""
 
@@ -86,8 +103,29 @@ class AnswerDeadline:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mesh:
+    """Agents among which a router finds who answers, and who is asked on the way."""
+
+    entry: str = ""
+    """The agent that is called first; empty where a capability is wanted."""
+    entry_capability: str | None = None
+    """What the agent that is called first must declare; the router chooses it."""
+    agents: tuple[str, ...] = ()
+    """Who may be called, by name; once it is checked, everyone who may."""
+    capabilities: tuple[str, ...] = ()
+    """Everyone who declares one of these may be called too; none once it is checked."""
+    max_hops: int = 16
+    """Most hand-overs to an agent, the first one counted."""
+    retry: Retry | None = None
+    """How often one call of an agent is tried before another agent is."""
+    timeout: float | None = None
+    """Seconds that one call of an agent may take."""
+    idle: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Node:
-    """One call of an agent, a workflow or a person, or with `each` one per item."""
+    """One call of an agent, a workflow, a mesh or a person, or with `each` one per item."""
 
     name: str
     agent: str = ""
@@ -96,6 +134,8 @@ class Node:
     """What an agent must be able to do: the first that can, by name, is called."""
     workflow: str = ""
     """The workflow that runs as this node."""
+    mesh: Mesh | None = None
+    """The agents that answer together."""
     ask: str | None = None
     """The question, with `${…}`."""
     answer: Mapping[str, Any] = field(default_factory=dict)
@@ -170,7 +210,7 @@ class Places:
     def inside(self, path: Path, offset: int, needle: str) -> Position | None:
         """The place of `needle`, which stands at `offset` of the text at `path`."""
         position = self.at(path)
-        if position is None or self.document is None or offset < 0:
+        if position is None or self.document is None or offset < 0 or not self.has(path):
             return position
         value = _value(self.document.data, path)
         if not isinstance(value, str):
@@ -191,6 +231,7 @@ class Definition:
     """A whole workflow. Equal definitions behave alike; places do not count."""
 
     name: str
+    kind: Kind = Kind.graph
     description: str = ""
     inputs: Mapping[str, Channel] = field(default_factory=dict)
     state: Mapping[str, Channel] = field(default_factory=dict)

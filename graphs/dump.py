@@ -6,10 +6,13 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from ucop.graphs.definition import (
+    MESH,
     AnswerDeadline,
     Channel,
     Definition,
     Entry,
+    Kind,
+    Mesh,
     Node,
     OnError,
     Retry,
@@ -23,12 +26,23 @@ def dump(definition: Definition) -> dict[str, Any]:
         "name": definition.name,
         "description": definition.description,
         "input": {name: dict(c.schema) for name, c in definition.inputs.items()},
-        "state": {name: {**c.schema, "merge": _merge(c)} for name, c in definition.state.items()},
-        "nodes": {name: _node(node) for name, node in definition.nodes.items()},
-        "edges": _routes(definition.routes),
+        **(_graph(definition) if definition.kind is Kind.graph else _only_mesh(definition)),
         **({} if definition.output is None else {"output": definition.output}),
         **({"limits": limits} if (limits := definition.limits.given()) else {}),
     }
+
+
+def _graph(definition: Definition) -> dict[str, Any]:
+    return {
+        "state": {name: {**c.schema, "merge": _merge(c)} for name, c in definition.state.items()},
+        "nodes": {name: _node(node) for name, node in definition.nodes.items()},
+        "edges": _routes(definition.routes),
+    }
+
+
+def _only_mesh(definition: Definition) -> dict[str, Any]:
+    node = definition.nodes[MESH]
+    return {"kind": definition.kind.value, **_kind(node), "with": dict(node.inputs)}
 
 
 def _node(node: Node) -> dict[str, Any]:
@@ -39,7 +53,7 @@ def _node(node: Node) -> dict[str, Any]:
         "as": (node.each, lambda: node.item),
         "limit": (node.limit, lambda: node.limit),
         "retry": (node.retry, lambda: _retry(node.retry)),
-        "timeout": (node.timeout or node.idle, lambda: _timeout(node)),
+        "timeout": (node.timeout or node.idle, lambda: _timeout(node.timeout, node.idle)),
         "cache": (node.cache, lambda: node.cache),
         "on_error": (node.on_error is not OnError.fail, lambda: _on_error(node.on_error)),
     }
@@ -51,6 +65,8 @@ def _kind(node: Node) -> dict[str, Any]:
         return {"ask": node.ask, "answer": dict(node.answer), **_deadline(node.deadline)}
     if node.workflow:
         return {"workflow": node.workflow}
+    if node.mesh is not None:
+        return {"mesh": _mesh(node.mesh)}
     return {"agent": node.agent or {"capability": node.capability}}
 
 
@@ -59,6 +75,19 @@ def _deadline(deadline: AnswerDeadline | None) -> dict[str, Any]:
         return {}
     default = {} if deadline.fails else {"default": deadline.default}
     return {"within": deadline.within, **default}
+
+
+def _mesh(mesh: Mesh) -> dict[str, Any]:
+    able = [{"capability": name} for name in mesh.capabilities]
+    listed = [*mesh.agents, *able]
+    plain: dict[str, Any] = {
+        "entry": mesh.entry or {"capability": mesh.entry_capability},
+        "agents": listed,
+        "max_hops": mesh.max_hops,
+        "retry": _retry(mesh.retry),
+        "timeout": _timeout(mesh.timeout, mesh.idle),
+    }
+    return {key: value for key, value in plain.items() if value}
 
 
 def _merge(channel: Channel) -> Any:
@@ -71,11 +100,10 @@ def _retry(retry: Retry | None) -> dict[str, Any] | None:
     return {"attempts": retry.attempts, "delay": retry.delay, "longest": retry.longest}
 
 
-def _timeout(node: Node) -> Any:
-    if node.idle is None:
-        return node.timeout
-    whole = {} if node.timeout is None else {"whole": node.timeout}
-    return {**whole, "idle": node.idle}
+def _timeout(whole: float | None, idle: float | None) -> Any:
+    if idle is None:
+        return whole
+    return {**({} if whole is None else {"whole": whole}), "idle": idle}
 
 
 def _on_error(policy: OnError | str) -> Any:

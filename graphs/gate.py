@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.doubles import Double, doubles_in, kind_of_double
 from ucop.agents.errors import DoublesRefused
 from ucop.agents.source import Finding, Position
+from ucop.graphs.definition import MESH
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
@@ -73,10 +74,12 @@ def _of_definition(workflow: YamlWorkflow) -> Iterator[Refusal]:
     for node in definition.nodes.values():
         if node.workflow:
             yield from _inside(node.name, refusals(workflow.workflows[node.workflow]))
-        for double in found.get(node.agent, ()):
-            message = f"node {node.name!r} calls agent {node.agent!r}, with a test double: {double}"
-            place = definition.places.at((*node.path, "agent"))
-            yield Refusal(node=node.name, finding=_finding(message, place))
+        called = [node.agent] if node.mesh is None else node.mesh.agents
+        place = definition.places.at((*node.path, "agent" if node.mesh is None else MESH))
+        for agent in called:
+            for double in found.get(agent, ()):
+                message = f"node {node.name!r} calls agent {agent!r}, with a test double: {double}"
+                yield Refusal(node=node.name, finding=_finding(message, place))
     for name, merge in workflow.merges.items():
         for double in doubles_in(merge.function, name):
             message = f"merge {name!r} uses a test double: {double}"

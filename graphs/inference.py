@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ucop.agents.schema import fields_schema
 from ucop.graphs.deduction import Deduction, Guess, Kinds, descend
 from ucop.graphs.definition import Channel, Definition, Merge, Node
 from ucop.graphs.references import Readings
@@ -88,11 +89,41 @@ class Inference:
         """The schema of one answer, and whether fields that it does not list do not exist."""
         if node.ask is not None:
             return node.answer, False
+        if node.mesh is not None:
+            return self._answered_by_mesh(node), False
         agent = self.agents.get(node.agent)
         if agent is None:
             return None, False
         text: Mapping[str, Any] = {"type": "string"}
         return (text if agent.output_schema is None else agent.output_schema), agent.spec is None
+
+    def _answered_by_mesh(self, node: Node) -> Mapping[str, Any]:
+        first = self.called(node)
+        answer: Mapping[str, Any] = {}
+        if first is not None:
+            told = first.output_schema
+            answer = {"type": "string"} if told is None else told
+        shared = {key: answer[key] for key in ("$defs",) if key in answer}
+        hops = {"type": "integer", "minimum": 1}
+        path = {"type": "array", "items": {"type": "object"}}
+        return {
+            **fields_schema({"answer": dict(answer), "hops": hops, "path": path}),
+            **shared,
+        }
+
+    def called(self, node: Node) -> Agent | None:
+        """The agent that a node gives its inputs to; None where it is another kind of node, or where
+        a router chooses among several."""
+        if node.mesh is None:
+            return self.agents.get(node.agent)
+        if node.mesh.entry_capability is None:
+            return self.agents.get(node.mesh.entry)
+        able = [
+            self.agents[name]
+            for name in node.mesh.agents
+            if node.mesh.entry_capability in self.agents[name].capabilities
+        ]
+        return able[0] if len(able) == 1 else None
 
     def of_item(self, node: Node) -> Shape | None:
         """The shape of one item of a node's `each`."""

@@ -13,9 +13,9 @@ from functools import cache
 from typing import Any
 
 from ucop.agents.schema import TYPES
-from ucop.graphs.definition import END, START, Merge, OnError
+from ucop.graphs.definition import END, MESH, START, Kind, Merge, Mesh, OnError
 from ucop.graphs.expressions import RESERVED
-from ucop.graphs.load import KEYS, LARGEST_LIMIT, MERGES
+from ucop.graphs.load import KEYS, LARGEST_LIMIT, MERGES, NOT_IN_A_MESH, ONLY_IN_A_MESH
 
 Schema = dict[str, Any]
 
@@ -43,7 +43,13 @@ def workflow_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ucop workflow",
         "description": "A graph of agents that runs as a durable job.",
-        **_object("workflow", _WORKFLOW, ("name", "nodes")),
+        **_object("workflow", _WORKFLOW, ("name",)),
+        "if": {
+            "properties": {"kind": {"const": Kind.mesh.value, "description": "A mesh."}},
+            "required": ["kind"],
+        },
+        "then": {"required": [MESH], "not": _any_of(NOT_IN_A_MESH)},
+        "else": {"required": ["nodes"], "not": _any_of(ONLY_IN_A_MESH)},
         "$defs": {
             "inputs": _named(_VALUE_NAMES, _ref("type")),
             "state": _named(_VALUE_NAMES, {"anyOf": [_ref("typeName"), _ref("channel")]}),
@@ -52,6 +58,8 @@ def workflow_schema() -> Schema:
             "edge": _edge(),
             "entry": _entry(),
             "target": _NODE_OR_END,
+            "mesh": _object("mesh", _MESH, ("entry",)),
+            "called": _CALLED,
             "retry": _object("retry", _RETRY, ()),
             "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
             "cache": _object("cache", _CACHE, _CACHE),
@@ -66,6 +74,11 @@ def workflow_schema() -> Schema:
             **_agent_parts(),
         },
     }
+
+
+def _any_of(keys: Iterable[str]) -> Schema:
+    """Has any of these keys."""
+    return {"anyOf": [{"required": [key]} for key in keys]}
 
 
 def _ref(name: str) -> Schema:
@@ -122,6 +135,13 @@ _DURATION: Schema = {
 
 # ---- the file ----
 
+_MESHES = "Agents among which a router finds who answers, and who is asked on the way."
+_WITH: Schema = {
+    "type": "object",
+    "description": "The inputs: values, and expressions in `${…}`.",
+    "examples": [{"question": "${topic}"}],
+}
+
 _WORKFLOW: Schema = {
     "name": _text("What the workflow is called.", "blog", pattern=f"^{WORKFLOW_NAME}$"),
     "description": _text("What it does, in a sentence."),
@@ -164,6 +184,13 @@ _WORKFLOW: Schema = {
         "examples": [{"deadline": "30m", "model_calls": 50}],
         **_ref("limits"),
     },
+    "kind": {
+        "description": "What the file describes: nodes and edges, or nothing but a mesh.",
+        "enum": [kind.value for kind in Kind],
+        "default": Kind.graph.value,
+    },
+    "mesh": {"description": _MESHES, **_ref("mesh")},
+    "with": _WITH,
     "defaults": {
         "description": "Policies of every node that calls, and has none of its own.",
         **_ref("defaults"),
@@ -172,18 +199,48 @@ _WORKFLOW: Schema = {
 
 # ---- nodes ----
 
+_CALLED: Schema = {
+    "anyOf": [
+        {"type": "string", "minLength": 1},
+        {
+            "type": "object",
+            "properties": {"capability": _text("What the agent must declare that it can do.")},
+            "required": ["capability"],
+            "additionalProperties": False,
+        },
+    ],
+}
+
+_MESH: Schema = {
+    "entry": {
+        "description": "Who is called first: an agent, or one that declares a capability.",
+        **_ref("called"),
+        "examples": ["writer", {"capability": "write"}],
+    },
+    "agents": {
+        "type": "array",
+        "description": "Who may be called, by name or capability. Left out: whom the agents may ask.",
+        "minItems": 1,
+        "items": _ref("called"),
+        "examples": [["writer", {"capability": "research"}]],
+    },
+    "max_hops": _count(
+        "How often an agent may be asked at most.", most=LARGEST_LIMIT, default=Mesh.max_hops
+    ),
+    "retry": {
+        "description": "How often one call of an agent is tried, before another agent is asked.",
+        **_ref("retry"),
+    },
+    "timeout": {
+        "description": "How long one call of an agent may take, and be without a sign of progress.",
+        "anyOf": [_ref("duration"), _ref("timeout")],
+    },
+}
+
 _NODE: Schema = {
     "agent": {
         "description": "The agent that is called, by name. `ucop agents list` shows them.",
-        "anyOf": [
-            {"type": "string", "minLength": 1},
-            {
-                "type": "object",
-                "properties": {"capability": _text("What the agent must declare that it can do.")},
-                "required": ["capability"],
-                "additionalProperties": False,
-            },
-        ],
+        **_ref("called"),
         "examples": ["researcher", {"capability": "research"}],
     },
     "workflow": _text("The workflow that runs as this one node, by name.", minLength=1),
@@ -203,12 +260,8 @@ _NODE: Schema = {
         "description": "What counts as the answer once `within` has passed.",
         "examples": [{"approved": False}],
     },
-    "mesh": {"description": "Agents among which a router finds who answers."},
-    "with": {
-        "type": "object",
-        "description": "The inputs: values, and expressions in `${…}`.",
-        "examples": [{"question": "${topic}"}],
-    },
+    "mesh": {"description": _MESHES, **_ref("mesh")},
+    "with": _WITH,
     "writes": {
         **_text("The name that the answer goes to.", "notes"),
         "allOf": [_VALUE_NAMES],
@@ -478,6 +531,7 @@ _AGENT_MEANINGS = {
     "description": "What it does, in a sentence.",
     "capabilities": "What it can do, in words by which it is found.",
     "category": "A word that groups agents.",
+    "asks": "What it may ask others for in a mesh, in words of their capabilities.",
     "system": "The system message: who the model is to be. May hold `${…}` of inputs.",
     "prompt": "The question. `${name}` stands for an input.",
     "examples": "Questions and the answers that were wanted, shown to the model.",

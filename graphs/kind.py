@@ -30,10 +30,14 @@ def work_of(said: Mapping[str, Any]) -> str:
     """Who does the work, in a few words: `agent reviewer`, `asks “Publish?”`."""
     kind = kind_of(said)
     named = said.get(kind.value)
+    if isinstance(named, Mapping) and kind is NodeKind.mesh:
+        return f"mesh of {', '.join(map(_called, named.get('agents', ())))}"
     if kind is NodeKind.ask:
         return f"asks “{' '.join(str(named).split())}”"
     if isinstance(named, Mapping):
         return f"{kind.value} that can {named.get('capability', 'do it')}"
-    if isinstance(named, list):
-        return f"{kind.value} of {', '.join(map(str, named))}"
     return f"{kind.value} {named}"
+
+
+def _called(agent: Any) -> str:
+    return str(agent["capability"]) if isinstance(agent, Mapping) else str(agent)

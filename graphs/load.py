@@ -23,12 +23,16 @@ from ucop.agents.schema import (
 from ucop.agents.source import Document, Finding, Position, nearest
 from ucop.graphs.definition import (
     END,
+    MESH,
+    RESULT,
     START,
     AnswerDeadline,
     Channel,
     Definition,
     Entry,
+    Kind,
     Merge,
+    Mesh,
     Node,
     OnError,
     Path,
@@ -44,6 +48,7 @@ T = TypeVar("T")
 
 _TOP = (
     "name",
+    "kind",
     "description",
     "input",
     "state",
@@ -53,10 +58,17 @@ _TOP = (
     "agents",
     "defaults",
     "limits",
+    "mesh",
+    "with",
 )
+NOT_IN_A_MESH = ("state", "nodes", "edges", "defaults")
+"""Keys that say nothing where the workflow is a mesh."""
+ONLY_IN_A_MESH = ("mesh", "with")
+_MESH = ("entry", "agents", "max_hops", "retry", "timeout")
 _NODE = (
     "agent",
     "workflow",
+    "mesh",
     "ask",
     "answer",
     "within",
@@ -71,11 +83,7 @@ _NODE = (
     "cache",
     "on_error",
 )
-_LATER = {
-    "mesh": "mesh nodes",
-}
-"""Node keys of the language that this version does not have yet."""
-_KINDS = ("agent", "workflow", "ask")
+_KINDS = ("agent", "workflow", "mesh", "ask")
 """Node keys of which each node has one."""
 _NOT_ASKED = ("with", "limit", "retry", "timeout", "cache")
 """Node keys that mean nothing where a person is asked."""
@@ -90,6 +98,7 @@ _DEFAULTS = ("retry", "timeout", "cache", "on_error")
 KEYS = {
     "workflow": _TOP,
     "node": _NODE,
+    "mesh": _MESH,
     "edge": _ROUTE,
     "entry": _ENTRY,
     "retry": _RETRY,
@@ -106,6 +115,10 @@ MERGES = tuple(merge.value for merge in Merge if merge is not Merge.custom)
 _NODE_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")
 _CHANNEL_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 _WORKFLOW_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+ONE_NODE = (
+    Route(source=START, entries=(Entry(target=MESH),)),
+    Route(source=MESH, entries=(Entry(target=END),)),
+)
 _WORD = re.compile(r"[^\s,\[\]]+")
 
 _NO_CALL = "{!r} belongs to a call, and this node asks a person"
@@ -162,21 +175,24 @@ class _Loader:
 
     def load(self, data: Any) -> Loaded:
         top = self.mapping(data, (), "a workflow") or {}
+        kind = self.kind_of_workflow(top)
         self.known_keys(top, (), _TOP)
-        for needed in ("name", "nodes"):
+        self.keys_of_kind(top, kind)
+        for needed in ("name", MESH if kind is Kind.mesh else "nodes"):
             if needed not in top and isinstance(data, dict):
                 self.error("missing-key", f"a workflow needs {needed!r}", self.places.at(()))
         self.defaults = self.policies(top)
-        nodes = self.nodes(top)
-        routes = self.routes(top)
+        nodes = self.nodes(top) if kind is Kind.graph else self.only_mesh(top)
+        routes = self.routes(top) if kind is Kind.graph else ONE_NODE
         definition = Definition(
             name=self.workflow_name(top),
+            kind=kind,
             description=self.text(top, "description") or "",
             inputs=self.channels(top, "input"),
             state=self.channels(top, "state"),
             nodes=nodes,
             routes=routes,
-            derived="edges" not in top,
+            derived=kind is Kind.graph and "edges" not in top,
             output=top.get("output"),
             agents=self.optional(top, "agents", dict, ()) or {},
             limits=self.limits(top),
@@ -185,6 +201,78 @@ class _Loader:
         return Loaded(definition, self.findings, self.edges_broken)
 
     # ---- parts ----
+
+    def kind_of_workflow(self, top: Mapping[str, Any]) -> Kind:
+        given = top.get("kind", Kind.graph.value)
+        if given in [kind.value for kind in Kind]:
+            return Kind(given)
+        what = f"kind is {Kind.graph.value} or {Kind.mesh.value}, not {_shown(given)}"
+        self.error("bad-value", what, self.places.at(("kind",)))
+        return Kind.graph
+
+    def keys_of_kind(self, top: Mapping[str, Any], kind: Kind) -> None:
+        """A mesh has no nodes of its own, and a graph has its meshes at its nodes."""
+        for key in NOT_IN_A_MESH if kind is Kind.mesh else ONLY_IN_A_MESH:
+            if key not in top:
+                continue
+            if kind is Kind.mesh:
+                what, hint = f"{key!r} says nothing in a workflow of kind: mesh", None
+            else:
+                what = f"{key!r} belongs to a node, or to a workflow of kind: mesh"
+                hint = "add kind: mesh, or write it at a node"
+            self.error("wrong-kind", what, self.key((key,)), hint)
+
+    def only_mesh(self, top: Mapping[str, Any]) -> dict[str, Node]:
+        """The one node of a workflow that is a mesh. It stands where the file does; without
+        `with`, the inputs go to the agent as they are."""
+        if RESULT in self.declared_inputs(top):
+            what = f"{RESULT!r} is what the mesh writes"
+            self.error("duplicate-name", what, self.key(("input", RESULT)), "name the input else")
+        given = self.optional(top, "with", dict, ())
+        inputs = {name: f"${{{name}}}" for name in self.declared_inputs(top)}
+        node = Node(
+            name=MESH,
+            mesh=self.mesh(top, ()),
+            inputs=inputs if given is None else given,
+            writes=None if RESULT in self.declared_inputs(top) else RESULT,
+        )
+        return {MESH: node}
+
+    def mesh(self, fields: Mapping[str, Any], path: Path) -> Mesh | None:
+        given = self.optional(fields, MESH, dict, path)
+        if given is None:
+            return None
+        here: Path = (*path, MESH)
+        self.known_keys(given, here, _MESH)
+        if "entry" not in given:
+            what = "a mesh needs 'entry': who is called first"
+            self.error("missing-key", what, self.places.at(here), "name an agent of the mesh")
+        whole, idle = self.timeout(given, here)
+        agents, capabilities = self.candidates(given, here)
+        return Mesh(
+            entry=self.agent(given, here, "entry"),
+            entry_capability=self.capability(given, here, "entry"),
+            agents=agents,
+            capabilities=capabilities,
+            max_hops=self.count(given, "max_hops", here, LARGEST_LIMIT) or Mesh.max_hops,
+            retry=self.retry(given, here),
+            timeout=whole,
+            idle=idle,
+        )
+
+    def candidates(
+        self, given: Mapping[str, Any], path: Path
+    ) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Those who may be called, by name and by what they can do."""
+        listed = self.optional(given, "agents", list, path) or []
+        if listed == [] and "agents" in given and isinstance(given["agents"], list):
+            what = "'agents' is empty"
+            hint = "leave it out to have everyone whom the agents may ask for"
+            self.error("bad-value", what, self.key((*path, "agents")), hint)
+        items, here = dict(enumerate(listed)), (*path, "agents")
+        names = [self.agent(items, here, index) for index in items]
+        able = [self.capability(items, here, index) for index in items]
+        return tuple(filter(None, names)), tuple(name for name in able if name)
 
     def policies(self, top: Mapping[str, Any]) -> Policies:
         """The workflow's `defaults`."""
@@ -301,11 +389,8 @@ class _Loader:
     def node(self, name: str, given: Any) -> Node:
         path: Path = ("nodes", name)
         fields = self.mapping(given, path, f"node {name!r}") or {}
-        later = tuple(key for key in _LATER if key in fields)
-        for key in later:
-            self.later(_LATER[key], (*path, key), key=True)
-        self.known_keys(fields, path, _NODE, allowed=later)
-        self.kind(fields, path, needed=isinstance(given, Mapping) and not later)
+        self.known_keys(fields, path, _NODE)
+        self.kind(fields, path, needed=isinstance(given, Mapping))
         usual = Policies() if "ask" in fields else self.defaults
         whole, idle = self.timeout(fields, path) if "timeout" in fields else usual.timeout
         answer = self.answer(fields, path)
@@ -314,6 +399,7 @@ class _Loader:
             agent=self.agent(fields, path),
             capability=self.capability(fields, path),
             workflow=self.optional(fields, "workflow", str, path) or "",
+            mesh=self.mesh(fields, path),
             ask=self.optional(fields, "ask", str, path),
             answer=answer,
             deadline=self.deadline(fields, answer, path) if "ask" in fields else None,
@@ -345,12 +431,13 @@ class _Loader:
                 f"node {path[-1]!r} has {kinds[0]!r} already: a node does one thing",
                 self.key((*path, key)),
             )
-        if kinds == ["workflow"] and "cache" in fields:
+        if kinds in (["workflow"], ["mesh"]) and "cache" in fields:
+            hint = "give it to nodes of that workflow" if kinds == ["workflow"] else None
             self.error(
                 "wrong-kind",
-                "'cache' belongs to the call of an agent, and this node runs a workflow",
+                f"'cache' belongs to the call of an agent, and this node runs a {kinds[0]}",
                 self.key((*path, "cache")),
-                "give it to nodes of that workflow",
+                hint,
             )
         misplaced = _NOT_ASKED if kinds == ["ask"] else () if "ask" in kinds else _ASKED
         for key in misplaced:
@@ -405,22 +492,26 @@ class _Loader:
             None if within is None else AnswerDeadline(within=within, fails=False, default=default)
         )
 
-    def agent(self, fields: Mapping[str, Any], path: Path) -> str:
-        given = fields.get("agent")
+    def agent(self, fields: Mapping[Any, Any], path: Path, key: str | int = "agent") -> str:
+        """The agent that is named under `key`; empty where a capability is, or nothing."""
+        given = fields.get(key)
         if isinstance(given, str) and given:
             return given
-        if "agent" in fields and not isinstance(given, Mapping):
-            what = "agent must be a name, or {capability: NAME}"
-            self.error("wrong-type", what, self.places.at((*path, "agent")))
+        if key in fields and not isinstance(given, Mapping):
+            what = f"{_called(key)} must be a name, or {{capability: NAME}}"
+            self.error("wrong-type", what, self.places.at((*path, key)))
         return ""
 
-    def capability(self, fields: Mapping[str, Any], path: Path) -> str | None:
-        given, here = fields.get("agent"), (*path, "agent")
+    def capability(
+        self, fields: Mapping[Any, Any], path: Path, key: str | int = "agent"
+    ) -> str | None:
+        given, here = fields.get(key), (*path, key)
         if not isinstance(given, Mapping):
             return None
         self.known_keys(given, here, ("capability",))
         if "capability" not in given:
-            self.error("missing-key", "agent needs a name or 'capability'", self.places.at(here))
+            what = f"{_called(key)} needs a name or 'capability'"
+            self.error("missing-key", what, self.places.at(here))
         return self.optional(given, "capability", str, here)
 
     def writes(self, fields: Mapping[str, Any], path: Path) -> str | None:
@@ -683,15 +774,9 @@ class _Loader:
         )
         return None
 
-    def known_keys(
-        self,
-        fields: Mapping[str, Any],
-        path: Path,
-        known: tuple[str, ...],
-        allowed: tuple[str, ...] = (),
-    ) -> None:
+    def known_keys(self, fields: Mapping[str, Any], path: Path, known: tuple[str, ...]) -> None:
         for key in fields:
-            if key not in known and key not in allowed:
+            if key not in known:
                 self.error(
                     "unknown-key",
                     f"there is no key {key!r} here",
@@ -712,11 +797,6 @@ class _Loader:
                 place,
             )
 
-    def later(self, what: str, path: Path, *, key: bool = False) -> None:
-        self.error(
-            "not-yet", f"{what}: not supported yet by this version", self.places.at(path, key=key)
-        )
-
     def key(self, path: Path) -> Position | None:
         return self.places.at(path, key=True)
 
@@ -726,6 +806,11 @@ class _Loader:
         self.findings.append(
             Finding(severity="error", message=message, position=position, hint=hint, code=code)
         )
+
+
+def _called(key: str | int) -> str:
+    """What stands under a key; one of a list of agents is an agent."""
+    return key if isinstance(key, str) else "agent"
 
 
 def _either(names: Iterable[str]) -> str:

@@ -14,7 +14,14 @@ from langgraph.types import RetryPolicy, TimeoutPolicy
 from ucop.agents.errors import AgentInputError, InvalidDefinition, UnknownAgent
 from ucop.graphs.context import RunContext
 from ucop.graphs.definition import ERRORS, Channel, Definition, Merge, Node
-from ucop.graphs.errors import ExpressionError, WorkflowError
+from ucop.graphs.errors import (
+    ExpressionError,
+    MeshCycle,
+    MeshInputRefused,
+    MissingCapability,
+    TooManyHops,
+    WorkflowError,
+)
 from ucop.graphs.failures import Failed, failure, may_be_caught
 from ucop.graphs.routing import CALL
 from ucop.graphs.state import normalise, write
@@ -24,7 +31,10 @@ from ucop.graphs.work import Turn, Work
 SHORT_DELAY = 0.1
 """Seconds below which a retry's delay is kept to the point."""
 
-NEVER_CURED = (WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent)
+NEVER_CURED = (
+    *(WorkflowError, AgentInputError, InvalidDefinition, UnknownAgent),
+    *(MeshCycle, MeshInputRefused, MissingCapability, TooManyHops),
+)
 """Errors that another try with the same state cannot cure."""
 
 
@@ -49,10 +59,7 @@ class Call:
         """Fills `with`, or the question, from a scope."""
         if self.node.ask is not None:
             return self._placed(("ask",), self.node.ask)
-        filled = {
-            key: self._placed(("with", key), value) for key, value in self.node.inputs.items()
-        }
-        return lambda scope: {key: fill(scope) for key, fill in filled.items()}
+        return filled_inputs(self.definition, self.node)
 
     @cached_property
     def items(self) -> Callable[[Mapping[str, Any]], Any]:
@@ -136,20 +143,34 @@ class Call:
         return {self.channel.name: normalise(answer, self.channel.schema, where)}
 
     def _placed(self, path: tuple[str, ...], value: Any) -> Callable[[Mapping[str, Any]], Any]:
-        """A filled template whose errors tell where it stands."""
-        fill = compile_template(value)
+        return _placed(self.definition, self.node, path, value)
 
-        def placed(scope: Mapping[str, Any]) -> Any:
-            try:
-                return fill(scope)
-            except ExpressionError as error:
-                place = self.definition.places.at((*self.node.path, *path))
-                where = f" ({place})" if place else ""
-                raise ExpressionError(
-                    f"node {self.node.name}, {'.'.join(path)}{where}: {error}"
-                ) from error
 
-        return placed
+def filled_inputs(
+    definition: Definition, node: Node
+) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
+    """Fills a node's `with` from a scope."""
+    filled = {
+        key: _placed(definition, node, ("with", key), value) for key, value in node.inputs.items()
+    }
+    return lambda scope: {key: fill(scope) for key, fill in filled.items()}
+
+
+def _placed(
+    definition: Definition, node: Node, path: tuple[str, ...], value: Any
+) -> Callable[[Mapping[str, Any]], Any]:
+    """A filled template whose errors tell where it stands."""
+    fill = compile_template(value)
+
+    def placed(scope: Mapping[str, Any]) -> Any:
+        try:
+            return fill(scope)
+        except ExpressionError as error:
+            place = definition.places.at((*node.path, *path))
+            where = f" ({place})" if place else ""
+            raise ExpressionError(f"node {node.name}, {'.'.join(path)}{where}: {error}") from error
+
+    return placed
 
 
 async def run_once(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunContext]) -> Outcome:
@@ -157,14 +178,14 @@ async def run_once(call: Call, scope: Mapping[str, Any], runtime: Runtime[RunCon
     if not call.node.catches:
         return call.outcome(scope, await call.run(call.inputs(scope), runtime))
     try:
-        return call.outcome(scope, await _run_as_task(call, call.inputs(scope), runtime))
+        return call.outcome(scope, await run_under_policies(call, call.inputs(scope), runtime))
     except Exception as error:
         if not may_be_caught(error):
             raise
         return call.outcome(scope, None, failure(call.node.name, error))
 
 
-async def _run_as_task(call: Call, data: Any, runtime: Runtime[RunContext]) -> Any:
+async def run_under_policies(call: Call, data: Any, runtime: Runtime[RunContext]) -> Any:
     """Call the agent under the node's policies, where they cannot be the graph node's own: an
     error must be caught after the last try."""
     if call.retry is None and call.timeout is None:

@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 from ucop.graphs.changes import wiring_from
 from ucop.graphs.definition import END, START, Entry, Route
 from ucop.graphs.kind import NodeKind, kind_of, work_of
+from ucop.graphs.mesh_workflow import MeshWorkflow
 from ucop.graphs.topology import Topology, reach, topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
+    from ucop.agents.spec import Agent
     from ucop.graphs.definition import Definition
 
 Edge = tuple[str, str]
@@ -72,6 +74,8 @@ class Picture:
 
 def picture_of(workflow: Workflow) -> Picture:
     """The picture of a workflow. That of a Python graph has what LangGraph tells of it."""
+    if isinstance(workflow, MeshWorkflow):
+        return _of_mesh(workflow)
     if isinstance(workflow, YamlWorkflow):
         return _of_definition(workflow.definition, workflow.stored["definition"])
     return _of_graph(workflow.name, workflow.graph().get_graph())
@@ -157,6 +161,44 @@ def _error_arrows(nodes: Mapping[str, Any]) -> Iterator[Arrow]:
         policy = said.get("on_error")
         if isinstance(policy, Mapping) and "node" in policy:
             yield Arrow(source=name, target=policy["node"], when="on error", error=True)
+
+
+# ---- meshes ----
+
+_ROUTER = "router"
+
+
+def _of_mesh(workflow: MeshWorkflow) -> Picture:
+    """The router, and every agent that it may call, with what each can do and may ask for."""
+    mesh = workflow.mesh
+    first = mesh.entry or f"first, one that can {mesh.entry_capability}"
+    router = Box(
+        name=_ROUTER,
+        kind=NodeKind.mesh,
+        lines=(f"begins with {first}", f"at most {mesh.max_hops} hops"),
+    )
+    members = [_member(workflow.agents[name]) for name in mesh.agents]
+    to = [Arrow(source=_ROUTER, target=name) for name in mesh.agents]
+    back = [Arrow(source=name, target=_ROUTER, loop=True, back=True) for name in mesh.agents]
+    return Picture(
+        title=workflow.name,
+        boxes=(Box(name=START), router, *members, Box(name=END)),
+        arrows=(
+            Arrow(source=START, target=_ROUTER),
+            *to,
+            *back,
+            Arrow(source=_ROUTER, target=END, when="answered"),
+        ),
+    )
+
+
+def _member(agent: Agent) -> Box:
+    lines = []
+    if agent.capabilities:
+        lines.append(f"can {', '.join(agent.capabilities)}")
+    if agent.asks:
+        lines.append(f"may ask for {', '.join(agent.asks)}")
+    return Box(name=agent.name, kind=NodeKind.agent, lines=tuple(lines))
 
 
 # ---- Python graphs ----

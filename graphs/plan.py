@@ -15,10 +15,12 @@ from ucop.agents.aliases import DEFAULT_ALIAS
 from ucop.agents.function import FunctionBody
 from ucop.agents.schema import validate, with_defaults
 from ucop.agents.serving import ModelUse
-from ucop.graphs.definition import END, START, Route
+from ucop.graphs.check_mesh import members_of
+from ucop.graphs.definition import END, START, Mesh, Route
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.foresight import Foresight
 from ucop.graphs.kind import NodeKind, kind_of, work_of
+from ucop.graphs.mesh_workflow import MeshWorkflow
 from ucop.graphs.picture import Picture, condition_of, each_of, picture_of, waves_of
 from ucop.graphs.topology import topology_of
 from ucop.graphs.workflow import Workflow, YamlWorkflow
@@ -55,6 +57,8 @@ class PlannedNode:
     """The name of the model that it asks; None where none is known."""
     may_ask: bool = False
     """Whether it is code that is given models, and may ask one."""
+    at_will: bool = False
+    """Whether the agents of a mesh decide how often it is called, if at all."""
     answered: tuple[str, ...] = ()
     """The models that answered it in past jobs."""
     each: str | None = None
@@ -221,8 +225,8 @@ def asked_models(workflow: Workflow) -> tuple[str, ...]:
     """The names of models that the workflow's agents ask for, and those of workflows inside."""
     if not isinstance(workflow, YamlWorkflow):
         return ()
-    nodes = workflow.stored["definition"]["nodes"].values()
-    own = (_asks(workflow, said) for said in nodes)
+    called = [node.agent for node in workflow.definition.nodes.values() if node.agent]
+    own = (_model_of(workflow.agents.get(n)) for n in (*called, *members_of(workflow.definition)))
     inner = (name for each in workflow.workflows.values() for name in asked_models(each))
     return tuple(dict.fromkeys(name for name in (*own, *inner) if name is not None))
 
@@ -282,6 +286,8 @@ _POLICIES = ("retry", "timeout", "cache", "within", "default", "on_error")
 
 def _shape(workflow: Workflow, data: Mapping[str, Any]) -> _Shape:
     """`data` are the inputs that are known."""
+    if isinstance(workflow, MeshWorkflow):
+        return _members(workflow, workflow.mesh), (), ()
     if isinstance(workflow, YamlWorkflow):
         return _of_definition(workflow, Foresight.of(workflow.definition, data))
     return _of_picture(picture_of(workflow))
@@ -297,6 +303,11 @@ def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> _Shape:
         )
         for node in workflow.definition.nodes.values()
         if node.workflow
+    }
+    inner |= {
+        node.name: _inside(node.name, (_members(workflow, node.mesh), (), ()))
+        for node in workflow.definition.nodes.values()
+        if node.mesh is not None
     }
     waves = tuple(
         tuple(
@@ -321,6 +332,31 @@ def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> _Shape:
         for loop in topology.loops.values()
     )
     return waves, branches, (*loops, *(loop for shape in inner.values() for loop in shape[2]))
+
+
+def _members(workflow: YamlWorkflow, mesh: Mesh) -> Waves:
+    """Who may be called first, and who then; how often each is, nobody knows before."""
+    agents = [workflow.agents[name] for name in mesh.agents]
+    first = [
+        agent
+        for agent in agents
+        if agent.name == mesh.entry or mesh.entry_capability in agent.capabilities
+    ]
+    others = [agent for agent in agents if agent not in first]
+    return tuple(tuple(map(_member, wave)) for wave in (first, others) if wave)
+
+
+def _member(agent: Agent) -> PlannedNode:
+    can = f", which can {', '.join(agent.capabilities)}" if agent.capabilities else ""
+    return PlannedNode(
+        name=agent.name,
+        kind=NodeKind.agent,
+        work=f"agent {agent.name}{can}",
+        asks=_model_of(agent),
+        may_ask=_is_given_models(agent),
+        at_will=True,
+        policies={},
+    )
 
 
 def _inside(node: str, shape: _Shape) -> _Shape:
@@ -377,7 +413,10 @@ def _work(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> str:
 
 def _asks(workflow: YamlWorkflow, said: Mapping[str, Any]) -> str | None:
     """The model that a node's agent asks for; what a Python function asks is not known."""
-    agent = _agent(workflow, said)
+    return _model_of(_agent(workflow, said))
+
+
+def _model_of(agent: Agent | None) -> str | None:
     if agent is None or agent.spec is None:
         return None
     return agent.spec.model or DEFAULT_ALIAS
@@ -385,7 +424,11 @@ def _asks(workflow: YamlWorkflow, said: Mapping[str, Any]) -> str | None:
 
 def _may_ask(workflow: YamlWorkflow, said: Mapping[str, Any]) -> bool:
     agent = _agent(workflow, said)
-    return agent is not None and isinstance(agent.body, FunctionBody) and agent.body.takes_context
+    return agent is not None and _is_given_models(agent)
+
+
+def _is_given_models(agent: Agent) -> bool:
+    return isinstance(agent.body, FunctionBody) and agent.body.takes_context
 
 
 def _agent(workflow: YamlWorkflow, said: Mapping[str, Any]) -> Agent | None:
@@ -454,7 +497,7 @@ def calls_of(waves: Waves) -> int | None:
     found = 0
     for node in (node for wave in waves for node in wave):
         each = calls_of(node.inside) if node.inside else int(node.asks is not None)
-        if each is None or node.may_ask:
+        if each is None or node.may_ask or node.at_will:
             return None
         if each and node.each is not None and node.items is None:
             return None

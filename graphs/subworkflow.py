@@ -22,11 +22,19 @@ class SubWorkflow(Work):
 
     async def run(self, data: Any, turn: Turn) -> Any:
         first = self.workflow.start(self.workflow.accept(data))
-        values = await self.workflow.graph().ainvoke(first, context=_inside(turn))
+        values = await self.workflow.graph().ainvoke(first, context=inside(turn))
         return normalise(self.workflow.result(values), None, f"node {turn.node}")
 
 
-def _inside(turn: Turn) -> RunContext:
-    """The run's context, where progress tells the way to the node that makes it."""
+def inside(turn: Turn) -> RunContext:
+    """The run's context, where what is told of a node names the way to it."""
     run = turn.runtime.context
-    return replace(run, progress=lambda node, text: run.progress(f"{turn.node}/{node}", text))
+
+    def way(node: str) -> str:
+        return f"{turn.node}/{node}" if node else turn.node
+
+    return replace(
+        run,
+        progress=lambda node, text: run.progress(way(node), text),
+        hopped=lambda node, what, data: run.hopped(way(node), what, data),
+    )

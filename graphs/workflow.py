@@ -17,13 +17,15 @@ from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
-from ucop.graphs.definition import ERRORS, Channel, Definition, Merge
+from ucop.graphs.check_mesh import members_of
+from ucop.graphs.definition import ERRORS, SAID, Channel, Definition, Kind, Merge
 from ucop.graphs.dump import dump
 from ucop.graphs.edit import START as START_NODE
 from ucop.graphs.edit import Standing, Update, chosen, updates_of
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.limits import Limits
 from ucop.graphs.load import load_data
+from ucop.graphs.mesh import error_of
 from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ucop.graphs.state import normalise
 from ucop.graphs.templates import compile_output
@@ -146,7 +148,7 @@ class YamlWorkflow(Workflow):
         self.agents = agents
         self.workflows = workflows or {}
         self.merges = merges or {}
-        self.nested = bool(self.workflows)
+        self.nested = bool(self.workflows) or any(n.mesh for n in definition.nodes.values())
         self.name = definition.name
         self.description = definition.description
         self.origin = origin
@@ -269,6 +271,13 @@ class YamlWorkflow(Workflow):
         return list(self.definition.channels)
 
     def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
+        if self.nested and (failed := error_of(writes, SAID)) is not None:
+            return {
+                "type": failed["type"],
+                "message": failed["message"],
+                "node": node,
+                "caught": True,
+            }
         if not (self.definition.catching or self.workflows):
             return None
         told = next((value for name, value in writes if name == ERRORS), None)
@@ -327,7 +336,7 @@ def workflow_of(
     """The workflow of a document that was read; `workflows` finds those that its nodes run."""
     checked = check(document, registry, workflows)
     raise_errors(checked.findings)
-    return YamlWorkflow(
+    return _class_of(checked.definition)(
         checked.definition,
         checked.agents,
         origin=document.file,
@@ -357,20 +366,29 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
         name: spec_agent(AgentSpec.model_validate(spec), "kept by the job")
         for name, spec in stored["agents"].items()
     }
-    names = dict.fromkeys(n.agent for n in loaded.definition.nodes.values() if n.agent)
+    called = [node.agent for node in loaded.definition.nodes.values() if node.agent]
+    names = dict.fromkeys((*called, *members_of(loaded.definition)))
     agents = {name: own[name] if name in own else registry.get(name) for name in names}
     workflows = {
         name: restore(inner, catalog=catalog, registry=registry)
         for name, inner in stored.get("workflows", {}).items()
     }
     custom = (c.function for c in loaded.definition.state.values() if c.function)
-    return YamlWorkflow(
+    return _class_of(loaded.definition)(
         loaded.definition,
         agents,
         origin="kept by the job",
         workflows=workflows,
         merges={name: registry.merge(name) for name in custom},
     )
+
+
+def _class_of(definition: Definition) -> type[YamlWorkflow]:
+    if definition.kind is Kind.graph:
+        return YamlWorkflow
+    from ucop.graphs.mesh_workflow import MeshWorkflow
+
+    return MeshWorkflow
 
 
 def _first(channel: Channel) -> Any:

@@ -63,6 +63,8 @@ def show(
     put("")
     if found.capabilities:
         put(f"capabilities: {', '.join(found.capabilities)}")
+    if found.asks:
+        put(f"may ask for: {', '.join(found.asks)}")
     put("input:")
     for line in fields_of(found.input_schema):
         put(f"  {line}")
@@ -93,6 +95,7 @@ def _brief(agent: Agent) -> dict[str, Any]:
         "name": agent.name,
         "description": agent.description,
         "capabilities": list(agent.capabilities),
+        "asks": list(agent.asks),
         "category": agent.category,
         "body": _body(agent),
         "origin": agent.origin,

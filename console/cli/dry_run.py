@@ -214,6 +214,8 @@ def _node(node: PlannedNode, models: Mapping[str, PlannedModel]) -> str:
         words.append(f"asked {', '.join(node.answered)} before")
     elif node.may_ask:
         words.append("code that may ask a model")
+    if node.at_will:
+        words.append("as often as it is asked")
     if node.each:
         words.append(node.each)
     if node.items is not None:

@@ -133,4 +133,6 @@ def _spent(job: Job) -> str:
 
 def nodes_of(definition: Mapping[str, Any]) -> list[str]:
     """The nodes of the definition that a job was submitted with."""
-    return list(definition.get("nodes") or definition.get("definition", {}).get("nodes", ()))
+    kept = definition.get("definition", {})
+    mesh = kept.get("mesh") or {}
+    return list(definition.get("nodes") or kept.get("nodes") or mesh.get("agents", ()))

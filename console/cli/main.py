@@ -32,6 +32,7 @@ COMMANDS = {
     "webhooks": "webhooks:app",
     "workflows": "workflows:app",
     "agents": "agents:app",
+    "mesh": "mesh:app",
     "models": "models:app",
     "console": "console:console",
     "init": "project:init",

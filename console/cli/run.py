@@ -64,7 +64,7 @@ def run(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    terms = _terms(
+    terms = terms_of(
         place,
         key=key,
         queue=queue,
@@ -77,8 +77,8 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = _order(place, workflow, input, input_file, terms)
-    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+    order = order_of(place, _named(place, workflow), input, input_file, terms)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
 def generate(
@@ -109,7 +109,7 @@ def generate(
     place = place_of(ctx, project, database)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    terms = _terms(
+    terms = terms_of(
         place,
         key=key,
         queue=queue,
@@ -122,8 +122,8 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = _order(place, workflow, input, input_file, terms, text)
-    raise typer.Exit(_carry_out(place, order, detach=detach, as_json=json))
+    order = order_of(place, _named(place, workflow), input, input_file, terms, text)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
 def _plan(
@@ -150,16 +150,15 @@ def _named(place: Place, name: str) -> Workflow:
     return workflow
 
 
-def _order(
+def order_of(
     place: Place,
-    name: str,
+    workflow: Workflow,
     typed: Sequence[str] | None,
     file: str | None,
     terms: Mapping[str, Any],
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
-    workflow = _named(place, name)
     if place.settings.mode == "production":
         from ucop.graphs.gate import refuse_doubles
 
@@ -168,21 +167,21 @@ def _order(
     return Order(workflow=workflow, input=data, terms=terms)
 
 
-def _terms(place: Place, **given: Any) -> dict[str, Any]:
+def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     """What the options say, as Engine.submit takes it. Raises InvalidInput."""
     from ucop.engine.queues import undeclared
     from ucop.engine.submission import read_limits, read_terms
 
-    if given["queue"] is not None and given["queue"] not in place.settings.declared:
-        raise undeclared(given["queue"], place.settings.declared)
     terms = {name: value for name, value in given.items() if value is not None}
+    if "queue" in terms and terms["queue"] not in place.settings.declared:
+        raise undeclared(terms["queue"], place.settings.declared)
     checked = {name: terms[name] for name in terms if name not in ("budget", "deadline")}
     read_terms(**checked)
-    read_limits(given["budget"], given["deadline"])
+    read_limits(terms.get("budget"), terms.get("deadline"))
     return terms
 
 
-def _carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+def carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:

@@ -25,6 +25,9 @@ COLOURS = {
     "skipped": "dim",
     "stopped": "dim",
     "not run": "dim",
+    "answered": "green",
+    "open": "red",
+    "half-open": "yellow",
 }
 """Colours of states. The word is always there too."""
 

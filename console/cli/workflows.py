@@ -97,15 +97,21 @@ def _as_json(workflow: Workflow) -> dict[str, Any]:
 
 
 def _nodes(workflow: Workflow) -> list[str]:
-    definition = getattr(workflow, "definition", None)
-    if definition is None:
+    from ucop.graphs.kind import work_of
+    from ucop.graphs.workflow import YamlWorkflow
+
+    if not isinstance(workflow, YamlWorkflow):
         return workflow.shown_nodes()
-    lines = []
+    definition, lines = workflow.definition, []
+    said = workflow.stored["definition"].get("nodes")
+    if said is None:  # a mesh
+        asks = {name: ", ".join(agent.asks) for name, agent in workflow.agents.items()}
+        return [f"{name}" + (f", may ask for {asks[name]}" if asks[name] else "") for name in asks]
     for name in workflow.shown_nodes():
         node = definition.nodes[name]
         each = f", once for each of {node.each}" if node.each else ""
         writes = f", writes {node.writes}" if node.writes else ""
-        lines.append(f"{name}: agent {node.agent}{each}{writes}")
+        lines.append(f"{name}: {work_of(said[name])}{each}{writes}")
     return lines
 
 

@@ -319,8 +319,43 @@ def _number_of(file: Path, key: str) -> int:
     return known.index(key)
 
 
+# ---------------------------------------------------------------- meshes (meshes.py)
+
+TEAM = """
+kind: mesh
+name: team
+input: {name: string}
+mesh: {entry: team_lead, agents: [team_ann, team_ben, team_scale]}
+"""
+TEAM_PARTS = 4
+
+
+@agent("team_lead", description="Asks for one part after another.")
+def lead(name: str, context: AgentContext) -> int:
+    parts = [context.ask("dig", {"name": name, "part": part}) for part in range(TEAM_PARTS)]
+    return sum(parts)
+
+
+@agent("team_ann", capabilities=["dig"], description="Asks what a part weighs.")
+def ann(name: str, part: int, context: AgentContext) -> int:
+    weight: int = context.ask("weigh", {"name": name, "part": part})
+    return weight + 1
+
+
+@agent("team_ben", capabilities=["dig"], description="Does the same.")
+async def ben(name: str, part: int, context: AgentContext) -> int:
+    weight: int = context.ask("weigh", {"name": name, "part": part})
+    return weight + 1
+
+
+@agent("team_scale", capabilities=["weigh"], description="Visits a part.")
+async def scale(name: str, part: int) -> int:
+    await visit(name, label("weigh", 0, part))
+    return part
+
+
 def registry() -> Registry:
-    own = (scout, digger, hauler, weigher, reviewer, bee, graph_step)
+    own = (scout, digger, hauler, weigher, reviewer, bee, graph_step, lead, ann, ben, scale)
     return Registry.of(*map(agent_of, own))
 
 

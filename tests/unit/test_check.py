@@ -14,6 +14,7 @@ from ucop.agents.errors import InvalidDefinition
 from ucop.agents.function import agent
 from ucop.agents.merging import merge
 from ucop.agents.registry import Registry
+from ucop.agents.run import AgentContext
 from ucop.agents.source import Finding, read_yaml, underline
 from ucop.graphs.check import check
 from ucop.graphs.workflow import workflow_of
@@ -46,12 +47,18 @@ def counter(text: str) -> int:
     return len(text)
 
 
+@agent("asker", capabilities=["ask"], asks=["count"])
+def asker(text: str, context: AgentContext) -> int:
+    found: int = context.ask("count", {"text": text})
+    return found
+
+
 @merge
 def newest(old: list[Any] | None, new: Any) -> list[Any]:
     return [*(old or []), new][-3:]
 
 
-REGISTRY = Registry.of(step, outliner, counter, newest)
+REGISTRY = Registry.of(step, outliner, counter, asker, newest)
 
 
 def findings_of(text: str) -> tuple[Finding, ...]:
@@ -200,7 +207,67 @@ BROKEN: dict[str, tuple[list[str], str]] = {
     # ---- what is not there yet ----
     "an unknown workflow": (["unknown-workflow"], head("  a: {workflow: ¶other, writes: x}")),
     "a workflow that is a list": (["wrong-type"], head("  a: {workflow: ¶[other]}")),
-    "a mesh": (["not-yet"], head("  a: {¶mesh: [b, c], writes: x}")),
+    # ---- meshes ----
+    "a mesh that is a list": (["wrong-type"], head("  a: {mesh: ¶[b, c], writes: x}")),
+    "a mesh without an entry": (["missing-key"], head("  a: {mesh: ¶{max_hops: 3}}")),
+    "an unknown key of a mesh": (
+        ["unknown-key"],
+        head("  a: {mesh: {entry: step, ¶hops: 3}, writes: x}"),
+    ),
+    "a mesh with cached answers": (
+        ["wrong-kind"],
+        head("  a: {mesh: {entry: step}, ¶cache: 1h, writes: x}"),
+    ),
+    "a mesh of nobody": (["bad-value"], head("  a: {mesh: {entry: step, ¶agents: []}, writes: x}")),
+    "several mistakes of one mesh": (
+        ["unknown-agent", "unknown-agent", "unknown-capability", "wrong-type", "bad-value"],
+        head(
+            "  a:\n    mesh:\n      entry: ¶stepp\n"
+            "      agents: [step, ¶nobody, {capability: ¶magic}, ¶7]\n      max_hops: ¶0"
+        ),
+    ),
+    "a mesh in which nobody can do what an agent asks for": (
+        ["missing-capability"],
+        head("  a: {mesh: {entry: asker, agents: ¶[step]}, with: {text: x}, writes: x}"),
+    ),
+    "a mesh whose entry lacks an input": (
+        ["missing-input"],
+        head("  ¶a: {mesh: {entry: asker}, writes: x}"),
+    ),
+    "a mesh whose entry takes another type": (
+        ["wrong-input"],
+        head("  a: {mesh: {entry: {capability: ask}}, with: {text: ¶3}, writes: x}"),
+    ),
+    "an answer of a mesh that is a number": (
+        ["wrong-input-type"],
+        head(
+            "  a: {mesh: {entry: asker}, with: {text: x}, writes: x}\n"
+            "  b: {agent: counter, with: {text: ¶'${x.answer}'}, writes: y}"
+        ),
+    ),
+    "a workflow that is a mesh and has nodes": (
+        ["wrong-kind", "wrong-kind"],
+        "kind: mesh\nname: flow\nmesh: {entry: step}\n¶nodes: {}\n¶state: {}\n",
+    ),
+    "a workflow of another kind": (
+        ["bad-value"],
+        "name: flow\nkind: ¶swarm\nnodes: {a: {agent: step}}\n",
+    ),
+    "a mesh without its kind": (
+        ["wrong-kind"],
+        "name: flow\nnodes: {a: {agent: step}}\n¶mesh: {entry: step}\n",
+    ),
+    "a workflow of kind mesh without one": (["missing-key"], "¶kind: mesh\nname: flow\n"),
+    "a mesh whose input is named like its result": (
+        ["duplicate-name"],
+        "kind: mesh\nname: flow\ninput: {¶result: string}\nmesh: {entry: step}\n"
+        "with: {value: '${result}'}\n",
+    ),
+    "a mesh whose input does not fit its entry": (
+        ["wrong-input-type"],
+        "kind: mesh\nname: flow\ninput: {text: integer}\nmesh: {entry: asker}\n"
+        "with: {text: ¶'${text}'}\n",
+    ),
     "a cache for no time": (["bad-value"], head("  a: {agent: step, cache: ¶0s}")),
     "a cache without its time": (["missing-key"], head("  a: {agent: step, cache: ¶{}}")),
     "an unknown key of cache": (

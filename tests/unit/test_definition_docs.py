@@ -1,4 +1,4 @@
-"""Every example of docs/workflows.md is a workflow without a finding."""
+"""Every example of docs/workflows.md and docs/mesh.md is a workflow without a finding."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from ucop.agents.source import read_yaml
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.workflow import workflow_of
 
-PAGE = Path(__file__).parents[2] / "docs" / "workflows.md"
-EXAMPLES = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = [(DOCS / name).read_text(encoding="utf-8") for name in ("workflows.md", "mesh.md")]
+EXAMPLES = [text for page in PAGES for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]
 
 
 @pytest.mark.parametrize("text", EXAMPLES, ids=lambda text: text.split("\n")[0])

@@ -137,6 +137,8 @@ def test_every_double_is_named_at_once() -> None:
         assert told in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["blog", "quick_draft", "research", "quality_gate", "code"])
+@pytest.mark.parametrize(
+    "name", ["blog", "quick_draft", "research", "quality_gate", "code", "story_desk"]
+)
 def test_the_bundled_workflows_are_ready_for_production(name: str) -> None:
     refuse_doubles(Catalog(None).get(name))

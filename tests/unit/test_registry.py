@@ -13,6 +13,10 @@ from ucop.agents import InvalidDefinition, Registry, UnknownAgent, agent, load_r
 from ucop.agents import registry as registry_module
 
 BUNDLED = {
+    "example_writer",
+    "fact_checker",
+    "fact_finder",
+    "story_writer",
     "article_writer",
     "assembler",
     "code_checker",

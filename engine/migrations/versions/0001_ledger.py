@@ -236,6 +236,29 @@ def upgrade() -> None:
     )
     op.create_index("model_turns_of_provider", "model_turns", ["provider", "at"])
     op.create_table(
+        "mesh_agents",
+        sa.Column("agent", Text, primary_key=True),
+        sa.Column("calls", sa.Integer, nullable=False),
+        sa.Column("failed", sa.Integer, nullable=False),
+        sa.Column("in_a_row", sa.Integer, nullable=False),
+        sa.Column("seconds", Time, nullable=False),
+        sa.Column("slowest", Time, nullable=False),
+        sa.Column("called_at", Time),
+        sa.Column("failed_at", Time),
+        sa.Column("trial_at", Time),
+        sa.Column("error", Text),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "mesh_calls",
+        sa.Column("key", Text, primary_key=True),
+        sa.Column("job_id", Text, nullable=False),
+        sa.Column("attempt", sa.Integer, nullable=False),
+        sa.Column("agent", Text, nullable=False),
+        sa.Column("began_at", Time, nullable=False),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
         "workers",
         sa.Column("id", Text, primary_key=True),
         sa.Column("host", Text, nullable=False),
