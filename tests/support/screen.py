@@ -39,4 +39,4 @@ async def until(pilot: Pilot[Any], text: str | Callable[[str], bool]) -> str:
             return screen
         assert pilot.app.is_running, f"it ended without {text!r}"
         assert time.monotonic() < deadline, f"never {text!r} in:\n{screen}"
-        await pilot.pause(0.02)
+        await pilot.pause(0.05)
