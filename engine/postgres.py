@@ -64,7 +64,9 @@ NOW = "cast(extract(epoch from clock_timestamp()) as double precision)"
 SUPPLIED = "(needs = '[]' or cast(needs as jsonb) <@ cast(:known as jsonb))"
 """That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
 
-ALONE = "select pg_advisory_xact_lock(%s)"
+ALONE = """
+select set_config('idle_in_transaction_session_timeout', '15s', true), pg_advisory_xact_lock(%s)"""
+"""A process that is stopped while it has such a lock loses its session, and with it the lock."""
 
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""

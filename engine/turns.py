@@ -13,6 +13,7 @@ import heapq
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ucop.engine import ledger
 from ucop.engine.job import WorkerId
@@ -112,38 +113,54 @@ _OPEN_HEADS = _HEADS.replace(
 
 def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]:
     """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs)."""
-    lanes: list[tuple[str, str, str]] = []
+    lanes, changes, delay = yield from _scene(now)
+    if delay is not None and delay <= 0:
+        return Look(due=True, left=True)
+    queues = in_force(serving.queues, changes)
+    served = [lane for lane in lanes if lane.queue in queues]
+    lanes = [lane for lane in served if not queues[lane.queue].paused]
+    if not lanes:
+        return Look(left=bool(served), again_in=delay)
+    contended = len({lane.tenant for lane in lanes}) > 1
+    limited = bool(serving.workflows) or any(queues[lane.queue].is_limited for lane in lanes)
+    running = (yield One(_RUNNING, {})) if limited or contended else ()
+    rooms, shares = Rooms(), Shares()
+    if limited:
+        among = {lane.queue: queues[lane.queue] for lane in lanes}
+        rooms = yield from _rooms(serving, among, running, now)
+    if contended:
+        shares = yield from _shares(running, now)
+    picks = yield from _pick(lanes, shares, rooms, known, free)
+    again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
+    # Jobs that nobody labels are counted only beside others: most projects have no other.
+    shared = contended or any(lane.tenant for lane in lanes)
+    return Look(picks=picks, left=True, again_in=min(again, default=None), shared=shared)
+
+
+class Lane(NamedTuple):
+    """Jobs in line, of one queue and one tenant."""
+
+    name: str
+    queue: str
+    tenant: str
+
+
+def _scene(now: float) -> Operation[tuple[list[Lane], dict[str, str], float | None]]:
+    """Lanes with jobs in line, what people changed of queues, and the seconds until the next
+    job's time comes."""
+    lanes: list[Lane] = []
     changes: dict[str, str] = {}
     delay: float | None = None
     for row in (yield One(_SCENE, {"now": now})):
         match row["what"]:
             case "lane":
                 queue, _, tenant = row["name"].partition("/")
-                lanes.append((row["name"], queue, tenant))
+                lanes.append(Lane(row["name"], queue, tenant))
             case "queue":
                 changes[row["name"]] = row["changes"]
-            case _:
+            case "delayed":
                 delay = row["seconds"]
-    if delay is not None and delay <= 0:
-        return Look(due=True, left=True)
-    queues = in_force(serving.queues, changes)
-    served = [lane for lane in lanes if lane[1] in queues]
-    lanes = [lane for lane in served if not queues[lane[1]].paused]
-    if not lanes:
-        return Look(left=bool(served), again_in=delay)
-    contended = len({tenant for _, _, tenant in lanes}) > 1
-    limited = bool(serving.workflows) or any(queues[queue].is_limited for _, queue, _ in lanes)
-    running = (yield One(_RUNNING, {})) if limited or contended else ()
-    rooms = Rooms()
-    if limited:
-        among = {queue: queues[queue] for _, queue, _ in lanes}
-        rooms = yield from _rooms(serving, among, running, now)
-    shares = (yield from _shares(running, now)) if contended else Shares()
-    picks = yield from _pick(lanes, shares, rooms, known, free)
-    again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
-    # Jobs that nobody labels are counted only beside others: most projects have no other.
-    shared = contended or any(tenant for _, _, tenant in lanes)
-    return Look(picks=picks, left=True, again_in=min(again, default=None), shared=shared)
+    return lanes, changes, delay
 
 
 # ---------------------------------------------------------------- limits
@@ -232,36 +249,34 @@ def _shares(running: Sequence[Row], now: float) -> Operation[Shares]:
 
 
 def _pick(
-    lanes: Sequence[tuple[str, str, str]], shares: Shares, rooms: Rooms, known: str, free: int
+    lanes: Sequence[Lane], shares: Shares, rooms: Rooms, known: str, free: int
 ) -> Operation[list[Pick]]:
     """Slot by slot, each to the tenant that stands lowest."""
-    of_tenant: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for lane, queue, tenant in lanes:
-        if rooms.queues.get(queue, 1) > 0:
-            of_tenant[tenant].append((lane, queue))
+    of_tenant: defaultdict[str, list[Lane]] = defaultdict(list)
+    for lane in lanes:
+        if rooms.queues.get(lane.queue, 1) > 0:
+            of_tenant[lane.tenant].append(lane)
     heads: dict[str, list[Pick]] = {}
     for tenant in sorted(of_tenant, key=shares.standing):
         if len(heads) == free:
             break
         found = []
-        for lane, queue in of_tenant[tenant]:
-            found += yield from _heads(lane, queue, tenant, rooms.full, known, free)
+        for lane in of_tenant[tenant]:
+            found += yield from _heads(lane, rooms.full, known, free)
         if found:
             # The next one at the end, where it is taken from.
             heads[tenant] = sorted(found, key=lambda pick: pick.rank, reverse=True)
     return _share_out(heads, shares, rooms, free)
 
 
-def _heads(
-    lane: str, queue: str, tenant: str, full: str, known: str, limit: int
-) -> Operation[list[Pick]]:
-    params = {"lane": lane, "known": known, "full": full, "limit": limit}
+def _heads(lane: Lane, full: str, known: str, limit: int) -> Operation[list[Pick]]:
+    params = {"lane": lane.name, "known": known, "full": full, "limit": limit}
     return [
         Pick(
             job=row["id"],
             attempt=row["attempt"],
-            queue=queue,
-            tenant=tenant,
+            queue=lane.queue,
+            tenant=lane.tenant,
             workflow=row["workflow"],
             rank=(-row["priority"], row["queued_at"], row["id"]),
         )

@@ -20,7 +20,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from ucop.engine.queue.claims import Claims
+
 log = logging.getLogger("ucop.queue")
 
 APPLICATION = "ucop"
@@ -90,7 +91,7 @@ class DbosQueue:
             self._loop.cancel()
             await asyncio.gather(self._loop, return_exceptions=True)
             self._loop = None
-        _spend(self._tickets)
+        self._spend(self._tickets)
         await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
         if self._client is not None:
             await asyncio.to_thread(self._client.destroy)
@@ -135,29 +136,32 @@ class DbosQueue:
     async def _claim_always(self) -> None:
         while True:
             self._news.clear()
-            tickets, self._tickets = self._tickets, []
             try:
-                await self._claim(tickets)
+                await self._claim()
             except DatabaseError as error:
                 log.error("cannot claim jobs: %s", error)
-                _spend(tickets)
+                self._spend(self._tickets)
             except Exception:  # a loop that ended in silence would leave jobs stuck
                 log.exception("cannot claim jobs")
-                _spend(tickets)
+                self._spend(self._tickets)
             await self._wait()
 
-    async def _claim(self, tickets: list[Ticket]) -> None:
+    async def _claim(self) -> None:
+        waiting = list(self._tickets)
         tasks = await self._claims.take()
-        for ticket, task in zip(tickets, tasks, strict=False):
-            ticket.set_result(task)
-        rest = tickets[len(tasks) :]
-        if self._claims.is_full:
-            # Held until a slot is free: DBOS hands over no more than there are slots.
-            self._tickets = rest + self._tickets
-        else:
-            _spend(rest)
+        for ticket, task in zip(waiting, tasks, strict=False):
+            self._spend([ticket], task)
+        if not self._claims.is_full:
+            self._spend(waiting[len(tasks) :])
+        # Else they are held until a slot is free: DBOS hands over no more than there are slots.
         if tasks:
             self._news.set()  # until a look finds nothing more
+
+    def _spend(self, tickets: Iterable[Ticket], task: asyncio.Task[None] | None = None) -> None:
+        for ticket in list(tickets):
+            self._tickets.remove(ticket)
+            if not ticket.done():
+                ticket.set_result(task)
 
     async def _wait(self) -> None:
         again = self._claims.again_at - time.monotonic()
@@ -166,12 +170,6 @@ class DbosQueue:
                 await self._news.wait()
         except TimeoutError:
             pass
-
-
-def _spend(tickets: list[Ticket]) -> None:
-    for ticket in tickets:
-        if not ticket.done():
-            ticket.set_result(None)
 
 
 class Sender:

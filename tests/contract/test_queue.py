@@ -27,16 +27,17 @@ Open = Callable[..., Engine]
 class Witness:
     """A graph of one node that notes who runs, in which order, and how many at once."""
 
-    def __init__(self, seconds: float = 0.0) -> None:
+    def __init__(self) -> None:
+        self.seconds = 0.0
         self.order: list[str] = []
         self.running: Counter[str] = Counter()
         self.most: Counter[str] = Counter()
         self.graph = StateGraph(Log)
-        self.graph.add_node("note", self._node(seconds))
+        self.graph.add_node("note", self._node())
         self.graph.add_edge(START, "note")
         self.graph.add_edge("note", END)
 
-    def _node(self, seconds: float) -> Any:
+    def _node(self) -> Any:
         async def note(state: Log) -> dict[str, list[str]]:
             name = state["log"][-1]
             kind = name.rstrip("0123456789")
@@ -44,7 +45,7 @@ class Witness:
             self.running[kind] += 1
             self.most[kind] = max(self.most[kind], self.running[kind])
             self.most["all"] = max(self.most["all"], self.running.total())
-            await asyncio.sleep(seconds)
+            await asyncio.sleep(self.seconds)
             self.running[kind] -= 1
             return {"log": []}
 
@@ -171,10 +172,9 @@ def test_jobs_of_one_thread_run_one_by_one_in_the_order_of_their_submission(
 
 
 def test_a_queue_runs_no_more_at_a_time_than_it_allows(
-    open_engine: Open, sender: Any, work: Any, witness: Witness
+    sender: Any, work: Any, witness: Witness
 ) -> None:
-    slow = Witness(seconds=0.05)
-    witness.graph, witness.order, witness.most = slow.graph, slow.order, slow.most
+    witness.seconds = 0.05
     settings = declared(bulk={"concurrency": 2}, narrow={"worker_concurrency": 1})
     engine = sender(**settings)
     bulk = [queue(engine, f"bulk{n}", queue="bulk") for n in range(8)]
@@ -190,8 +190,7 @@ def test_a_queue_runs_no_more_at_a_time_than_it_allows(
 def test_a_workflow_runs_no_more_at_a_time_than_it_may(
     sender: Any, work: Any, witness: Witness
 ) -> None:
-    slow = Witness(seconds=0.05)
-    witness.graph, witness.order, witness.most = slow.graph, slow.order, slow.most
+    witness.seconds = 0.05
     engine = sender()
     jobs = [queue(engine, f"j{n}") for n in range(6)]
     work(slots=20, workflow_concurrency={"note": 2})

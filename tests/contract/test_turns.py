@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ from tests.contract.test_ledger import new_job, submit
 from ucop.engine import ledger, reader, roster, turns
 from ucop.engine.database import Database
 from ucop.engine.job import WorkerId
-from ucop.engine.operation import One, Operation
+from ucop.engine.operation import Alone, One, Operation
 from ucop.engine.queues import QueueLimits
 from ucop.engine.rows import Outcome
 from ucop.engine.states import Change
@@ -31,9 +32,8 @@ select :tenant || cast(i as text), :tenant || cast(i as text), queued_at + i, no
     input, labels, budget, seq, progress, stalls, created_at
 from jobs, n where jobs.id = :model"""
 
-SERVING = Serving(
-    worker=WorkerId("w"), queues={"default": QueueLimits(), "other": QueueLimits(paused=True)}
-)
+PLAIN = {"default": QueueLimits()}
+SERVING = Serving(worker=WorkerId("w"), queues={**PLAIN, "other": QueueLimits(paused=True)})
 
 
 def fill(model: str, many: int, *tenants: str) -> Operation[None]:
@@ -117,6 +117,21 @@ async def test_the_work_of_a_look_does_not_grow_with_what_waits(crowded: Databas
     assert counted < 3000, counted
 
 
+@pytest.mark.parametrize(
+    "url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+async def test_a_process_that_stops_while_all_others_wait_for_it_loses_its_session(
+    database: Database,
+) -> None:
+    def alone() -> Operation[str]:
+        yield Alone("turns")
+        rows = yield One("show idle_in_transaction_session_timeout", {})
+        return str(rows[0]["idle_in_transaction_session_timeout"])
+
+    assert await database.write(alone) == "15s"
+    assert await database.dispatch(alone) == "15s"
+
+
 async def test_every_pick_can_be_taken(crowded: Database) -> None:
     await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
     found = await crowded.read(lambda: look(30))
@@ -153,3 +168,36 @@ async def test_who_had_little_of_late_goes_first_until_it_has_had_as_much(
     first = [await claim(4) for _ in range(4)]
     assert Counter(name for names in first for name in names) == {"a": 8, "b": 8}
     assert set(await claim(4)) == {"flood"}
+
+
+@pytest.mark.parametrize("limits", [{"concurrency": 3}, {"rate": "3/1h"}, {}])
+async def test_a_limit_is_exact_though_several_workers_claim_at_once(
+    database: Database, limits: dict[str, Any]
+) -> None:
+    """With neither, it is the workflow's."""
+    queues = {"default": QueueLimits(**limits)}
+    workers = [WorkerId(f"w{number}") for number in range(4)]
+    servings = [
+        Serving(worker=worker, queues=queues, workflows={} if limits else {"flow": 3})
+        for worker in workers
+    ]
+    for worker in workers:
+        await database.write(partial(roster.join, worker, "here", 1, "[]", time.time()))
+    for number in range(20):
+        await submit(database, new_job(f"j{number:02}"))
+
+    async def claim(serving: Serving, picks: Sequence[turns.Pick]) -> list[str]:
+        taken = await database.write(lambda: turns.take(serving, picks, time.time(), shared=False))
+        return [job.job_id for job in taken]
+
+    looks = [
+        await database.read(partial(turns.look, serving, "[]", 20, time.time()))
+        for serving in servings
+    ]
+    assert [len(found.picks) for found in looks] == [3] * 4
+    every = await database.read(
+        lambda: turns.look(Serving(worker=workers[0], queues=PLAIN), "[]", 20, time.time())
+    )
+    shifted = [every.picks[start : start + 5] for start in (0, 5, 10, 15)]
+    claimed = await asyncio.gather(*map(claim, servings, shifted))
+    assert sum(map(len, claimed)) == 3
