@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     )
     from ucop.agents.function import agent
     from ucop.agents.merging import merge
-    from ucop.agents.models import Models
+    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.provider import ProviderSettings
     from ucop.agents.registry import Registry, load_registry
     from ucop.agents.run import AgentContext, call
     from ucop.agents.serving import ModelUse
@@ -42,12 +43,14 @@ __all__ = [
     "Finding",
     "InvalidDefinition",
     "ModelError",
+    "ModelFallback",
     "ModelResponseError",
     "ModelTimeout",
     "ModelUnavailable",
     "ModelUse",
     "Models",
     "Position",
+    "ProviderSettings",
     "Registry",
     "UcopError",
     "UnknownAgent",
@@ -63,9 +66,11 @@ _HOME = {
     "AgentContext": "run",
     "AgentSpec": "spec",
     "Finding": "source",
+    "ModelFallback": "models",
     "ModelUse": "serving",
     "Models": "models",
     "Position": "source",
+    "ProviderSettings": "provider",
     "Registry": "registry",
     "agent": "function",
     "call": "run",

@@ -331,8 +331,10 @@ def _refusal(name: str, status: int, error: Exception, causes: list[BaseExceptio
         advice = "Check the model's name."
     elif status < 500 and status not in _TRANSIENT:
         advice = "The request itself was refused: change the prompt or the agent's options."
+    # Providers repeat parts of a key that they refuse, and this goes into a job's events.
+    said = "the key was refused" if status == 401 else _shown(error)
     return ModelResponseError(
-        f"{name}: HTTP {status}: {_shown(error)}.{asks} {advice}",
+        f"{name}: HTTP {status}: {said}.{asks} {advice}",
         status=status,
         transient=status in _TRANSIENT or status >= 500,
         retry_after=wait,

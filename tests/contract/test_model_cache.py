@@ -46,11 +46,13 @@ def ollama() -> Iterator[ScriptedOllama]:
 def submit(
     open_engine: Callable[..., Engine], ollama: ScriptedOllama, tmp_path: Path
 ) -> Callable[..., JobHandle]:
+    engines: list[Engine] = []
+
     def submitted(flow: str = KEPT, cache: float | None = None, **data: Any) -> JobHandle:
         changed = {"ollama_host": ollama.url, "embedded": False, "model_cache": cache}
-        engine = open_engine(settings=changed)
+        engines[:] = engines or [open_engine(settings=changed)]
         (tmp_path / "flow.yaml").write_text(flow, encoding="utf-8")
-        job = engine.submit(tmp_path / "flow.yaml", data)
+        job = engines[0].submit(tmp_path / "flow.yaml", data)
         job.wait(DEADLINE)
         return job
 

@@ -140,6 +140,20 @@ async def test_a_chat_streams_and_tries_again_only_what_nobody_has_heard() -> No
     assert (usage.model_calls, ollama.calls) == (4, 4)
 
 
+async def test_no_other_model_goes_on_with_what_one_has_begun_to_say() -> None:
+    with ScriptedOllama([scripted.cut(after=2)], models=["big:latest", "small:latest"]) as ollama:
+        models = Models(
+            ollama_host=ollama.url,
+            embedded=False,
+            aliases={"smart": ["ollama:big", "ollama:small"]},
+        )
+        chat = await models.chat("smart")
+        with pytest.raises(ModelResponseError, match="broke off"):
+            _ = [piece async for piece in chat.astream("Well?")]
+        await models.aclose()
+    assert [request["model"] for request in ollama.requests] == ["big"]
+
+
 async def test_a_chat_whose_model_fails_raises_what_ask_raises() -> None:
     with ScriptedOllama([scripted.status(400, "no")]) as ollama:
         models = limited(ollama)

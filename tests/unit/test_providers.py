@@ -224,6 +224,14 @@ def test_the_extra_that_brings_a_missing_package_is_named() -> None:
     assert "pip install 'ucop[openai]'" in done.stderr
 
 
+async def test_what_a_provider_says_of_a_refused_key_is_not_repeated() -> None:
+    body = json.dumps({"error": {"message": "Incorrect API key provided: sk-secret"}})
+    with Wire([whole(401, body)]) as wire:
+        with pytest.raises(ModelError, match="HTTP 401: the key was refused") as caught:
+            await at("openai", wire).ask("openai:m", QUESTION)
+    assert "sk-secret" not in str(caught.value)
+
+
 # Event loops
 
 

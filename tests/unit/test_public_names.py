@@ -21,6 +21,8 @@ PUBLIC = {
         "ModelTimeout",
         "ModelUnavailable",
         "ModelUse",
+        "ModelFallback",
+        "ProviderSettings",
         "Models",
         "Position",
         "Registry",
