@@ -29,6 +29,7 @@ def export(
     redact: Annotated[
         bool, typer.Option("--redact", help="Keep of every text only its shape.")
     ] = False,
+    json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -45,6 +46,8 @@ def export(
                 file.writelines(lines)
         except OSError as error:
             raise UsageProblem(f"{output}: cannot be written: {error.strerror}") from error
+    if json:
+        put_json({"id": whole, "file": output})
     note(f"job {whole} is in {output}; read it before you send it: it holds what the job worked on")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
 from support.graphs import failing
@@ -19,6 +20,7 @@ from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import InvalidJobFile, JobExists
+from ucop.engine.job_file import AttemptPart, EventPart, JobPart, Part, QuestionPart, StepPart
 from ucop.engine.reader import open_reader
 
 DEADLINE = 60.0
@@ -284,3 +286,34 @@ def test_a_reader_without_an_engine_exports(asking: JobHandle, url: str) -> None
         lines = list(reader.export(asking.id))
     assert json.loads(lines[0])["ucop_job_file"] == 1
     assert json.loads(lines[-1])["end"]["lines"] == len(lines) - 1
+
+
+LEFT_OUT = {
+    "jobs": {
+        *("fingerprint", "worker", "want", "thread_id", "key", "seq", "stalls", "not_before"),
+        *("archived_at", "pruned_at"),
+    }
+}
+"""Columns that mean something in their own database alone."""
+
+
+@pytest.mark.parametrize(
+    ("table", "part"),
+    [
+        ("jobs", JobPart),
+        ("attempts", AttemptPart),
+        ("steps", StepPart),
+        ("events", EventPart),
+        ("questions", QuestionPart),
+    ],
+)
+def test_every_column_is_in_the_file_or_left_out_on_purpose(
+    engine: Engine, table: str, part: type[Part]
+) -> None:
+    url = engine._database.url.replace("postgresql://", "postgresql+psycopg://")
+    schema = None if url.startswith("sqlite") else "ucop"
+    connected = sa.create_engine(url)
+    columns = {column["name"] for column in sa.inspect(connected).get_columns(table, schema)}
+    connected.dispose()
+    columns -= {"job_id"}
+    assert columns - LEFT_OUT.get(table, set()) == set(part.model_fields)

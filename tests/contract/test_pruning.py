@@ -120,10 +120,11 @@ def test_jobs_on_one_thread_keep_what_each_goes_on_from(engine: Engine) -> None:
     assert second.wait(DEADLINE) == "failed"
     third = engine.submit(flow, {"log": ["third"]}, thread_id=first.id)
     third.result(DEADLINE)
+    stood = second.checkpoints()[0].id
     for job in (first, second, third):
         job.prune()
     # Another job has moved the thread on, so the job names where it stood.
-    second.retry(checkpoint=second.checkpoints()[0].id)
+    second.retry(checkpoint=stood)
     assert second.result(DEADLINE)["log"][-3:] == ["before", "breaks", "after"]
 
 

@@ -136,8 +136,9 @@ def test_the_new_priority_decides_what_runs_next(open_engine: Open) -> None:
     idle.add("flow", chain("a"))
     jobs = [idle.submit("flow") for _ in range(3)]
     idle.change("pause", Filter(workflow="flow"))
-    jobs[2].resume(priority=5)
-    idle.change("resume", Filter(workflow="flow"), priority=2)
+    for job in jobs[:2]:
+        idle.change("resume", [job.id], priority=2)
+    idle.change("resume", Filter(workflow="flow"), priority=5)
     assert [job.get().priority for job in jobs] == [2, 2, 5]
     worker = open_engine(settings={"concurrency": 1})
     worker.add("flow", chain("a"))
