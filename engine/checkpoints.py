@@ -312,6 +312,22 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     async def _commit(
         self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
     ) -> None:
+        # A commit that was begun is seen to its end: who is cancelled amid it could not know
+        # whether it happened, and would tell the same twice.
+        commit = asyncio.ensure_future(self._commit_whole(journal, saved, checkpoint, *more))
+        try:
+            await asyncio.shield(commit)
+        except asyncio.CancelledError:
+            if not commit.done():
+                await asyncio.wait([commit])
+            raise
+        finally:
+            if commit.done() and not commit.cancelled():
+                commit.exception()  # looked at, also where the cancellation goes first
+
+    async def _commit_whole(
+        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    ) -> None:
         with journal.certain(), reachable(self.url):
             async with _ainternal.get_connection(self.conn) as connection:
                 batch = journal.batch()

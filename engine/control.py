@@ -14,6 +14,10 @@ from ucop.engine.operation import One, Operation, Row
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
 from ucop.engine.states import Change, JobStatus, sources
 
+TRIES = 20
+"""How often a pause or a cancel looks again at a job that is changed under it: on PostgreSQL a
+worker may claim it, or give it back, between the look and the change."""
+
 RESTS = frozenset({JobStatus.PAUSED, JobStatus.FAILED})
 """The statuses in which what a job goes on with may be edited."""
 
@@ -53,32 +57,43 @@ def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus
     worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
     which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
     """
-    state = yield from existing(job)
-    if state["status"] == JobStatus.PENDING:
-        paused = yield from settle(job, state, Change.PAUSE, "asked to pause", now)
-        if paused:
-            return paused
-    elif state["status"] == JobStatus.RUNNING:
-        want = {"job": job, "attempt": state["attempt"], "want": PAUSE_NOW if at_once else PAUSE}
-        if rows := (yield One(_WANT, want)):
-            event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
-            yield One(ADD_EVENT, {**event, "data": to_json({"at_once": at_once})})
-            return JobStatus.RUNNING
-    raise RefusedChange(
-        f"job {job} is {state['status']}; only a pending or running job can be paused"
-    )
+    for _ in range(TRIES):
+        state = yield from existing(job)
+        if state["status"] == JobStatus.PENDING:
+            if paused := (yield from settle(job, state, Change.PAUSE, "asked to pause", now)):
+                return paused
+        elif state["status"] == JobStatus.RUNNING:
+            if (yield from _want(job, state, PAUSE_NOW if at_once else PAUSE, now)):
+                return JobStatus.RUNNING
+        else:
+            raise RefusedChange(
+                f"job {job} is {state['status']}; only a pending or running job can be paused"
+            )
+    raise changed_meanwhile(job)
+
+
+def _want(job: str, state: Row, want: str, now: float) -> Operation[bool]:
+    """Ask a running attempt for something; False where it was changed meanwhile."""
+    params = {"job": job, "attempt": state["attempt"], "want": want}
+    rows = yield One(_WANT, params)
+    if not rows:
+        return False
+    event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
+    yield One(ADD_EVENT, {**event, "data": to_json({"at_once": want == PAUSE_NOW})})
+    return True
 
 
 def cancel(job: str, now: float) -> Operation[JobStatus]:
     """End a job for ever. Nothing of a running attempt is committed after this; its worker
     stops it within its poll. Raises JobNotFound or RefusedChange.
     """
-    state = yield from existing(job)
-    if state["status"] in sources(Change.CANCEL):
-        cancelled = yield from settle(job, state, Change.CANCEL, "cancelled", now)
-        if cancelled:
+    for _ in range(TRIES):
+        state = yield from existing(job)
+        if state["status"] not in sources(Change.CANCEL):
+            raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
+        if cancelled := (yield from settle(job, state, Change.CANCEL, "cancelled", now)):
             return cancelled
-    raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
+    raise changed_meanwhile(job)
 
 
 _ANSWER = """

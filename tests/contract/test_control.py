@@ -4,12 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
+import psycopg
 import pytest
+from psycopg.rows import dict_row
 from support.graphs import chain, failing
 
-from ucop.engine import Engine, Filter, InvalidInput, JobHandle
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle, control, ledger, roster
+from ucop.engine.database import Database
 from ucop.engine.errors import RefusedChange
+from ucop.engine.job import JobId, ThreadId, WorkerId
+from ucop.engine.operation import Operation, pyformat, run
+from ucop.engine.reader import open_reader
+from ucop.engine.rows import NewJob
+from ucop.engine.states import JobStatus
 
 DEADLINE = 60.0
 
@@ -113,3 +122,53 @@ async def test_the_twins_do_the_same(idle: Engine) -> None:
 def refuses_retry(job: JobHandle) -> None:
     with pytest.raises(RefusedChange, match="only a failed job can be retried"):
         job.retry()
+
+
+@pytest.mark.parametrize(
+    "url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+@pytest.mark.parametrize("action", [control.cancel, control.pause])
+async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
+    database: Database, url: str, action: Callable[[str, float], Operation[JobStatus]]
+) -> None:
+    """PostgreSQL alone: SQLite has one writer at a time."""
+    worker = WorkerId("w-1")
+    await database.write(lambda: roster.join(worker, "here", 1, "[]", 1.0))
+    job = NewJob(
+        id=JobId("a"),
+        workflow="flow",
+        fingerprint="f",
+        definition="{}",
+        needs="[]",
+        input="{}",
+        thread_id=ThreadId("a"),
+    )
+    await database.dispatch(lambda: ledger.submit(job, 2.0))
+    asking = action("a", 3.0)
+    with psycopg.connect(
+        url, row_factory=dict_row, options="-c search_path=ucop,public"
+    ) as connection:
+
+        def rows(statement: Any) -> Any:
+            cursor = connection.execute(pyformat(statement.sql), statement.params)
+            return cursor.fetchall() if cursor.description else ()
+
+        looked = rows(next(asking))
+        assert looked[0]["status"] == "pending"
+        assert await database.write(lambda: ledger.claim("a", 1, worker, 4.0))
+        status = run(_sent(asking, looked), rows)
+    assert status == ("cancelled" if action is control.cancel else "running")
+    with open_reader(url) as reader:
+        told = [event.type for event in reader.events("a")]
+    last = "job.cancelled" if action is control.cancel else "job.pausing"
+    assert told == ["job.submitted", "job.running", last]
+
+
+def _sent(operation: Operation[JobStatus], rows: Any) -> Operation[JobStatus]:
+    """An operation that goes on with rows which it has asked for."""
+    try:
+        statement = operation.send(rows)
+        while True:
+            statement = operation.send((yield statement))
+    except StopIteration as stop:
+        return stop.value  # type: ignore[no-any-return]

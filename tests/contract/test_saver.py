@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -149,3 +150,20 @@ async def test_a_crafted_type_in_the_database_is_not_called(database: Database) 
 
 def _written(reader: Reader) -> list[str]:
     return [step.node for step in reader.steps("a") if step.status == "completed"]
+
+
+async def test_a_write_that_is_cancelled_at_any_moment_is_told_once(
+    database: Database, url: str
+) -> None:
+    saver, journal = await running(database)
+    for moment in range(120):
+        journal.event("progress", {"moment": moment})
+        writing = asyncio.create_task(saver.flush())
+        for _ in range(moment // 4):
+            await asyncio.sleep(0.0001)
+        writing.cancel()
+        await asyncio.gather(writing, return_exceptions=True)
+    await saver.flush()
+    with open_reader(url) as reader:
+        told = [e.data["moment"] for e in reader.events("a") if e.type == "progress"]
+    assert sorted(told) == list(range(120))

@@ -273,6 +273,11 @@ class JobMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------ jobs
 
+    @move(often=5, when=lambda self: self._stale_gates())
+    def end_stale_node(self, draw: Draw) -> None:
+        """A node of an attempt that lost its job, and does not know it."""
+        self._open(draw(st.sampled_from(self._stale_gates())), "end")
+
     @move(often=5, when=lambda self: self._open_gates())
     def end_node(self, draw: Draw) -> None:
         self._open(draw(st.sampled_from(self._open_gates())), "end")
@@ -295,21 +300,77 @@ class JobMachine(RuleBasedStateMachine):
     def submit(self, draw: Draw) -> None:
         self._submit(draw(st.none() | st.sampled_from("kl")))
 
-    @move(often=3, when=lambda self: self._stale_gates())
-    def end_stale_node(self, draw: Draw) -> None:
-        """A node of an attempt that lost its job, and does not know it."""
-        self._open(draw(st.sampled_from(self._stale_gates())), "end")
-
     @move(often=2, when=lambda self: self._open_gates())
     def raise_in_node(self, draw: Draw) -> None:
         self._open(draw(st.sampled_from(self._open_gates())), "raise")
 
-    @move(when=lambda self: self.lives and self.working)
-    def claim_what_is_not_queued(self, draw: Draw) -> None:
-        """A queue delivers late, twice, or what was stopped meanwhile."""
-        life = draw(self._any())
-        attempt = life.attempt + draw(st.sampled_from([-1, 0, 1]))
-        self._claim(life, attempt, draw(st.sampled_from(self.working)))
+    # ------------------------------------------------------------ workers
+
+    @move(often=4, when=lambda self: self._locked_and_busy())
+    def cut_worker_off(self, draw: Draw) -> None:
+        """Its lock is free, and it goes on; maybe a new worker takes its jobs at once."""
+        hand = draw(st.sampled_from(self._locked_and_busy()))
+        hand.lock = False
+        hand.worker._held.close()
+        if draw(st.sampled_from([True, False])):
+            mine = self._owned(hand)
+            self._start_worker()
+            for life in mine:
+                if life.status == "pending":
+                    self._claim(life, life.attempt, self.hands[-1])
+
+    @move(when=lambda self: len(self.working) < MOST_WORKERS)
+    def start_worker(self, draw: Draw) -> None:
+        self._start_worker()
+
+    @move(when=lambda self: self.working)
+    def kill_worker(self, draw: Draw) -> None:
+        """kill -9: its lock is free, and nothing moves in it any more."""
+        hand = draw(st.sampled_from(self.working))
+        hand.process, hand.lock = "dead", False
+        hand.worker._held.close()
+
+    @move(when=lambda self: self.working)
+    def stop_worker(self, draw: Draw) -> None:
+        """SIGTERM: it gives its jobs back."""
+        hand = draw(st.sampled_from(self.working))
+        mine = self._owned(hand)
+        self._do(hand.worker.stop())
+        hand.process, hand.lock = "left", False
+        for life in mine:
+            self._touch(life).stop()
+
+    @move(often=2, when=lambda self: self.working and self._abandoned())
+    def sweep(self, draw: Draw) -> None:
+        """A worker looks for jobs whose worker is gone."""
+        hand = draw(st.sampled_from(self.working))
+        self._do(hand.worker._sweep())
+        self._swept(hand)
+
+    @move(often=2, when=lambda self: self.working)
+    def watch(self, draw: Draw) -> None:
+        """A worker looks what is asked for."""
+        asked = {life.worker for life in self.lives.values() if life.want}
+        first = [hand for hand in self.working if hand.id in asked]
+        self._watch(draw(st.sampled_from(first or self.working)))
+
+    @move(when=lambda self: any(not hand.lock for hand in self.working))
+    def beat(self, draw: Draw) -> None:
+        """A worker says that it lives, and hears where it is taken for lost."""
+        hand = draw(st.sampled_from(self.working))
+        self._do(hand.worker._beat())
+        if hand.lost:
+            assert hand.worker._abandoning is not None
+            hand.process = "left"
+
+    @move(when=lambda self: self._in("running"))
+    def lose_power(self, draw: Draw) -> None:
+        """All processes end at once; a new one opens the database."""
+        self._kill_all()
+        if isinstance(self.places, SqlitePlaces):
+            self._do(self.database.close())
+            self.place.open()
+        self._start_worker()
 
     # ------------------------------------------------------------ people
 
@@ -387,73 +448,12 @@ class JobMachine(RuleBasedStateMachine):
         if life.id in self.touched:
             self.marks[life.id] = self._mark(life.id, checkpoint)
 
-    # ------------------------------------------------------------ workers
-
-    @move(when=lambda self: len(self.working) < MOST_WORKERS)
-    def start_worker(self, draw: Draw) -> None:
-        self._start_worker()
-
-    @move(when=lambda self: self.working)
-    def kill_worker(self, draw: Draw) -> None:
-        """kill -9: its lock is free, and nothing moves in it any more."""
-        hand = draw(st.sampled_from(self.working))
-        hand.process, hand.lock = "dead", False
-        hand.worker._held.close()
-
-    @move(when=lambda self: any(hand.lock for hand in self.working))
-    def cut_worker_off(self, draw: Draw) -> None:
-        """Its lock is free, and it goes on; maybe another takes its jobs at once."""
-        hand = draw(st.sampled_from([hand for hand in self.working if hand.lock]))
-        hand.lock = False
-        hand.worker._held.close()
-        others = [other for other in self.working if other is not hand]
-        if others and draw(st.booleans()):
-            mine = self._owned(hand)
-            self._do(others[0].worker._sweep())
-            self._swept(others[0])
-            for life in mine:
-                if life.status == "pending":
-                    self._claim(life, life.attempt, others[0])
-
-    @move(when=lambda self: self.working)
-    def stop_worker(self, draw: Draw) -> None:
-        """SIGTERM: it gives its jobs back."""
-        hand = draw(st.sampled_from(self.working))
-        mine = self._owned(hand)
-        self._do(hand.worker.stop())
-        hand.process, hand.lock = "left", False
-        for life in mine:
-            self._touch(life).stop()
-
-    @move(often=2, when=lambda self: self.working and self._abandoned())
-    def sweep(self, draw: Draw) -> None:
-        """A worker looks for jobs whose worker is gone."""
-        hand = draw(st.sampled_from(self.working))
-        self._do(hand.worker._sweep())
-        self._swept(hand)
-
-    @move(often=2, when=lambda self: any(hand.worker._running for hand in self.working))
-    def watch(self, draw: Draw) -> None:
-        """A worker looks what is asked for."""
-        self._watch(draw(st.sampled_from(self.working)))
-
-    @move(when=lambda self: any(not hand.lock for hand in self.working))
-    def beat(self, draw: Draw) -> None:
-        """A worker says that it lives, and hears where it is taken for lost."""
-        hand = draw(st.sampled_from(self.working))
-        self._do(hand.worker._beat())
-        if hand.lost:
-            assert hand.worker._abandoning is not None
-            hand.process = "left"
-
-    @move(when=lambda self: self._in("running"))
-    def lose_power(self, draw: Draw) -> None:
-        """All processes end at once; a new one opens the database."""
-        self._kill_all()
-        if isinstance(self.places, SqlitePlaces):
-            self._do(self.database.close())
-            self.place.open()
-        self._start_worker()
+    @move(when=lambda self: self.lives and self.working)
+    def claim_what_is_not_queued(self, draw: Draw) -> None:
+        """A queue delivers late, twice, or what was stopped meanwhile."""
+        life = draw(self._any())
+        attempt = life.attempt + draw(st.sampled_from([-1, 0, 1]))
+        self._claim(life, attempt, draw(st.sampled_from(self.working)))
 
     # ------------------------------------------------------------ what must hold
 
@@ -635,6 +635,9 @@ class JobMachine(RuleBasedStateMachine):
         """Nodes of processes that live; also those whose attempt is no longer the current one."""
         alive = {key for hand in self.working for key in hand.worker._running}
         return sorted(gate for gate in gates if gate[:2] in alive)
+
+    def _locked_and_busy(self) -> list[Hand]:
+        return [hand for hand in self.working if hand.lock and self._owned(hand)]
 
     def _stale_gates(self) -> list[Gate]:
         current = {(life.id, life.attempt) for life in self._in("running")}
