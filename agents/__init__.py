@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ucop.agents.alone import Ran, run_alone
     from ucop.agents.errors import (
         AgentInputError,
         AgentOutputError,
@@ -47,6 +48,7 @@ __all__ = [
     "ModelUse",
     "Models",
     "Position",
+    "Ran",
     "Registry",
     "UcopError",
     "UnknownAgent",
@@ -55,6 +57,7 @@ __all__ = [
     "call",
     "load_registry",
     "merge",
+    "run_alone",
 ]
 
 _HOME = {
@@ -65,11 +68,13 @@ _HOME = {
     "ModelUse": "models",
     "Models": "models",
     "Position": "source",
+    "Ran": "alone",
     "Registry": "registry",
     "agent": "function",
     "call": "run",
     "load_registry": "registry",
     "merge": "merging",
+    "run_alone": "alone",
 }
 
 

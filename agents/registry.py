@@ -17,9 +17,9 @@ from typing import Any
 from ucop.agents.errors import InvalidDefinition, UnknownAgent, UnknownMerge
 from ucop.agents.function import agent_of
 from ucop.agents.merging import MergeFunction, merge_of
-from ucop.agents.module import load_module
-from ucop.agents.source import Finding, nearest
-from ucop.agents.spec import Agent
+from ucop.agents.module import load_module, place_of_failure
+from ucop.agents.source import Finding, Position, nearest
+from ucop.agents.spec import AGENT_NAME, Agent
 
 ENTRY_POINTS = "ucop.agents"
 LIBRARY = Path(__file__).parent / "library"
@@ -150,6 +150,8 @@ class _Found:
 
     def add(self, *named: Named) -> None:
         for each in named:
+            if isinstance(each, Agent) and not AGENT_NAME.fullmatch(each.name):
+                self.findings.append(_misnamed(each))
             first: Named
             if isinstance(each, Agent):
                 first = self.agents.setdefault(each.name, each)
@@ -213,9 +215,9 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
         loaded = entry_point.load()
     except InvalidDefinition:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
-        raise InvalidDefinition([_mistake(message)]) from error
+        raise InvalidDefinition([_mistake(message, place_of_failure(error))]) from error
     if isinstance(loaded, ModuleType):
         return _of_module(loaded)
     several = loaded if isinstance(loaded, list | tuple) else [loaded]
@@ -226,11 +228,17 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     return found
 
 
+def _misnamed(agent: Agent) -> Finding:
+    """One made in Python, past `@agent` and YAML, which look at the name themselves."""
+    message = f"{agent.name!r} ({agent.origin}) is no name for an agent: letters, digits, _ and -"
+    return _mistake(message, agent.position)
+
+
 def _clash(first: Named, second: Named) -> Finding:
     kind = "agents" if isinstance(first, Agent) else "merges"
     message = f"two {kind} are named {second.name!r}: in {first.origin} and in {second.origin}"
-    return _mistake(message)
+    return _mistake(message, second.position)
 
 
-def _mistake(message: str) -> Finding:
-    return Finding(severity="error", message=message, position=None, code="registry")
+def _mistake(message: str, position: Position | None = None) -> Finding:
+    return Finding(severity="error", message=message, position=position, code="registry")

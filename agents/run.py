@@ -36,7 +36,9 @@ class AgentContext:
     """What an agent may know about the call, and may use."""
 
     job_id: str
+    """Of an agent that runs alone, an id that no job has."""
     node: str
+    """The workflow's node that calls; empty where the agent runs alone."""
     key: str
     """The same over all attempts at this call, and different for every other call: an agent
     that acts on the world uses it to act once."""
@@ -57,13 +59,18 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
     whatever a function raises.
     """
-    given = with_defaults(agent.input_schema, dict(data))
-    problems = validate(agent.input_schema, given)
-    if problems:
-        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    given = accept(agent, data, context=context)
     if isinstance(agent.body, AgentSpec):
         return await ask(agent.body, given, context=context)
     return await _run_function(agent, agent.body, given, context)
+
+
+def accept(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> dict[str, Any]:
+    """An agent's input with its defaults. Raises AgentInputError, which names each mistake."""
+    given: dict[str, Any] = with_defaults(agent.input_schema, dict(data))
+    if problems := validate(agent.input_schema, given):
+        raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
+    return given
 
 
 async def ask(
@@ -115,7 +122,7 @@ def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> 
         return Prompt.of(spec, data, filled)
     except TemplateError as error:
         raise AgentInputError(
-            f"agent {spec.name!r} cannot be asked in {_where(context)}: {error}. "
+            f"agent {spec.name!r} cannot be asked{_where(context)}: {error}. "
             "Give that input a value, or change what refers to it."
         ) from error
 
@@ -240,7 +247,7 @@ def _does_not_fit(what: str, name: str, context: AgentContext, problems: list[Pr
     more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
     schema = "ucop agents show " + name
     return (
-        f"the {what} of agent {name!r} in {_where(context)} does not fit: {listed}{more}. "
+        f"the {what} of agent {name!r}{_where(context)} does not fit: {listed}{more}. "
         f"`{schema}` shows what is expected."
     )
 
@@ -253,11 +260,11 @@ def _no_answer_fits(
     listed = "; ".join(str(problem) for problem in last.problems[:SHOWN_PROBLEMS])
     began = f" The last one began: {last.text[:200]!r}." if last.text else ""
     return (
-        f"agent {spec.name!r} in {_where(context)}: {times} of {model} did not fit: {listed}."
+        f"agent {spec.name!r}{_where(context)}: {times} of {model} did not fit: {listed}."
         f"{began} Loosen the output's schema, give an example, raise `repairs`, or use a larger "
         "model."
     )
 
 
 def _where(context: AgentContext) -> str:
-    return f"node {context.node!r} of job {context.job_id}"
+    return f" in node {context.node!r} of job {context.job_id}" if context.node else ""

@@ -25,7 +25,7 @@ from ucop.agents.schema import (
     map_subschemas,
     subschemas,
 )
-from ucop.agents.source import DataPath
+from ucop.agents.source import DataPath, Position
 from ucop.agents.template import Lookup, Template, TemplateError, parse
 
 if TYPE_CHECKING:
@@ -124,6 +124,8 @@ class Agent:
     """Where it was defined: `library/researcher.yaml`, `agents.py:12`, …"""
     bundled: bool = False
     """Whether it comes with ucop, and so exists in every project."""
+    position: Position | None = None
+    """Where it was defined, for messages about it; None where no file of the project says."""
 
     @property
     def spec(self) -> AgentSpec | None:
@@ -156,7 +158,9 @@ class Agent:
         return {"name": self.name, "source": self.body.source}
 
 
-def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
+def spec_agent(
+    spec: AgentSpec, origin: str, *, bundled: bool = False, position: Position | None = None
+) -> Agent:
     """The agent that a spec describes."""
     return Agent(
         name=spec.name,
@@ -166,6 +170,7 @@ def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
         body=spec,
         origin=origin,
         bundled=bundled,
+        position=position,
     )
 
 

@@ -23,6 +23,7 @@ PUBLIC = {
         "ModelUse",
         "Models",
         "Position",
+        "Ran",
         "Registry",
         "UcopError",
         "UnknownAgent",
@@ -31,6 +32,7 @@ PUBLIC = {
         "call",
         "load_registry",
         "merge",
+        "run_alone",
     ],
     "ucop.engine": [
         "Attempt",
