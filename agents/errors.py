@@ -5,6 +5,7 @@ UcopError
 │   └── DoublesRefused       test doubles in production mode
 ├── UnknownAgent             no agent of that name
 ├── UnknownMerge             no `@merge` function of that name
+├── ToolUnavailable          a tool that an agent may call cannot be had
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
 └── ModelError               a chat model did not give an answer
@@ -52,6 +53,10 @@ class UnknownAgent(UcopError):
 
 class UnknownMerge(UcopError):
     """No function of the project is marked with `@merge` under this name."""
+
+
+class ToolUnavailable(UcopError):
+    """A tool that an agent may call cannot be had: its server does not answer, or lacks it."""
 
 
 class AgentInputError(UcopError):

@@ -143,10 +143,12 @@ class Models:
         *,
         options: Mapping[str, Any] | None = None,
         schema: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
         config: RunnableConfig | None = None,
     ) -> AIMessage:
         """One answer of `name` to `messages`, with retries and the rest of its chain.
 
+        `tools` are those that the answer may call instead, in the form of OpenAI's functions.
         Streams inside, so a cancelled task closes the endpoint's connection at once, and
         the callbacks of the LangGraph run around it (or of `config`) see every try.
         Raises ModelError.
@@ -155,7 +157,7 @@ class Models:
         for use in await self._uses(name):
             self._tell(use)
             try:
-                return await self._ask(use, messages, options or {}, schema, config)
+                return await self._ask(use, messages, options or {}, schema, tools, config)
             except ModelError as error:
                 failures.append(error)
                 if error.status == 400 or (not error.reached and not error.transient):
@@ -310,6 +312,7 @@ class Models:
         messages: Sequence[BaseMessage],
         options: Mapping[str, Any],
         schema: Mapping[str, Any] | None,
+        tools: Sequence[Mapping[str, Any]],
         config: RunnableConfig | None,
     ) -> AIMessage:
         async with self._turn(use):
@@ -320,7 +323,7 @@ class Models:
                     for tries in range(1, self._retry.tries + 1):
                         try:
                             chat = await self._open(use, options, schema)
-                            return await _one_try(chat, use, messages, config)
+                            return await _one_try(chat, use, messages, tools, config)
                         except ModelError as error:
                             last = error
                             await self._pause_or_give_up(error, tries, use, deadline)
@@ -380,10 +383,12 @@ async def _one_try(
     chat: BaseChatModel,
     use: ModelUse,
     messages: Sequence[BaseMessage],
+    tools: Sequence[Mapping[str, Any]],
     config: RunnableConfig | None,
 ) -> AIMessage:
+    asked = chat.bind_tools([dict(tool) for tool in tools]) if tools else chat
     try:
-        return await chat.ainvoke(list(messages), config)
+        return await asked.ainvoke(list(messages), config)
     except (ModelError, asyncio.CancelledError):
         raise
     except Exception as error:

@@ -20,6 +20,8 @@ from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
 
 if TYPE_CHECKING:
+    from pydantic_core import CoreSchema
+
     from ucop.agents.models import Models
 
 SHOWN_PROBLEMS = 5
@@ -51,6 +53,14 @@ class AgentContext:
     """Tells people who watch the job what is being done."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
 
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """A tool of LangChain takes it as `ToolRuntime[AgentContext]`; pydantic asks no more of it
+        than to be one."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
+
 
 async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> Any:
     """Run an agent once on `data` and return its output as JSON.
@@ -61,6 +71,10 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     """
     given = accept(agent, data, context=context)
     if isinstance(agent.body, AgentSpec):
+        if agent.body.tools:
+            from ucop.agents.tool_loop import ask_with_tools
+
+            return await ask_with_tools(agent, given, context=context)
         return await ask(agent.body, given, context=context)
     return await _run_function(agent, agent.body, given, context)
 
@@ -82,10 +96,11 @@ async def ask(
 ) -> Any:
     """Ask the model of a spec until its answer fits the schema and passes `check`.
 
-    `data` is input that was accepted. Raises AgentOutputError when the repairs are used up.
+    `data` is input that was accepted. The spec's tools are not offered: they belong to an Agent,
+    which `call` takes. Raises AgentOutputError when the repairs are used up.
     """
-    prompt = _prompt(spec, data, context)
-    checks = [*([check] if check else []), *([_gate(prompt, data)] if context.production else [])]
+    prompt = prompt_of(spec, data, context)
+    fits = all_of(check, gate(prompt, data, context))
     answers: list[Answer] = []
     model = ""
     while len(answers) <= spec.repairs:
@@ -96,33 +111,37 @@ async def ask(
             schema=prompt.schema,
         )
         model = message.response_metadata.get("model_name") or model
-        answer = read_answer(message, prompt.schema, _all_of(checks))
+        answer = read_answer(message, prompt.schema, fits)
         if not answer.problems:
             return answer.value
         answers.append(answer)
         context.logger.info(
             "%s: answer %d does not fit: %s", spec.name, len(answers), answer.problems[0]
         )
-    raise AgentOutputError(_no_answer_fits(spec, context, answers, model or "the model"))
+    raise AgentOutputError(no_answer_fits(spec, context, answers, model or "the model"))
 
 
-def _gate(prompt: Prompt, data: Mapping[str, Any]) -> Check:
-    """Finds placeholders in an answer, which goes back to the model then."""
+def gate(prompt: Prompt, data: Mapping[str, Any], context: AgentContext) -> Check | None:
+    """Finds placeholders in an answer, which goes back to the model then; in production."""
+    if not context.production:
+        return None
     return lambda value: unfilled(value, prompt.schema, names=data)
 
 
-def _all_of(checks: Sequence[Check]) -> Check:
-    return lambda value: [problem for check in checks for problem in check(value)]
+def all_of(*checks: Check | None) -> Check:
+    """What any of the checks finds."""
+    return lambda value: [problem for check in checks if check for problem in check(value)]
 
 
-def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
+def prompt_of(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
+    """The question to a spec's model. Raises AgentInputError."""
     try:
         schema = spec.output_schema
         filled = None if schema is None else filled_schema(schema, path_lookup(data))
         return Prompt.of(spec, data, filled)
     except TemplateError as error:
         raise AgentInputError(
-            f"agent {spec.name!r} cannot be asked{_where(context)}: {error}. "
+            f"agent {spec.name!r} cannot be asked{where(context)}: {error}. "
             "Give that input a value, or change what refers to it."
         ) from error
 
@@ -247,24 +266,25 @@ def _does_not_fit(what: str, name: str, context: AgentContext, problems: list[Pr
     more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
     schema = "ucop agents show " + name
     return (
-        f"the {what} of agent {name!r}{_where(context)} does not fit: {listed}{more}. "
+        f"the {what} of agent {name!r}{where(context)} does not fit: {listed}{more}. "
         f"`{schema}` shows what is expected."
     )
 
 
-def _no_answer_fits(
-    spec: AgentSpec, context: AgentContext, answers: list[Answer], model: str
+def no_answer_fits(
+    spec: AgentSpec, context: AgentContext, answers: Sequence[Answer], model: str
 ) -> str:
     last = answers[-1]
     times = "1 answer" if len(answers) == 1 else f"{len(answers)} answers"
     listed = "; ".join(str(problem) for problem in last.problems[:SHOWN_PROBLEMS])
     began = f" The last one began: {last.text[:200]!r}." if last.text else ""
     return (
-        f"agent {spec.name!r}{_where(context)}: {times} of {model} did not fit: {listed}."
+        f"agent {spec.name!r}{where(context)}: {times} of {model} did not fit: {listed}."
         f"{began} Loosen the output's schema, give an example, raise `repairs`, or use a larger "
         "model."
     )
 
 
-def _where(context: AgentContext) -> str:
+def where(context: AgentContext) -> str:
+    """Which node of which job calls, to follow the agent's name in a message."""
     return f" in node {context.node!r} of job {context.job_id}" if context.node else ""

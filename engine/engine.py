@@ -137,7 +137,8 @@ class Engine:
     def registry(self) -> Registry:
         """The agents that this engine knows. Raises InvalidDefinition."""
         if self._registry is None:
-            self._registry = load_registry(self.settings.root, self.settings.agents)
+            settings = self.settings
+            self._registry = load_registry(settings.root, settings.agents, servers=settings.mcp)
         return self._registry
 
     @property

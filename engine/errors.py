@@ -5,6 +5,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 │   └── DoublesRefused        agents/errors.py: test doubles in production mode
 ├── UnknownAgent              agents/errors.py
 ├── UnknownMerge              agents/errors.py
+├── ToolUnavailable           agents/errors.py
 ├── AgentInputError           agents/errors.py
 ├── AgentOutputError          agents/errors.py
 ├── ModelError                agents/errors.py
@@ -46,6 +47,7 @@ from ucop.agents.errors import (
     ModelResponseError,
     ModelTimeout,
     ModelUnavailable,
+    ToolUnavailable,
     UcopError,
     UnknownAgent,
 )
@@ -78,6 +80,7 @@ __all__ = [
     "ResultTimeout",
     "StepsUsedUp",
     "Superseded",
+    "ToolUnavailable",
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",

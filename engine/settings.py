@@ -6,7 +6,7 @@ The project's file is found by project.py.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError
 from pydantic_settings import (
@@ -16,6 +16,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from ucop.agents.mcp import McpServer
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.project import DATABASE, absolute_url, find_project
 
@@ -42,6 +43,10 @@ class Settings(BaseSettings):
     mode: Literal["development", "production"] = "development"
     """In production no workflow with test doubles starts, and an agent's output that is a
     placeholder is refused."""
+    mcp: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], McpServer] = Field(
+        default_factory=dict
+    )
+    """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")
@@ -105,6 +110,8 @@ def _explain(error: ValidationError, where: Path) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        lines.append(f"setting {name!r}: {problem['msg']} (got {problem['input']!r})")
+        # What is said of a server may hold a secret.
+        got = "" if problem["loc"][:1] == ("mcp",) else f" (got {problem['input']!r})"
+        lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

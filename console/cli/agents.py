@@ -207,6 +207,10 @@ def _show_body(agent: Agent) -> None:
         put("body: a Python function")
         return
     put(f"model: {agent.spec.model or 'default'}")
+    if agent.tools:
+        put("tools:")
+        for name, bound in agent.tools.items():
+            put(f"  {name}: {first_line(bound.description)}")
     for name, text in (("system", agent.spec.system), ("prompt", agent.spec.prompt)):
         if text:
             put(f"{name}:")
@@ -215,7 +219,9 @@ def _show_body(agent: Agent) -> None:
 
 
 def _body(agent: Agent) -> str:
-    return "python" if agent.spec is None else "prompt"
+    if agent.spec is None:
+        return "python"
+    return "tools" if agent.spec.tools else "prompt"
 
 
 def _brief(agent: Agent) -> dict[str, Any]:

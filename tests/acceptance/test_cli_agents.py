@@ -108,3 +108,13 @@ def test_production_mode_runs_no_agent_with_a_test_double_alone(ucop: Ucop) -> N
     done = ucop("agents", "run", "pay")
     assert done.code == 2
     assert "agent 'pay' uses a test double" in done.err
+
+
+def test_an_agent_shows_the_tools_that_the_project_declares(ucop: Ucop) -> None:
+    ucop.write("asker.yaml", "name: asker\nprompt: x\ntools: ['mcp:notes/remember', shout]\n")
+    servers = '[mcp.notes]\ncommand = "notes-server"\nenv = {TOKEN = "secret"}\n'
+    ucop.write("ucop.toml", f'agents = ["agents.py", "asker.yaml"]\n{servers}')
+    shown = ucop("agents", "show", "asker").out
+    assert "  mcp:notes/remember: remember of the MCP server 'notes' (notes-server)\n" in shown
+    assert "  shout: Say it louder.\n" in shown
+    assert "secret" not in shown

@@ -21,10 +21,12 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
+from ucop.agents import AgentSpec, Registry, run_alone
 from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
 from ucop.agents.errors import ModelResponseError
 from ucop.agents.meter import Meter
 from ucop.agents.models import Models, ModelUse
+from ucop.agents.spec import Options, spec_agent
 
 pytestmark = pytest.mark.model
 
@@ -423,3 +425,29 @@ def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c_in_the_middle_of_an_
     out, err = served.communicate(timeout=10)
     client.close()
     assert (served.returncode, out, err) == (0, "left\n", "")
+
+
+async def test_an_agent_with_tools_calls_one_and_answers_in_its_form(
+    models: Models, tmp_path: Path
+) -> None:
+    words: list[str] = []
+
+    @tool
+    def count_words(text: str) -> int:
+        """Count the words of a text."""
+        words.append(text)
+        return len(text.split())
+
+    spec = AgentSpec(
+        name="counter",
+        prompt="How many words are in: green tea is made from leaves",
+        tools=["count_words"],
+        output={"words": "integer"},
+        options=Options(num_predict=60, temperature=0, seed=1),
+    )
+    found = Registry.of(spec_agent(spec, "test"), count_words).get("counter")
+    ran = await run_alone(found, {}, models=models, folder=tmp_path)
+    assert isinstance(ran.output["words"], int)
+    assert len(words) == 1
+    assert ran.usage.model_calls >= 2
+    assert ran.usage.tokens_out > 0

@@ -25,6 +25,7 @@ PUBLIC = {
         "Position",
         "Ran",
         "Registry",
+        "ToolUnavailable",
         "UcopError",
         "UnknownAgent",
         "UnknownMerge",
