@@ -164,6 +164,29 @@ class Models:
                     break
         raise _all_of(failures)
 
+    async def embed(self, name: str, texts: Sequence[str]) -> list[list[float]]:
+        """One vector a text, all of one length, by the model of a name, with retries.
+
+        Raises ModelError. Embeddings are no model calls: no budget is asked.
+        """
+        from ucop.agents.embedding import embed
+
+        use = await self.resolve(name)
+        async with self._turn(use):
+            deadline = asyncio.get_running_loop().time() + self._timeout
+            for tries in count(1):
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        endpoint = self._ollama
+                        if use.embedded:  # asked anew: a child that died has a new address
+                            endpoint = Endpoint(url=await self._embedded.endpoint())
+                        return await embed(use.name, endpoint, texts, self._idle_timeout)
+                except TimeoutError as error:
+                    raise _too_slow(use, self._timeout, None) from error
+                except ModelError as error:
+                    await self._pause_or_give_up(error, tries, use, deadline)
+        raise AssertionError("counting has no end")
+
     def listen(self, on_use: Callable[[ModelUse], None]) -> None:
         """Let one more hear, before each call, which model it goes to."""
         if on_use not in self._listeners:

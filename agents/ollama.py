@@ -146,7 +146,7 @@ def open_chat(endpoint: Endpoint, model: str, *, shown_as: str, idle_timeout: fl
         model=model,
         base_url=endpoint.url,
         metadata={"ucop_model": shown_as},
-        client_kwargs={**_client_options(endpoint), "timeout": timeout},
+        client_kwargs={**client_options(endpoint), "timeout": timeout},
         sync_client_kwargs={"event_hooks": {"response": [refuse]}},
         async_client_kwargs={"event_hooks": {"response": [arefuse]}},
     )
@@ -160,7 +160,7 @@ async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
     """
     timeout = httpx.Timeout(LIST_TIMEOUT)
     try:
-        async with httpx.AsyncClient(**_client_options(endpoint), timeout=timeout) as client:
+        async with httpx.AsyncClient(**client_options(endpoint), timeout=timeout) as client:
             response = await client.get(f"{endpoint.url}/api/tags")
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return None
@@ -292,7 +292,8 @@ def _shown(error: BaseException) -> str:
     return (text or type(error).__name__)[:_SHOWN]
 
 
-def _client_options(endpoint: Endpoint) -> dict[str, Any]:
+def client_options(endpoint: Endpoint) -> dict[str, Any]:
+    """How a client of httpx talks to an endpoint: credentials, proxies, certificates."""
     return {
         "headers": dict(endpoint.headers),
         "trust_env": not endpoint.is_loopback,

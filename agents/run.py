@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import AgentInputError, AgentOutputError
 from ucop.agents.function import CONTEXT, FunctionBody
+from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.placeholders import unfilled
 from ucop.agents.prompt import Answer, Prompt, read_answer
 from ucop.agents.schema import Problem, validate, with_defaults
@@ -20,6 +21,7 @@ from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from pydantic_core import CoreSchema
 
     from ucop.agents.models import Models
@@ -51,7 +53,35 @@ class AgentContext:
     """Whether an output that is a placeholder is refused."""
     progress: Callable[[str], None] = _no_progress
     """Tells people who watch the job what is being done."""
+    memory: Memory = field(default_factory=NoMemory)
+    """What this agent remembers beyond the job; `memory.shared` is that of all agents,
+    `memory.documents()` an ingested folder."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    """The event loop, for a function that runs outside of it."""
+
+    def for_agent(self, name: str) -> AgentContext:
+        """This context with the memory and the logger of one agent."""
+        memory, logger = self.memory.of("agents", name), self.logger.getChild(name)
+        return replace(self, memory=memory, logger=logger)
+
+    def model(
+        self,
+        name: str | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> BaseChatModel:
+        """A chat model of LangChain by `provider:model` or alias, with retries and its chain.
+
+        `options` are Ollama's; `schema` is the form of its answers. An async function awaits
+        its `ainvoke`, a sync one calls its `invoke`. Calls are counted and ask the budget.
+        """
+        from ucop.agents.chat import NamedChat
+
+        loop = self._loop or asyncio.get_running_loop()
+        return NamedChat.on(self.models, loop, name, options=options, schema=schema)
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
@@ -70,6 +100,7 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     whatever a function raises.
     """
     given = accept(agent, data, context=context)
+    context = context.for_agent(agent.name)
     if isinstance(agent.body, AgentSpec):
         if agent.body.tools:
             from ucop.agents.tool_loop import ask_with_tools
@@ -169,7 +200,7 @@ def _for_thread(context: AgentContext) -> AgentContext:
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(context.progress, text)
 
-    return replace(context, progress=tell)
+    return replace(context, progress=tell, _loop=loop)
 
 
 def _arguments(

@@ -26,6 +26,7 @@ from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
     DatabaseError,
+    EngineClosed,
     InvalidInput,
     JobNotFound,
     RefusedChange,
@@ -37,7 +38,7 @@ from ucop.engine.filter import Filter, filter_of
 from ucop.engine.forks import Edit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import Event, Job, JobId, Terms, ThreadId, WorkerId, new_job_id
-from ucop.engine.loop import LoopThread
+from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.queue import Queue
 from ucop.engine.reader import Reader, open_reader
@@ -53,6 +54,9 @@ from ucop.graphs.workflow import Workflow, restore
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
     from langgraph.graph.state import CompiledStateGraph
+
+    from ucop.agents.memory import Memory
+    from ucop.engine.memory import JobStore
 
     Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
@@ -108,6 +112,7 @@ class Engine:
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
+        self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
         self._restarting: asyncio.Task[None] | None = None
@@ -295,6 +300,13 @@ class Engine:
         work = self._changes(Action(action), jobs, now, read_budget(budget or {}))
         return await self._loop.acall(work)
 
+    def memory(self, *, tenant: str | None = None) -> Memory:
+        """What the agents of this project remember for a tenant: `memory().documents()`,
+        `memory().of("agents", NAME)`, `memory().shared`. It works as long as the engine is open."""
+        if self._store is None or self._closed:
+            raise EngineClosed(CLOSED)
+        return self._store.memory(self.settings.memory.project, tenant)
+
     @property
     def reader(self) -> Reader:
         """Reads the ledger from any thread, beside the engine's loop."""
@@ -339,17 +351,22 @@ class Engine:
     # ------------------------------------------------------------ on the loop
 
     async def _open(self, worker: bool) -> None:
+        from ucop.engine.memory import JobStore
+
         await self._database.open()
+        self._store = JobStore(self._database.url, self._models, model=self.settings.memory.model)
         if worker:
             await self._start_worker()
         self._ear = asyncio.create_task(self._listen(), name="ucop-ear")
 
     async def _start_worker(self) -> None:
+        assert self._store is not None
         self._worker = Worker(
             database=self._database,
             queue=self._queue,
             settings=self.settings,
             models=self._models,
+            store=self._store,
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
@@ -403,6 +420,8 @@ class Engine:
         if self._restarting is not None:
             self._restarting.cancel()
             await asyncio.gather(self._restarting, return_exceptions=True)
+        if self._store is not None:
+            await self._store.aclose()
         await self._models.aclose(connections_only=not self._owns_models)
         await self._database.close()
 

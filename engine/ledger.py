@@ -116,7 +116,7 @@ where id = :job and attempt = :attempt and status = 'pending'
     and not exists (select 1 from jobs other
         where other.thread_id = jobs.thread_id and other.status = 'running')
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    created_at"""
+    tenant, created_at"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -171,6 +171,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         begun=row["checkpoint_id"] is not None,
         answers=(yield from _answers(job)) if attempt > 1 else {},
         budget=budget,
+        tenant=row["tenant"],
         created_at=row["created_at"],
         spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
     )

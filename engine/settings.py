@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -22,6 +22,18 @@ from ucop.engine.project import DATABASE, absolute_url, find_project
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
+
+
+class MemorySettings(BaseModel):
+    """What agents remember beyond a job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str = Field(default="default", min_length=1)
+    """Its name in the database, where several projects share one."""
+    model: str | None = None
+    """What makes the vectors of texts: `provider:model` or an alias. Default: that of the memory;
+    of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
 
 
 class Settings(BaseSettings):
@@ -47,6 +59,8 @@ class Settings(BaseSettings):
         default_factory=dict
     )
     """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
+    memory: MemorySettings = Field(default_factory=MemorySettings)
+    """The table `[memory]`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")

@@ -37,6 +37,7 @@ from ucop.engine.states import Change
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
     from ucop.agents.models import Models
+    from ucop.engine.memory import JobStore
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
 
@@ -62,6 +63,7 @@ class Worker:
         queue: Callable[[WorkerId], Queue],
         settings: Settings,
         models: Models,
+        store: JobStore,
         notices: Notices,
         workflow: Callable[[str], Awaitable[Workflow]],
         knows: Callable[[], str],
@@ -70,6 +72,7 @@ class Worker:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
+        self._store = store
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
         self._queue = queue(self.id)
@@ -170,6 +173,8 @@ class Worker:
             claimed=claimed,
             on_news=self._notices.tell_events,
             answers=self._answers,
+            memory=self._store.memory(self._settings.memory.project, claimed.tenant),
+            store=self._store,
             production=self._settings.mode == "production",
             pace=self._pace,
         )

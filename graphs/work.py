@@ -77,4 +77,5 @@ class AgentWork(Work):
             folder=run.folder,
             production=run.production,
             progress=tell,
+            memory=run.memory,
         )

@@ -28,6 +28,7 @@ COMMANDS = {
     "checkpoints": "checkpoints:app",
     "workflows": "workflows:app",
     "agents": "agents:app",
+    "memory": "memory:app",
     "models": "models:app",
     "init": "project:init",
 }

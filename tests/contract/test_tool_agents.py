@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from support.command import until
-from support.ollama import Reply, Request, ScriptedOllama, answer, text, tool_call
+from support.ollama import Reply, Request, ScriptedOllama, answer, status, text, tool_call
 
 from ucop.engine import Engine
 
@@ -16,6 +16,7 @@ DEADLINE = 30.0
 
 TOOLS = """
 import asyncio
+from langgraph.types import interrupt
 from langchain.tools import ToolRuntime
 from langchain_core.tools import tool
 from ucop.agents import AgentContext
@@ -37,6 +38,11 @@ async def hold(runtime: ToolRuntime[AgentContext]) -> str:
     while not (runtime.context.folder / "go.txt").exists():
         await asyncio.sleep(0.02)
     return "held"
+
+@tool
+async def consent(runtime: ToolRuntime[AgentContext]) -> str:
+    "Ask a person."
+    return "they said " + interrupt("May I?")
 """
 
 FLOW = """
@@ -143,3 +149,62 @@ def test_given_a_worker_without_the_tool_then_the_job_waits_for_one_that_has_it(
         assert without.job(job.id).status == "pending"
     with open_engine(settings=project) as complete:
         assert complete.job(job.id).result(DEADLINE) == [{"said": "solved"}]
+
+
+ASKING = """
+name: asking
+agents: {solver: {prompt: Solve, tools: [note, consent]}}
+nodes:
+  solve: {agent: solver, retry: {attempts: 3, delay: 10ms}, writes: said}
+output: "${said}"
+"""
+
+
+def test_given_a_tool_that_asks_a_person_then_the_job_waits_and_goes_on_inside(
+    open_engine: Callable[..., Engine], project: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "asking.yaml").write_text(ASKING, encoding="utf-8")
+    asking = [tool_call("note", {"word": "x"}), tool_call("consent", {})]
+    with ScriptedOllama([*asking, text("Done.")]) as ollama:
+        there = {"workflows": ["asking.yaml"], "ollama_host": ollama.url}
+        engine = open_engine(settings={**project, **there})
+        job = engine.submit("asking")
+        assert job.wait(DEADLINE) == "waiting"
+        assert [question.question for question in job.questions()] == ["May I?"]
+        job.answer("yes")
+        assert job.result(DEADLINE) == "Done."
+        assert ollama.calls == 3
+        assert ollama.requests[-1]["messages"][-1]["content"] == "they said yes"
+    assert len(ran(tmp_path)) == 1
+
+
+def test_given_a_model_that_fails_then_a_retry_goes_on_behind_the_tool(
+    open_engine: Callable[..., Engine], project: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "asking.yaml").write_text(ASKING, encoding="utf-8")
+    replies = [tool_call("note", {"word": "x"}), status(400), text("Done.")]
+    with ScriptedOllama(replies) as ollama:
+        there = {"workflows": ["asking.yaml"], "ollama_host": ollama.url}
+        engine = open_engine(settings={**project, **there})
+        job = engine.submit("asking")
+        assert job.result(DEADLINE) == "Done."
+        assert ollama.calls == 3
+        assert [len(request["messages"]) for request in ollama.requests] == [1, 3, 3]
+        assert [step.tries for step in job.steps()] == [2]
+    assert len(ran(tmp_path)) == 1
+
+
+def test_given_an_answer_that_never_fits_then_a_person_may_retry_without_the_tools(
+    open_engine: Callable[..., Engine], project: dict[str, Any], tmp_path: Path
+) -> None:
+    flow = ASKING.replace("[note, consent]", "[note], repairs: 0, output: integer")
+    (tmp_path / "asking.yaml").write_text(flow.replace(", retry: {attempts: 3, delay: 10ms}", ""))
+    replies = [tool_call("note", {"word": "x"}), text("well"), answer("no"), answer(7)]
+    with ScriptedOllama(replies) as ollama:
+        there = {"workflows": ["asking.yaml"], "ollama_host": ollama.url}
+        engine = open_engine(settings={**project, **there})
+        job = engine.submit("asking")
+        assert job.wait(DEADLINE) == "failed"
+        job.retry()
+        assert job.result(DEADLINE) == 7
+    assert len(ran(tmp_path)) == 1

@@ -27,6 +27,7 @@ from ucop.agents.errors import ModelResponseError
 from ucop.agents.meter import Meter
 from ucop.agents.models import Models, ModelUse
 from ucop.agents.spec import Options, spec_agent
+from ucop.engine.memory import JobStore
 
 pytestmark = pytest.mark.model
 
@@ -451,3 +452,20 @@ async def test_an_agent_with_tools_calls_one_and_answers_in_its_form(
     assert len(words) == 1
     assert ran.usage.model_calls >= 2
     assert ran.usage.tokens_out > 0
+
+
+async def test_the_embedded_model_makes_the_vectors_of_a_memory(
+    models: Models, tmp_path: Path
+) -> None:
+    store = JobStore(f"sqlite:///{tmp_path}/memory.db", models)
+    try:
+        memory = store.memory("p", None).shared
+        await memory.aput("bees", "Bees make honey from the nectar of flowers.")
+        await memory.aput("law", "The court dismissed the appeal on procedural grounds.")
+        await memory.aput("long", "tea " * 150)
+        found = await memory.asearch("Bees make honey from nectar.", limit=3)
+        assert found[0].key == "bees"
+        assert {one.key for one in found} == {"bees", "law", "long"}
+        assert all(one.score is not None and -1.001 <= one.score <= 1.001 for one in found)
+    finally:
+        await store.aclose()
