@@ -181,6 +181,8 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         self._loop = asyncio.get_running_loop()
         self._bad: list[Answer] = []
         """Of this attempt: one that runs again after it failed has all its tries again."""
+        self._asked = False
+        """Whether this attempt has asked the model: an answer from before it was judged there."""
         self._before = len(prompt.question_messages())
 
     def model(self, tries: int, *, in_form: bool = False) -> NamedChat:
@@ -197,6 +199,7 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         request: ModelRequest[AgentContext],
         handler: Callable[[ModelRequest[AgentContext]], Awaitable[ModelResponse[Any]]],
     ) -> ModelResponse[Any]:
+        self._asked = True
         answered = self._words(request.messages) is not None
         model = self.model(len(self._bad), in_form=answered)
         tools = [] if answered else request.tools
@@ -218,6 +221,14 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         return self._again(last, answer)
 
     def _again(self, last: AIMessage, answer: Answer) -> dict[str, Any]:
+        if self._asked:
+            self._count(last, answer)
+        if self._spec.repair == "reseed" and last.id is not None:
+            return {"messages": [RemoveMessage(id=last.id)], "jump_to": "model"}
+        return {"messages": [HumanMessage(feedback(answer))], "jump_to": "model"}
+
+    def _count(self, last: AIMessage, answer: Answer) -> None:
+        """Raises AgentOutputError where the repairs are used up."""
         self._bad.append(answer)
         self._context.logger.info(
             "%s: answer %d does not fit: %s", self._spec.name, len(self._bad), answer.problems[0]
@@ -226,9 +237,6 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
             model = str(last.response_metadata.get("model_name") or "the model")
             told = no_answer_fits(self._spec, self._context, self._bad, model)
             raise AgentOutputError(told)
-        if self._spec.repair == "reseed" and last.id is not None:
-            return {"messages": [RemoveMessage(id=last.id)], "jump_to": "model"}
-        return {"messages": [HumanMessage(feedback(answer))], "jump_to": "model"}
 
     def _words(self, messages: Sequence[AnyMessage]) -> AIMessage | None:
         """The first answer without calls; from then on tools are not offered any more."""
