@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -57,6 +61,38 @@ async def test_an_agent_calls_the_tools_of_a_server_that_runs_for_its_call_only(
     assert "it is broken" in told[1]
     (pid,) = (int(file.stem) for file in tmp_path.glob("*.pid"))
     until(lambda: not Path(f"/proc/{pid}").exists(), "the server's process ends")
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """The address of the server over HTTP, in a process of its own."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (folder / "notes.py").write_text(SERVER)
+    env = {**os.environ, "NOTES": str(folder), "NOTES_WORD": "said:", "NOTES_PORT": str(port)}
+    process = subprocess.Popen([sys.executable, "notes.py", "streamable-http"], cwd=folder, env=env)
+    try:
+        until(lambda: answers(port), "the server listens")
+        yield f"http://127.0.0.1:{port}/mcp"
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def answers(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_a_server_may_have_an_address(
+    context: AgentContext, ollama: ScriptedOllama, tmp_path: Path
+) -> None:
+    ollama._replies = (tool_call("remember", {"word": "tea"}), text("ok"))
+    with served(tmp_path) as url:
+        registry = asker(McpServer(url=url), "mcp:notes/remember")
+        assert await call(registry.get("asker"), {}, context=context) == "ok"
+    assert ollama.requests[1]["messages"][-1]["content"].strip() == "said: tea"
 
 
 async def test_one_tool_of_a_server_may_be_named(

@@ -6,7 +6,7 @@ SERVER = '''
 import os, sys
 from mcp.server.fastmcp import FastMCP
 
-server = FastMCP("notes", log_level="ERROR")
+server = FastMCP("notes", port=int(os.environ.get("NOTES_PORT", "8000")), log_level="ERROR")
 open(os.path.join(os.environ["NOTES"], f"{os.getpid()}.pid"), "w").close()
 
 
