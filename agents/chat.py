@@ -15,7 +15,6 @@ from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.outputs import ChatResult
 from langchain_core.runnables import Runnable, RunnableConfig
-from langchain_core.runnables.config import ensure_config
 from langchain_core.tools import BaseTool
 from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import Field, PrivateAttr
@@ -85,8 +84,8 @@ class NamedChat(BaseChatModel):
         """`ainvoke`, waited for in a thread of its own, such as a sync agent's."""
         if _running_loop() is self._loop:
             raise RuntimeError("invoke would block the event loop: await ainvoke")
-        # The run around it, with its meter, is known here and not on the loop.
-        answer = self.ainvoke(input, ensure_config(config), stop=stop, **kwargs)
+        # The run around it, with its meter, goes over to the loop in this thread's context.
+        answer = self.ainvoke(input, config, stop=stop, **kwargs)
         return asyncio.run_coroutine_threadsafe(answer, self._loop).result()
 
     def bind_tools(

@@ -171,8 +171,9 @@ def test_given_a_folder_that_changed_then_only_the_change_is_embedded(
     assert len(ollama.embedded) == before
     (folder / "tea.md").unlink()
     (folder / "new.txt").write_text("Rain is wet.")
+    (folder / "third.txt").write_text("Bees make honey.")
     changed = asyncio.run(ingest(folder, memory, passage=40))
-    assert (changed.added, changed.unchanged) == (1, 2)
+    assert (changed.added, changed.unchanged) == (2, 2)
     assert changed.removed == first.added - 2
     assert ollama.embedded[before:] == ["Rain is wet."]
 

@@ -31,9 +31,13 @@ from ucop.agents import (
     run_alone,
 )
 from ucop.agents.chat import NamedChat
+from ucop.agents.mcp import McpServer
 from ucop.agents.retry import Retry
+from ucop.agents.source import read_yaml
 from ucop.agents.spec import spec_agent
+from ucop.graphs.catalog import Catalog
 from ucop.graphs.gate import doubles_of
+from ucop.graphs.workflow import YamlWorkflow, restore, workflow_of
 
 KEYS: list[str] = []
 
@@ -355,3 +359,36 @@ async def test_the_named_chat_refuses_to_block_the_loop(context: AgentContext) -
     chat = NamedChat.on(context.models, asyncio.get_running_loop())
     with pytest.raises(RuntimeError, match="await ainvoke"):
         chat.invoke([HumanMessage("x")])
+
+
+FLOW = """
+name: flow
+agents:
+  outer: {prompt: x, tools: [inner, pay, adder, "mcp:files"]}
+  inner: {prompt: y}
+nodes: {solve: {agent: outer, writes: said}}
+output: "${said}"
+"""
+
+
+def test_a_job_keeps_the_agents_that_are_tools_and_needs_what_only_the_project_has() -> None:
+    servers = {"files": McpServer(command="files")}
+    registry = Registry.of(pay, adder, servers=servers)
+    workflow = workflow_of(read_yaml(FLOW, "flow.yaml"), registry)
+    assert list(workflow.stored["agents"]) == ["outer", "inner"]
+    assert workflow.needs == ("tool:pay", "mcp:files", "agent:adder")
+    again = restore(workflow.stored, catalog=Catalog(None, (), registry), registry=registry)
+    assert isinstance(again, YamlWorkflow)
+    assert list(again.agents["outer"].tools) == ["inner", "pay", "adder", "mcp:files"]
+    assert again.needs == workflow.needs
+
+
+def test_tools_in_a_workflow_file_that_mean_nothing_are_told_with_their_place() -> None:
+    with pytest.raises(InvalidDefinition) as caught:
+        workflow_of(read_yaml(FLOW, "flow.yaml"), Registry.of(pay))
+    assert str(caught.value).splitlines() == [
+        "flow.yaml:4:3: agent 'outer': there is no tool or agent named 'adder'; "
+        "mark a function with LangChain's @tool in a module that the setting `agents` names",
+        "flow.yaml:4:3: agent 'outer': the project has no MCP server 'files'; "
+        "declare [mcp.files] in its settings",
+    ]
