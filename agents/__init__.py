@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from ucop.agents.alone import Ran, run_alone
     from ucop.agents.errors import (
         AgentInputError,
         AgentOutputError,
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         ModelResponseError,
         ModelTimeout,
         ModelUnavailable,
+        ToolUnavailable,
         UcopError,
         UnknownAgent,
         UnknownMerge,
@@ -51,7 +53,9 @@ __all__ = [
     "Models",
     "Position",
     "ProviderSettings",
+    "Ran",
     "Registry",
+    "ToolUnavailable",
     "UcopError",
     "UnknownAgent",
     "UnknownMerge",
@@ -59,6 +63,7 @@ __all__ = [
     "call",
     "load_registry",
     "merge",
+    "run_alone",
 ]
 
 _HOME = {
@@ -71,11 +76,13 @@ _HOME = {
     "Models": "models",
     "Position": "source",
     "ProviderSettings": "provider",
+    "Ran": "alone",
     "Registry": "registry",
     "agent": "function",
     "call": "run",
     "load_registry": "registry",
     "merge": "merging",
+    "run_alone": "alone",
 }
 
 

@@ -115,10 +115,10 @@ async def _choose(
     answered: Sequence[Answered],
     may: Mapping[str, Schema],
 ) -> dict[str, Any]:
-    from ucop.agents.run import accepted, ask
+    from ucop.agents.run import accept, ask
 
     assert isinstance(agent.body, AgentSpec)
-    given = accepted(agent, data, context)
+    given = accept(agent, data, context=context)
     told = {**given, ANSWERS: _told(answered)}
 
     def is_new(value: Mapping[str, Any]) -> list[Problem]:

@@ -35,11 +35,14 @@ class ModelChat(BaseChatModel):
     _models: Models = PrivateAttr()
     _loop: asyncio.AbstractEventLoop = PrivateAttr()
 
-    def __init__(self, models: Models, **fields: Any) -> None:
+    def __init__(
+        self, models: Models, *, loop: asyncio.AbstractEventLoop | None = None, **fields: Any
+    ) -> None:
+        """`loop` is the one that its calls run on; the running one unless said."""
         # Announced once around all the requests it makes, each of which announces itself.
         super().__init__(metadata={AROUND: True}, **fields)
         self._models = models
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
 
     @property
     def _llm_type(self) -> str:

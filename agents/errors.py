@@ -5,6 +5,8 @@ UcopError
 │   └── DoublesRefused       test doubles in production mode
 ├── UnknownAgent             no agent of that name
 ├── UnknownMerge             no `@merge` function of that name
+├── MemoryUnavailable        what agents remember cannot be reached, or searched
+├── ToolUnavailable          a tool that an agent may call cannot be had
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
 ├── NobodyToAsk              an agent asks for help where it is not called in a mesh
@@ -53,6 +55,14 @@ class UnknownAgent(UcopError):
 
 class UnknownMerge(UcopError):
     """No function of the project is marked with `@merge` under this name."""
+
+
+class MemoryUnavailable(UcopError):
+    """What agents remember cannot be reached, or not be searched by meaning."""
+
+
+class ToolUnavailable(UcopError):
+    """A tool that an agent may call cannot be had: its server does not answer, or lacks it."""
 
 
 class AgentInputError(UcopError):

@@ -202,6 +202,7 @@ def _agent_of_function(
         category=category,
         body=_body(function),
         origin=_origin(function),
+        position=_position(function),
     )
 
 

@@ -33,6 +33,7 @@ class MergeFunction:
     function: Callable[[Any, Any], Any]
     origin: str
     """Its file and line."""
+    position: Position
 
     @property
     def body(self) -> Callable[[Any, Any], Any]:
@@ -86,7 +87,10 @@ def _merge_of_function(function: Callable[[Any, Any], Any], name: str) -> MergeF
     except TypeError:
         _refuse(function, "a merge takes two values: what is there, and what is written", position)
     return MergeFunction(
-        name=name, function=function, origin=f"{Path(position.file).name}:{position.line}"
+        name=name,
+        function=function,
+        origin=f"{Path(position.file).name}:{position.line}",
+        position=position,
     )
 
 

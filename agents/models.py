@@ -11,14 +11,16 @@ import asyncio
 import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
 
 from ucop.agents.aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
 from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.endpoint import Endpoint, ollama_endpoint
-from ucop.agents.errors import ModelError, ModelUnavailable
+from ucop.agents.errors import ModelError, ModelTimeout, ModelUnavailable
 from ucop.agents.model_call import ModelCall
 from ucop.agents.provider import UNLIMITED, ProviderSettings
 from ucop.agents.rates import ProcessRates, Rates
@@ -231,6 +233,7 @@ class Models:
     ) -> AIMessage:
         """One answer of `name` to `messages`, with retries and the rest of its chain.
 
+        `tools` are those that the answer may call instead, in the form of OpenAI's functions.
         Streams inside, so a cancelled task closes the endpoint's connection at once, and
         the callbacks of the LangGraph run around it (or of `config`) see every try. With
         `cache`, an answer to the same question that was given within so many seconds is
@@ -275,6 +278,41 @@ class Models:
             self._on_use.append(on_use)
         if on_fallback is not None and on_fallback not in self._on_fallback:
             self._on_fallback.append(on_fallback)
+
+    async def embed(self, name: str, texts: Sequence[str]) -> list[list[float]]:
+        """One vector a text, all of one length, by the model of a name, with retries.
+
+        Raises ModelError. Embeddings are no model calls: no budget is asked.
+        """
+        use = await self.resolve(name)
+        provider = use.name.partition(":")[0]
+        settings = self._settings(provider)
+        async with self._place(provider, settings) or nullcontext():
+            seconds = settings.timeout or self._timeout
+            try:
+                async with asyncio.timeout(seconds):
+                    return await self._vectors(use, texts, settings)
+            except TimeoutError as error:
+                raise ModelTimeout(
+                    f"{use.name} at {use.endpoint}: no vectors within {seconds:g} s"
+                ) from error
+
+    async def _vectors(
+        self, use: ModelUse, texts: Sequence[str], settings: ProviderSettings
+    ) -> list[list[float]]:
+        from ucop.agents.embedding import embed
+
+        retry = self._retry.with_retries(settings.retries)
+        idle = settings.idle_timeout or self._idle_timeout
+        for tries in count(1):
+            try:
+                return await embed(use.name, await self._endpoint(use), texts, idle)
+            except ModelError as error:
+                pause = retry.pause(error, tries)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("counting has no end")
 
     async def aclose(self, *, connections_only: bool = False) -> None:
         """Close this loop's connections, and the embedded model where it is ours.
@@ -362,9 +400,12 @@ class Models:
             return await langchain_chat.ask(chat, request, config, name=use.name, idle_timeout=idle)
         from ucop.agents import ollama
 
-        # Asked anew at each try: a child that died has a new address.
-        endpoint = Endpoint(url=await self._embedded.endpoint()) if use.embedded else self._ollama
-        return await ollama.ask(self._connected(endpoint, model, provider), request, config)
+        chat = self._connected(await self._endpoint(use), model, provider)
+        return await ollama.ask(chat, request, config)
+
+    async def _endpoint(self, use: ModelUse) -> Endpoint:
+        """An Ollama's, asked anew at each try: a child that died has a new address."""
+        return Endpoint(url=await self._embedded.endpoint()) if use.embedded else self._ollama
 
     def _connected(self, endpoint: Endpoint, model: str, provider: str) -> OllamaChat:
         from ucop.agents.ollama import open_chat

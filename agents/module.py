@@ -58,7 +58,7 @@ def _is_at(name: str, path: Path) -> bool:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return False
-    except Exception as error:  # the package around it is imported on the way
+    except _FAILURES as error:  # the package around it is imported on the way
         raise _failed(name, error) from error
     return found is not None and found.origin is not None and Path(found.origin).resolve() == path
 
@@ -74,7 +74,7 @@ def _load_as(name: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except _FAILURES as error:
         del sys.modules[name]
         raise _failed(str(path), error) from error
     return module
@@ -90,18 +90,22 @@ def _import(name: str) -> ModuleType:
         raise _failed(name, error) from error
     except InvalidDefinition:
         raise
-    except Exception as error:
+    except _FAILURES as error:
         raise _failed(name, error) from error
 
 
-def _failed(what: str, error: Exception) -> InvalidDefinition:
+# A module that ends the process while it is imported would take the command with it, unsaid.
+_FAILURES = (Exception, SystemExit)
+
+
+def _failed(what: str, error: BaseException) -> InvalidDefinition:
     if isinstance(error, InvalidDefinition):
         return error
     message = f"importing {Path(what).name} failed: {type(error).__name__}: {error}"
-    return InvalidDefinition([_finding(message, _place(error))])
+    return InvalidDefinition([_finding(message, place_of_failure(error))])
 
 
-def _place(error: Exception) -> Position | None:
+def place_of_failure(error: BaseException) -> Position | None:
     """Where the module's own code failed: the last line that is not Python's machinery."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return Position(error.filename, error.lineno, error.offset or 1)

@@ -158,7 +158,7 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
         model=model,
         base_url=endpoint.url,
         client_kwargs={
-            **_client_options(endpoint),
+            **client_options(endpoint),
             "timeout": timeout,
             "follow_redirects": False,
         },
@@ -175,7 +175,7 @@ async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
     """
     timeout = httpx.Timeout(LIST_TIMEOUT)
     try:
-        async with httpx.AsyncClient(**_client_options(endpoint), timeout=timeout) as client:
+        async with httpx.AsyncClient(**client_options(endpoint), timeout=timeout) as client:
             response = await client.get(f"{endpoint.url}/api/tags")
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return None
@@ -294,7 +294,8 @@ def _shown(error: BaseException) -> str:
     return (text or type(error).__name__)[:_SHOWN]
 
 
-def _client_options(endpoint: Endpoint) -> dict[str, Any]:
+def client_options(endpoint: Endpoint) -> dict[str, Any]:
+    """How a client of httpx talks to an endpoint: credentials, proxies, certificates."""
     return {
         "headers": dict(endpoint.headers),
         "trust_env": not endpoint.is_loopback,

@@ -68,15 +68,22 @@ class Prompt:
         from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
         messages: list[BaseMessage] = [SystemMessage(self.system)] if self.system else []
-        for question, answer in self.examples:
-            messages += [HumanMessage(question), AIMessage(answer)]
-        messages.append(HumanMessage(self.question))
+        messages += self.question_messages()
         if self.spec.repair == "feedback":
             for bad in answers:
                 if bad.text:
                     messages.append(AIMessage(bad.text[:LONGEST_QUOTE]))
-                messages.append(HumanMessage(_feedback(bad)))
+                messages.append(HumanMessage(feedback(bad)))
         return messages
+
+    def question_messages(self) -> list[BaseMessage]:
+        """The examples and the question, without the system's message."""
+        from langchain_core.messages import AIMessage, HumanMessage
+
+        messages: list[BaseMessage] = []
+        for question, answer in self.examples:
+            messages += [HumanMessage(question), AIMessage(answer)]
+        return [*messages, HumanMessage(self.question)]
 
     def options(self, tries: int) -> dict[str, Any]:
         """The model's options after `tries` answers that did not fit."""
@@ -138,7 +145,8 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def _feedback(answer: Answer) -> str:
+def feedback(answer: Answer) -> str:
+    """What the model is told of an answer that does not fit."""
     listed = "\n".join(f"- {problem}" for problem in answer.problems)
     return f"That answer cannot be used:\n{listed}\nAnswer again, with this corrected."
 

@@ -1,6 +1,6 @@
 """The agents that can be named: bundled ones, a project's own, and those of other packages.
 
-A project's `@merge` functions are found with them.
+A project's `@merge` functions and its tools are found with them.
 """
 
 from __future__ import annotations
@@ -16,41 +16,58 @@ from typing import Any
 
 from ucop.agents.errors import InvalidDefinition, UnknownAgent, UnknownMerge
 from ucop.agents.function import agent_of
+from ucop.agents.mcp import McpServer
 from ucop.agents.merging import MergeFunction, merge_of
-from ucop.agents.module import load_module
-from ucop.agents.source import Finding, nearest
-from ucop.agents.spec import Agent
+from ucop.agents.module import load_module, place_of_failure
+from ucop.agents.source import Finding, Position, nearest
+from ucop.agents.spec import AGENT_NAME, Agent
+from ucop.agents.tool import Binder, Tool, tool_of
 
 ENTRY_POINTS = "ucop.agents"
 LIBRARY = Path(__file__).parent / "library"
 
 MARK_IT = "mark a function with @merge in a module that the setting `agents` names"
 
-Named = Agent | MergeFunction
+Named = Agent | MergeFunction | Tool
 """What Python of a project is found by its name."""
+
+KINDS = {Agent: "agent", MergeFunction: "merge", Tool: "tool"}
 
 
 class Registry:
-    """Agents by name, and merges. Immutable: `extended` gives a new one."""
+    """Agents by name, merges, and tools. Immutable: `extended` gives a new one."""
 
     def __init__(
-        self, agents: Mapping[str, Agent], merges: Mapping[str, MergeFunction] | None = None
+        self,
+        agents: Mapping[str, Agent],
+        merges: Mapping[str, MergeFunction] | None = None,
+        tools: Mapping[str, Tool] | None = None,
+        servers: Mapping[str, McpServer] | None = None,
     ) -> None:
-        self._agents = MappingProxyType(dict(agents))
+        """Raises InvalidDefinition where an agent names tools that are not there."""
         self.merges: Mapping[str, MergeFunction] = MappingProxyType(dict(merges or {}))
         """The project's `@merge` functions by name."""
+        self.tools: Mapping[str, Tool] = MappingProxyType(dict(tools or {}))
+        """The project's tool objects of LangChain by name."""
+        self.servers: Mapping[str, McpServer] = MappingProxyType(dict(servers or {}))
+        """The project's MCP servers by name."""
+        binder = Binder(agents, self.tools, self.servers)
+        bound = {name: binder.bind(agent) for name, agent in agents.items()}
+        if binder.findings:
+            raise InvalidDefinition(tuple(dict.fromkeys(binder.findings)))
+        self._agents = MappingProxyType(bound)
 
     @classmethod
-    def of(cls, *agents: Any) -> Registry:
-        """A registry of agents, and of `@agent` and `@merge` functions. Raises InvalidDefinition
-        for a clash."""
+    def of(cls, *agents: Any, servers: Mapping[str, McpServer] | None = None) -> Registry:
+        """A registry of agents, of `@agent` and `@merge` functions, and of LangChain's tools.
+        Raises InvalidDefinition for a clash."""
         found = _Found()
         for given in agents:
             made = _named(given)
             if made is None:
                 raise TypeError(f"{given!r} is neither an Agent nor marked with @agent")
             found.add(made)
-        return found.registry({})
+        return found.registry({}, servers)
 
     def get(self, name: str) -> Agent:
         """The agent of that name. Raises UnknownAgent, which names the nearest one."""
@@ -82,7 +99,18 @@ class Registry:
     def extended(self, agents: Iterable[Agent]) -> Registry:
         """This registry with `agents` added; they win over agents of the same name."""
         own = {agent.name: agent for agent in agents}
-        return Registry({**self._agents, **own}, self.merges)
+        return Registry({**self._agents, **own}, self.merges, self.tools, self.servers)
+
+    def mistakes(self, agents: Iterable[Agent]) -> dict[str, list[Finding]]:
+        """What is wrong with the tools of `agents`, by agent, were this extended by them."""
+        own = {agent.name: agent for agent in agents}
+        wrong: dict[str, list[Finding]] = {}
+        for name, agent in own.items():
+            binder = Binder({**self._agents, **own}, self.tools, self.servers)
+            binder.bind(agent)
+            if binder.findings:
+                wrong[name] = binder.findings
+        return wrong
 
     def __iter__(self) -> Iterator[Agent]:
         return iter(self._agents[name] for name in self.names())
@@ -103,12 +131,16 @@ class Registry:
 
 
 def load_registry(
-    root: Path | None, patterns: Sequence[str] = (), *, bundled: bool = True
+    root: Path | None,
+    patterns: Sequence[str] = (),
+    *,
+    bundled: bool = True,
+    servers: Mapping[str, McpServer] | None = None,
 ) -> Registry:
     """The agents of a project.
 
     `patterns`, relative to `root`: YAML files (`agents/*.yaml`), and Python files or modules
-    with `@agent` and `@merge` functions. Entry points of the group `ucop.agents` follow. A project's agent
+    with `@agent` and `@merge` functions and tools of LangChain. `servers` are those of MCP by name. Entry points of the group `ucop.agents` follow. A project's agent
     takes the place of a bundled one of the same name, so that a new bundled agent breaks no
     project; any other clash is a mistake. Raises InvalidDefinition with every mistake found.
     """
@@ -118,7 +150,7 @@ def load_registry(
             found.load(source)
     for entry_point in entry_points(group=ENTRY_POINTS):
         found.load(partial(_of_entry_point, entry_point))
-    return found.registry(bundled_agents() if bundled else {})
+    return found.registry(bundled_agents() if bundled else {}, servers)
 
 
 @lru_cache(maxsize=1)
@@ -140,6 +172,7 @@ class _Found:
     def __init__(self) -> None:
         self.agents: dict[str, Agent] = {}
         self.merges: dict[str, MergeFunction] = {}
+        self.tools: dict[str, Tool] = {}
         self.findings: list[Finding] = []
 
     def load(self, source: Callable[[], Iterable[Named]]) -> None:
@@ -150,18 +183,30 @@ class _Found:
 
     def add(self, *named: Named) -> None:
         for each in named:
-            first: Named
-            if isinstance(each, Agent):
-                first = self.agents.setdefault(each.name, each)
-            else:
-                first = self.merges.setdefault(each.name, each)
+            if not isinstance(each, MergeFunction) and not AGENT_NAME.fullmatch(each.name):
+                self.findings.append(_misnamed(each))
+            first = self._first(each)
             if first is not each and first.body is not each.body:
                 self.findings.append(_clash(first, each))
 
-    def registry(self, below: Mapping[str, Agent]) -> Registry:
+    def registry(
+        self, below: Mapping[str, Agent], servers: Mapping[str, McpServer] | None = None
+    ) -> Registry:
         if self.findings:
             raise InvalidDefinition(self.findings)
-        return Registry({**below, **self.agents}, self.merges)
+        return Registry({**below, **self.agents}, self.merges, self.tools, servers)
+
+    def _first(self, named: Named) -> Named:
+        """What has the name already; else this, from now on."""
+        if isinstance(named, MergeFunction):
+            return self.merges.setdefault(named.name, named)
+        # An agent may be a tool of another: the two share their names.
+        others: Mapping[str, Named] = self.tools if isinstance(named, Agent) else self.agents
+        if named.name in others:
+            return others[named.name]
+        if isinstance(named, Agent):
+            return self.agents.setdefault(named.name, named)
+        return self.tools.setdefault(named.name, named)
 
 
 def _sources(pattern: str, root: Path) -> list[Callable[[], Sequence[Named]]]:
@@ -194,13 +239,14 @@ def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> 
     return read_agent_file(path, shown_as=str(shown), bundled=bundled)
 
 
-def _named(value: Any) -> Named | None:
-    return agent_of(value) or merge_of(value)
+def _named(value: Any, module: str = "Python") -> Named | None:
+    return agent_of(value) or merge_of(value) or tool_of(value, module)
 
 
 def _of_module(module: ModuleType) -> list[Named]:
     """What a module's values name, in their order; imported ones count too."""
-    found = [named for value in vars(module).values() if (named := _named(value)) is not None]
+    name = module.__name__
+    found = [named for value in vars(module).values() if (named := _named(value, name)) is not None]
     for named in found:
         if isinstance(named, Agent):
             _ = named.input_schema, named.output_schema  # hints that cannot be read raise here
@@ -213,9 +259,9 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
         loaded = entry_point.load()
     except InvalidDefinition:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
-        raise InvalidDefinition([_mistake(message)]) from error
+        raise InvalidDefinition([_mistake(message, place_of_failure(error))]) from error
     if isinstance(loaded, ModuleType):
         return _of_module(loaded)
     several = loaded if isinstance(loaded, list | tuple) else [loaded]
@@ -226,11 +272,21 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     return found
 
 
+def _misnamed(named: Agent | Tool) -> Finding:
+    """One made in Python, past `@agent` and YAML, which look at the name themselves."""
+    what = "an agent" if isinstance(named, Agent) else "a tool"
+    message = f"{named.name!r} ({named.origin}) is no name for {what}: letters, digits, _ and -"
+    return _mistake(message, named.position)
+
+
 def _clash(first: Named, second: Named) -> Finding:
-    kind = "agents" if isinstance(first, Agent) else "merges"
-    message = f"two {kind} are named {second.name!r}: in {first.origin} and in {second.origin}"
-    return _mistake(message)
+    kinds = [KINDS[type(each)] for each in (first, second)]
+    what = f"two {kinds[0]}s" if kinds[0] == kinds[1] else f"a {kinds[1]} and an {kinds[0]}"
+    if kinds == ["tool", "agent"]:
+        what = "an agent and a tool"
+    message = f"{what} are named {second.name!r}: in {first.origin} and in {second.origin}"
+    return _mistake(message, second.position)
 
 
-def _mistake(message: str) -> Finding:
-    return Finding(severity="error", message=message, position=None, code="registry")
+def _mistake(message: str, position: Position | None = None) -> Finding:
+    return Finding(severity="error", message=message, position=position, code="registry")

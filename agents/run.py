@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.asking import Answered, answer_to
 from ucop.agents.errors import AgentInputError, AgentOutputError, NobodyToAsk
 from ucop.agents.function import CONTEXT, FunctionBody
+from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.placeholders import unfilled
 from ucop.agents.prompt import Answer, Prompt, read_answer
 from ucop.agents.schema import Problem, validate, with_defaults
@@ -21,7 +22,9 @@ from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
 
 if TYPE_CHECKING:
+    from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage
+    from pydantic_core import CoreSchema
 
     from ucop.agents.models import Models
 
@@ -39,7 +42,9 @@ class AgentContext:
     """What an agent may know about the call, and may use."""
 
     job_id: str
+    """Of an agent that runs alone, an id that no job has."""
     node: str
+    """The workflow's node that calls; empty where the agent runs alone."""
     key: str
     """The same over all attempts at this call, and different for every other call: an agent
     that acts on the world uses it to act once."""
@@ -50,9 +55,15 @@ class AgentContext:
     """Whether an output that is a placeholder is refused."""
     progress: Callable[[str], None] = _no_progress
     """Tells people who watch the job what is being done."""
+    memory: Memory = field(default_factory=NoMemory)
+    """What this agent remembers beyond the job; `memory.shared` is that of all agents,
+    `memory.documents()` an ingested folder."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
     answered: Sequence[Answered] | None = None
     """In a mesh: what it asked for and was given so far. None where nobody can be asked."""
+
+    _loop: asyncio.AbstractEventLoop | None = None
+    """The event loop, for a function that runs outside of it."""
 
     def ask(self, capability: str, data: Mapping[str, Any] | None = None) -> Any:
         """What another agent of the mesh, which declares the capability, answers to `data`.
@@ -63,10 +74,45 @@ class AgentContext:
         """
         if self.answered is None:
             raise NobodyToAsk(
-                f"{_where(self)} asks for {capability!r}, and is not called in a mesh; call the "
+                f"{where(self)} asks for {capability!r}, and is not called in a mesh; call the "
                 "agent at a node with `mesh`, or by `ucop mesh run`"
             )
-        return answer_to(capability, data, self.answered, _where(self))
+        return answer_to(capability, data, self.answered, where(self))
+
+    def for_agent(self, name: str) -> AgentContext:
+        """This context with the memory and the logger of one agent."""
+        memory, logger = self.memory.of("agents", name), self.logger.getChild(name)
+        return replace(self, memory=memory, logger=logger)
+
+    def model(
+        self,
+        name: str | None = None,
+        *,
+        options: Mapping[str, Any] | None = None,
+        schema: Mapping[str, Any] | None = None,
+    ) -> BaseChatModel:
+        """A chat model of LangChain by `provider:model` or alias, with retries and its chain.
+
+        `options` are Ollama's; `schema` is the form of its answers. An async function awaits
+        its `ainvoke`, a sync one calls its `invoke`. Calls are counted and ask the budget.
+        """
+        from ucop.agents.chat import ModelChat
+
+        return ModelChat(
+            self.models,
+            loop=self._loop,
+            name_asked=name,
+            options=dict(options or {}),
+            answer_schema=schema,
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> CoreSchema:
+        """A tool of LangChain takes it as `ToolRuntime[AgentContext]`; pydantic asks no more of it
+        than to be one."""
+        from pydantic_core import core_schema
+
+        return core_schema.is_instance_schema(cls)
 
 
 async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> Any:
@@ -76,14 +122,19 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
     whatever a function raises.
     """
-    given = accepted(agent, data, context)
+    given = accept(agent, data, context=context)
+    context = context.for_agent(agent.name)
     if isinstance(agent.body, AgentSpec):
+        if agent.body.tools:
+            from ucop.agents.tool_loop import ask_with_tools
+
+            return await ask_with_tools(agent, given, context=context)
         return await ask(agent.body, given, context=context)
     return await _run_function(agent, agent.body, given, context)
 
 
-def accepted(agent: Agent, data: Mapping[str, Any], context: AgentContext) -> dict[str, Any]:
-    """The input with its defaults. Raises AgentInputError."""
+def accept(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> dict[str, Any]:
+    """An agent's input with its defaults. Raises AgentInputError, which names each mistake."""
     given: dict[str, Any] = with_defaults(agent.input_schema, dict(data))
     if problems := validate(agent.input_schema, given):
         raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
@@ -99,10 +150,11 @@ async def ask(
 ) -> Any:
     """Ask the model of a spec until its answer fits the schema and passes `check`.
 
-    `data` is input that was accepted. Raises AgentOutputError when the repairs are used up.
+    `data` is input that was accepted. The spec's tools are not offered: they belong to an Agent,
+    which `call` takes. Raises AgentOutputError when the repairs are used up.
     """
-    prompt = _prompt(spec, data, context)
-    checks = [*([check] if check else []), *([_gate(prompt, data)] if context.production else [])]
+    prompt = prompt_of(spec, data, context)
+    fits = all_of(check, gate(prompt, data, context))
     answers: list[Answer] = []
     asked: list[AIMessage] = []
     model = ""
@@ -116,7 +168,7 @@ async def ask(
         )
         asked.append(message)
         model = message.response_metadata.get("model_name") or model
-        answer = read_answer(message, prompt.schema, _all_of(checks))
+        answer = read_answer(message, prompt.schema, fits)
         if not answer.problems:
             return answer.value
         answers.append(answer)
@@ -125,26 +177,30 @@ async def ask(
         )
     # Kept, they would be no good again wherever the agent is tried again.
     await context.models.forget(asked)
-    raise AgentOutputError(_no_answer_fits(spec, context, answers, model or "the model"))
+    raise AgentOutputError(no_answer_fits(spec, context, answers, model or "the model"))
 
 
-def _gate(prompt: Prompt, data: Mapping[str, Any]) -> Check:
-    """Finds placeholders in an answer, which goes back to the model then."""
+def gate(prompt: Prompt, data: Mapping[str, Any], context: AgentContext) -> Check | None:
+    """Finds placeholders in an answer, which goes back to the model then; in production."""
+    if not context.production:
+        return None
     return lambda value: unfilled(value, prompt.schema, names=data)
 
 
-def _all_of(checks: Sequence[Check]) -> Check:
-    return lambda value: [problem for check in checks for problem in check(value)]
+def all_of(*checks: Check | None) -> Check:
+    """What any of the checks finds."""
+    return lambda value: [problem for check in checks if check for problem in check(value)]
 
 
-def _prompt(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
+def prompt_of(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -> Prompt:
+    """The question to a spec's model. Raises AgentInputError."""
     try:
         schema = spec.output_schema
         filled = None if schema is None else filled_schema(schema, path_lookup(data))
         return Prompt.of(spec, data, filled)
     except TemplateError as error:
         raise AgentInputError(
-            f"agent {spec.name!r} cannot be asked in {_where(context)}: {error}. "
+            f"agent {spec.name!r} cannot be asked{where(context)}: {error}. "
             "Give that input a value, or change what refers to it."
         ) from error
 
@@ -172,7 +228,7 @@ def _for_thread(context: AgentContext) -> AgentContext:
     def tell(text: str) -> None:
         loop.call_soon_threadsafe(context.progress, text)
 
-    return replace(context, progress=tell)
+    return replace(context, progress=tell, _loop=loop)
 
 
 def _arguments(
@@ -269,24 +325,25 @@ def _does_not_fit(what: str, name: str, context: AgentContext, problems: list[Pr
     more = f"; and {len(problems) - SHOWN_PROBLEMS} more" if len(problems) > SHOWN_PROBLEMS else ""
     schema = "ucop agents show " + name
     return (
-        f"the {what} of agent {name!r} in {_where(context)} does not fit: {listed}{more}. "
+        f"the {what} of agent {name!r}{where(context)} does not fit: {listed}{more}. "
         f"`{schema}` shows what is expected."
     )
 
 
-def _no_answer_fits(
-    spec: AgentSpec, context: AgentContext, answers: list[Answer], model: str
+def no_answer_fits(
+    spec: AgentSpec, context: AgentContext, answers: Sequence[Answer], model: str
 ) -> str:
     last = answers[-1]
     times = "1 answer" if len(answers) == 1 else f"{len(answers)} answers"
     listed = "; ".join(str(problem) for problem in last.problems[:SHOWN_PROBLEMS])
     began = f" The last one began: {last.text[:200]!r}." if last.text else ""
     return (
-        f"agent {spec.name!r} in {_where(context)}: {times} of {model} did not fit: {listed}."
+        f"agent {spec.name!r}{where(context)}: {times} of {model} did not fit: {listed}."
         f"{began} Loosen the output's schema, give an example, raise `repairs`, or use a larger "
         "model."
     )
 
 
-def _where(context: AgentContext) -> str:
-    return f"node {context.node!r} of job {context.job_id}"
+def where(context: AgentContext) -> str:
+    """Which node of which job calls, to follow the agent's name in a message."""
+    return f" in node {context.node!r} of job {context.job_id}" if context.node else ""

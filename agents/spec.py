@@ -1,9 +1,8 @@
 """What an agent is: a spec from YAML or a Python function, behind one view.
 
 An agent has a name, a description, capabilities, a schema of its input and one of its output,
-and a body that does the work. The bodies are `AgentSpec` itself (a prompt for a chat model)
-and `FunctionBody` (`agents/function.py`). A model with tools will be the third, and `run.py`
-the only other place that has to know it.
+and a body that does the work. The bodies are `AgentSpec` itself (a prompt for a chat model, that
+may have tools to call) and `FunctionBody` (`agents/function.py`).
 """
 
 from __future__ import annotations
@@ -12,9 +11,9 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -26,11 +25,12 @@ from ucop.agents.schema import (
     map_subschemas,
     subschemas,
 )
-from ucop.agents.source import DataPath
+from ucop.agents.source import DataPath, Position
 from ucop.agents.template import Lookup, Template, TemplateError, parse
 
 if TYPE_CHECKING:
     from ucop.agents.function import FunctionBody
+    from ucop.agents.tool import Bound
 
 AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
@@ -77,8 +77,22 @@ class Example(BaseModel):
     output: Any
 
 
+TOOL_NAME = rf"^({AGENT_NAME.pattern}|mcp:[A-Za-z0-9_-]+(/[A-Za-z0-9_.-]+)?)$"
+
+
+class AgentLimits(BaseModel):
+    """What one call of an agent with tools may use at most; of one attempt, after a crash."""
+
+    model_config = _CONFIG
+
+    model_calls: int = Field(default=10, ge=1, le=1000)
+    """Answers of the model; more are an error."""
+    tool_calls: int = Field(default=20, ge=1, le=1000)
+    """Calls of tools; more are refused, and the model is told so."""
+
+
 class AgentSpec(BaseModel):
-    """An agent as YAML describes it: a prompt for a chat model."""
+    """An agent as YAML describes it: a prompt for a chat model, and tools that it may call."""
 
     model_config = _CONFIG
 
@@ -93,6 +107,10 @@ class AgentSpec(BaseModel):
     system: str | None = None
     prompt: str = Field(min_length=1)
     examples: list[Example] = []
+    tools: list[Annotated[str, Field(pattern=TOOL_NAME)]] = Field(default=[], max_length=64)
+    """What the model may call: tools and agents of the project by name, `mcp:SERVER`, or
+    `mcp:SERVER/TOOL`."""
+    limits: AgentLimits = AgentLimits()
     input: dict[str, Any] = {}
     """Fields, or the JSON Schema of an object."""
     output: dict[str, Any] | str | None = None
@@ -136,6 +154,10 @@ class Agent:
     """Capabilities of others that it may ask for in a mesh."""
     bundled: bool = False
     """Whether it comes with ucop, and so exists in every project."""
+    position: Position | None = None
+    """Where it was defined, for messages about it; None where no file of the project says."""
+    tools: Mapping[str, Bound] = field(default_factory=dict, repr=False)
+    """What the names in its spec's `tools` mean, once a registry has found them."""
 
     @property
     def spec(self) -> AgentSpec | None:
@@ -164,11 +186,18 @@ class Agent:
     def _essence(self) -> dict[str, Any]:
         if isinstance(self.body, AgentSpec):
             shown = {"description", "capabilities", "category", "cache"}
-            return self.body.model_dump(mode="json", exclude=shown)
+            own = self.body.model_dump(mode="json", exclude=shown)
+            return {**own, "tools": {name: _print(bound) for name, bound in self.tools.items()}}
         return {"name": self.name, "source": self.body.source}
 
 
-def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
+def _print(bound: Bound) -> str:
+    return getattr(bound, "fingerprint", "")  # of a server only its name is known
+
+
+def spec_agent(
+    spec: AgentSpec, origin: str, *, bundled: bool = False, position: Position | None = None
+) -> Agent:
     """The agent that a spec describes."""
     return Agent(
         name=spec.name,
@@ -179,6 +208,7 @@ def spec_agent(spec: AgentSpec, origin: str, *, bundled: bool = False) -> Agent:
         body=spec,
         origin=origin,
         bundled=bundled,
+        position=position,
     )
 
 

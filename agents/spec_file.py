@@ -88,9 +88,10 @@ def read_agent(
         findings.append(_finding(document, path, problem))
     if findings:
         return None, sorted(findings, key=_place)
-    line = document.at(path, key=True).line
-    origin = f"{document.file}:{line}" if path else document.file
-    return spec_agent(AgentSpec.model_validate(data), origin, bundled=bundled), []
+    at = document.at(path, key=True) if path else document.at(("name",))
+    origin = f"{document.file}:{at.line}" if path else document.file
+    spec = AgentSpec.model_validate(data)
+    return spec_agent(spec, origin, bundled=bundled, position=at), []
 
 
 def check_spec(data: Any) -> list[Problem]:

@@ -51,6 +51,7 @@ from ucop.engine.sqlite import execute
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
     from langgraph.graph.state import CompiledStateGraph
+    from langgraph.store.base import BaseStore
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
 
@@ -70,11 +71,16 @@ def serializer() -> JsonPlusSerializer:
 
 
 def attach(
-    graph: CompiledStateGraph[Any], saver: BaseCheckpointSaver[Any]
+    graph: CompiledStateGraph[Any],
+    saver: BaseCheckpointSaver[Any],
+    store: BaseStore | None = None,
 ) -> CompiledStateGraph[Any]:
-    """A shallow copy of `graph` that saves to `saver`; the caller's graph stays as it was."""
+    """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
+    one; the caller's graph stays as it was."""
     bound = copy.copy(graph)
     bound.checkpointer = saver
+    if bound.store is None:
+        bound.store = store
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound

@@ -28,6 +28,7 @@ from ucop.engine.database import connect
 from ucop.engine.errors import (
     CheckpointNotFound,
     DatabaseError,
+    EngineClosed,
     JobNotFound,
     RefusedChange,
     ResultTimeout,
@@ -50,7 +51,7 @@ from ucop.engine.job import (
 )
 from ucop.engine.job_file import Contents, read_job_file
 from ucop.engine.listeners import Post
-from ucop.engine.loop import LoopThread
+from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.plugins import plugins
 from ucop.engine.pruning import Pruning, prune
@@ -78,6 +79,9 @@ from ucop.graphs.workflow import Workflow, restore
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
     from langgraph.graph.state import CompiledStateGraph
+
+    from ucop.agents.memory import Memory
+    from ucop.engine.memory import JobStore
 
     Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
@@ -125,6 +129,7 @@ class Engine:
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
+        self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
         self._restarting: asyncio.Task[None] | None = None
@@ -167,7 +172,8 @@ class Engine:
     def registry(self) -> Registry:
         """The agents that this engine knows. Raises InvalidDefinition."""
         if self._registry is None:
-            self._registry = load_registry(self.settings.root, self.settings.agents)
+            settings = self.settings
+            self._registry = load_registry(settings.root, settings.agents, servers=settings.mcp)
         return self._registry
 
     @property
@@ -415,6 +421,13 @@ class Engine:
         """`reset_queue`, awaited."""
         await self._loop.acall(self._set_queue(name, None))
 
+    def memory(self, *, tenant: str | None = None) -> Memory:
+        """What the agents of this project remember for a tenant: `memory().documents()`,
+        `memory().of("agents", NAME)`, `memory().shared`. It works as long as the engine is open."""
+        if self._store is None or self._closed:
+            raise EngineClosed(CLOSED)
+        return self._store.memory(self.settings.memory.project, tenant)
+
     @property
     def reader(self) -> Reader:
         """Reads the ledger from any thread, beside the engine's loop."""
@@ -514,17 +527,22 @@ class Engine:
     # ------------------------------------------------------------ on the loop
 
     async def _open(self, worker: bool) -> None:
+        from ucop.engine.memory import JobStore
+
         await self._database.open()
+        self._store = JobStore(self._database.url, self._models, model=self.settings.memory.model)
         if worker:
             await self._start_worker()
         self._ear = asyncio.create_task(self._listen(), name="ucop-ear")
 
     async def _start_worker(self) -> None:
+        assert self._store is not None
         self._worker = Worker(
             database=self._database,
             queue=self._queue,
             settings=self.settings,
             models=self._models,
+            store=self._store,
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
@@ -609,6 +627,8 @@ class Engine:
         if self._restarting is not None:
             self._restarting.cancel()
             await asyncio.gather(self._restarting, return_exceptions=True)
+        if self._store is not None:
+            await self._store.aclose()
         await self._models.aclose(connections_only=not self._owns_models)
         await self._database.close()
 

@@ -5,6 +5,8 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 │   └── DoublesRefused        agents/errors.py: test doubles in production mode
 ├── UnknownAgent              agents/errors.py
 ├── UnknownMerge              agents/errors.py
+├── MemoryUnavailable         agents/errors.py
+├── ToolUnavailable           agents/errors.py
 ├── AgentInputError           agents/errors.py
 ├── AgentOutputError          agents/errors.py
 ├── NobodyToAsk               agents/errors.py
@@ -57,11 +59,13 @@ from ucop.agents.errors import (
     AgentOutputError,
     DoublesRefused,
     InvalidDefinition,
+    MemoryUnavailable,
     ModelError,
     ModelResponseError,
     ModelTimeout,
     ModelUnavailable,
     NobodyToAsk,
+    ToolUnavailable,
     UcopError,
     UnknownAgent,
 )
@@ -99,6 +103,7 @@ __all__ = [
     "JobStopped",
     "KeyConflict",
     "LimitReached",
+    "MemoryUnavailable",
     "MeshAgentDead",
     "MeshCycle",
     "MeshInputRefused",
@@ -117,6 +122,7 @@ __all__ = [
     "Superseded",
     "ThreadBusy",
     "TooManyHops",
+    "ToolUnavailable",
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",

@@ -55,6 +55,7 @@ class Claimed:
     """What people answered so far, by question."""
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
+    tenant: str | None = None
     created_at: float = 0.0
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""

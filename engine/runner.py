@@ -20,6 +20,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
+from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
 from ucop.agents.plain import plain
 from ucop.engine.budget import Budget
@@ -34,6 +35,8 @@ from ucop.graphs.routing import way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
     from ucop.agents.models import ModelFallback, Models
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
@@ -98,6 +101,10 @@ class Attempt:
     """Where nodes with `cache` keep theirs."""
     calls: Calls | None = None
     """Where it is kept how the agents of meshes fare."""
+    memory: Memory = field(default_factory=NoMemory)
+    """What agents remember, in this job's tenant."""
+    store: BaseStore | None = None
+    """The same for a graph's own code, as `runtime.store`."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -136,7 +143,7 @@ class Attempt:
         """
         self._open_journal(workflow, saver)
         current_attempt.set(self)
-        graph = attach(workflow.graph(), self.saver)
+        graph = attach(workflow.graph(), self.saver, self.store)
         try:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
@@ -249,6 +256,7 @@ class Attempt:
             production=self.production,
             progress=self._progress,
             retried=self._retried,
+            memory=self.memory,
             answers=self.answers,
             cached=self.journal.cached,
             attempt=self.claimed.attempt,

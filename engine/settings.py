@@ -17,6 +17,7 @@ from pydantic_settings import (
 )
 
 from ucop.agents.duration import seconds_of
+from ucop.agents.mcp import McpServer
 from ucop.agents.provider import ProviderSettings
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import DEFAULT_QUEUE
@@ -59,6 +60,18 @@ class Retention(BaseModel):
         return self == Retention()
 
 
+class MemorySettings(BaseModel):
+    """What agents remember beyond a job."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    project: str = Field(default="default", min_length=1)
+    """Its name in the database, where several projects share one."""
+    model: str | None = None
+    """What makes the vectors of texts: `provider:model` or an alias. Default: that of the memory;
+    of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Durations are seconds."""
 
@@ -78,6 +91,12 @@ class Settings(BaseSettings):
     mode: Literal["development", "production"] = "development"
     """In production no workflow with test doubles starts, and an agent's output that is a
     placeholder is refused."""
+    mcp: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")], McpServer] = Field(
+        default_factory=dict
+    )
+    """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
+    memory: MemorySettings = Field(default_factory=MemorySettings)
+    """The table `[memory]`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")
@@ -176,6 +195,8 @@ def _explain(error: ValidationError, where: Path) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         # What was written where a secret is spoken of may be the secret.
         got = "" if "secret" in name else f" (got {problem['input']!r})"
+        # What is said of a server may hold a secret.
+        got = "" if problem["loc"][:1] == ("mcp",) else f" (got {problem['input']!r})"
         lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

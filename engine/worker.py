@@ -40,6 +40,7 @@ from ucop.graphs.breaker import BreakerRules
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
     from ucop.agents.models import Models
+    from ucop.engine.memory import JobStore
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
 
@@ -80,6 +81,7 @@ class Worker:
         queue: Callable[[WorkerId], Queue],
         settings: Settings,
         models: Models,
+        store: JobStore,
         notices: Notices,
         workflow: Callable[[str], Awaitable[Workflow]],
         knows: Callable[[], str],
@@ -91,6 +93,7 @@ class Worker:
         self._database, self._settings, self._models = database, settings, models
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
+        self._store = store
         self._on_lost = on_lost
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
@@ -204,6 +207,8 @@ class Worker:
             on_news=self._notices.tell_events,
             answers=self._answers,
             calls=self._meshes.calls_of(claimed.job_id, claimed.attempt),
+            memory=self._store.memory(self._settings.memory.project, claimed.tenant),
+            store=self._store,
             production=self._settings.mode == "production",
             pace=self._pace,
         )

@@ -119,7 +119,7 @@ class Catalog:
         return workflow
 
     def supplies(self) -> list[str]:
-        """What workflows may need that only Python of this process has (`Workflow.needs`)."""
+        """What workflows may need that only this process has (`Workflow.needs`)."""
         graphs = {listing.name for listing in self.names() if listing.kind == "python"}
         registry = self._registry()
         agents = {a.name for a in registry if a.spec is None and not a.bundled}
@@ -127,6 +127,8 @@ class Catalog:
             *(f"graph:{name}" for name in sorted(graphs)),
             *(f"agent:{n}" for n in sorted(agents)),
             *(f"merge:{name}" for name in sorted(registry.merges)),
+            *(f"tool:{name}" for name in sorted(registry.tools)),
+            *(f"mcp:{name}" for name in sorted(registry.servers)),
         ]
 
     # ---- finding ----

@@ -59,6 +59,9 @@ def check(document: Document, registry: Registry, workflows: FindWorkflow | None
     if isinstance(document.data, dict) and isinstance(document.data.get("agents"), dict):
         own, wrong = read_agents(document, ("agents",))
         findings += wrong
+        for name, missing in registry.mistakes(own.values()).items():
+            del own[name]
+            findings += missing
     declared = set(loaded.definition.agents)
     report = Report(loaded.definition.places)
     checker = _Checker(loaded, registry.extended(own.values()), declared - set(own), report)

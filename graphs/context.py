@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.memory import Memory, NoMemory
+
 if TYPE_CHECKING:
     from ucop.agents.models import Models
     from ucop.graphs.cache import Answers
@@ -46,6 +48,8 @@ class RunContext:
     the last one raised, None where it was stopped because its time was over."""
     raised: dict[str, BaseException] = field(default_factory=dict)
     """What the last try of a call raised, by `Turn.key`, while it may be tried again."""
+    memory: Memory = field(default_factory=NoMemory)
+    """What agents remember beyond the job."""
     answers: Answers | None = None
     """Where answers of nodes with `cache` are kept; without it they are not."""
     cached: Callable[[str], None] = field(default=_uncounted)

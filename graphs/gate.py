@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.doubles import Double, doubles_in, kind_of_double
 from ucop.agents.errors import DoublesRefused
 from ucop.agents.source import Finding, Position
+from ucop.agents.tool import Tool, agents_inside
 from ucop.graphs.definition import MESH
 from ucop.graphs.workflow import Workflow, YamlWorkflow
 
@@ -58,9 +59,18 @@ def refusals(workflow: Workflow) -> list[Refusal]:
 
 def doubles_of(agent: Agent) -> list[Double]:
     """The test doubles that an agent is made of."""
-    if agent.spec is not None or agent.bundled:
+    if agent.bundled:
         return []
-    return doubles_in(agent.body, agent.name)
+    if agent.spec is None:
+        return doubles_in(agent.body, agent.name)
+    found: list[Double] = []
+    for one in agents_inside([agent]):
+        if one.spec is None and not one.bundled:
+            found += doubles_in(one.body, f"{agent.name} > {one.name}")
+        for name, bound in one.tools.items():
+            if isinstance(bound, Tool):
+                found += doubles_in(bound.body, f"{one.name} > {name}")
+    return found
 
 
 def agent_finding(agent: Agent, double: Double) -> Finding:

@@ -43,7 +43,7 @@ from ucop.graphs.nodes import Call, run_under_policies
 from ucop.graphs.routing import GATE
 from ucop.graphs.state import normalise
 from ucop.graphs.subworkflow import inside
-from ucop.graphs.work import AgentWork, Turn, Work
+from ucop.graphs.work import AgentWork, going_on, Turn, Work
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
@@ -112,13 +112,14 @@ class _Consult(AgentWork):
 
     async def run(self, data: Any, turn: Turn) -> Any:
         answered = tuple(Answered(**answer) for answer in data["answers"])
-        said = await consult(
-            self.agent,
-            data["data"],
-            context=self._context(turn),
-            answered=answered,
-            asks=self.board.asks(self.agent.name),
-        )
+        with going_on():
+            said = await consult(
+                self.agent,
+                data["data"],
+                context=self._context(turn),
+                answered=answered,
+                asks=self.board.asks(self.agent.name),
+            )
         where = f"node {turn.node}"
         if ANSWER in said:
             return {ANSWER: normalise(said[ANSWER], self.agent.output_schema, where)}

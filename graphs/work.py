@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from langchain_core.runnables.config import var_child_runnable_config
+from langgraph._internal._constants import CONFIG_KEY_SCRATCHPAD
 from langgraph.runtime import Runtime, get_runtime
 
 from ucop.graphs.context import RunContext
@@ -54,7 +59,8 @@ class AgentWork(Work):
     async def run(self, data: Any, turn: Turn) -> Any:
         from ucop.agents.run import call
 
-        answer = await call(self.agent, data, context=self._context(turn))
+        with going_on():
+            answer = await call(self.agent, data, context=self._context(turn))
         return normalise(answer, self.agent.output_schema, f"node {turn.node}")
 
     @staticmethod
@@ -77,4 +83,28 @@ class AgentWork(Work):
             folder=run.folder,
             production=run.production,
             progress=tell,
+            memory=run.memory,
         )
+
+
+@contextmanager
+def going_on() -> Iterator[None]:
+    """What runs inside goes on in the checkpoints that an earlier try of this call left.
+
+    LangGraph numbers the graphs that one run of a node calls, and tells them at a retry to
+    resume. But it counts on, so that each would begin anew under the next number: a tool that
+    was done would be called again. Here a retry counts from the start, as a new attempt does.
+    """
+    info = get_runtime(RunContext).execution_info
+    config = var_child_runnable_config.get()
+    pad = (config or {}).get("configurable", {}).get(CONFIG_KEY_SCRATCHPAD)
+    if config is None or pad is None or info is None or info.node_attempt < 2:
+        yield
+        return
+    again = replace(pad, subgraph_counter=count().__next__)
+    configurable = {**config["configurable"], CONFIG_KEY_SCRATCHPAD: again}
+    token = var_child_runnable_config.set({**config, "configurable": configurable})
+    try:
+        yield
+    finally:
+        var_child_runnable_config.reset(token)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
+from ucop.agents.tool import agents_inside, needs_of
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -62,7 +63,8 @@ class Workflow(ABC):
     stored: dict[str, Any]
     """What a job keeps of it, as JSON. The order of keys matters: keep it as text."""
     needs: tuple[str, ...]
-    """What only the project's own Python can supply: `graph:NAME`, `agent:NAME`, `merge:NAME`."""
+    """What only the project can supply: `graph:NAME`, `agent:NAME`, `merge:NAME`, `tool:NAME`,
+    `mcp:NAME`."""
     input_schema: dict[str, Any] | None
     warnings: tuple[Finding, ...] = ()
     nested: bool = False
@@ -176,11 +178,7 @@ class YamlWorkflow(Workflow):
 
     @cached_property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]
-        own = [
-            f"agent:{name}"
-            for name, agent in self.agents.items()
-            if agent.spec is None and not agent.bundled
-        ]
+        own = needs_of(self.agents.values())
         merges = [f"merge:{name}" for name in self.merges]
         inner = [need for workflow in self.workflows.values() for need in workflow.needs]
         return tuple(dict.fromkeys((*own, *merges, *inner)))
@@ -299,8 +297,8 @@ class YamlWorkflow(Workflow):
     @cached_property
     def _specs(self) -> dict[str, Any]:
         return {
-            name: agent.spec.model_dump(mode="json", exclude_defaults=True)
-            for name, agent in self.agents.items()
+            agent.name: agent.spec.model_dump(mode="json", exclude_defaults=True)
+            for agent in agents_inside(self.agents.values())
             if agent.spec is not None
         }
 
@@ -362,13 +360,14 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
         )
     loaded = load_data(stored["definition"])
     raise_errors(loaded.findings)
-    own = {
-        name: spec_agent(AgentSpec.model_validate(spec), "kept by the job")
-        for name, spec in stored["agents"].items()
-    }
+    own = [
+        spec_agent(AgentSpec.model_validate(spec), "kept by the job")
+        for spec in stored["agents"].values()
+    ]
+    known = registry.extended(own)
     called = [node.agent for node in loaded.definition.nodes.values() if node.agent]
     names = dict.fromkeys((*called, *members_of(loaded.definition)))
-    agents = {name: own[name] if name in own else registry.get(name) for name in names}
+    agents = {name: known.get(name) for name in names}
     workflows = {
         name: restore(inner, catalog=catalog, registry=registry)
         for name, inner in stored.get("workflows", {}).items()

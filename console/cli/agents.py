@@ -1,22 +1,31 @@
-"""`ucop agents`: who can be asked."""
+"""`ucop agents`: who can be asked, and asking one alone."""
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.output import put, put_json
-from ucop.console.cli.place import place_of
+from ucop.console.cli.exits import Exit
+from ucop.console.cli.follow import Interrupts
+from ucop.console.cli.inputs import typed_input
+from ucop.console.cli.output import as_text, note, put, put_json
+from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.schemas import fields_of
-from ucop.console.cli.tables import Column, Table, first_line
+from ucop.console.cli.tables import Column, Table, first_line, plural
 
 if TYPE_CHECKING:
+    from ucop.agents.alone import Ran
+    from ucop.agents.serving import ModelUse
     from ucop.agents.spec import Agent
 
 app = typer.Typer(
-    no_args_is_help=True, rich_markup_mode=None, add_completion=False, help="Look at agents."
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at agents; run one alone.",
 )
 
 
@@ -27,12 +36,17 @@ def list_(
         str | None,
         typer.Option(metavar="NAME", help="Only agents that declare it.", show_default=False),
     ] = None,
+    category: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Only agents of this category.", show_default=False),
+    ] = None,
     json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
     """List the agents of the project, of installed packages, and the bundled ones."""
-    found = place_of(ctx, project, database).registry.find(capability=capability)
+    registry = place_of(ctx, project, database).registry
+    found = registry.find(capability=capability, category=category)
     if json:
         put_json([_brief(agent) for agent in found])
         return
@@ -65,6 +79,8 @@ def show(
         put(f"capabilities: {', '.join(found.capabilities)}")
     if found.asks:
         put(f"may ask for: {', '.join(found.asks)}")
+    if found.category:
+        put(f"category: {found.category}")
     put("input:")
     for line in fields_of(found.input_schema):
         put(f"  {line}")
@@ -74,11 +90,129 @@ def show(
     _show_body(found)
 
 
+@app.command()
+def run(
+    ctx: typer.Context,
+    agent: options.AgentName,
+    input: options.Inputs = None,
+    input_file: options.InputFile = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Run one agent alone, without a workflow or a job, and print its output.
+
+    Nothing is kept: an agent that shall survive a crash runs in a workflow.
+    """
+    place = place_of(ctx, project, database)
+    found = place.registry.get(agent)
+    if place.settings.mode == "production":
+        _refuse_doubles(found)
+    data = typed_input(found.input_schema, input or (), input_file)
+    with Interrupts():
+        raise typer.Exit(_run(place, found, data, as_json=json))
+
+
+def _run(place: Place, agent: Agent, data: dict[str, Any], *, as_json: bool) -> Exit:
+    import asyncio
+
+    from ucop.engine.errors import UcopError
+
+    try:
+        ran = asyncio.run(_run_alone(place, agent, data))
+    except UcopError:
+        raise
+    except KeyboardInterrupt:
+        note("interrupted")
+        return Exit.INTERRUPTED
+    except Exception as error:
+        if os.environ.get("UCOP_DEBUG"):
+            raise
+        note(f"error: agent {agent.name!r} raised {type(error).__name__}: {error}")
+        return Exit.FAILED
+    if as_json:
+        put_json(_ran(agent, ran))
+    else:
+        put(as_text(ran.output))
+    note(_told(ran))
+    return Exit.OK
+
+
+async def _run_alone(place: Place, agent: Agent, data: dict[str, Any]) -> Ran:
+    from ucop.agents.alone import run_alone
+    from ucop.agents.models import Models
+
+    settings = place.settings
+    told: set[str] = set()
+
+    def tell(use: ModelUse) -> None:
+        if use.name not in told:
+            told.add(use.name)
+            note(f"model {use.asked}: {use.note}")
+
+    models = Models(
+        aliases=settings.models,
+        ollama_host=settings.ollama_host,
+        embedded=settings.embedded,
+        timeout=settings.model_timeout,
+        idle_timeout=settings.model_idle_timeout,
+        on_use=tell,
+    )
+    try:
+        return await run_alone(
+            agent,
+            data,
+            models=models,
+            folder=settings.root,
+            production=settings.mode == "production",
+            progress=note,
+        )
+    finally:
+        await models.aclose()
+
+
+def _refuse_doubles(agent: Agent) -> None:
+    from ucop.engine.errors import DoublesRefused
+    from ucop.graphs.gate import agent_finding, doubles_of
+
+    if findings := [agent_finding(agent, double) for double in doubles_of(agent)]:
+        raise DoublesRefused(findings)
+
+
+def _told(ran: Ran) -> str:
+    usage = ran.usage
+    if not usage.model_calls:
+        return f"{ran.seconds:.1f} s, no model"
+    return (
+        f"{ran.seconds:.1f} s, {', '.join(usage.models)}, "
+        f"{plural(usage.model_calls, 'model call')}, "
+        f"{usage.tokens_in} tokens in, {usage.tokens_out} out"
+    )
+
+
+def _ran(agent: Agent, ran: Ran) -> dict[str, Any]:
+    usage = ran.usage
+    return {
+        "agent": agent.name,
+        "output": ran.output,
+        "models": list(usage.models),
+        "model_calls": usage.model_calls,
+        "tokens_in": usage.tokens_in,
+        "tokens_out": usage.tokens_out,
+        "cost": usage.cost,
+        "seconds": round(ran.seconds, 3),
+    }
+
+
 def _show_body(agent: Agent) -> None:
     if agent.spec is None:
         put("body: a Python function")
         return
     put(f"model: {agent.spec.model or 'default'}")
+    if agent.tools:
+        put("tools:")
+        for name, bound in agent.tools.items():
+            put(f"  {name}: {first_line(bound.description)}")
     for name, text in (("system", agent.spec.system), ("prompt", agent.spec.prompt)):
         if text:
             put(f"{name}:")
@@ -87,7 +221,9 @@ def _show_body(agent: Agent) -> None:
 
 
 def _body(agent: Agent) -> str:
-    return "python" if agent.spec is None else "prompt"
+    if agent.spec is None:
+        return "python"
+    return "tools" if agent.spec.tools else "prompt"
 
 
 def _brief(agent: Agent) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from enum import IntEnum
 from typing import Final
 
 from ucop.engine.errors import (
+    AgentInputError,
     CheckpointNotFound,
     DeliveryNotFound,
     InvalidDefinition,
@@ -56,6 +57,7 @@ class UsageProblem(UcopError):
 
 
 _REFUSED: Final = (
+    AgentInputError,
     InvalidDefinition,
     InvalidInput,
     InvalidJobFile,

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.duration import seconds_of
@@ -22,10 +23,20 @@ def read_input(
     workflow: Workflow, typed: Sequence[str], file: str | None, text: str | None = None
 ) -> dict[str, Any]:
     """The input for `workflow`, not yet checked. Raises UsageProblem, InvalidDefinition."""
-    data = read_object(file, "--input-file") if file else {}
-    if text is not None:
-        data[text_input(workflow)] = text
-    fields = _fields(workflow)
+    first = {} if text is None else {text_input(workflow): text}
+    return typed_input(workflow.input_schema, typed, file, first)
+
+
+def typed_input(
+    schema: Mapping[str, Any] | None,
+    typed: Sequence[str],
+    file: str | None,
+    first: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, Any]:
+    """An input as `schema` reads it, not yet checked: the file's, over it `first`, over it what
+    was typed. Raises UsageProblem, InvalidDefinition."""
+    data = {**(read_object(file, "--input-file") if file else {}), **first}
+    fields = (schema or {}).get("properties", {})
     for key, value in pairs(typed, "-i").items():
         data[key] = _typed(fields.get(key, {}), value)
     return data

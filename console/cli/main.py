@@ -33,6 +33,7 @@ COMMANDS = {
     "workflows": "workflows:app",
     "agents": "agents:app",
     "mesh": "mesh:app",
+    "memory": "memory:app",
     "models": "models:app",
     "console": "console:console",
     "init": "project:init",

@@ -113,7 +113,7 @@ Inputs = Annotated[
         "-i",
         "--input",
         metavar="KEY=VALUE",
-        help="One input, read as the type that the workflow declares. May be repeated.",
+        help="One input, read as its declared type. May be repeated.",
         show_default=False,
     ),
 ]

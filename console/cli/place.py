@@ -36,7 +36,8 @@ class Place:
         """The project's agents. Raises InvalidDefinition."""
         from ucop.agents.registry import load_registry
 
-        return load_registry(self.settings.root, self.settings.agents)
+        settings = self.settings
+        return load_registry(settings.root, settings.agents, servers=settings.mcp)
 
     @cached_property
     def catalog(self) -> Catalog:

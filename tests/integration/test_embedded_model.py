@@ -21,11 +21,14 @@ import pytest
 from langchain_core.messages import HumanMessage, ToolMessage
 from langchain_core.tools import tool
 
+from ucop.agents import AgentSpec, Registry, run_alone
 from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
 from ucop.agents.errors import ModelResponseError
 from ucop.agents.meter import Meter
 from ucop.agents.models import Models
 from ucop.agents.serving import ModelUse
+from ucop.agents.spec import Options, spec_agent
+from ucop.engine.memory import JobStore
 
 pytestmark = pytest.mark.model
 
@@ -426,3 +429,46 @@ def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c_in_the_middle_of_an_
     out, err = served.communicate(timeout=10)
     client.close()
     assert (served.returncode, out, err) == (0, "left\n", "")
+
+
+async def test_an_agent_with_tools_calls_one_and_answers_in_its_form(
+    models: Models, tmp_path: Path
+) -> None:
+    words: list[str] = []
+
+    @tool
+    def count_words(text: str) -> int:
+        """Count the words of a text."""
+        words.append(text)
+        return len(text.split())
+
+    spec = AgentSpec(
+        name="counter",
+        prompt="How many words are in: green tea is made from leaves",
+        tools=["count_words"],
+        output={"words": "integer"},
+        options=Options(num_predict=60, temperature=0, seed=1),
+    )
+    found = Registry.of(spec_agent(spec, "test"), count_words).get("counter")
+    ran = await run_alone(found, {}, models=models, folder=tmp_path)
+    assert isinstance(ran.output["words"], int)
+    assert len(words) == 1
+    assert ran.usage.model_calls >= 2
+    assert ran.usage.tokens_out > 0
+
+
+async def test_the_embedded_model_makes_the_vectors_of_a_memory(
+    models: Models, tmp_path: Path
+) -> None:
+    store = JobStore(f"sqlite:///{tmp_path}/memory.db", models)
+    try:
+        memory = store.memory("p", None).shared
+        await memory.aput("bees", "Bees make honey from the nectar of flowers.")
+        await memory.aput("law", "The court dismissed the appeal on procedural grounds.")
+        await memory.aput("long", "tea " * 150)
+        found = await memory.asearch("Bees make honey from nectar.", limit=3)
+        assert found[0].key == "bees"
+        assert {one.key for one in found} == {"bees", "law", "long"}
+        assert all(one.score is not None and -1.001 <= one.score <= 1.001 for one in found)
+    finally:
+        await store.aclose()

@@ -23,6 +23,7 @@ import select
 import socket
 import threading
 import time
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -111,6 +112,8 @@ class ScriptedOllama:
         self.tags = tags
         self.requests: list[Request] = []
         self.paths: list[str] = []
+        self.embedded: list[str] = []
+        """The texts that /api/embed made vectors of, by `vector`."""
         self.tokens_in = 0
         self.tokens_out = 0
         self.hang_ups = 0
@@ -227,6 +230,10 @@ class _Exchange(BaseHTTPRequestHandler):
         if self.path == "/api/show":
             self._json(200, {"capabilities": ["completion", "tools"], "model_info": {}})
             return
+        if self.path == "/api/embed":
+            scripted.embedded += request["input"]
+            self._json(200, {"embeddings": [vector(text) for text in request["input"]]})
+            return
         if self.path != "/api/chat":
             self._json(404, {"error": f"no {self.path} here"})
             return
@@ -324,6 +331,14 @@ class _Exchange(BaseHTTPRequestHandler):
                 raise _Left
             if self.server.scripted._closing.is_set():
                 raise _Left
+
+
+def vector(text: str, size: int = 32) -> list[float]:
+    """Texts with the same words are near each other: one number counts a share of the words."""
+    counts = [0.01] * size
+    for word in text.lower().split():
+        counts[zlib.crc32(word.strip(".,#").encode()) % size] += 1.0
+    return counts
 
 
 def _fitting_pieces(schema: object) -> tuple[str, ...]:

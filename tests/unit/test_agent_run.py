@@ -24,7 +24,9 @@ from ucop.agents import (
     Models,
     agent,
     call,
+    run_alone,
 )
+from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.function import agent_of
 from ucop.agents.run import in_thread
 from ucop.agents.spec import spec_agent
@@ -440,3 +442,75 @@ async def test_in_production_a_function_may_pass_on_what_it_was_given_or_say_not
     data = {"text": "Dear [Your Name], TODO"}
     answer = await call(made, data, context=replace(context, production=True))
     assert answer == {**data, "remark": ""}
+
+
+# What `context` gives
+
+
+async def test_context_gives_async_functions_a_model_with_retries(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    script(ollama, scripted.status(503, retry_after=0), scripted.answer({"n": 2}))
+
+    @agent
+    async def asks(context: AgentContext) -> dict[str, int]:
+        chat = context.model(options={"seed": 5}, schema={"type": "object"})
+        said = await chat.ainvoke("How many?")
+        found: dict[str, int] = json.loads(said.text)
+        return found
+
+    assert await call(agent_of(asks), {}, context=context) == {"n": 2}  # type: ignore[arg-type]
+    assert ollama.calls == 2
+    assert ollama.requests[0]["options"]["seed"] == 5
+    assert ollama.requests[0]["format"] == {"type": "object"}
+
+
+async def test_context_gives_sync_functions_a_model_that_is_metered(
+    ollama: ScriptedOllama, context: AgentContext
+) -> None:
+    script(ollama, scripted.text("two words", tokens=(3, 2)))
+
+    @agent
+    def asks(context: AgentContext) -> str:
+        return str(context.model("default").invoke("How many?").text)
+
+    ran = await run_alone(agent_of(asks), {}, models=context.models)  # type: ignore[arg-type]
+    assert ran.output == "two words"
+    assert (ran.usage.model_calls, ran.usage.tokens_in, ran.usage.tokens_out) == (1, 3, 2)
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+async def test_context_tells_the_job_the_key_and_the_agents_own_logger(
+    context: AgentContext, kind: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    told: list[str] = []
+
+    def work(context: AgentContext) -> list[str]:
+        context.progress("half done")
+        context.logger.warning("careful")
+        return [context.job_id, context.node, context.key, context.folder.name]
+
+    async def later(context: AgentContext) -> list[str]:
+        return work(context)
+
+    made = agent("worker")(work if kind == "sync" else later)
+    listening = replace(context, progress=told.append)
+    found = await call(agent_of(made), {}, context=listening)  # type: ignore[arg-type]
+    assert found == ["job-1", "write", "job-1/t1", context.folder.name]
+    await asyncio.sleep(0)
+    assert told == ["half done"]
+    assert [(r.name, r.message) for r in caplog.records] == [("ucop.agent.worker", "careful")]
+
+
+async def test_memory_without_a_job_says_that_there_is_none(context: AgentContext) -> None:
+    @agent
+    def sync(context: AgentContext) -> None:
+        context.memory.put("a", "b")
+
+    @agent
+    async def later(context: AgentContext) -> None:
+        await context.memory.shared.aget("a")
+
+    for made in (sync, later):
+        with pytest.raises(MemoryUnavailable, match="Run the agent in a workflow"):
+            await call(agent_of(made), {}, context=context)  # type: ignore[arg-type]

@@ -25,7 +25,9 @@ PUBLIC = {
         "ProviderSettings",
         "Models",
         "Position",
+        "Ran",
         "Registry",
+        "ToolUnavailable",
         "UcopError",
         "UnknownAgent",
         "UnknownMerge",
@@ -33,6 +35,7 @@ PUBLIC = {
         "call",
         "load_registry",
         "merge",
+        "run_alone",
     ],
     "ucop.engine": [
         "Attempt",

@@ -11,6 +11,7 @@ import pytest
 
 from ucop.agents import InvalidDefinition, Registry, UnknownAgent, agent, load_registry
 from ucop.agents import registry as registry_module
+from ucop.agents.spec import AgentSpec, spec_agent
 
 BUNDLED = {
     "example_writer",
@@ -193,6 +194,66 @@ def test_agents_of_other_packages_come_by_entry_points(
 
 
 BOTH = (counter, shouter)
+
+
+def clash(project: Path, *patterns: str) -> list[str]:
+    with pytest.raises(InvalidDefinition) as caught:
+        load_registry(project, patterns, bundled=False)
+    return str(caught.value).splitlines()
+
+
+def test_a_clash_of_two_files_of_yaml_is_told_with_the_place_of_the_second(project: Path) -> None:
+    write(project / "a.yaml", "name: same\nprompt: x\n")
+    write(project / "b.yaml", "agents:\n  other: {prompt: x}\n  same: {prompt: y}\n")
+    assert clash(project, "*.yaml") == [
+        "b.yaml:3:3: two agents are named 'same': in a.yaml and in b.yaml:3"
+    ]
+
+
+def test_a_clash_of_yaml_and_python_is_told_with_its_place(project: Path) -> None:
+    write(project / "a.yaml", "name: same\nprompt: x\n")
+    write(
+        project / "mine.py",
+        "from ucop.agents import agent\n\n@agent\ndef same() -> int: return 1\n",
+    )
+    assert clash(project, "a.yaml", "mine.py") == [
+        f"{project}/mine.py:3:1: two agents are named 'same': in a.yaml and in mine.py:3"
+    ]
+    assert clash(project, "mine.py", "a.yaml") == [
+        "a.yaml:1:7: two agents are named 'same': in mine.py:3 and in a.yaml"
+    ]
+
+
+def test_a_clash_of_an_installed_package_and_the_project_is_told(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    points = [EntryPoint("one", f"{__name__}:counter", "ucop.agents")]
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: points)
+    write(project / "a.yaml", "name: counter\nprompt: x\n")
+    (told,) = clash(project, "a.yaml")
+    assert told.startswith(f"{__file__}:")
+    assert "two agents are named 'counter': in a.yaml and in test_registry.py:" in told
+
+
+def test_a_module_that_ends_the_process_or_needs_another_is_told_with_its_line(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(project / "ends.py", "import sys\n\nsys.exit('no licence')\n")
+    write(project / "needs.py", "\nimport no_such_library\n")
+    points = [EntryPoint("ends", "entry_that_ends:x", "ucop.agents")]
+    monkeypatch.setattr(registry_module, "entry_points", lambda group: points)
+    write(project / "entry_that_ends.py", "raise SystemExit(3)\n")
+    assert clash(project, "ends.py", "needs.py") == [
+        f"{project}/ends.py:3:1: importing ends failed: SystemExit: no licence",
+        f"{project}/needs.py:2:1: importing needs failed: "
+        "ModuleNotFoundError: No module named 'no_such_library'",
+        f"{project}/entry_that_ends.py:1:1: entry point 'ends': SystemExit: 3",
+    ]
+
+
+def test_an_agent_that_was_made_by_hand_keeps_to_the_rule_for_names() -> None:
+    with pytest.raises(InvalidDefinition, match=r"'two words' \(x\) is no name for an agent"):
+        Registry.of(spec_agent(AgentSpec.model_construct(name="two words", prompt="x"), "x"))
 
 
 def test_listing_agents_imports_no_model_library() -> None:
