@@ -90,11 +90,11 @@ class Load:
 
     jobs: int
     slots: int = 10
-    seconds: float = 0.2
+    seconds: float = 0.4
     """What one job takes: slots are to be what is scarce, not the processor."""
     burst: int = 50
     """Jobs that each of the others queues at once: together they fill all slots ten times."""
-    pause: float = 3.0
+    pause: float = 4.5
 
     @property
     def bursts(self) -> int:
