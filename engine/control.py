@@ -12,7 +12,7 @@ from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
 from ucop.engine.operation import One, Operation, Row
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
-from ucop.engine.states import Change, JobStatus, sources
+from ucop.engine.states import ACTIVE, Change, JobStatus, sources
 
 TRIES = 20
 """How often a pause or a cancel looks again at a job that is changed under it: on PostgreSQL a
@@ -211,6 +211,8 @@ def go_on(
     onward: Onward = Onward(),
 ) -> Operation[JobStatus]:
     """Queue the next attempt because a person says so. Raises RefusedChange."""
+    if reason := (yield from overtaken(job)):
+        raise RefusedChange(reason)
     if onward.priority is not None:
         where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
         if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
@@ -222,6 +224,29 @@ def go_on(
     if onward.budget:
         yield from _change_budget(job, onward.budget)
     return new
+
+
+# Ids of checkpoints grow with time. A job has a thread of its own name, or shares one.
+_OVERTAKEN = """
+select other.id, other.status, mine.thread_id from jobs mine join jobs other
+    on other.id = mine.thread_id
+    or (other.thread_id = mine.thread_id and other.thread_id <> other.id)
+where mine.id = :job and other.id <> mine.id and mine.checkpoint_id is not null
+    and (other.checkpoint_id > mine.checkpoint_id or other.status in ('pending', 'running')) limit 1"""
+
+
+def overtaken(job: str) -> Operation[str | None]:
+    """Why a job cannot go on from its own last state, where that is so: an attempt goes on from
+    the newest state of its thread, and another job has gone on with it, or is about to."""
+    for row in (yield One(_OVERTAKEN, {"job": job})):
+        does = "is about to go on" if row["status"] in ACTIVE else "has gone on"
+        return (
+            f"job {job} cannot go on: job {row['id']} {does} with thread {row['thread_id']}, "
+            f"whose state would be taken for this one's. `ucop checkpoints list {job}` shows "
+            f"where it stood; `ucop checkpoints fork {job} CHECKPOINT` goes on from there on a "
+            "thread of its own"
+        )
+    return None
 
 
 def changed_meanwhile(job: str) -> RefusedChange:

@@ -189,8 +189,7 @@ class Engine:
         that shall run its jobs must do the same."""
         workflow = self.catalog.add(name, graph)
         self._known = None
-        if self._worker is not None:
-            self._worker.wake()
+        self._loop.soon(self._wake)
         return workflow
 
     def workflow(self, workflow: str | Path | Workflow | Graph) -> Workflow:

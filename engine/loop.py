@@ -7,6 +7,7 @@ other loops (Jupyter, FastAPI), hand their work over and wait for it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -106,6 +107,11 @@ class LoopThread:
             if me is None or not me.cancelling():  # the engine's loop ended, not the caller
                 raise EngineClosed(CLOSED) from None
             raise
+
+    def soon(self, tell: Callable[[], None]) -> None:
+        """Have something called on the loop, from any thread. A loop that has ended calls nothing."""
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(tell)
 
     def stop(self) -> None:
         if self._thread.is_alive():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from ucop.engine.control import changed_meanwhile, go_on
+from ucop.engine.control import changed_meanwhile, go_on, overtaken
 from ucop.engine.job import JobId
 from ucop.engine.ledger import ADD_EVENT, existing, settle
 from ucop.engine.operation import One, Operation, Row
@@ -50,7 +50,13 @@ def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
         return None
     without = [row["node"] for row in late if row["default_answer"] is None]
     if without:
-        return (yield from _fail(job, state, without, now))
+        reason = (
+            f"nobody answered {', '.join(dict.fromkeys(without))} in time, and there is no default"
+        )
+        return (yield from _fail(job, state, without[0], reason, now))
+    behind = yield from overtaken(job)
+    if behind is not None:
+        return (yield from _fail(job, state, late[0]["node"], behind, now))
     for question in late:
         yield from _answer(job, state, question, now)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))
@@ -69,9 +75,10 @@ def _answer(job: JobId, state: Row, question: Row, now: float) -> Operation[None
     yield One(ADD_EVENT, {**event, "data": to_json({**data, "default": default})})
 
 
-def _fail(job: JobId, state: Row, nodes: list[str], now: float) -> Operation[JobStatus | None]:
-    reason = f"nobody answered {', '.join(dict.fromkeys(nodes))} in time, and there is no default"
-    error = {"type": "AnswerOverdue", "message": reason, "node": nodes[0]}
+def _fail(
+    job: JobId, state: Row, node: str, reason: str, now: float
+) -> Operation[JobStatus | None]:
+    error = {"type": "AnswerOverdue", "message": reason, "node": node}
     failed = yield from settle(job, state, Change.EXPIRE, reason, now, error=error)
     if failed is None:
         raise changed_meanwhile(job)

@@ -43,7 +43,7 @@ from ucop.graphs.nodes import Call, run_under_policies
 from ucop.graphs.routing import GATE
 from ucop.graphs.state import normalise
 from ucop.graphs.subworkflow import inside
-from ucop.graphs.work import AgentWork, going_on, Turn, Work
+from ucop.graphs.work import AgentWork, Turn, Work, going_on
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph

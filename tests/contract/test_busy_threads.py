@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support.graphs import Log
+from support.graphs import Log, chain, failing
 
 from ucop.engine import Engine, JobHandle, ThreadBusy
+from ucop.engine.errors import RefusedChange
 
 DEADLINE = 60.0
 
@@ -149,3 +150,39 @@ def test_a_job_of_another_process_is_interrupted_too(
     second = outside.submit("talk", {"log": ["short"]}, thread_id="t", on_busy="interrupt")
     assert second.result(DEADLINE)["log"][-1] == "say:short"
     assert first.wait(DEADLINE) == "cancelled"
+
+
+def test_a_failed_job_does_not_go_on_from_what_another_made_of_its_thread_since(
+    engine: Engine,
+) -> None:
+    broken = engine.submit(
+        engine.add("breaking", failing(1, [])), {"log": ["mine"]}, thread_id="shared"
+    )
+    assert broken.wait(DEADLINE) == "failed"
+    stood = broken.checkpoints()[0].id
+    other = engine.submit(engine.add("two", chain("a", "b")), {"log": []}, thread_id="shared")
+    assert other.result(DEADLINE)["log"] == ["mine", "before", "a", "b"]
+
+    for go_on in (broken.retry, broken.resume):
+        with pytest.raises(RefusedChange, match=f"job {other.id} has gone on with thread shared"):
+            go_on()
+    assert broken.status == "failed"
+
+    fork = broken.fork(checkpoint=stood)
+    assert fork.result(DEADLINE)["log"] == ["mine", "before", "breaks", "after"]
+    broken.retry(checkpoint=stood)
+    assert broken.result(DEADLINE)["log"] == ["mine", "before", "breaks", "after"]
+
+
+def test_a_job_does_not_go_on_behind_one_that_is_about_to_move_its_thread_on(
+    engine: Engine, talk: Talk
+) -> None:
+    broken = engine.submit(
+        engine.add("breaking", failing(1, [])), {"log": ["mine"]}, thread_id="shared"
+    )
+    assert broken.wait(DEADLINE) == "failed"
+    other = engine.submit("talk", {"log": ["long"]}, thread_id="shared")
+    talk.until_thinks("long")
+    with pytest.raises(RefusedChange, match=f"job {other.id}"):
+        broken.retry()
+    other.cancel()

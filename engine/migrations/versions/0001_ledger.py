@@ -127,6 +127,7 @@ def upgrade() -> None:
         ["expires_at"],
         "expires_at is not null and status in ('pending', 'paused', 'waiting')",
     )
+    _index("jobs_sharing", ["thread_id"], "thread_id <> id")
     _index("jobs_parent", ["parent_job_id"], "parent_job_id is not null")
     op.create_index("jobs_newest", "jobs", ["created_at"])
     ended = sa.text("finished_at is not null")
