@@ -12,7 +12,7 @@ from ucop.engine.operation import Row
 from ucop.graphs.breaker import BreakerRules, BreakerState, opens_at, state_of
 
 MESH_EVENTS = """
-select job_id, seq, type, at, data from events
+select job_id, seq, type, at, data, position from events
 where job_id = :id and type in ('mesh.asked', 'mesh.answered', 'mesh.failed', 'mesh.stopped')
 order by seq"""
 

@@ -193,10 +193,9 @@ def _explain(error: ValidationError, where: Path) -> str:
     lines = []
     for problem in error.errors():
         name = ".".join(str(part) for part in problem["loc"])
-        # What was written where a secret is spoken of may be the secret.
-        got = "" if "secret" in name else f" (got {problem['input']!r})"
-        # What is said of a server may hold a secret.
-        got = "" if problem["loc"][:1] == ("mcp",) else f" (got {problem['input']!r})"
+        # What is said of a server or an address may be, or hold, a secret.
+        hidden = problem["loc"][:1] in {("mcp",), ("webhooks",)}
+        got = "" if hidden else f" (got {problem['input']!r})"
         lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

@@ -37,6 +37,7 @@ from ucop.engine.database import Database, connect
 from ucop.engine.errors import RefusedChange
 from ucop.engine.forks import Edit
 from ucop.engine.job import JobId, ThreadId, WorkerId
+from ucop.engine.memory import JobStore
 from ucop.engine.notices import Notices
 from ucop.engine.rows import Claimed, NewJob, to_json
 from ucop.engine.settings import Settings
@@ -147,6 +148,10 @@ class Place:
     def open(self) -> None:
         self.database: Database = connect(self.settings)
         self.loop.complete(self.database.open())
+        self.store = self.loop.complete(self._store())
+
+    async def _store(self) -> JobStore:
+        return JobStore(self.url, MODELS)
 
     def close(self) -> None:
         self.rows.close()
@@ -437,11 +442,11 @@ class JobMachine(RuleBasedStateMachine):
         thread, saver = ThreadId(life.id), self.database.saver()
         attempt, _ = self._read(lambda: ledger.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
-        budget: dict[str, float] | None = {} if retry else None
+        onward = control.Onward() if retry else None
         self._ask(
             life,
             lambda: forks.restore(
-                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=budget
+                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=onward
             ),
             lambda: life.restore(at, retry=retry),
         )
@@ -702,6 +707,8 @@ class JobMachine(RuleBasedStateMachine):
             queue=lambda _: queue,  # type: ignore[arg-type, return-value]
             settings=self.place.settings,
             models=MODELS,
+            store=self.place.store,
+            serves='["default"]',
             notices=Notices(),
             workflow=self._workflow,
             knows=lambda: KNOWN,
@@ -745,7 +752,7 @@ class JobMachine(RuleBasedStateMachine):
     def _claim(self, life: Life, attempt: int, hand: Hand) -> None:
         async def deliver() -> bool:
             claimed = await self.database.write(
-                lambda: ledger.claim_known(life.id, attempt, WorkerId(hand.id), KNOWN, self._now())
+                lambda: ledger.claim(life.id, attempt, WorkerId(hand.id), self._now())
             )
             if claimed is not None:
                 hand.queue.run(claimed)

@@ -30,7 +30,6 @@ from ucop.agents import (
     load_registry,
     run_alone,
 )
-from ucop.agents.chat import NamedChat
 from ucop.agents.mcp import McpServer
 from ucop.agents.retry import Retry
 from ucop.agents.source import read_yaml
@@ -355,9 +354,9 @@ def test_doubles_are_found_among_tools_and_the_tools_of_tools() -> None:
     )
 
 
-async def test_the_named_chat_refuses_to_block_the_loop(context: AgentContext) -> None:
-    chat = NamedChat.on(context.models, asyncio.get_running_loop())
-    with pytest.raises(RuntimeError, match="await ainvoke"):
+async def test_a_models_chat_refuses_to_block_the_loop(context: AgentContext) -> None:
+    chat = context.model()
+    with pytest.raises(RuntimeError, match="await the chat's `ainvoke`"):
         chat.invoke([HumanMessage("x")])
 
 
