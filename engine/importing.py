@@ -28,11 +28,11 @@ values (:fingerprint, :workflow, :body, :now) on conflict (fingerprint) do nothi
 
 _ADD_JOB = """
 insert into jobs (id, workflow, fingerprint, needs, status, reason, attempt, input, output, error,
-    thread_id, checkpoint_id, priority, tenant, labels, budget, parent_job_id,
+    thread_id, checkpoint_id, queue, priority, tenant, labels, budget, parent_job_id,
     parent_checkpoint_id, seq, progress, stalls, not_before, created_at, queued_at, started_at,
     finished_at)
 values (:id, :workflow, :fingerprint, :needs, :status, :reason, :attempt, :input, :output, :error,
-    :id, :checkpoint_id, :priority, :tenant, :labels, :budget, :parent_job_id,
+    :id, :checkpoint_id, 'default', :priority, :tenant, :labels, :budget, :parent_job_id,
     :parent_checkpoint_id, :seq, :progress, 0, 0, :created_at, :queued_at, :started_at,
     :finished_at)"""
 
@@ -44,9 +44,11 @@ values (:job, :number, 'ended', :worker, :outcome, :progress, :queued_at, :start
 
 _ADD_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input, output,
-    error, model_calls, tokens_in, tokens_out, cost, models, cached, tries)
+    error, model_calls, tokens_in, tokens_out, tokens_cached, tokens_reasoning, seconds_waited,
+    seconds_generating, cost, models, cached, cached_calls, tries)
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input, :output,
-    :error, :model_calls, :tokens_in, :tokens_out, :cost, :models, :cached, :tries)"""
+    :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
+    :seconds_waited, :seconds_generating, :cost, :models, :cached, :cached_calls, :tries)"""
 
 _ADD_QUESTION = """
 insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,

@@ -109,9 +109,14 @@ class StepPart(Part):
     model_calls: Count
     tokens_in: Count
     tokens_out: Count
+    tokens_cached: Count
+    tokens_reasoning: Count
+    seconds_waited: Amount
+    seconds_generating: Amount
     cost: Amount | None
     models: list[Word]
     cached: Count
+    cached_calls: Count
     tries: Count
 
 
