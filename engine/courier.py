@@ -74,7 +74,7 @@ class Courier(Listener):
 
     async def _deliver(self, delivery: Delivery) -> None:
         error, after = await self._send(delivery)
-        fault("after delivery")
+        fault("after sending")
         database, clock = self._post.database, self._post.clock
         if error is None:
             return await database.write(lambda: webhooks.delivered(delivery, clock()))

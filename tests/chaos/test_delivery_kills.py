@@ -20,7 +20,7 @@ def worker(fleet: Fleet, receiver: Receiver, **options: Any) -> Any:
     return fleet.worker(webhooks={"told": hook}, environment=environment, lease=2.0, **options)
 
 
-@pytest.mark.parametrize("point", ["after delivery", "after delivery:3"])
+@pytest.mark.parametrize("point", ["after sending", "after sending:3"])
 def test_what_was_sent_but_not_noted_is_sent_again_under_its_id(
     point: str, fleet: Fleet, engine: Engine, auditor: Auditor
 ) -> None:

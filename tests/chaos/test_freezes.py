@@ -38,6 +38,13 @@ def test_a_worker_stopped_inside_a_transaction_keeps_nobody_waiting(
     wait_for(auditor.settled, "the job to be taken over and to end", fleet.logs)
     findings = judge(auditor, fleet.records(), [job.id])
     assert findings.count == 0, findings
+    if auditor.is_postgres and "ledger" in point:
+        # Whoever is stopped before a claim may hold nothing that anybody misses; it goes on.
+        zombie.thaw()
+        later = engine.submit("maze", start_of("maze", "later"))
+        wait_for(auditor.settled, "the later job to end", fleet.logs)
+        assert judge(auditor, fleet.records(), [job.id, later.id]).count == 0
+        return
     if auditor.is_postgres:
         zombie.thaw()
         wait_for(lambda: "declared lost" in zombie.log, "the zombie to say so", fleet.logs)

@@ -230,11 +230,13 @@ def test_old_states_are_deleted_once_and_again_after_a_retry(open_engine: Open) 
     job = failed(worker)
     idle = with_retention(open_engine, worker=False, checkpoints="1ms")
     before = len(job.checkpoints())
+    time.sleep(0.05)  # older than the millisecond that states are kept
     assert idle.tidy() == {Rule.PRUNE: 1}
     assert len(job.checkpoints()) < before
     assert idle.tidy() == {}
     job.retry()
     assert job.result(DEADLINE) == {"log": ["before", "breaks", "after"]}
+    time.sleep(0.05)  # older than the millisecond that states are kept
     assert idle.tidy() == {Rule.PRUNE: 1}
     assert len(job.checkpoints()) == 2
 

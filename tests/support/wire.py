@@ -24,6 +24,8 @@ HANG: Literal["hang"] = "hang"
 RESET: Literal["reset"] = "reset"
 CLOSE: Literal["close"] = "close"
 
+CLOSING = b"\r\nConnection: close\r\n"
+
 Step = bytes | float | Literal["hang", "reset", "close"]
 Reply = Sequence[Step]
 
@@ -132,7 +134,10 @@ class Wire:
         connection = exchange.connection
         for step in reply:
             if isinstance(step, bytes):
-                exchange.wfile.write(step)
+                # Said beforehand: a client that asks again at once must not take a connection
+                # that is about to close.
+                closing = step.startswith(b"HTTP/1.1 ") and not self._keeps
+                exchange.wfile.write(step.replace(b"\r\n", CLOSING, 1) if closing else step)
             elif step == RESET:
                 linger = struct.pack("ii", 1, 0)  # close at once, with a reset
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
