@@ -40,6 +40,7 @@ class Spent:
     """Node runs that ended well: those that broke off are run again, and counted then."""
     model_calls: int = 0
     tokens: int = 0
+    seconds: float = 0.0
     cost: float = 0.0
 
 
@@ -57,13 +58,14 @@ class Budget:
     @property
     def asks(self) -> bool:
         """Whether a model call may be refused."""
-        return not self.limits.keys().isdisjoint(("model_calls", "tokens", "cost"))
+        return not self.limits.keys().isdisjoint(("model_calls", "tokens", "seconds", "cost"))
 
     def refusal(self, now: Usage) -> str | None:
         """Why no further model call may begin, where this attempt has used `now`; else None."""
         used = {
             "model_calls": self.before.model_calls + now.model_calls,
             "tokens": self.before.tokens + now.tokens_in + now.tokens_out,
+            "seconds": self.before.seconds + now.seconds,
             "cost": self.before.cost + (now.cost or 0.0),
         }
         for name, spent in used.items():
@@ -104,4 +106,6 @@ class Budget:
 def _amount(name: str, value: float) -> str:
     if name == "cost":
         return f"${value:.4f}"
+    if name == "seconds":
+        return f"{value:,.1f} seconds of models"
     return f"{value:,.0f} {name.replace('_', ' ')}"

@@ -172,7 +172,8 @@ def _answers(job: str) -> Operation[dict[str, Any]]:
 _SPENT = """
 select count(distinct case when status = 'completed' then task_id end) as steps,
     coalesce(sum(model_calls), 0) as model_calls,
-    coalesce(sum(tokens_in + tokens_out), 0) as tokens, coalesce(sum(cost), 0) as cost
+    coalesce(sum(tokens_in + tokens_out), 0) as tokens, coalesce(sum(cost), 0) as cost,
+    coalesce(sum(seconds_generating), 0) as seconds
 from steps where job_id = :job"""
 
 
@@ -182,6 +183,7 @@ def _spent(job: str) -> Operation[Spent]:
         steps=row["steps"],
         model_calls=row["model_calls"],
         tokens=row["tokens"],
+        seconds=float(row["seconds"]),
         cost=float(row["cost"]),
     )
 

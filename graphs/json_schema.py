@@ -335,6 +335,10 @@ _LIMITS: Schema = {
     "steps": _count("Runs of nodes; a job that would make one more is failed."),
     "model_calls": _count("Calls of models; before one more, the job is paused."),
     "tokens": _count("Tokens in and out; once they are used, the job is paused."),
+    "seconds": {
+        "description": "For how long models may answer, all calls added up; then the job is paused.",
+        **_ref("duration"),
+    },
     "cost": {
         "type": "number",
         "description": "US dollars, as far as prices are known; then the job is paused.",

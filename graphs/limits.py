@@ -9,7 +9,8 @@ from typing import Any, Final
 from ucop.agents.duration import LARGEST, seconds_of
 
 COUNTS: Final = ("steps", "model_calls", "tokens")
-LIMITS: Final = ("deadline", *COUNTS, "cost")
+TIMES: Final = ("deadline", "seconds")
+LIMITS: Final = ("deadline", *COUNTS, "seconds", "cost")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,6 +24,8 @@ class Limits:
     model_calls: int | None = None
     tokens: int | None = None
     """Those that go in and those that come out."""
+    seconds: float | None = None
+    """In which models answer; calls at the same time add up."""
     cost: float | None = None
     """US dollars, as far as prices are known."""
 
@@ -33,7 +36,7 @@ class Limits:
 
 def refused(name: str, value: Any) -> str | None:
     """What is wrong with a limit; None where nothing is."""
-    if name == "deadline":
+    if name in TIMES:
         if seconds_of(value) is None:
             return "must be a time such as 60s, 5m or 1h"
     elif name in COUNTS:
@@ -53,8 +56,8 @@ def limits_of(given: Mapping[str, Any]) -> Limits:
     kept = {
         name: given[name] for name in LIMITS if name in given and not refused(name, given[name])
     }
-    if "deadline" in kept:
-        kept["deadline"] = seconds_of(kept["deadline"])
+    for name in kept.keys() & set(TIMES):
+        kept[name] = seconds_of(kept[name])
     if "cost" in kept:
         kept["cost"] = float(kept["cost"])
     return Limits(**kept)

@@ -148,7 +148,7 @@ Budget = Annotated[
         "--budget",
         metavar="KEY=VALUE",
         help="What the job may use at most, over all its attempts: deadline, steps, model_calls, "
-        "tokens or cost. Goes before the workflow's limits. May be repeated.",
+        "tokens, seconds or cost. Goes before the workflow's limits. May be repeated.",
         show_default=False,
     ),
 ]

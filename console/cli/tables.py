@@ -116,7 +116,8 @@ def count(number: int) -> str:
 
 def limit(name: str, most: float) -> str:
     """A limit of a job: `deadline 30 min 00 s`, `model calls 50`, `cost $1.5`."""
-    shown = {"deadline": duration(most), "cost": f"${most:g}"}.get(name, f"{most:.0f}")
+    time = duration(most)
+    shown = {"deadline": time, "seconds": time, "cost": f"${most:g}"}.get(name, f"{most:.0f}")
     return f"{name.replace('_', ' ')} {shown}"
 
 

@@ -159,7 +159,7 @@ def _go_on(place: Place, job: Job, limit: str | None) -> Advice:
 
 
 def twice(limit: str, most: float) -> str:
-    return f"{most * 2:g}" if limit == "cost" else f"{most * 2:.0f}"
+    return f"{most * 2:g}" if limit in ("cost", "seconds") else f"{most * 2:.0f}"
 
 
 def _answers(place: Place, job: Job, questions: Sequence[Question]) -> Iterator[Advice]:

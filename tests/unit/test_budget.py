@@ -43,10 +43,11 @@ def test_a_budget_is_read_with_its_deadline_in_seconds() -> None:
 
 def test_everything_that_is_wrong_with_a_budget_is_told() -> None:
     with pytest.raises(InvalidInput) as caught:
-        read_budget({"tokens": 0, "seconds": 3, "steps": True})
+        read_budget({"tokens": 0, "minutes": 3, "seconds": "soon", "steps": True})
     told = str(caught.value)
     assert "'tokens' must be at least 1" in told
-    assert "there is no limit 'seconds'; there is deadline, steps" in told
+    assert "there is no limit 'minutes'; there is deadline, steps" in told
+    assert "'seconds' must be a time" in told
     assert "'steps' must be a whole number" in told
 
 
@@ -57,6 +58,8 @@ def test_everything_that_is_wrong_with_a_budget_is_told() -> None:
         ({"model_calls": 3}, Usage(model_calls=2), "3 model calls of 3 model calls"),
         ({"tokens": 50}, Usage(tokens_in=20, tokens_out=9), None),
         ({"tokens": 50}, Usage(tokens_in=20, tokens_out=20), "50 tokens of 50 tokens"),
+        ({"seconds": 9.0}, Usage(seconds=3.9), None),
+        ({"seconds": 9.0}, Usage(seconds=4.5), "9.5 seconds of models of 9.0 seconds of models"),
         ({"cost": 0.5}, Usage(cost=0.1), None),
         ({"cost": 0.5}, Usage(cost=0.3), "$0.5500 of $0.5000"),
         ({"cost": 0.25}, Usage(model_calls=9, cost=None), "$0.2500 of $0.2500"),
@@ -64,7 +67,7 @@ def test_everything_that_is_wrong_with_a_budget_is_told() -> None:
     ],
 )
 def test_earlier_attempts_count(limits: dict[str, float], used: Usage, told: str | None) -> None:
-    reason = budget(Spent(model_calls=1, tokens=10, cost=0.25), **limits).refusal(used)
+    reason = budget(Spent(model_calls=1, tokens=10, seconds=5.0, cost=0.25), **limits).refusal(used)
     assert (told or "") in (reason or "")
     assert (reason is None) == (told is None)
     assert reason is None or f"ucop jobs resume j --budget {next(iter(limits))}=" in reason
