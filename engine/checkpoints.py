@@ -101,6 +101,10 @@ Kept = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
 """A call of a saver that is made later, in the transaction that it belongs to."""
 
 
+MOST_HELD = 10
+"""Writes that wait for the transaction of another one that waits already; a kill loses them."""
+
+
 class Fenced:
     """What both savers do alike: what an attempt saves passes the fence of its journal, together
     with what the journal holds."""
@@ -167,7 +171,9 @@ class Fenced:
         else:
             now = time.time()
             async with journal.turn:
-                more_follows = journal.is_last(task_id, task_path) or journal.turn.waiting > 0
+                # A fast fan-out has always somebody waiting: what is held must not grow with it.
+                others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_HELD
+                more_follows = journal.is_last(task_id, task_path) or others_wait
                 with journal.finished(task_id, writes, now):
                     if more_follows and _is_values(writes):
                         journal.held.append(call)
