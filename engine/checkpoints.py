@@ -43,7 +43,7 @@ from psycopg.rows import dict_row
 
 from ucop.engine import ledger, threads
 from ucop.engine.faults import fault
-from ucop.engine.journal import ERROR, Batch, Journal
+from ucop.engine.journal import ERROR, MOST_UNSAVED, Batch, Journal
 from ucop.engine.operation import Many, One, Operation, pyformat, run
 from ucop.engine.postgres import drive, reachable
 from ucop.engine.sqlite import execute
@@ -99,10 +99,6 @@ def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
 
 Kept = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
 """A call of a saver that is made later, in the transaction that it belongs to."""
-
-
-MOST_HELD = 10
-"""Writes that wait for the transaction of another one that waits already; a kill loses them."""
 
 
 class Fenced:
@@ -172,7 +168,7 @@ class Fenced:
             now = time.time()
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
-                others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_HELD
+                others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
                 more_follows = journal.is_last(task_id, task_path) or others_wait
                 with journal.finished(task_id, writes, now):
                     if more_follows and _is_values(writes):

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 
 Writes = Sequence[tuple[str, Any]]
 
+MOST_UNSAVED = 10
+"""Results of nodes that wait for a transaction which others wait for already; and how many may
+wait before nothing more begins. A kill loses them."""
+
 INTERRUPTED = "Interrupted"
 """The error type of a step that ended before its node did."""
 
@@ -177,6 +181,14 @@ class Journal:
         """Whether a checkpoint may be saved. Raises what kept earlier writes from being saved."""
         if self._unsaved is not None:
             raise self._unsaved
+
+    async def room(self) -> None:
+        """Wait while much of what ended is not saved: a fan-out must not run ahead of it, however
+        little of the processor its worker gets."""
+        if self.turn.waiting + len(self.held) >= MOST_UNSAVED:
+            # Those who wait to write are served in their order, and then this one.
+            async with self.lock:
+                pass
 
     def may_write(self) -> None:
         """Whether anything may be written. Raises what broke an earlier commit off."""

@@ -259,6 +259,7 @@ class Attempt:
             memory=self.memory,
             answers=self.answers,
             cached=self.journal.cached,
+            room=self.journal.room,
             attempt=self.claimed.attempt,
             calls=self.calls,
             hopped=self._hopped,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +25,10 @@ def _unheard(task: str, node: str, number: int, error: BaseException | None) -> 
 
 def _uncounted(task_id: str) -> None:
     """Cached answers that nobody counts."""
+
+
+async def _unbounded() -> None:
+    """Nothing waits to be saved."""
 
 
 def _untold(node: str, what: str, data: Mapping[str, Any]) -> None:
@@ -54,6 +58,8 @@ class RunContext:
     """Where answers of nodes with `cache` are kept; without it they are not."""
     cached: Callable[[str], None] = field(default=_uncounted)
     """Called with the node's task id for each answer that came from there."""
+    room: Callable[[], Awaitable[None]] = field(default=_unbounded)
+    """Awaited before an item of a fan-out begins: it waits while many that ended are not saved."""
     attempt: int = 1
     """Which run of the job this is."""
     calls: Calls | None = None

@@ -143,10 +143,11 @@ async def _gather(
 ) -> list[Any]:
     """How every item ended, in order. Each is a task of LangGraph, so that it is kept once done.
 
-    Task ids count the calls, so the calls are made in the order of the items: the semaphore is
-    first come, first served. A drain starts no further item and lets the others end.
+    Task ids count the calls, so the calls are made in the order of the items: semaphore and lock
+    are first come, first served. A drain starts no further item and lets the others end.
     """
     turn = asyncio.Semaphore(call.node.limit or len(pairs))
+    entrance = asyncio.Lock()
 
     async def work(index: int, data: Any) -> Any:
         return await call.run(data, runtime, index)
@@ -157,6 +158,9 @@ async def _gather(
 
     async def item(index: int, value: Any) -> Any:
         async with turn:
+            async with entrance:
+                await context.room()
+            # From here to the call nothing may be awaited, or another item would be called first.
             if runtime.drain_requested:
                 return _Drained()
             try:
