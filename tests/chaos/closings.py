@@ -23,8 +23,8 @@ from tests.support.graphs import chain
 from ucop.engine import Engine, JobHandle, Settings, UcopError
 
 HANGS = 60.0
-"""Seconds after which a close counts as one that hangs; then the stacks are printed, and that is
-the end."""
+"""Seconds after which a round counts as one that hangs: the stacks are printed, and that is the
+end."""
 
 AT_ONCE = 4
 """Jobs that are submitted in a round."""
@@ -46,14 +46,14 @@ def run(url: str, folder: Path, rounds: int, seed: int) -> Result:
     random, result = chance(seed), Result(seed=seed)
     accepted: list[str] = []
     for _ in range(rounds):
+        faulthandler.dump_traceback_later(HANGS, exit=True)
         engine = _open(url, folder)
         with _callers(engine, accepted):
             time.sleep(random.uniform(0.0, 0.3))
             began = time.monotonic()
-            faulthandler.dump_traceback_later(HANGS, exit=True)
             engine.close(grace=random.choice((0.0, 0.0, 0.2)))
-            faulthandler.cancel_dump_traceback_later()
-        took = time.monotonic() - began
+            took = time.monotonic() - began
+        faulthandler.cancel_dump_traceback_later()
         result.rounds += 1
         result.slow += took > 5
         result.longest = round(max(result.longest, took), 2)

@@ -24,6 +24,7 @@ from ucop.engine import (
     JobNotFound,
     JobStopped,
     ResultTimeout,
+    stopping,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
 
@@ -343,6 +344,89 @@ def test_a_closing_engine_gives_its_jobs_back_and_the_next_one_finishes_them(
     two.add("two", graph)
     assert two.job(job.id).result(DEADLINE) == {"log": ["first", "second"]}
     assert ran == ["first", "second", "second"]
+
+
+def _stubborn(times: int, ran: list[str], gate: threading.Event) -> StateGraph[Any]:
+    """A graph whose node swallows so many cancellations, until the gate opens."""
+
+    async def node(state: Log) -> dict[str, list[str]]:
+        ran.append("node")
+        left = times
+        while not gate.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                left -= 1
+                if left < 0:
+                    raise
+        return {"log": ["node"]}
+
+    graph = StateGraph(Log)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that go on are stopped again soon."""
+    monkeypatch.setattr(stopping, "AGAIN", 0.2)
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+@pytest.mark.usefixtures("soon")
+def test_a_node_that_swallows_its_cancellation_keeps_no_slot(
+    open_engine: Callable[..., Engine], times: int
+) -> None:
+    ran, gate = list[str](), threading.Event()
+    engine = open_engine(settings={"concurrency": 1})
+    job = engine.submit(engine.add("stubborn", _stubborn(times, ran, gate)))
+    until(lambda: ran)
+    job.cancel()
+    assert engine.submit(engine.add("next", chain("a"))).result(DEADLINE) == {"log": ["a"]}
+    gate.set()
+    assert job.status == "cancelled"
+    assert job.get().output is None
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_node_that_swallows_its_cancellation_outlives_no_deadline(engine: Engine) -> None:
+    ran, gate = list[str](), threading.Event()
+    graph = engine.add("stubborn", _stubborn(1_000_000, ran, gate))
+    job = engine.submit(graph, deadline=1.0)
+    with pytest.raises(JobFailed, match="deadline"):
+        job.result(DEADLINE)
+    gate.set()
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+@pytest.mark.usefixtures("soon")
+def test_an_engine_closes_though_a_node_swallows_its_cancellation_and_gives_the_job_back(
+    open_engine: Callable[..., Engine], times: int
+) -> None:
+    ran, gate = list[str](), threading.Event()
+    one, two = open_engine(), open_engine(worker=False)
+    job = one.submit(one.add("stubborn", _stubborn(times, ran, gate)))
+    until(lambda: ran)
+    closing = threading.Thread(target=one.close, kwargs={"grace": 0})
+    closing.start()
+    until(lambda: two.job(job.id).status == "pending")
+    assert two.job(job.id).attempts()[0].outcome == "the worker was stopped"
+    gate.set()
+    closing.join()
+    three = open_engine()
+    three.add("stubborn", _stubborn(0, ran, gate))
+    assert three.job(job.id).result(DEADLINE) == {"log": ["node"]}
+
+
+def test_a_closed_engine_leaves_no_job_running(open_engine: Callable[..., Engine]) -> None:
+    look = open_engine(worker=False)
+    for _ in range(20):
+        engine = open_engine()
+        graph = engine.add("three", chain("a", "b", "c"))
+        jobs = [engine.submit(graph) for _ in range(3)]
+        engine.close(grace=0)
+        assert {look.job(job.id).status for job in jobs} <= {"pending", "completed"}
 
 
 def test_a_job_waits_for_a_worker_that_knows_its_graph(
