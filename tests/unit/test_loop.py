@@ -23,7 +23,7 @@ def in_thread(call: Callable[[], Any]) -> tuple[threading.Thread, list[BaseExcep
     def work() -> None:
         try:
             call()
-        except BaseException as error:  # noqa: BLE001 - looked at by the test
+        except BaseException as error:
             raised.append(error)
 
     thread = threading.Thread(target=work, daemon=True)
