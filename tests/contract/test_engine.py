@@ -319,6 +319,38 @@ def test_a_reader_with_a_worker_elsewhere_sees_the_result(
     assert [e.type for e in job.events()][-1] == "job.completed"
 
 
+def test_who_follows_a_job_of_another_process_hears_of_its_steps(
+    open_engine: Callable[..., Engine],
+) -> None:
+    gate, heard = threading.Event(), list[tuple[str, Any]]()
+    # No heartbeat of the worker may tell by chance.
+    worker = open_engine(settings={"lease": 3600.0, "sweep": 3600.0})
+    client = open_engine(worker=False)
+
+    async def waits(state: Log) -> dict[str, list[str]]:
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return {"log": ["waits"]}
+
+    graph = chain("a")
+    graph.add_node("waits", waits)
+    graph.add_edge("a", "waits")
+    job = client.job(worker.submit(worker.add("two", graph)).id)
+
+    def listen() -> None:
+        for event in job.events():
+            heard.append((event.type, event.data.get("node")))
+
+    following = threading.Thread(target=listen)
+    following.start()
+    try:
+        until(lambda: ("step.completed", "a") in heard and ("step.started", "waits") in heard)
+    finally:
+        gate.set()
+        following.join()
+    assert heard[-1] == ("job.completed", None)
+
+
 def test_a_closing_engine_gives_its_jobs_back_and_the_next_one_finishes_them(
     open_engine: Callable[..., Engine],
 ) -> None:
