@@ -296,8 +296,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             await drive(operation, connection)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        with reachable(self.url):
-            found = await super().aget_tuple(config)
+        found = await super().aget_tuple(config)
         if self.journal is not None and found is not None:
             self.journal.kept(found.pending_writes or ())
         return found
@@ -308,12 +307,13 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             yield self._inside
         elif self.journal is None or not pipeline:
             # A read takes its own connection and must not wait for this attempt's writes.
-            async with (
-                _ainternal.get_connection(self.conn) as connection,
-                _pipeline(connection, pipeline),
-                connection.cursor(binary=True, row_factory=dict_row) as cursor,
-            ):
-                yield cursor
+            with reachable(self.url):
+                async with (
+                    _ainternal.get_connection(self.conn) as connection,
+                    _pipeline(connection, pipeline),
+                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
+                ):
+                    yield cursor
         else:
             raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
 

@@ -7,10 +7,10 @@ import sqlite3
 import threading
 import time
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 from ucop.engine.errors import DatabaseError
-from ucop.engine.reader import NoDatabase
+from ucop.engine.read_connection import NoDatabase, connect_to_file, connect_to_server
 
 
 class Ear(Protocol):
@@ -38,9 +38,7 @@ class _FileEar:
         self._path, self._file = path, self._identity(path)
         self._lock = threading.Lock()
         try:
-            self._connection = sqlite3.connect(
-                f"{path.absolute().as_uri()}?mode=ro", uri=True, check_same_thread=False
-            )
+            self._connection = connect_to_file(path)
         except sqlite3.Error as error:
             raise self._explained(error) from error
         self._version = self._read()
@@ -89,15 +87,11 @@ class _ServerEar:
     wait for each other: the number of the newest transaction, looked at after each wait, does."""
 
     def __init__(self, url: str) -> None:
-        import psycopg
-
-        from ucop.engine.postgres import CHANNEL, KEEPALIVES, explained
+        from ucop.engine.postgres import CHANNEL, explained
 
         self._url = url
+        self._connection = connect_to_server(url)
         with explained(url):
-            self._connection: psycopg.Connection[Any] = psycopg.connect(
-                url, autocommit=True, **KEEPALIVES
-            )
             self._connection.execute(f"listen {CHANNEL}")
             self._newest = self._read()
 
@@ -113,5 +107,6 @@ class _ServerEar:
         self._connection.close()
 
     def _read(self) -> str:
-        row = self._connection.execute("select pg_snapshot_xmax(pg_current_snapshot())").fetchone()
-        return str(row[0]) if row else ""
+        newest = "select pg_snapshot_xmax(pg_current_snapshot()) as newest"
+        row = self._connection.execute(newest).fetchone()
+        return str(row["newest"]) if row else ""

@@ -68,7 +68,7 @@ from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE, JobStatus
 from ucop.engine.submission import graph_name, input_json, new_job, read_limits, read_terms
-from ucop.engine.subscriptions import Subscription, wanted
+from ucop.engine.subscriptions import LOOK_AGAIN, Subscription, wanted
 from ucop.engine.timetable import Timetable
 from ucop.engine.turns import Serving
 from ucop.engine.worker import Duty, Worker, names
@@ -866,7 +866,10 @@ class Engine:
                     raise trouble
                 if rows or status not in ACTIVE:
                     return rows, status not in ACTIVE and len(rows) < EVENT_PAGE
-                await news.wait()
+                # Of another process's checkpoints PostgreSQL tells nobody (see ear.py).
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_AGAIN):
+                        await news.wait()
 
     async def _restore(self, fingerprint: str) -> Workflow:
         """A workflow as jobs were submitted with it."""

@@ -15,6 +15,7 @@ from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from ucop.engine.job_file import save
 from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
 
@@ -188,8 +189,7 @@ class JobHandle:
             path: The file, which must not be there yet.
             redact: Keep of every text only its shape. The definition stays.
         """
-        with Path(path).open("x", encoding="utf-8", newline="\n") as file:
-            file.writelines(self._engine.reader.export(self.id, redact=redact))
+        save(path, self._engine.reader.export(self.id, redact=redact))
 
     async def aexport(self, path: Path | str, *, redact: bool = False) -> None:
         """`export`, awaited."""

@@ -419,6 +419,16 @@ def write(
     yield json.dumps({"end": {"lines": number, "sha256": digest.hexdigest()}}) + "\n"
 
 
+def save(path: Path | str, lines: Iterable[str]) -> None:
+    """Write a file that is not there yet. Where the lines break off there is none. Raises OSError."""
+    with Path(path).open("x", encoding="utf-8", newline="\n") as file:
+        try:
+            file.writelines(lines)
+        except BaseException:
+            Path(path).unlink(missing_ok=True)
+            raise
+
+
 def _records(
     rows: Rows, job: str, apart: bool, redaction: Redaction, head: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:

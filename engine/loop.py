@@ -61,6 +61,10 @@ class LoopThread:
 
     def __init__(self, name: str) -> None:
         self._loop = _new_loop()
+        self._ends = False
+        self._asked: set[Future[Any]] = set()
+        """What others wait for."""
+        self._asking = threading.Lock()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -70,11 +74,16 @@ class LoopThread:
         try:
             self._loop.run_forever()
         finally:
+            with self._asking:
+                self._ends = True
             self._loop.run_until_complete(self._end())
+            for future in list(self._asked):
+                future.cancel()
             self._loop.close()
 
     async def _end(self) -> None:
         """Nobody may wait for ever for a loop that has ended."""
+        await asyncio.sleep(0)  # what was handed over last begins
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:
             task.cancel()
@@ -119,11 +128,11 @@ class LoopThread:
             self._thread.join()
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
-        if not self._thread.is_alive():
-            work.close()
-            raise EngineClosed(CLOSED)
-        try:
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
-        except RuntimeError:  # closed between the look and the call
-            work.close()
-            raise EngineClosed(CLOSED) from None
+        with self._asking:
+            if self._ends:
+                work.close()
+                raise EngineClosed(CLOSED)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._asked.add(future)
+        future.add_done_callback(self._asked.discard)
+        return future

@@ -268,10 +268,11 @@ async def _opened_postgres(url: str, index: Any) -> AsyncIterator[BaseStore]:
     import psycopg
     from langgraph.store.postgres import AsyncPostgresStore
     from psycopg.rows import dict_row
-    from psycopg_pool import AsyncConnectionPool
+
+    from ucop.engine.pool import Pool
 
     settings = {"autocommit": True, "prepare_threshold": 0, "row_factory": dict_row}
-    pool: Any = AsyncConnectionPool(
+    pool: Any = Pool(
         url, min_size=1, max_size=CONNECTIONS, kwargs=settings, open=False, timeout=PATIENCE
     )
     if index is not None and index["dims"] > LONGEST_VECTOR:

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
-from psycopg_pool import AsyncConnectionPool
 
 from ucop.engine.errors import DatabaseBusy, DatabaseError
 from ucop.engine.faults import fault
@@ -37,6 +36,7 @@ from ucop.engine.operation import (
     pyformat,
     run,
 )
+from ucop.engine.pool import Pool
 from ucop.engine.roster import WorkerAt
 from ucop.engine.sqlite import check_version
 
@@ -86,7 +86,7 @@ class PostgresDatabase:
         self.url = url
         self._sender: Sender | None = None
         self._size = connections
-        self._pool: AsyncConnectionPool[AsyncConnection[dict[str, Any]]] | None = None
+        self._pool: Pool | None = None
         self._sync: sa.Engine | None = None
         self._ear: AsyncConnection[Any] | None = None
         self._saver: FencedPostgresSaver | None = None
@@ -97,7 +97,7 @@ class PostgresDatabase:
 
         with explained(self.url):
             await asyncio.to_thread(prepare, self.url)
-            self._pool = AsyncConnectionPool(
+            self._pool = Pool(
                 self.url,
                 min_size=2,
                 max_size=self._size,
@@ -247,7 +247,7 @@ class PostgresDatabase:
                 cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
         return result
 
-    def _opened(self) -> AsyncConnectionPool[AsyncConnection[dict[str, Any]]]:
+    def _opened(self) -> Pool:
         if self._pool is None:
             raise DatabaseError("the database is not open")
         return self._pool

@@ -7,16 +7,12 @@ It never takes a write lock and never creates a database.
 from __future__ import annotations
 
 import json
-import sqlite3
-import threading
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-from ucop.engine.errors import DatabaseError, JobNotFound
+from ucop.engine.errors import JobNotFound
 from ucop.engine.filter import Filter, filter_of
 from ucop.engine.job import (
     Attempt,
@@ -33,21 +29,18 @@ from ucop.engine.job import (
     event_of,
 )
 from ucop.engine.operation import (
-    SETTLED_LITE,
-    SETTLED_POSTGRES,
     One,
     Operation,
     Params,
     Row,
     Statement,
-    pyformat,
     run,
 )
+from ucop.engine.read_connection import Connection, connect
+from ucop.engine.read_connection import NoDatabase as NoDatabase
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
-    import psycopg
-
     from ucop.engine.diagnosis import Dispatch
     from ucop.engine.hops import MeshAgent, MeshRun
     from ucop.engine.queues import QueueLimits, QueueState
@@ -128,18 +121,6 @@ _STATUS = "select status, reason from jobs where id = :id"
 _WORKERS = """
 select id, host, pid, started_at, beat_at, lost, knows, serves from workers
 order by started_at"""
-
-
-class Connection(Protocol):
-    labelled: str
-    """The condition that a job has all `:labels`, an object of JSON."""
-    apart: bool
-    """Whether values of channels have a table of their own."""
-    settled: str
-    """The position up to which no event can come any more."""
-
-    def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
-    def close(self) -> None: ...
 
 
 class Reader:
@@ -314,16 +295,21 @@ class Reader:
 
     def export(self, id: str, *, redact: bool = False) -> Iterator[str]:
         """The lines of a file that holds a job whole (job_file.py), by its whole id, without
-        secrets; with `redact` of every text only its shape. Raises JobNotFound."""
+        secrets; with `redact` of every text only its shape. It holds what was there at one moment,
+        also of a job that runs. Raises JobNotFound, and, amid the lines, DatabaseError."""
+        self.status(id)
+        return self._exported(id, redact)
+
+    def _exported(self, id: str, redact: bool) -> Iterator[str]:
         from importlib.metadata import version
 
         from ucop.engine.job_file import write
         from ucop.engine.redaction import Redaction
 
-        self.status(id)
         head = {"ucop": version("ucop"), "exported_at": datetime.now(UTC).isoformat()}
         apart, redaction = self._connection.apart, Redaction(contents=redact)
-        return write(self._rows, id, apart=apart, redaction=redaction, head=head)
+        with self._connection.snapshot() as rows:
+            yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
         """Ids of workers that gave a heartbeat within `silent_after` seconds."""
@@ -384,118 +370,9 @@ class Reader:
         return self._connection.rows(sql, params)
 
 
-class _Lite:
-    apart = False
-    settled = SETTLED_LITE
-    labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
-        select 1 from json_each(jobs.labels) own
-        where own.key = wanted.key and own.value = wanted.value))"""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._lock = threading.Lock()
-        self._connection = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=10, check_same_thread=False
-        )
-        self._connection.row_factory = sqlite3.Row
-
-    def rows(self, sql: str, params: Params) -> Sequence[Row]:
-        with self._lock, _explained(self._path):
-            return self._connection.execute(sql, params).fetchall()
-
-    def close(self) -> None:
-        self._connection.close()
-
-
-class _Postgres:
-    apart = True
-    settled = SETTLED_POSTGRES
-    labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
-
-    def __init__(self, url: str) -> None:
-        self._url, self._lock = url, threading.Lock()
-        self._connection = self._connect()
-
-    def rows(self, sql: str, params: Params) -> Sequence[Row]:
-        import psycopg
-
-        from ucop.engine.postgres import explained
-
-        with self._lock, explained(self._url), _no_tables():
-            try:
-                return self._connection.execute(pyformat(sql), params).fetchall()
-            except psycopg.OperationalError:
-                # The server was restarted, or the connection cut: reading may try again.
-                self._connection.close()
-                self._connection = self._connect()
-                return self._connection.execute(pyformat(sql), params).fetchall()
-
-    def close(self) -> None:
-        self._connection.close()
-
-    def _connect(self) -> psycopg.Connection[dict[str, Any]]:
-        import psycopg
-        from psycopg.rows import dict_row
-
-        from ucop.engine.postgres import OPTIONS, explained
-
-        with explained(self._url):
-            return psycopg.connect(
-                self._url, autocommit=True, row_factory=dict_row, options=OPTIONS
-            )
-
-
 def open_reader(url: str) -> Reader:
     """A reader of the database at `url`. Raises DatabaseError; creates nothing."""
-    if not url.startswith("sqlite:///"):
-        return Reader(_Postgres(url))
-    path = Path(url.removeprefix("sqlite:///"))
-    if not path.exists():
-        raise NoDatabase(f"{path}: no database yet; `ucop run …` makes one")
-    with _explained(path):
-        return Reader(_Lite(path))
-
-
-@contextmanager
-def _no_tables() -> Iterator[None]:
-    import psycopg
-
-    try:
-        yield
-    except psycopg.errors.UndefinedTable as error:
-        raise NoDatabase("no jobs in this database yet; `ucop run …` makes the tables") from error
-    except psycopg.errors.UndefinedColumn as error:
-        raise DatabaseError(EARLIER) from error
-
-
-EARLIER = (
-    "an earlier version of ucop made this database; reading changes nothing: start a worker "
-    "(`ucop worker`) of this version, which brings it up to date"
-)
-
-
-class NoDatabase(DatabaseError):
-    """There is no database yet; it is made by the first job."""
-
-
-@contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        if "no such table" in str(error):
-            raise NoDatabase(f"{path}: no jobs yet; `ucop run …` makes the tables") from error
-        if "no such column" in str(error):
-            raise DatabaseError(f"{path}: {EARLIER}") from error
-        raise _explain(error, path) from error
-    except sqlite3.Error as error:
-        raise _explain(error, path) from error
-
-
-def _explain(error: sqlite3.Error, path: Path) -> DatabaseError:
-    from ucop.engine.sqlite import explain
-
-    return explain(error, path)
+    return Reader(connect(url))
 
 
 def _job(row: Row, steps: Sequence[Step] = ()) -> Job:

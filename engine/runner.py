@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -30,6 +31,7 @@ from ucop.engine.journal import Journal
 from ucop.engine.rows import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
+from ucop.engine.stopping import insist
 from ucop.graphs.context import RunContext
 from ucop.graphs.routing import way_to
 from ucop.graphs.workflow import YamlWorkflow
@@ -116,6 +118,9 @@ class Attempt:
     _flush: asyncio.TimerHandle | None = None
     _flushing: asyncio.Task[None] | None = None
     _ended: bool = False
+    _in_nodes: bool = False
+    """Whether the graph runs, and not what comes before or after it."""
+    _insists: asyncio.Task[None] | None = None
     _budget: Budget | None = None
     _begun: int = 0
     """Nodes that began, where steps are counted."""
@@ -182,6 +187,7 @@ class Attempt:
             control=self.control,
             subgraphs=workflow.nested,
         )
+        self._in_nodes = True
         try:
             async for part in stream:
                 match part["type"]:
@@ -195,6 +201,7 @@ class Attempt:
             await stream.aclose()
             raise
         finally:
+            self._in_nodes = False
             await self._end_flushing()
         return values  # type: ignore[no-any-return]
 
@@ -210,11 +217,29 @@ class Attempt:
         assert self._budget is not None
         try:
             async with asyncio.timeout(left) as clock:
-                return await work
+                with self._insisting(left):
+                    return await work
         except TimeoutError:
             if clock.expired():
                 raise self._budget.late() from None
             raise
+
+    @contextmanager
+    def _insisting(self, left: float) -> Iterator[None]:
+        """Nodes that go on when the time is over are stopped again."""
+        me = asyncio.current_task()
+        assert me is not None
+        late = self._loop.call_later(left, self.insist, me)
+        try:
+            yield
+        finally:
+            late.cancel()
+
+    def insist(self, task: asyncio.Task[Any]) -> None:
+        """This attempt was cancelled, and runs in `task`: see to it that it ends."""
+        job, number = self.claimed.job_id, self.claimed.attempt
+        until_ended = insist(job, number, task, lambda: self._in_nodes)
+        self._insists = asyncio.create_task(until_ended, name="ucop-stopping")
 
     def _ask(self, used: Usage) -> None:
         """Before each model call, in the thread that makes it. Raises GraphDrained where the

@@ -52,6 +52,9 @@ BEATS_PER_LEASE = 5
 EXPIRED_AT_ONCE = 50
 """Jobs whose questions expire in one sweep, so that the others of the sweep's duties have time."""
 
+LAST = 30.0
+"""Seconds that attempts which were stopped get to end in, before a worker ends without them."""
+
 LOST = (
     "this worker gave no sign of life for {lease:g} s (was the process stopped, or the machine "
     "asleep?) and was declared lost; its jobs went to other workers, and nothing it did "
@@ -100,7 +103,7 @@ class Worker:
         self._meshes = Meshes(database, rules)
         self._queue = queue(self.id)
         self._duties = duties(self.id)
-        self._running: dict[tuple[str, int], tuple[Attempt, asyncio.Task[None]]] = {}
+        self._running: dict[tuple[JobId, int], tuple[Attempt, asyncio.Task[None]]] = {}
         self._loops: list[asyncio.Task[None]] = []
         self._held = ExitStack()
         self._stopping = False
@@ -168,10 +171,13 @@ class Worker:
             attempt.control.request_drain()
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
-        for _, task in list(self._running.values()):
-            _cancel(task)
+        for attempt, task in list(self._running.values()):
+            _cancel(attempt, task)
         if self._running:
-            await asyncio.wait([task for _, task in self._running.values()])
+            await asyncio.wait([task for _, task in self._running.values()], timeout=LAST)
+        for job, number in list(self._running):
+            log.error("job %s: attempt %d does not end, and is given back as it is", job, number)
+            await self._release(job, number, "the worker was stopped")
 
     def wake(self) -> None:
         self._queue.wake()
@@ -184,8 +190,8 @@ class Worker:
         for loop in self._loops:
             loop.cancel()
         tasks = [task for _, task in self._running.values()]
-        for task in tasks:
-            _cancel(task)
+        for attempt, task in list(self._running.values()):
+            _cancel(attempt, task)
         try:
             await self._queue.stop()
             if tasks:
@@ -216,8 +222,8 @@ class Worker:
         task = asyncio.create_task(self._execute(attempt))
         self._running[key] = (attempt, task)
         task.add_done_callback(partial(self._ended, key))
-        if self._stopping:
-            _cancel(task)
+        if self._abandoning is not None:
+            _cancel(attempt, task)  # and where the worker only stops, it drains this one too
         return task
 
     def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
@@ -331,12 +337,12 @@ class Worker:
         for (job, number), (attempt, task) in running:
             held, want = mine.get(job, (0, None))
             if held != number:
-                _cancel(task)
+                _cancel(attempt, task)
             elif want == PAUSE:
                 attempt.control.request_drain("pause")
             elif want == PAUSE_NOW:
                 attempt.given_back = True
-                _cancel(task)
+                _cancel(attempt, task)
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -431,10 +437,12 @@ class Worker:
         self._missing = missing
 
 
-def _cancel(task: asyncio.Task[None]) -> None:
-    """Once only: a second time would break into what the first one ends in good order."""
+def _cancel(attempt: Attempt, task: asyncio.Task[None]) -> None:
+    """Once only: a second time would break into what the first one ends in good order. Nodes
+    that do not heed it are told again (stopping.py)."""
     if not task.cancelling():
         task.cancel()
+        attempt.insist(task)
 
 
 def _failure(error: Exception) -> Outcome:

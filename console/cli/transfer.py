@@ -34,6 +34,8 @@ def export(
     database: options.Database = None,
 ) -> None:
     """Write a job whole into one file, without secrets: a bug report that replays elsewhere."""
+    from ucop.engine.job_file import save
+
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
@@ -42,8 +44,7 @@ def export(
             all(put(line.rstrip("\n")) for line in lines)
             return
         try:
-            with open(output, "x", encoding="utf-8", newline="\n") as file:
-                file.writelines(lines)
+            save(output, lines)
         except OSError as error:
             raise UsageProblem(f"{output}: cannot be written: {error.strerror}") from error
     if json:

@@ -24,6 +24,7 @@ from ucop.engine import (
     JobNotFound,
     JobStopped,
     ResultTimeout,
+    stopping,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
 
@@ -318,6 +319,38 @@ def test_a_reader_with_a_worker_elsewhere_sees_the_result(
     assert [e.type for e in job.events()][-1] == "job.completed"
 
 
+def test_who_follows_a_job_of_another_process_hears_of_its_steps(
+    open_engine: Callable[..., Engine],
+) -> None:
+    gate, heard = threading.Event(), list[tuple[str, Any]]()
+    # No heartbeat of the worker may tell by chance.
+    worker = open_engine(settings={"lease": 3600.0, "sweep": 3600.0})
+    client = open_engine(worker=False)
+
+    async def waits(state: Log) -> dict[str, list[str]]:
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return {"log": ["waits"]}
+
+    graph = chain("a")
+    graph.add_node("waits", waits)
+    graph.add_edge("a", "waits")
+    job = client.job(worker.submit(worker.add("two", graph)).id)
+
+    def listen() -> None:
+        for event in job.events():
+            heard.append((event.type, event.data.get("node")))
+
+    following = threading.Thread(target=listen)
+    following.start()
+    try:
+        until(lambda: ("step.completed", "a") in heard and ("step.started", "waits") in heard)
+    finally:
+        gate.set()
+        following.join()
+    assert heard[-1] == ("job.completed", None)
+
+
 def test_a_closing_engine_gives_its_jobs_back_and_the_next_one_finishes_them(
     open_engine: Callable[..., Engine],
 ) -> None:
@@ -343,6 +376,89 @@ def test_a_closing_engine_gives_its_jobs_back_and_the_next_one_finishes_them(
     two.add("two", graph)
     assert two.job(job.id).result(DEADLINE) == {"log": ["first", "second"]}
     assert ran == ["first", "second", "second"]
+
+
+def _stubborn(times: int, ran: list[str], gate: threading.Event) -> StateGraph[Any]:
+    """A graph whose node swallows so many cancellations, until the gate opens."""
+
+    async def node(state: Log) -> dict[str, list[str]]:
+        ran.append("node")
+        left = times
+        while not gate.is_set():
+            try:
+                await asyncio.sleep(0.05)
+            except asyncio.CancelledError:
+                left -= 1
+                if left < 0:
+                    raise
+        return {"log": ["node"]}
+
+    graph = StateGraph(Log)
+    graph.add_node("node", node)
+    graph.add_edge(START, "node")
+    return graph
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nodes that go on are stopped again soon."""
+    monkeypatch.setattr(stopping, "AGAIN", 0.2)
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+@pytest.mark.usefixtures("soon")
+def test_a_node_that_swallows_its_cancellation_keeps_no_slot(
+    open_engine: Callable[..., Engine], times: int
+) -> None:
+    ran, gate = list[str](), threading.Event()
+    engine = open_engine(settings={"concurrency": 1})
+    job = engine.submit(engine.add("stubborn", _stubborn(times, ran, gate)))
+    until(lambda: ran)
+    job.cancel()
+    assert engine.submit(engine.add("next", chain("a"))).result(DEADLINE) == {"log": ["a"]}
+    gate.set()
+    assert job.status == "cancelled"
+    assert job.get().output is None
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_node_that_swallows_its_cancellation_outlives_no_deadline(engine: Engine) -> None:
+    ran, gate = list[str](), threading.Event()
+    graph = engine.add("stubborn", _stubborn(1_000_000, ran, gate))
+    job = engine.submit(graph, deadline=1.0)
+    with pytest.raises(JobFailed, match="deadline"):
+        job.result(DEADLINE)
+    gate.set()
+
+
+@pytest.mark.parametrize("times", [1, 1_000_000])
+@pytest.mark.usefixtures("soon")
+def test_an_engine_closes_though_a_node_swallows_its_cancellation_and_gives_the_job_back(
+    open_engine: Callable[..., Engine], times: int
+) -> None:
+    ran, gate = list[str](), threading.Event()
+    one, two = open_engine(), open_engine(worker=False)
+    job = one.submit(one.add("stubborn", _stubborn(times, ran, gate)))
+    until(lambda: ran)
+    closing = threading.Thread(target=one.close, kwargs={"grace": 0})
+    closing.start()
+    until(lambda: two.job(job.id).status == "pending")
+    assert two.job(job.id).attempts()[0].outcome == "the worker was stopped"
+    gate.set()
+    closing.join()
+    three = open_engine()
+    three.add("stubborn", _stubborn(0, ran, gate))
+    assert three.job(job.id).result(DEADLINE) == {"log": ["node"]}
+
+
+def test_a_closed_engine_leaves_no_job_running(open_engine: Callable[..., Engine]) -> None:
+    look = open_engine(worker=False)
+    for _ in range(20):
+        engine = open_engine()
+        graph = engine.add("three", chain("a", "b", "c"))
+        jobs = [engine.submit(graph) for _ in range(3)]
+        engine.close(grace=0)
+        assert {look.job(job.id).status for job in jobs} <= {"pending", "completed"}
 
 
 def test_a_job_waits_for_a_worker_that_knows_its_graph(

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
-from support.graphs import failing
+from support.graphs import Log, failing
 from typing_extensions import TypedDict
 
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
-from ucop.engine.errors import InvalidJobFile, JobExists
-from ucop.engine.job_file import AttemptPart, EventPart, JobPart, Part, QuestionPart, StepPart
+from ucop.engine.errors import DatabaseError, InvalidJobFile, JobExists
+from ucop.engine.job_file import (
+    AttemptPart,
+    EventPart,
+    JobPart,
+    Part,
+    QuestionPart,
+    StepPart,
+    parse,
+    read_job_file,
+    save,
+)
 from ucop.engine.reader import open_reader
 
 DEADLINE = 60.0
@@ -320,3 +333,70 @@ def test_every_column_is_in_the_file_or_left_out_on_purpose(
     connected.dispose()
     columns -= {"job_id"}
     assert columns - LEFT_OUT.get(table, set()) == set(part.model_fields)
+
+
+@pytest.fixture
+def halfway(open_engine: Open) -> Iterator[tuple[JobHandle, threading.Event]]:
+    """A job that runs until the event is set."""
+    begun, gate = threading.Event(), threading.Event()
+
+    async def first(state: Log) -> dict[str, list[str]]:
+        return {"log": ["first"]}
+
+    async def second(state: Log) -> dict[str, list[str]]:
+        begun.set()
+        while not gate.is_set():
+            await asyncio.sleep(0.01)
+        return {"log": ["second"]}
+
+    graph = StateGraph(Log)
+    graph.add_sequence([first, second])
+    graph.add_edge(START, "first")
+    engine = open_engine()
+    job = engine.submit(engine.add("two", graph))
+    assert begun.wait(DEADLINE)
+    yield job, gate
+    gate.set()
+
+
+def test_a_file_of_a_job_that_runs_holds_one_moment(
+    halfway: tuple[JobHandle, threading.Event], url: str
+) -> None:
+    job, gate = halfway
+    with open_reader(url) as reader:
+        lines = reader.export(job.id)
+        begun = [next(lines) for _ in range(3)]  # as far as the job's own record
+        gate.set()
+        assert job.result(DEADLINE) == {"log": ["first", "second"]}
+        found = parse(line.encode() for line in (*begun, *lines))
+    assert found.job.status == "running"
+    assert "job.completed" not in [event.type for event in found.events]
+    assert {step.node for step in found.steps if step.status == "completed"} == {"first"}
+
+
+@pytest.mark.postgres
+def test_an_export_whose_connection_is_cut_fails_and_leaves_no_file(
+    postgres_url: str, tmp_path: Path
+) -> None:
+    with Engine(postgres_url, worker=False, root=tmp_path) as engine:
+        job = engine.submit(engine.add("flow", failing(1, [])))
+
+    def cut(lines: Iterator[str]) -> Iterator[str]:
+        for number, line in enumerate(lines):
+            yield line
+            if number == 2:
+                with psycopg.connect(postgres_url, autocommit=True) as other:
+                    other.execute(
+                        "select pg_terminate_backend(pid) from pg_stat_activity "
+                        "where application_name = 'ucop reader'"
+                    )
+
+    file = tmp_path / "job"
+    with open_reader(postgres_url) as reader:
+        with pytest.raises(DatabaseError, match="cannot be reached"):
+            save(file, cut(reader.export(job.id)))
+        assert not file.exists()
+        save(file, reader.export(job.id))
+        with pytest.raises(FileExistsError):
+            save(file, reader.export(job.id))
+    assert read_job_file(file).job.id == job.id

@@ -14,6 +14,7 @@ from support.graphs import chain, failing
 from ucop.engine import Engine, Filter
 from ucop.engine.ear import open_ear
 from ucop.engine.errors import DatabaseError
+from ucop.engine.operation import One, Operation
 from ucop.engine.reader import NoDatabase, open_reader
 
 DEADLINE = 60.0
@@ -106,3 +107,14 @@ def test_an_ear_tells_that_the_file_is_gone_or_another_one(tmp_path: Path) -> No
     with pytest.raises(DatabaseError, match="another file took"):
         ear.hear(0.0)
     ear.close()
+
+
+def test_who_looks_can_write_nothing(idle: Engine, url: str) -> None:
+    job = idle.submit("flow")
+    with open_reader(url) as reader, pytest.raises(DatabaseError):
+        reader.ask(_changed())
+    assert job.get().reason is None
+
+
+def _changed() -> Operation[None]:
+    yield One("update jobs set reason = 'changed' returning id", {})
