@@ -41,7 +41,10 @@ class Pruning:
         return f"{high[:8]}-{high[8:]}-6{steps & 0xFFF:03x}"
 
 
-_MINE = "thread_id = :thread and checkpoint_ns = '' and (:thread = :job or {job_id} = :job)"
+# As snapshots.is_of says.
+_MINE = """thread_id = :thread and checkpoint_ns = '' and (coalesce({job_id}, :job) = :job
+    or (:thread = :job and {job_id} not in (
+        select jobs.id from jobs where jobs.thread_id = :thread and jobs.id <> :job)))"""
 
 _NEWEST = """
 select checkpoint_id, parent_checkpoint_id from checkpoints where {mine} and {base} is null

@@ -69,7 +69,7 @@ def lineage(
     mine = {
         id: parent
         for id, (parent, told) in saved.items()
-        if BASE not in told and _is_of(told.get("ucop_job", job), job, thread, others)
+        if BASE not in told and is_of(told.get("ucop_job", job), job, thread, others)
     }
     for id in mine:
         edited: str | None = saved[id][1].get(EDIT_OF)
@@ -80,8 +80,9 @@ def lineage(
     return mine
 
 
-def _is_of(whose: str, job: str, thread: str, others: Collection[str]) -> bool:
-    """A thread of the job's own has also what the one that it is a fork of had saved."""
+def is_of(whose: str, job: str, thread: str, others: Collection[str]) -> bool:
+    """Whether what job `whose` saved is a state of `job`. A thread of the job's own has also what
+    the one that it is a fork of had saved."""
     return whose == job or (thread == job and whose not in others)
 
 

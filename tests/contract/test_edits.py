@@ -373,3 +373,23 @@ def test_where_a_run_ends_is_edited_too(engine: Engine) -> None:
     assert on.result(DEADLINE) == {"log": ["a", "b"], "way": "on"}
     off = on.fork(edit_of(on, way="on").id, replace={"way": "off"})
     assert off.result(DEADLINE) == {"log": ["a"], "way": "off"}
+
+
+def test_what_another_job_saved_on_a_jobs_own_thread_is_left_alone(
+    engine: Engine, tmp_path: Path
+) -> None:
+    flow = engine.add("two", chain("a", "b"))
+    first = engine.submit(flow, {"log": ["one"]})
+    first.result(DEADLINE)
+    mine = {c.id for c in first.checkpoints()}
+    second = engine.submit(flow, {"log": ["two"]}, thread_id=first.id)
+    second.result(DEADLINE)
+    theirs = {c.id for c in second.checkpoints()}
+    assert {c.id for c in first.checkpoints()} == mine
+    assert {c.id for c in engine.reader.checkpoints(first.id)} == mine
+    first.export(tmp_path / "job.jsonl")
+    copy = engine.import_job(tmp_path / "job.jsonl", new_id=True)
+    assert {c.id for c in copy.checkpoints()} == mine
+    assert first.prune(keep=1) == 2
+    assert {c.id for c in second.checkpoints()} == theirs
+    assert second.fork(made_by(second, "a").id).result(DEADLINE) == second.get().output
