@@ -19,6 +19,7 @@ import json
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -26,8 +27,10 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
-from time import sleep
+from time import sleep, time_ns
 from typing import Any
+
+from langgraph.checkpoint.base import id as checkpoint_ids
 
 from tests.chaos.fleet import fresh_seed
 from tests.chaos.graphs import Graph, random_graphs
@@ -356,6 +359,28 @@ class Judge:
         return kind.name in BROKEN
 
 
+class Clock:
+    """What gives the ids of checkpoints their time: each time another machine's, which may be
+    behind, and which has given none yet."""
+
+    def __init__(self) -> None:
+        self.behind = 0
+
+    def time_ns(self) -> int:
+        return time_ns() - self.behind
+
+    def change(self, seconds: int) -> None:
+        self.behind = seconds * 10**9
+        checkpoint_ids._last_v6_timestamp = None
+
+    def __enter__(self) -> Clock:
+        checkpoint_ids.time = self  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        checkpoint_ids.time = time
+
+
 class Changes:
     """One run: jobs, one after the other, and what is done to each."""
 
@@ -365,7 +390,9 @@ class Changes:
         kinds: Sequence[Kind],
         folder: Path,
         chance: Random,
+        clock: Clock,
     ) -> None:
+        self._clock = clock
         self._engines, self._kinds, self._folder = engines, kinds, folder
         self._chance = chance
         self._judge = Judge(chance)
@@ -425,6 +452,8 @@ class Changes:
             thread.moments[saved[-1].id] = thread.stands
 
     def _changed(self, thread: Thread) -> Thread | None:
+        if self._chance.random() < 0.5:
+            self._clock.change(self._chance.choice([0, 1, 3600]))
         does: list[Callable[[Thread], Thread | None]] = [self._fork, self._fork, self._fork]
         if thread.job.status in RESTS:
             does += [self._retry, self._resume, self._restore, self._restore, self._standing]
@@ -649,7 +678,8 @@ def changing(
             rows = LedgerRows(url)
             stack.callback(rows.close)
             engines.append((engine, rows))
-        return Changes(engines, kinds, folder, chance).run(jobs)
+        clock = stack.enter_context(Clock())
+        return Changes(engines, kinds, folder, chance, clock).run(jobs)
 
 
 def main() -> int:
