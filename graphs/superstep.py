@@ -15,7 +15,12 @@ from functools import partial
 from typing import Any
 
 from langgraph._internal._config import patch_config
-from langgraph._internal._constants import CONFIG_KEY_READ, CONFIG_KEY_SEND, CONFIG_KEY_TASK_ID
+from langgraph._internal._constants import (
+    CONFIG_KEY_READ,
+    CONFIG_KEY_RUNTIME,
+    CONFIG_KEY_SEND,
+    CONFIG_KEY_TASK_ID,
+)
 from langgraph.channels.base import BaseChannel
 from langgraph.channels.binop import BinaryOperatorAggregate
 from langgraph.channels.delta import DeltaChannel
@@ -33,8 +38,10 @@ from langgraph.pregel._algo import (
 from langgraph.pregel._checkpoint import achannels_from_checkpoint, create_checkpoint
 from langgraph.pregel._read import PregelNode
 from langgraph.pregel._write import ChannelWrite
+from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
+from ucop.graphs.errors import InvalidInput
 from ucop.graphs.routing import LOOPS, RUNNING
 
 Write = tuple[str, Any]
@@ -108,20 +115,28 @@ class Superstep:
         return local_read(scratchpad, self.channels, self.managed, task, select, fresh)
 
     async def chosen(self, task: Ran, writes: Sequence[Write]) -> list[Write]:
-        """What the conditional edges of a task's node lead to, where it had written `writes`."""
+        """What the conditional edges of a task's node lead to, where it had written `writes`.
+        Raises InvalidInput where they raise."""
         found: deque[Write] = deque()
         config = patch_config(
             self.before.config,
             configurable={
                 CONFIG_KEY_SEND: found.extend,
                 CONFIG_KEY_READ: partial(self._read, writes),
+                CONFIG_KEY_RUNTIME: Runtime(store=self.graph.store),
                 CONFIG_KEY_TASK_ID: task.id,
             },
         )
         node: PregelNode = self.graph.nodes[task.name]
         for writer in node.flat_writers:
             if not isinstance(writer, ChannelWrite):
-                await writer.ainvoke({}, config)
+                try:
+                    await writer.ainvoke({}, config)
+                except Exception as error:
+                    raise InvalidInput(
+                        f"a condition at an edge out of {task.name} fails on the edited state: "
+                        f"{type(error).__name__}: {error}"
+                    ) from error
         return list(found)
 
     async def again(self, tasks: Sequence[Ran], values: Sequence[Write]) -> list[Any]:

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import id as checkpoint_ids
 from langgraph.graph import END, START, StateGraph
+from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 from support.graphs import chain, failing
 from typing_extensions import TypedDict
@@ -393,3 +395,31 @@ def test_what_another_job_saved_on_a_jobs_own_thread_is_left_alone(
     assert first.prune(keep=1) == 2
     assert {c.id for c in second.checkpoints()} == theirs
     assert second.fork(made_by(second, "a").id).result(DEADLINE) == second.get().output
+
+
+def test_conditions_get_what_langgraph_gives_them(engine: Engine) -> None:
+    def way(state: Paths, config: RunnableConfig, runtime: Runtime[Any]) -> str:
+        assert config["configurable"]["thread_id"]
+        assert runtime is not None
+        return "b" if state.get("way") == "b" else "c"
+
+    graph = graph_of({"a": logs("a"), "b": logs("b"), "c": logs("c")}, [(START, "a")])
+    graph.add_conditional_edges("a", way, ["b", "c"])
+    parent = engine.submit(engine.add("given", graph), {"log": []})
+    assert parent.result(DEADLINE)["log"] == ["a", "c"]
+    fork = parent.fork(made_by(parent, "a").id, replace={"way": "b"})
+    assert fork.result(DEADLINE)["log"] == ["a", "b"]
+
+
+def test_a_condition_that_raises_on_an_edited_state_refuses_the_edit(engine: Engine) -> None:
+    def way(state: Paths) -> str:
+        return {"on": "b", "off": "c"}[state["way"]]
+
+    graph = graph_of({"a": logs("a", way="on"), "b": logs("b"), "c": logs("c")}, [(START, "a")])
+    graph.add_conditional_edges("a", way, ["b", "c"])
+    parent = engine.submit(engine.add("raises", graph), {"log": []})
+    assert parent.result(DEADLINE)["log"] == ["a", "b"]
+    at = made_by(parent, "a").id
+    with pytest.raises(InvalidInput, match="KeyError"):
+        parent.fork(at, replace={"way": "up"})
+    assert parent.fork(at, replace={"way": "off"}).result(DEADLINE)["log"] == ["a", "c"]
