@@ -42,6 +42,7 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
 from ucop.engine import ledger, threads
+from ucop.engine.checkpoint_ids import follow
 from ucop.engine.faults import fault
 from ucop.engine.journal import ERROR, MOST_UNSAVED, Batch, Journal
 from ucop.engine.operation import Many, One, Operation, pyformat, run
@@ -124,6 +125,14 @@ class Fenced:
     async def _save(self, call: Kept) -> None:
         """Save what belongs to no attempt."""
         raise NotImplementedError
+
+    def _read(self, found: CheckpointTuple | None) -> CheckpointTuple | None:
+        """A checkpoint that was read, and may be gone on from."""
+        if found is not None:
+            follow(found.checkpoint["id"])
+            if self.journal is not None:
+                self.journal.kept(found.pending_writes or ())
+        return found
 
     async def aput(
         self,
@@ -236,10 +245,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         await self.commit(lambda: getattr(self, method)(*arguments))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found: CheckpointTuple | None = await self.retry(lambda: self.get_tuple(config))
-        if self.journal is not None and found is not None:
-            self.journal.kept(found.pending_writes or ())
-        return found
+        return self._read(await self.retry(lambda: self.get_tuple(config)))
 
     async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
         # get_tuple() while list() is open would wait for its own lock.
@@ -296,10 +302,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             await drive(operation, connection)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        found = await super().aget_tuple(config)
-        if self.journal is not None and found is not None:
-            self.journal.kept(found.pending_writes or ())
-        return found
+        return self._read(await super().aget_tuple(config))
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:

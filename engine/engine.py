@@ -789,7 +789,7 @@ class Engine:
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""
         if given is not None:
-            return await self._database.read(lambda: threads.find(thread, given))
+            return await self._database.read(lambda: threads.find(self._tables, thread, id, given))
         _, last = await self._database.read(lambda: ledger.stands(id))
         if last is None:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")

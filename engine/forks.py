@@ -1,13 +1,14 @@
 """Going on from an earlier checkpoint: in a new job, or in the same one.
 
 A fork is one transaction: the new job, a copy of its parent's thread up to the checkpoint, and
-the edited state, which LangGraph's own `update_state` made. The parent is only read.
+the edited state, which the superstep that made the checkpoint would have left. The parent is only
+read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
@@ -20,11 +21,12 @@ from ucop.engine.operation import Enqueue, One, Operation, Row, Save
 from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus, sources
 from ucop.engine.threads import Tables, copy_branch
-from ucop.graphs.edit import START, Standing, check_names
+from ucop.graphs.edit import INPUT, START, check_names
+from ucop.graphs.superstep import AS_NODE, MARKS, Superstep, superstep, with_edit
 from ucop.graphs.workflow import OVERWRITE, Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
-    from langgraph.types import StateSnapshot
+    from langgraph.checkpoint.base import CheckpointTuple
 
     from ucop.engine.checkpoints import FencedSaver
 
@@ -95,18 +97,21 @@ async def edited(
 ) -> list[Kept]:
     """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
     from langgraph.errors import InvalidUpdateError
-    from langgraph.types import StateUpdate
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _standing(graph, thread, checkpoint, named=edit.as_node is not None)
-    updates = [StateUpdate(*each) for each in workflow.edited(at, values, edit.as_node)]
+    at = await _saved(saver, thread, checkpoint)
     try:
-        await graph.abulk_update_state(_at(thread, checkpoint), [updates])
+        if START in at.checkpoint["channel_values"]:
+            return await _with_input(graph, draft, at, values, edit.as_node)
+        step = await superstep(graph, at)
+        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
+        if step is None or node not in step.ran:
+            return await _loosely(workflow, graph, draft, at, values, node)
+        return await _anew(workflow, step, values, node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
-    return draft
 
 
 async def set_back(
@@ -116,14 +121,100 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
+    at = await _saved(saver, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
+    known: Any = at.metadata or {}
+    if known.get("source") == "update":
+        marks = {name: known[name] for name in MARKS if name in known}
+        _mark(draft, {"source": "update", **marks})
     return draft
+
+
+async def _saved(saver: FencedSaver, thread: ThreadId, checkpoint: str) -> CheckpointTuple:
+    # The newest as well: what is drafted has to be newer, whatever the clock says.
+    await saver.aget_tuple({"configurable": {"thread_id": thread, "checkpoint_ns": ""}})
+    saved = await saver.aget_tuple(_at(thread, checkpoint))
+    if saved is None:
+        raise CheckpointNotFound(f"no checkpoint {checkpoint} in thread {thread}")
+    return saved
+
+
+async def _with_input(
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    """Another input, where nothing else was saved yet."""
+    if as_node is not None:
+        raise InvalidInput(
+            f"no node has made this state, which is the input alone; leave as_node={as_node!r} out"
+        )
+    input = at.checkpoint["channel_values"][START]
+    await graph.aupdate_state(at.config, {**input, **values}, as_node=INPUT)
+    return draft
+
+
+def _made_by(step: Superstep | None, at: CheckpointTuple, as_node: str | None) -> tuple[str, ...]:
+    """The nodes that made a checkpoint. Raises InvalidInput where none is known, nor named."""
+    if step is not None:
+        return step.ran
+    known: Any = at.metadata or {}
+    if AS_NODE in known:
+        return (known[AS_NODE],)
+    if as_node is None:
+        raise InvalidInput(
+            "the checkpoint before this one was pruned, so as_node must say as which node to "
+            "write; without an edit it can be forked as it is"
+        )
+    return ()
+
+
+async def _anew(
+    workflow: Workflow, step: Superstep, values: Mapping[str, Any], node: str
+) -> list[Kept]:
+    """The superstep as it would have been, had `node` written `values` as well."""
+    written = list(values.items())
+    tasks = []
+    for task in step.tasks:
+        if task.name == node:
+            routes = await workflow.rerouted(step, task, written)
+            told = with_edit(step.channels, task.values, written)
+            task = replace(task, writes=[*told, *routes])
+        tasks.append(task)
+    return await step.again(tasks, written)
+
+
+async def _loosely(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    node: str,
+) -> list[Kept]:
+    """Written as a node that has not made the checkpoint, or of which that is not known."""
+    snapshot = await graph.aget_state(at.config)
+    due = tuple(dict.fromkeys(snapshot.next))
+    update, named = workflow.loose_update(due, values, node)
+    await graph.aupdate_state(at.config, update, as_node=named)
+    _mark(draft, {AS_NODE: named})
+    return draft
+
+
+def _mark(draft: list[Kept], marks: Mapping[str, Any]) -> None:
+    """Note `marks` in the metadata of the checkpoints of a draft."""
+    for method, arguments in draft:
+        if method == "put":
+            arguments[2].update(marks)
 
 
 def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
     from langgraph.channels import BinaryOperatorAggregate
 
     check_names({**edit.update, **edit.replace}, workflow.state_names())
+    workflow.check_edit({**edit.update, **edit.replace})
     if isinstance(workflow, YamlWorkflow):
         _check_types(workflow, edit.replace)
     channels = workflow.graph().channels
@@ -147,40 +238,6 @@ def _check_types(workflow: YamlWorkflow, values: Mapping[str, Any]) -> None:
     if wrong:
         listed = "; ".join(wrong)
         raise InvalidInput(f"the edited state does not fit workflow {workflow.name!r}: {listed}")
-
-
-async def _standing(graph: Any, thread: ThreadId, checkpoint: str, *, named: bool) -> Standing:
-    snapshot = await graph.aget_state(_at(thread, checkpoint))
-    saved = await graph.checkpointer.aget_tuple(_at(thread, checkpoint))
-    if saved is None:
-        raise CheckpointNotFound(f"no checkpoint {checkpoint} in thread {thread}")
-    before, ran = await _made_by(graph, snapshot, named=named)
-    return Standing(
-        ran=ran,
-        due=tuple(dict.fromkeys(snapshot.next)),
-        input=saved.checkpoint["channel_values"].get(START) or {},
-        before=before,
-    )
-
-
-async def _made_by(
-    graph: Any, snapshot: StateSnapshot, *, named: bool
-) -> tuple[Mapping[str, Any], tuple[str, ...]]:
-    """The state before a checkpoint, and the nodes that made it. An edit stands for the nodes
-    that made what was edited. Raises InvalidInput where that was pruned and no node is `named`."""
-    while snapshot.parent_config is not None:
-        parent = await graph.aget_state(snapshot.parent_config)
-        if parent.metadata is None:
-            if named:
-                break
-            raise InvalidInput(
-                "the checkpoint before this one was pruned, so as_node must say as which node to "
-                "write; without an edit it can be forked as it is"
-            )
-        if (snapshot.metadata or {}).get("source") != "update":
-            return parent.values, tuple(parent.next)
-        snapshot = parent
-    return {}, ()
 
 
 def _at(thread: ThreadId, checkpoint: str) -> Any:
@@ -298,6 +355,14 @@ _STAND = """
 update jobs set checkpoint_id = :newest, stalls = 0
 where id = :job and attempt = :attempt and status = :from_status returning id"""
 
+_BUSY = """
+select id, status from jobs where thread_id = :thread and id <> :job
+    and status in ('pending', 'running') limit 1"""
+
+_LAST = """
+select max(checkpoint_id) as id from checkpoints
+where thread_id = :thread and checkpoint_ns = ''"""
+
 _WITHDRAW = "delete from questions where job_id = :job and answered_at is null"
 """What was asked after the checkpoint: should the job come there again, it asks anew."""
 
@@ -306,6 +371,14 @@ def _stand(
     job: JobId, state: Row, attempt: int, thread: ThreadId, newest: str, draft: Sequence[Kept]
 ) -> Operation[None]:
     """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
+    for row in (yield One(_BUSY, {"job": job, "thread": thread})):
+        raise RefusedChange(
+            f"job {row['id']} is {row['status']} on thread {thread}, and would go on from the state "
+            f"of job {job}; wait for it, or fork job {job}, which gets a thread of its own"
+        )
+    (known,) = yield One(_LAST, {"thread": thread})
+    if (known["id"] or "") > newest:
+        raise changed_meanwhile(job)  # or its thread
     which = {"job": job, "attempt": attempt, "from_status": state["status"]}
     if not (yield One(_STAND, {**which, "newest": newest})):
         raise changed_meanwhile(job)

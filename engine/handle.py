@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
-from ucop.engine import ledger
+from ucop.engine import ledger, threads
 from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.forks import Edit, InputEdit
@@ -391,8 +391,9 @@ class JobHandle:
 
         database = self._engine._database
         thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
+        others = await database.read(lambda: threads.others(thread, self.id))
         workflow = await self._engine._restore(fingerprint)
-        return await history(self.id, thread, workflow, database.saver())
+        return await history(self.id, thread, workflow, database.saver(), others)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return self._engine._loop.call(work)

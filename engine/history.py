@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.plain import plain
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.job import Checkpoint, JobId, ThreadId
-from ucop.engine.snapshots import OWN
+from ucop.engine.snapshots import OWN, lineage
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
@@ -17,28 +18,41 @@ if TYPE_CHECKING:
 
 
 async def history(
-    job: JobId, thread: ThreadId, workflow: Workflow, saver: FencedSaver
+    job: JobId,
+    thread: ThreadId,
+    workflow: Workflow,
+    saver: FencedSaver,
+    others: Collection[str] = (),
 ) -> list[Checkpoint]:
     """The checkpoints that this job saved, the newest first; of a fork also those that it was
-    given by its parent."""
+    given by its parent. `others` are the jobs that share its thread."""
     graph = attach(workflow.graph(), saver)
     config: Any = {"configurable": {"thread_id": thread}}
     snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
     due = {_id(snapshot): snapshot.next for snapshot in snapshots}
+    links = {_id(each): (_parent(each), each.metadata or {}) for each in snapshots}
+    parents = lineage(links, job, thread, others)
     return [
-        _checkpoint(snapshot, due, workflow)
-        for snapshot in snapshots
-        if str(thread) == job or (snapshot.metadata or {}).get("ucop_job", job) == job
+        _checkpoint(each, parents[_id(each)], due, workflow)
+        for each in snapshots
+        if _id(each) in parents
     ]
 
 
+def _parent(snapshot: StateSnapshot) -> str | None:
+    return _id(snapshot.parent_config) if snapshot.parent_config else None
+
+
 def _checkpoint(
-    snapshot: StateSnapshot, due: dict[str, tuple[str, ...]], workflow: Workflow
+    snapshot: StateSnapshot,
+    parent: str | None,
+    due: dict[str, tuple[str, ...]],
+    workflow: Workflow,
 ) -> Checkpoint:
-    parent = _id(snapshot.parent_config) if snapshot.parent_config else None
     metadata: Any = snapshot.metadata or {}
     # An edit was made by no node.
-    ran = () if metadata.get("source") == "update" else due.get(parent or "", ())
+    edit = metadata.get("source") == "update"
+    ran = () if edit else due.get(_parent(snapshot) or "", ())
     return Checkpoint(
         id=_id(snapshot),
         parent_id=parent,

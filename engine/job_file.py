@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from ucop.engine.errors import InvalidJobFile
 from ucop.engine.packed import KINDS, mapped, pack, unpack
 from ucop.engine.redaction import Redaction
+from ucop.engine.snapshots import OTHERS, is_of
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -470,10 +471,12 @@ class _States:
             (row["checkpoint_ns"], row["channel"], row["version"]): (row["type"], row["blob"])
             for row in (self._rows(_BLOBS, {"thread": self._thread}) if self._apart else ())
         }
+        which = {"thread": self._thread, "job": self._job}
+        others = {row["id"] for row in self._rows(OTHERS, which)}
         mine = set()
         for row in self._rows(_STATES, {"thread": self._thread}):
             metadata = row["metadata"] if self._apart else json.loads(row["metadata"])
-            if self._thread != self._job and metadata.get("ucop_job", self._job) != self._job:
+            if not is_of(metadata.get("ucop_job", self._job), self._job, self._thread, others):
                 continue
             mine.add((row["checkpoint_ns"], row["checkpoint_id"]))
             checkpoint, values = self._taken_apart(row, blobs)

@@ -41,10 +41,13 @@ class Pruning:
         return f"{high[:8]}-{high[8:]}-6{steps & 0xFFF:03x}"
 
 
-_MINE = "thread_id = :thread and checkpoint_ns = '' and (:thread = :job or {job_id} = :job)"
+# As snapshots.is_of says.
+_MINE = """thread_id = :thread and checkpoint_ns = '' and (coalesce({job_id}, :job) = :job
+    or (:thread = :job and {job_id} not in (
+        select jobs.id from jobs where jobs.thread_id = :thread and jobs.id <> :job)))"""
 
 _NEWEST = """
-select checkpoint_id, parent_checkpoint_id from checkpoints where {mine}
+select checkpoint_id, parent_checkpoint_id from checkpoints where {mine} and {base} is null
 order by checkpoint_id desc limit :keep"""
 
 _STANDS = """
@@ -95,7 +98,7 @@ def prune(
         )
     which = {"thread": thread, "job": job}
     mine = _MINE.format(job_id=tables.job_id)
-    newest = yield One(_NEWEST.format(mine=mine), {**which, "keep": pruning.keep})
+    newest = yield One(_NEWEST.format(mine=mine, base=tables.base), {**which, "keep": pruning.keep})
     stands = yield One(_STANDS, {"thread": thread})
     kept = {row["checkpoint_id"] for row in (*newest, *stands)}
     parents = {row["parent_checkpoint_id"] for row in (*newest, *stands)} - {None, ""}

@@ -7,7 +7,7 @@ what it was made from.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,6 +55,43 @@ class Saved:
     seen: Mapping[str, Mapping[str, Any]]
 
 
+Link = tuple[str | None, Mapping[str, Any]]
+"""A checkpoint's parent, and its metadata."""
+
+
+def lineage(
+    saved: Mapping[str, Link], job: str, thread: str, others: Collection[str]
+) -> dict[str, str | None]:
+    """The checkpoints that are a job's, and what each was made from; `others` share its thread.
+
+    A checkpoint that is only there for an edit is none: the edit was made from the one it edits.
+    """
+    mine = {
+        id: parent
+        for id, (parent, told) in saved.items()
+        if BASE not in told and is_of(told.get("ucop_job", job), job, thread, others)
+    }
+    for id in mine:
+        edited: str | None = saved[id][1].get(EDIT_OF)
+        parent = edited if edited in mine else mine[id]
+        while parent is not None and parent in saved and BASE in saved[parent][1]:
+            parent = saved[parent][0]
+        mine[id] = parent
+    return mine
+
+
+def is_of(whose: str, job: str, thread: str, others: Collection[str]) -> bool:
+    """Whether what job `whose` saved is a state of `job`. A thread of the job's own has also what
+    the one that it is a fork of had saved."""
+    return whose == job or (thread == job and whose not in others)
+
+
+BASE, EDIT_OF = "ucop_base", "ucop_edit_of"
+"""As graphs/superstep.py marks them, which needs LangGraph."""
+
+OTHERS = "select id from jobs where thread_id = :thread and id <> :job"
+
+
 def checkpoints(rows: Rows, job: str, thread: str, *, yaml: bool, apart: bool) -> list[Checkpoint]:
     """The checkpoints of a job, the newest first; see history.history.
 
@@ -63,10 +100,13 @@ def checkpoints(rows: Rows, job: str, thread: str, *, yaml: bool, apart: bool) -
     """
     found = list(_apart(rows, thread) if apart else _together(rows, thread))
     due = {saved.id: _due(saved) for saved in found}
+    others = {row["id"] for row in rows(OTHERS, {"thread": thread, "job": job})}
+    links = {saved.id: (saved.parent_id, saved.metadata) for saved in found}
+    parents = lineage(links, job, thread, others)
     return [
-        _checkpoint(saved, due, yaml=yaml)
+        _checkpoint(saved, parents[saved.id], due, yaml=yaml)
         for saved in found
-        if thread == job or saved.metadata.get("ucop_job", job) == job
+        if saved.id in parents
     ]
 
 
@@ -104,12 +144,14 @@ def _saved(
     )
 
 
-def _checkpoint(saved: Saved, due: Mapping[str, Sequence[str]], *, yaml: bool) -> Checkpoint:
+def _checkpoint(
+    saved: Saved, parent: str | None, due: Mapping[str, Sequence[str]], *, yaml: bool
+) -> Checkpoint:
     edit = saved.metadata.get("source") == "update"
     ran = () if edit else due.get(saved.parent_id or "", ())
     return Checkpoint(
         id=saved.id,
-        parent_id=saved.parent_id,
+        parent_id=parent,
         step=saved.metadata.get("step", -1),
         nodes=_shown(ran, yaml=yaml),
         next=_shown(due[saved.id], yaml=yaml),

@@ -24,6 +24,8 @@ class Tables:
     """The run that a checkpoint's metadata name."""
     job_id: str
     """The job that they name."""
+    base: str
+    """Whether they say that a checkpoint is only there for an edit; see graphs/superstep.py."""
     listed: str
     """The texts in a parameter that is a list of JSON, as `name`."""
     apart: bool
@@ -35,6 +37,7 @@ SQLITE = Tables(
     value="value",
     run_id="json_extract(cast(metadata as text), '$.run_id')",
     job_id="json_extract(cast(metadata as text), '$.ucop_job')",
+    base="json_extract(cast(metadata as text), '$.ucop_base')",
     listed="(select value from json_each(:{name}))",
     apart=False,
 )
@@ -43,6 +46,7 @@ POSTGRES = Tables(
     value="blob",
     run_id="metadata ->> 'run_id'",
     job_id="metadata ->> 'ucop_job'",
+    base="metadata ->> 'ucop_base'",
     listed="(select jsonb_array_elements_text(cast(:{name} as jsonb)))",
     apart=True,
 )
@@ -130,21 +134,42 @@ def _filled(sql: str, tables: Tables, chain: str, which: str) -> str:
 
 
 _FIND = """
-select checkpoint_id from checkpoints
-where thread_id = :thread and checkpoint_ns = '' and checkpoint_id like :like limit 2"""
+select checkpoint_id, {job_id} as job_id from checkpoints
+where thread_id = :thread and checkpoint_ns = '' and checkpoint_id like :like and {base} is null
+order by checkpoint_id limit :limit"""
+
+_OTHERS = "select id from jobs where thread_id = :thread and id <> :job"
 
 
-def find(thread: str, beginning: str) -> Operation[str]:
-    """The id of the one checkpoint that begins so. Raises CheckpointNotFound."""
+def others(thread: str, job: str) -> Operation[frozenset[str]]:
+    """The jobs that share a thread with `job`; what they saved there is theirs. (What a fork's
+    parent saved on a thread of its own came along, and is the fork's.)"""
+    rows = yield One(_OTHERS, {"thread": thread, "job": job})
+    return frozenset(row["id"] for row in rows)
+
+
+def find(tables: Tables, thread: str, job: str, beginning: str) -> Operation[str]:
+    """The id of the one checkpoint of `job` that begins so. Raises CheckpointNotFound."""
     like = beginning.replace("%", "").replace("_", "") + "%"
-    rows = yield One(_FIND, {"thread": thread, "like": like})
+    sql = _FIND.format(job_id=tables.job_id, base=tables.base)
+    rows = yield One(sql, {"thread": thread, "like": like, "limit": MOST_LOOKED_AT})
+    theirs = yield from others(thread, job)
+    mine = [row for row in rows if row["job_id"] not in theirs]
+    if len(mine) == 1 and beginning:
+        return str(mine[0]["checkpoint_id"])
     if len(rows) == 1 and beginning:
-        return str(rows[0]["checkpoint_id"])
-    what = "several checkpoints begin" if rows and beginning else "no checkpoint begins"
+        whose = rows[0]["job_id"]
+        raise CheckpointNotFound(
+            f"checkpoint {rows[0]['checkpoint_id']} was saved by job {whose}, on the thread that it "
+            f"shares with job {job}; `ucop checkpoints list {job}` shows this one's"
+        )
+    what = "several checkpoints begin" if mine and beginning else "no checkpoint begins"
     raise CheckpointNotFound(
         f"{what} with {beginning!r}; `ucop checkpoints list` shows those there are"
     )
 
+
+MOST_LOOKED_AT = 1000
 
 # ---------------------------------------------------------------- deleting
 

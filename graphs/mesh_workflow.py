@@ -14,7 +14,7 @@ from ucop.agents.source import Finding, nearest
 from ucop.graphs.check import raise_errors
 from ucop.graphs.check_mesh import choose_members, declaring, members_of
 from ucop.graphs.definition import MESH, RESULT, SAID, Kind, Mesh
-from ucop.graphs.edit import START, Standing, Update, chosen, updates_of
+from ucop.graphs.edit import Update, chosen
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.load import load_data
 from ucop.graphs.report import Report
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
+    from ucop.graphs.superstep import Ran, Superstep, Write
 
 
 class MeshWorkflow(YamlWorkflow):
@@ -51,24 +52,29 @@ class MeshWorkflow(YamlWorkflow):
     def optional(self) -> tuple[str, ...]:
         return ()
 
-    def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:
-        from langgraph.types import Command
-
+    def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
         if as_node is not None and as_node not in self.mesh.agents:
             like = nearest(as_node, self.mesh.agents)
             hint = f"; did you mean {like!r}?" if like else ""
             raise InvalidInput(f"no agent {as_node!r} in the mesh{hint}")
+        return chosen(ran, as_node)
+
+    def check_edit(self, values: Mapping[str, Any]) -> None:
         if SAID in values and not is_said(values[SAID]):
             raise InvalidInput(
                 f'{SAID} must be {{"answer": …}} or {{"ask": {{"capability": …, "data": {{…}}}}}}'
             )
-        if not set(at.ran) - {START} and as_node is None:
-            return updates_of(at, values, None)
-        node = chosen(tuple(dict.fromkeys(at.ran)), as_node)
+
+    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+        # Agents lead to the router, which has said by a Command where to go on.
+        return task.routes
+
+    def loose_update(self, due: Sequence[str], values: Mapping[str, Any], node: str) -> Update:
+        from langgraph.types import Command
+
         if node in self.mesh.agents:
-            return [(dict(values), node)]
-        # The router has said by a Command where to go on.
-        return [(Command(update=dict(values), goto=list(at.due)), node)]
+            return dict(values), node
+        return Command(update=dict(values), goto=list(due)), node
 
     def state_names(self) -> list[str]:
         return [*self.definition.inputs, SAID]

@@ -8,7 +8,7 @@ import hashlib
 import inspect
 import json
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +23,8 @@ from ucop.graphs.workflow import COMPILER_FORMAT, Workflow
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
+
+    from ucop.graphs.superstep import Ran, Superstep, Write
 
 
 class PythonWorkflow(Workflow):
@@ -128,6 +130,37 @@ class PythonWorkflow(Workflow):
             for start in starts:
                 edges.setdefault(start, []).append(end)
         return sorted(builder.nodes, key=lambda node: -len(reach(node, edges)))
+
+    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+        if not self.graph().builder.branches.get(task.name):
+            return task.routes
+        from ucop.graphs.superstep import with_edit
+
+        before = await step.chosen(task, task.values)
+        after = await step.chosen(task, with_edit(step.channels, task.values, values))
+        return [*self._unconditional(task, before), *after]
+
+    def _unconditional(self, task: Ran, chosen: Sequence[Write]) -> list[Write]:
+        """Where a task leads whatever the state: by plain edges, and by its own Command. LangGraph
+        writes these before what its conditional edges have `chosen`."""
+        from ucop.graphs.superstep import BRANCH, key_of
+
+        routes = task.routes
+        rest = len(routes) - len(chosen)
+        if list(map(key_of, routes[rest:])) == list(map(key_of, chosen)):
+            return routes[:rest]
+        # They choose otherwise today: by chance, by the clock, or because the code changed.
+        builder = self.graph().builder
+        ends = [branch.ends for branch in builder.branches[task.name].values()]
+        named = {end for each in ends if each is not None for end in each.values()}
+        plain = {f"{BRANCH}{end}" for start, end in builder.edges if start == task.name}
+
+        def stays(write: Write) -> bool:
+            channel, node = key_of(write)
+            target = node or channel.removeprefix(BRANCH)
+            return channel in plain or (None not in ends and target not in named)
+
+        return [write for write in routes if stays(write) or write[0].startswith("join:")]
 
     @cached_property
     def _wiring(self) -> Wiring:

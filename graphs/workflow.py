@@ -19,15 +19,23 @@ from ucop.agents.tool import agents_inside, needs_of
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
-from ucop.graphs.definition import ERRORS, SAID, Channel, Definition, Kind, Merge
+from ucop.graphs.definition import ERRORS, SAID, START, Channel, Definition, Kind, Merge
 from ucop.graphs.dump import dump
-from ucop.graphs.edit import START as START_NODE
-from ucop.graphs.edit import Standing, Update, chosen, updates_of
+from ucop.graphs.edit import Update, chosen
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
 from ucop.graphs.limits import Limits
 from ucop.graphs.load import load_data
 from ucop.graphs.mesh import error_of
-from ucop.graphs.routing import GATE, LOOPS, ROUTE, RUNNING, shown_name
+from ucop.graphs.routing import (
+    GATE,
+    LOOPS,
+    ROUTE,
+    RUNNING,
+    Router,
+    RoutingError,
+    Turn,
+    shown_name,
+)
 from ucop.graphs.state import normalise
 from ucop.graphs.templates import compile_output
 from ucop.graphs.topology import topology_of
@@ -40,6 +48,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec import Agent
     from ucop.graphs.catalog import Catalog
     from ucop.graphs.changes import Standing as Begun
+    from ucop.graphs.superstep import Ran, Superstep, Write
 
 COMPILER_FORMAT = 1
 """Part of every fingerprint: raised when the compiled graph's nodes or channels change."""
@@ -109,9 +118,22 @@ class Workflow(ABC):
         """The node of the definition that `node` belongs to."""
         return node
 
-    def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:
-        """How `values` are written into a checkpoint; see edit.py. Raises InvalidInput."""
-        return updates_of(at, values, as_node)
+    def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
+        """The node as which a checkpoint that the nodes `ran` made is edited; see edit.py.
+        Raises InvalidInput."""
+        return chosen(ran, as_node)
+
+    def check_edit(self, values: Mapping[str, Any]) -> None:  # noqa: B027 - most say it by schemas
+        """Raise InvalidInput for values that a state of this workflow cannot hold."""
+
+    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+        """Where `task` leads, had it written `values` as well."""
+        return task.routes
+
+    def loose_update(self, due: Sequence[str], values: Mapping[str, Any], node: str) -> Update:
+        """What LangGraph's `update_state` is given where nobody knows what made a checkpoint, or
+        `node` had no part in it."""
+        return values, node
 
     def state_names(self) -> list[str]:
         """The names of the state that a person may edit."""
@@ -234,36 +256,45 @@ class YamlWorkflow(Workflow):
         ]
         return (*own, *inner)
 
-    def edited(self, at: Standing, values: Mapping[str, Any], as_node: str | None) -> list[Update]:
-        from langgraph.types import Command
-
-        own = [node for node in dict.fromkeys(at.ran) if node in self.definition.nodes]
-        if as_node is not None and as_node not in self.definition.nodes:
-            like = nearest(as_node, self.definition.nodes)
+    def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
+        nodes = self.definition.nodes
+        if as_node is not None and as_node not in nodes:
+            like = nearest(as_node, nodes)
             raise InvalidInput(
                 f"no node {as_node!r}" + (f"; did you mean {like!r}?" if like else "")
             )
-        if not set(at.ran) - {START_NODE} and as_node is None:
-            return updates_of(at, values, None)
-        # Gates, and the node that decides where to begin, pass on what is due.
-        node = chosen(own, as_node) if own or as_node else at.ran[0]
-        goto, counted = self._due_again(at, node)
-        # The nodes of YAML say by a Command where to go on; see compile.py.
-        update = {**values, **counted, RUNNING: goto}
-        return [(Command(update=update, goto=goto), node)]
+        # Gates, and what decides where to begin, stand for nodes only where no other ran.
+        own = [node for node in ran if node in nodes]
+        return chosen(own, as_node) if own or as_node or not ran else ran[0]
 
-    def _due_again(self, at: Standing, node: str) -> tuple[list[str], dict[str, Any]]:
-        """What is due after `node` was written anew, and the loop counters of then."""
-        if node + ROUTE not in self.graph().nodes or node not in at.ran:
-            return list(at.due), {}
-        topology = topology_of(self.definition)
-        others = [shown_name(other) for other in at.ran if other != node]
-        elsewhere = {target for other in others for target in topology.successors.get(other, ())}
-        mine = set(topology.successors.get(node, ())) - elsewhere
-        kept = [name for name in at.due if shown_name(name) not in mine]
-        # Taken anew, a loop edge is not to count twice.
-        counted = {} if others else {LOOPS: {OVERWRITE: at.before.get(LOOPS) or {}}}
-        return [node + ROUTE, *kept], counted
+    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+        from ucop.graphs.superstep import BRANCH, with_edit
+
+        seen = step.seen(with_edit(step.channels, task.values, values))
+        turn = self._turn(task, seen, step.state)
+        if turn is None:
+            return task.routes
+        return [*turn.update.items(), *((f"{BRANCH}{target}", None) for target in turn.goto)]
+
+    def _turn(self, task: Ran, seen: Mapping[str, Any], state: Mapping[str, Any]) -> Turn | None:
+        """Where the compiled node goes on to; None for one that asks no condition."""
+        router, node = self._router, shown_name(task.name)
+        if task.name == START + GATE:
+            return router.after(START, seen, {})
+        if task.name not in (node, node + ROUTE) or node not in self.definition.nodes:
+            return None
+        errors = dict(task.values).get(ERRORS)
+        failed = isinstance(errors, Mapping) and errors.get(node) is not None
+        try:
+            return (router.after_error if failed else router.after)(node, seen, state)
+        except RoutingError:
+            return router.failed(node, state)
+
+    def loose_update(self, due: Sequence[str], values: Mapping[str, Any], node: str) -> Update:
+        from langgraph.types import Command
+
+        # The nodes of YAML say by a Command where to go on; see compile.py.
+        return Command(update={**values, RUNNING: list(due)}, goto=list(due)), node
 
     def state_names(self) -> list[str]:
         return list(self.definition.channels)
@@ -289,6 +320,10 @@ class YamlWorkflow(Workflow):
 
     def shown_name(self, node: str) -> str:
         return shown_name(node)
+
+    @cached_property
+    def _router(self) -> Router:
+        return Router(self.definition, topology_of(self.definition))
 
     @cached_property
     def _output(self) -> Callable[[Mapping[str, Any]], Any]:

@@ -280,10 +280,14 @@ class Reading:
             self.waiting.discard(node)
         else:
             self.due[node] -= 1
-        answers = self.shape.answers[node]
-        answer = answers[self.runs[node] % len(answers)]
+        answer = self.answer(node)
         self.runs[node] += 1
         self.follow(node, answer)
+
+    def answer(self, node: str) -> int:
+        """What a node says in its next run."""
+        answers = self.shape.answers[node]
+        return answers[self.runs[node] % len(answers)]
 
     def may_run(self, node: str) -> bool:
         if node not in self.waiting:

@@ -1,0 +1,712 @@
+"""Forks, edits, restores, retries, pruned and carried jobs of random graphs, judged by a reading.
+
+    python -m tests.chaos.edits --jobs 1000 [--seed N] [--postgres]
+
+The graphs are those of tests/support/shapes.py (YAML) and tests/support/weaves.py (Python). A job runs
+to its end, or fails where its graph is told to. Then it, or what came of it, is forked, set back,
+edited, edited again on top of the edit, retried, pruned, and carried through a file, at random. The
+readings, in plain Python, follow each checkpoint that is made, and must allow it; at the end nothing
+may be due, each node on the way has run just as often as they say, and the output is theirs. An edit
+that writes what is there already must lead where the parent went. Rows of a parent are hashed before
+and after. Prints the seed first and a JSON summary last; exits with 1 where anything is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from random import Random
+from time import sleep, time_ns
+from typing import Any
+
+from langgraph.checkpoint.base import id as checkpoint_ids
+
+from tests.chaos.fleet import fresh_seed
+from tests.chaos.graphs import Graph, random_graphs
+from tests.support import shapes, weaves
+from tests.support.ledger_rows import LedgerRows
+from tests.support.shapes import FAILS
+from tests.support.weaves import BROKEN, Moment, Weave
+from ucop.agents.function import agent
+from ucop.agents.registry import Registry
+from ucop.engine import Checkpoint, Engine, JobHandle, Settings
+from ucop.engine.errors import InvalidInput, RefusedChange
+from ucop.graphs.catalog import Catalog
+
+GRAPHS = 12
+"""Of each kind."""
+DEADLINE = 120.0
+PAUSED_WITHIN = 0.05
+"""Seconds in which a run may be asked to pause."""
+RESTS = ("failed", "paused")
+MOST_CHANGES = 14
+"""Things done to what came of one job."""
+
+
+@agent("graph_step", description="Gives the first of its answers, or fails.")
+def graph_step(answers: list[int], trips: str = "") -> int:
+    if answers[0] < 0 or trips in BROKEN:
+        raise ValueError("is told to fail")
+    return answers[0]
+
+
+class NotAllowed(Exception):
+    """What happened is not what the reading says."""
+
+
+@dataclass
+class Told(Graph):
+    """A random graph of which one node can be told to fail, and some ask, or have items."""
+
+    trips: str = ""
+    asks: set[str] = field(default_factory=set)
+    each: set[str] = field(default_factory=set)
+
+    def work(self, node: str) -> str:
+        given = f"answers: {self.answers[node]}"
+        if node == self.trips:
+            return f"agent: graph_step, with: {{{given}, trips: {self.name}}}"
+        if node in self.asks:
+            return 'ask: "Yes?", answer: {yes: {type: boolean}}'
+        if node in self.each:
+            return f"agent: graph_step, each: '${{[1, 2, 3]}}', with: {{{given}}}"
+        return super().work(node)
+
+    def says(self, node: str) -> Any:
+        """What the node writes."""
+        answer = self.answers[node][0]
+        if node in self.asks:
+            return {"yes": True}
+        return None if answer == FAILS else [answer] * 3 if node in self.each else answer
+
+
+def told(graph: Graph, chance: Random) -> Told:
+    """A random graph whose nodes say the same each time, with more kinds of nodes."""
+    said = {node: answers[:1] for node, answers in graph.answers.items()}
+    found = Told(**{**vars(graph), "answers": said})
+    decide = {source for source, ways in graph.routes for way in ways if way.least is not None}
+    free = [node for node in graph.nodes if said[node][0] != FAILS and node not in graph.errors]
+    plain = [node for node in free if node not in graph.nested]
+    if plain:
+        found.trips = chance.choice(plain)
+    for node in plain:
+        if node not in decide and node != found.trips:
+            match chance.randrange(6):
+                case 0:
+                    found.asks.add(node)
+                case 1:
+                    found.each.add(node)
+    return found
+
+
+# ---------------------------------------------------------------- the two kinds of graphs
+
+
+class Woven:
+    """A Python graph, and the reading of it."""
+
+    def __init__(self, weave: Weave) -> None:
+        self.weave, self.name = weave, weave.name
+        self._reading = weaves.Reading(weave)
+
+    @property
+    def shares_threads(self) -> bool:
+        return True
+
+    def input(self, chance: Random) -> dict[str, Any]:
+        return {"knob": chance.randrange(10), "log": []}
+
+    def begin(self, input: Mapping[str, Any], earlier: Moment | None) -> Moment:
+        return self._reading.begin(input, earlier)
+
+    def follow(self, at: Moment, nodes: Sequence[str]) -> Moment:
+        """The moment after these nodes ran. Raises NotAllowed."""
+        due = sorted(name for name, _ in at.due)
+        if sorted(nodes) != due:
+            raise NotAllowed(f"{sorted(nodes)} ran where {due} were due")
+        return self._reading.after(at)
+
+    def left(self, at: Moment) -> list[str]:
+        return ["the input"] if at.input is not None else sorted(name for name, _ in at.due)
+
+    def output(self, at: Moment) -> Any:
+        return _comparable(at.values)
+
+    def given(self, output: Any) -> Any:
+        return _comparable(output)
+
+    def writers(self, at: Moment) -> list[str | None]:
+        if at.input is not None or at.before is None or at.before.input is not None:
+            return [None]
+        return sorted({run.name for run in at.runs})
+
+    def edit(self, at: Moment, node: str | None, chance: Random, same: bool) -> dict[str, Any]:
+        held = {**at.values, **(at.input or {})}
+        if chance.random() < 0.5 or at.input is not None:
+            return {"knob": held["knob"] if same else chance.randrange(10)}
+        said = dict(held.get("said", {}))
+        if not same:
+            said[chance.choice(sorted(self.weave.knots))] = chance.randrange(10)
+        return {"said": said}
+
+    def edited(self, at: Moment, node: str | None, changed: Mapping[str, Any]) -> Moment:
+        return self._reading.edited(at, node or "__start__", changed)
+
+    def runs(self, steps: Sequence[Any]) -> Counter[str]:
+        return Counter(step.node for step in steps if step.status == "completed")
+
+
+def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "log": sorted(values.get("log", [])),
+        "counts": values.get("counts", {}),
+        "said": values.get("said", {}),
+        "knob": values.get("knob"),
+    }
+
+
+@dataclass
+class Place:
+    """What a checkpoint of a YAML job holds."""
+
+    reading: Reread
+    values: dict[str, Any]
+    before: Place | None = None
+    ran: tuple[str, ...] = ()
+    edits: dict[str, int] = field(default_factory=dict)
+    """What edits had nodes say instead, whose superstep made it."""
+
+
+class Reread(shapes.Reading):
+    """Nodes that an edit had say something else."""
+
+    def __init__(self, shape: Graph) -> None:
+        self.instead: dict[str, int] = {}
+        super().__init__(shape)
+
+    def follow(self, node: str, answer: int) -> None:
+        said = self.instead.get(node, answer)
+        if answer == FAILS and node in self.shape.errors:
+            said = FAILS  # it failed all the same
+        super().follow(node, said)
+
+
+class Drawn:
+    """A workflow in YAML, and the reading of it."""
+
+    def __init__(self, graph: Told) -> None:
+        self.graph, self.name = graph, graph.name
+
+    @property
+    def shares_threads(self) -> bool:
+        return True
+
+    def input(self, chance: Random) -> dict[str, Any]:
+        return {}
+
+    def begin(self, input: Mapping[str, Any], earlier: Any) -> Place:
+        values = {f"{node}_": None for node in self.graph.nodes}
+        return Place(Reread(self.graph), values)
+
+    def follow(self, at: Place, nodes: Sequence[str]) -> Place:
+        return self._ran(at, tuple(nodes), {})
+
+    def _ran(self, at: Place, nodes: tuple[str, ...], edits: Mapping[str, int]) -> Place:
+        reading, values = deepcopy(at.reading), dict(at.values)
+        reading.instead = dict(edits)
+        for node in nodes:
+            try:
+                reading.ran(node)
+            except AssertionError as error:
+                raise NotAllowed(str(error)) from error
+            values[f"{node}_"] = self.graph.says(node)
+        reading.instead = {}
+        return Place(reading, values, at, nodes, dict(edits))
+
+    def left(self, at: Place) -> list[str]:
+        return at.reading.left()
+
+    def output(self, at: Place) -> Any:
+        return at.values
+
+    def given(self, output: Any) -> Any:
+        return output
+
+    def writers(self, at: Place) -> list[str | None]:
+        return list(at.ran) or [None]
+
+    def edit(self, at: Place, node: str | None, chance: Random, same: bool) -> dict[str, Any]:
+        if node is None:
+            any_ = chance.choice(self.graph.nodes)
+            return {f"{any_}_": at.values[f"{any_}_"] if same else chance.randrange(10)}
+        held = at.values[f"{node}_"]
+        changes = not same and node not in (self.graph.asks | self.graph.each)
+        return {f"{node}_": chance.randrange(10) if changes else held}
+
+    def edited(self, at: Place, node: str | None, changed: Mapping[str, Any]) -> Place:
+        if node is None or at.before is None:
+            return replace(at, values={**at.values, **changed})
+        said = changed[f"{node}_"]
+        edits = {**at.edits, node: said if isinstance(said, int) else self.graph.answers[node][0]}
+        place = self._ran(at.before, at.ran, edits)
+        place.values = {**at.values, **changed}
+        return place
+
+    def runs(self, steps: Sequence[Any]) -> Counter[str]:
+        done = (s for s in steps if s.status == "completed" or (s.error and s.error.caught))
+        return Counter(step.node for step in done if step.node in self.graph.nodes)
+
+
+Kind = Woven | Drawn
+
+
+# ---------------------------------------------------------------- one job and what came of it
+
+
+@dataclass
+class Thread:
+    """A job, and what each of its checkpoints must hold."""
+
+    kind: Kind
+    job: JobHandle
+    engine: Engine
+    moments: dict[str, Any]
+    stands: Any
+    """The moment it goes on from."""
+    ran: Counter[str] = field(default_factory=Counter)
+    """How often its nodes have run in it."""
+    pruned: bool = False
+    spared: Counter[str] = field(default_factory=Counter)
+    """What had run in its parent after the checkpoint that it came from."""
+
+
+class Judge:
+    """Follows what jobs do."""
+
+    def __init__(self, chance: Random, answers: bool = True) -> None:
+        self.chance = chance
+        self.wrong: list[str] = []
+        self.count: Counter[str] = Counter()
+
+    def follow(self, thread: Thread, what: str) -> bool:
+        """Wait until a job rests, and see whether it went as it must. False where not."""
+        job, kind = thread.job, thread.kind
+        status = self.answered(thread)
+        try:
+            at = thread.stands
+            due: Counter[str] = Counter()
+            for made in reversed(job.checkpoints()):
+                if made.id not in thread.moments:
+                    at = self._made(thread, at, made)
+                    due.update(made.nodes)
+                    thread.moments[made.id] = at
+            thread.stands = at
+            self._check(thread, status, at, due)
+        except NotAllowed as error:
+            story = [(c.id[:13], c.step, c.nodes, c.next) for c in reversed(job.checkpoints())]
+            self.wrong.append(f"{kind.name} {job.id} {what}: {error} {story}")
+            return False
+        return True
+
+    def answered(self, thread: Thread) -> str:
+        """The job's status, once it waits for nobody."""
+        job, says = thread.job, "yes" if isinstance(thread.kind, Woven) else {"yes": True}
+        while (status := job.wait(DEADLINE)) == "waiting":
+            open_ = job.questions()
+            job.answer(says, question=self.chance.choice(open_).id)
+            self.count["answers"] += 1
+        return status
+
+    def _made(self, thread: Thread, at: Any, made: Checkpoint) -> Any:
+        begins = isinstance(thread.kind, Woven) and at.input is not None
+        if begins:
+            if made.nodes:
+                raise NotAllowed(f"{made.nodes} ran before the input was taken in")
+            return weaves.Reading(thread.kind.weave).after(at)
+        if not made.nodes:  # by what decides where to begin, or waits: no node's own
+            return replace(at, before=None, ran=()) if isinstance(at, Place) else at
+        return thread.kind.follow(at, made.nodes)
+
+    def _check(self, thread: Thread, status: str, at: Any, due: Counter[str]) -> None:
+        kind, job = thread.kind, thread.job
+        ran = kind.runs(job.steps())
+        if status == "paused" or (status == "failed" and self.is_broken(kind)):
+            # Siblings of the node that raised may have ended: they count once they are saved.
+            thread.ran = ran
+            return
+        if status != "completed":
+            raise NotAllowed(f"{status}: {job.get().error}")
+        if left := kind.left(at):
+            raise NotAllowed(f"completed although {left} were due")
+        if (given := kind.given(job.get().output)) != kind.output(at):
+            raise NotAllowed(f"gave {given}, not {kind.output(at)}")
+        if ran - thread.ran - due or due - (ran - thread.ran) - thread.ran - thread.spared:
+            raise NotAllowed(f"ran {dict(ran - thread.ran)}, and its states say {dict(due)}")
+        thread.ran = ran
+
+    def is_broken(self, kind: Kind) -> bool:
+        return kind.name in BROKEN
+
+
+class Clock:
+    """What gives the ids of checkpoints their time: each time another machine's, which may be
+    behind, and which has given none yet."""
+
+    def __init__(self) -> None:
+        self.behind = 0
+
+    def time_ns(self) -> int:
+        return time_ns() - self.behind
+
+    def change(self, seconds: int) -> None:
+        self.behind = seconds * 10**9
+        checkpoint_ids._last_v6_timestamp = None
+
+    def __enter__(self) -> Clock:
+        checkpoint_ids.time = self  # type: ignore[assignment]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        checkpoint_ids.time = time
+
+
+class Changes:
+    """One run: jobs, one after the other, and what is done to each."""
+
+    def __init__(
+        self,
+        engines: Sequence[tuple[Engine, LedgerRows]],
+        kinds: Sequence[Kind],
+        folder: Path,
+        chance: Random,
+        clock: Clock,
+    ) -> None:
+        self._clock = clock
+        self._engines, self._kinds, self._folder = engines, kinds, folder
+        self._chance = chance
+        self._judge = Judge(chance)
+        self._files = 0
+
+    def run(self, jobs: int) -> Verdict:
+        count = self._judge.count
+        while count["jobs"] < jobs:
+            self._life(self._chance.choice(self._kinds), jobs)
+        summary = {
+            "databases": ["postgresql" if r.is_postgres else "sqlite" for _, r in self._engines],
+            "graphs": len(self._kinds),
+            **dict(sorted(count.items())),
+            "wrong": len(self._judge.wrong),
+        }
+        return Verdict(self._judge.wrong, summary)
+
+    # ------------------------------------------------------------ a life
+
+    def _life(self, kind: Kind, jobs: int) -> None:
+        chance, (engine, _) = self._chance, self._engines[0]
+        shared, earlier = None, None
+        known: list[Thread] = []
+        saved: dict[str, Any] = {}
+        """What its thread holds of the jobs before."""
+        for _ in range(chance.choice([1, 1, 2, 3])):
+            broken = chance.random() < 0.6
+            (BROKEN.add if broken else BROKEN.discard)(kind.name)
+            input = kind.input(chance)
+            options = {"thread_id": shared} if shared else {}
+            job = engine.submit(kind.name, input, **options)
+            self._judge.count["jobs"] += 1
+            thread = Thread(kind, job, engine, dict(saved), kind.begin(input, earlier))
+            self._maybe_paused(thread)
+            self._first(thread)
+            if not self._judge.follow(thread, "submitted"):
+                return
+            known.append(thread)
+            first = thread
+            for _ in range(chance.randrange(MOST_CHANGES)):
+                if self._judge.count["jobs"] >= jobs:
+                    break
+                resting = [each for each in known if each.job.status in RESTS]
+                thread = chance.choice(resting if resting and chance.random() < 0.7 else known)
+                if made := self._changed(thread):
+                    known.append(made)
+            if first.job.status != "completed":
+                return
+            shared = first.job.get().thread_id
+            earlier, saved = first.stands, first.moments
+
+    def _first(self, thread: Thread) -> None:
+        """The checkpoint of the input is made by nothing."""
+        self._judge.answered(thread)
+        saved = thread.job.checkpoints()
+        if saved:
+            thread.moments[saved[-1].id] = thread.stands
+
+    def _changed(self, thread: Thread) -> Thread | None:
+        if self._chance.random() < 0.5:
+            self._clock.change(self._chance.choice([0, 1, 3600]))
+        does: list[Callable[[Thread], Thread | None]] = [self._fork, self._fork, self._fork]
+        if thread.job.status in RESTS:
+            does += [self._retry, self._resume, self._restore, self._restore, self._standing]
+        does += [self._prune, self._carry]
+        return self._chance.choice(does)(thread)
+
+    def _maybe_paused(self, thread: Thread) -> None:
+        """A pause at some moment, where it is not too late."""
+        if self._chance.random() < 0.3:
+            sleep(self._chance.random() * PAUSED_WITHIN)
+            with suppress(RefusedChange):
+                thread.job.pause()
+                self._judge.count["pauses"] += 1
+
+    def _broken(self, kind: Kind) -> None:
+        (BROKEN.add if self._chance.random() < 0.5 else BROKEN.discard)(kind.name)
+
+    def _picked(self, thread: Thread) -> Checkpoint | None:
+        saved = [c for c in thread.job.checkpoints() if c.id in thread.moments]
+        return self._chance.choice(saved) if saved else None
+
+    # ------------------------------------------------------------ what is done
+
+    def _fork(self, thread: Thread) -> Thread | None:
+        at = self._picked(thread)
+        if at is None:
+            return None
+        self._broken(thread.kind)
+        rows = dict(self._engines)[thread.engine]
+        before = _hash(rows, thread.job)
+        moment, edit, node, same = self._edit(thread, at, self._chance.random() < 0.7)
+        self._judge.count["jobs"] += 1
+        self._judge.count["edits" if edit else "forks"] += 1
+        self._judge.count["edits that change nothing"] += bool(edit and same)
+        try:
+            job = thread.job.fork(at.id, replace=edit, as_node=node)
+        except InvalidInput as error:
+            return self._refused(thread, error)
+        moments = dict(thread.moments)
+        made = Thread(thread.kind, job, thread.engine, moments, moment, pruned=thread.pruned)
+        self._maybe_paused(made)
+        self._forked(made, edit)
+        what = f"forked at {at.id[:13]} {at.nodes} with {edit} as {node} of {thread.job.id}"
+        good = self._judge.follow(made, what)
+        if _hash(rows, thread.job) != before:
+            self._judge.wrong.append(f"{thread.job.id} was changed by its fork {job.id}")
+        return made if good else None
+
+    def _standing(self, thread: Thread) -> Thread | None:
+        """A fork of where a job stands, with what nodes have finished since."""
+        if not thread.job.checkpoints():
+            return None
+        self._broken(thread.kind)
+        self._judge.count["jobs"] += 1
+        self._judge.count["forks of where it stands"] += 1
+        made = Thread(
+            thread.kind,
+            thread.job.fork(),
+            thread.engine,
+            dict(thread.moments),
+            thread.stands,
+            pruned=thread.pruned,
+            spared=thread.kind.runs(thread.job.steps()),
+        )
+        return made if self._judge.follow(made, f"forked as {thread.job.id} stands") else None
+
+    def _forked(self, made: Thread, edit: Mapping[str, Any]) -> None:
+        """The checkpoint that an edit made is followed by what it leads to."""
+        self._judge.answered(made)
+        if edit:
+            saved = reversed(made.job.checkpoints())
+            new = next((c for c in saved if c.id not in made.moments), None)
+            if new is not None:
+                made.moments[new.id] = made.stands
+
+    def _edit(
+        self, thread: Thread, at: Checkpoint, wanted: bool
+    ) -> tuple[Any, dict[str, Any], str | None, bool]:
+        """A checkpoint's moment with an edit, what that writes and as which node."""
+        kind, moment = thread.kind, thread.moments[at.id]
+        # What made it is not known where that was pruned; see docs/jobs.md.
+        before = at.parent_id is None or at.parent_id in {c.id for c in thread.job.checkpoints()}
+        if not wanted or (thread.pruned and not before):
+            return moment, {}, None, True
+        node = self._chance.choice(kind.writers(moment))
+        same = self._chance.random() < 0.4
+        edit = kind.edit(moment, node, self._chance, same)
+        if not edit:
+            return moment, {}, None, True
+        found = kind.edited(moment, node, edit)
+        if same and kind.left(found) != kind.left(moment):
+            raise AssertionError("by its own reading an edit that changes nothing changes the way")
+        return found, edit, node, same
+
+    def _refused(self, thread: Thread, error: Exception) -> None:
+        self._judge.count["refused"] += 1
+        self._judge.wrong.append(f"{thread.kind.name} {thread.job.id}: refused: {error}")
+
+    def _retry(self, thread: Thread) -> Thread | None:
+        self._broken(thread.kind)
+        self._judge.count["retries"] += 1
+        thread.job.resume()
+        self._maybe_paused(thread)
+        self._judge.follow(thread, "retried")
+        return None
+
+    def _restore(self, thread: Thread) -> Thread | None:
+        at = self._picked(thread)
+        if at is None:
+            return None
+        self._broken(thread.kind)
+        thread.stands = moment = thread.moments[at.id]
+        if thread.job.status == "failed" and self._chance.random() < 0.3:
+            self._judge.count["retries from a checkpoint"] += 1
+            thread.job.retry(checkpoint=at.id)
+            self._forked(thread, {"": ""})
+            self._judge.follow(thread, f"retried from {at.id[:13]}")
+            return None
+        self._judge.count["restores"] += 1
+        thread.job.restore(at.id)
+        thread.moments[thread.job.checkpoints()[0].id] = moment
+        if self._chance.random() < 0.5:
+            return self._resume(thread)
+        thread.job.resume()
+        self._judge.follow(thread, f"set back to {at.id[:13]} {at.nodes}")
+        return None
+
+    def _resume(self, thread: Thread) -> Thread | None:
+        """From where it stands, with other values."""
+        saved = thread.job.checkpoints()
+        if not saved:
+            return None
+        at = saved[0]
+        self._broken(thread.kind)
+        moment, edit, node, _ = self._edit(thread, at, True)
+        if not edit:
+            return None
+        self._judge.count["resumed with an edit"] += 1
+        try:
+            thread.job.resume(replace=edit, as_node=node)
+        except InvalidInput as error:
+            return self._refused(thread, error)
+        thread.stands = moment
+        self._forked(thread, edit)
+        self._judge.follow(thread, f"resumed at {at.id[:13]} {at.nodes} with {edit} as {node}")
+        return None
+
+    def _prune(self, thread: Thread) -> Thread | None:
+        if thread.job.status not in ("completed", "failed"):
+            return None
+        self._judge.count["pruned"] += 1
+        thread.job.prune(keep=self._chance.randint(1, 3))
+        thread.pruned = True
+        return None
+
+    def _carry(self, thread: Thread) -> Thread | None:
+        """Into a file and out of it, here or in the other database."""
+        self._files += 1
+        redact = self._chance.random() < 0.3
+        path = self._folder / f"{self._files}.jsonl"
+        thread.job.export(path, redact=redact)
+        engine, _ = self._chance.choice(self._engines)
+        job = engine.import_job(path, new_id=True)
+        path.unlink()
+        self._judge.count["carried, redacted" if redact else "carried"] += 1
+        if redact:
+            return None
+        ids = {c.id for c in job.checkpoints()}
+        if ids != {c.id for c in thread.job.checkpoints()}:
+            self._judge.wrong.append(f"{thread.job.id}: other states than its copy {job.id}")
+        return Thread(
+            thread.kind,
+            job,
+            engine,
+            dict(thread.moments),
+            thread.stands,
+            thread.kind.runs(job.steps()),
+            thread.pruned,
+        )
+
+
+def _hash(rows: LedgerRows, job: JobHandle) -> str:
+    found = rows.of([job.id])[job.id]
+    assert found["jobs"]
+    return hashlib.sha256(repr(found).encode()).hexdigest()
+
+
+# ---------------------------------------------------------------- a run
+
+
+@dataclass(frozen=True)
+class Verdict:
+    wrong: Sequence[str]
+    summary: dict[str, Any]
+
+    def __str__(self) -> str:
+        return "\n".join([*self.wrong[:10], json.dumps(self.summary)])
+
+
+def changing(
+    folder: Path, urls: Sequence[str], *, jobs: int, seed: int, graphs: int = GRAPHS
+) -> Verdict:
+    """Change jobs of random graphs on fresh databases, the first of which runs most, and judge."""
+    chance = Random(seed)
+    drawn = [told(graph, chance) for graph in random_graphs(graphs, seed)]
+    woven = list(weaves.weaves(graphs, chance))
+    (folder / "graphs").mkdir(parents=True)
+    for graph in drawn:
+        for name, text in graph.files():
+            (folder / "graphs" / name).write_text(text)
+    registry = Registry.of(graph_step)
+    kinds: list[Kind] = [*map(Drawn, drawn), *map(Woven, woven)]
+    with ExitStack() as stack:
+        engines = []
+        for url in urls:
+            settings = Settings.load(folder, database=url, poll=0.05, embedded=False)
+            catalog = Catalog(folder, ["graphs/*.yaml"], registry)
+            engine = Engine(settings=settings, catalog=catalog, registry=registry)
+            stack.enter_context(engine)
+            for weave in woven:
+                engine.add(weave.name, weave.graph())
+            rows = LedgerRows(url)
+            stack.callback(rows.close)
+            engines.append((engine, rows))
+        clock = stack.enter_context(Clock())
+        return Changes(engines, kinds, folder, chance, clock).run(jobs)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--jobs", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--postgres", action="store_true")
+    given = parser.parse_args()
+    seed = fresh_seed() if given.seed is None else given.seed
+    print(f"seed {seed}", flush=True)
+    folder = Path(tempfile.mkdtemp(prefix="ucop-edits-"))
+    sqlite = f"sqlite:///{folder / 'ucop.db'}"
+    if given.postgres:
+        from tests.support.postgres import PostgresServer
+
+        with PostgresServer() as server:
+            urls = [server.fresh(), sqlite]
+            verdict = changing(folder, urls, jobs=given.jobs, seed=seed)
+    else:
+        verdict = changing(folder, [sqlite], jobs=given.jobs, seed=seed)
+    print(verdict)
+    if verdict.wrong:
+        print(f"kept: {folder}")
+        return 1
+    shutil.rmtree(folder)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
