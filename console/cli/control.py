@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ucop.engine.actions import Changed
     from ucop.engine.forks import InputEdit
     from ucop.engine.job import Job
+    from ucop.engine.reader import Reader
+
+T = TypeVar("T")
 
 DONE = {
     Action.PAUSE: "asked to pause",
@@ -55,19 +58,8 @@ class Wanted:
             raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
 
     @classmethod
-    def of(
-        cls,
-        ids: Sequence[str] | None,
-        status: JobStatus | None,
-        workflow: str | None,
-        tenant: str | None,
-        labels: Sequence[str] | None,
-        older_than: str | None,
-        *,
-        archived: bool = False,
-    ) -> Wanted:
-        """As the arguments and options of a command name them. Raises UsageProblem."""
-        filter = read_filter(status, workflow, tenant, labels, older_than, archived=archived)
+    def of(cls, ids: Sequence[str] | None, filter: Filter) -> Wanted:
+        """Raises UsageProblem."""
         return cls(ids=ids or (), filter=filter)
 
     @property
@@ -102,10 +94,12 @@ def pause(
         typer.Option("--now", help="In the middle of running nodes; they run again later."),
     ] = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -116,7 +110,8 @@ def pause(
     A running one stops when its running nodes have ended, or at once with --now.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
@@ -124,10 +119,12 @@ def cancel(
     ctx: typer.Context,
     id: options.JobIds = None,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -135,7 +132,8 @@ def cancel(
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
 
 
@@ -149,10 +147,12 @@ def resume(
     priority: options.NewPriority = None,
     detach: options.Detach = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -164,7 +164,8 @@ def resume(
     only queued. A filter names paused jobs.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     going = Going(budget=read_budget(budget or ()), priority=priority)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
@@ -191,10 +192,12 @@ def retry(
     priority: options.NewPriority = None,
     detach: options.Detach = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -205,7 +208,8 @@ def retry(
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
@@ -256,11 +260,10 @@ def ids_of(
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
-    status = wanted.filter.status
-    if status is not None and status not in among:
+    if not wanted.filter.statuses & among:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(among)}, not {status}"
-            + ("; `retry` takes those" if status is JobStatus.FAILED else "")
+            f"`{action}` takes jobs that are {_words(among)}, not {_words(wanted.filter.statuses)}"
+            + ("; `retry` takes those" if wanted.filter.statuses == {JobStatus.FAILED} else "")
         )
     found = _named(place, wanted.filter, among)
     if found and not yes:
@@ -268,16 +271,29 @@ def ids_of(
     return [id for id, _ in found]
 
 
+def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> list[T]:
+    """What the ledger says about the jobs of a filter; without a database there are none. Raises
+    InvalidInput for a queue that does not exist."""
+    from ucop.engine.reader import NoDatabase
+
+    declared = place.settings.declared if filter.queue is not None else {}
+    try:
+        with place.reader() as reader:
+            reader.check_queue(filter.queue, declared)
+            return ask(reader)
+    except NoDatabase:  # or a file without tables yet
+        if filter.queue is not None and filter.queue not in declared:
+            from ucop.engine.queues import undeclared
+
+            raise undeclared(filter.queue, declared) from None
+        return []
+
+
 def _named(
     place: Place, filter: Filter, among: frozenset[JobStatus]
 ) -> list[tuple[str, JobStatus]]:
-    from ucop.engine.reader import NoDatabase
-
-    try:
-        with place.reader() as reader:
-            return [(id, status) for id, status in reader.ids(filter, among)]
-    except NoDatabase:
-        return []
+    found = ask_of(place, filter, lambda reader: reader.ids(filter, among))
+    return [(id, status) for id, status in found]
 
 
 def _words(statuses: frozenset[JobStatus]) -> str:

@@ -157,9 +157,17 @@ async def test_filters_narrow_the_list(open_engine: Open, console: Callable[...,
         await press(pilot, "ctrl+s")
         await until(pilot, "KEY=VALUE")
         form.query_one("#labels", Input).value = "team=docs"
+        form.query_one("#newer", Input).value = "2027"
+        await press(pilot, "ctrl+s")
+        await until(pilot, "--newer-than takes")
+        form.query_one("#newer", Input).value = ""
+        form.query_one("#queue", Input).value = "blk"
+        await press(pilot, "ctrl+s")
+        await until(pilot, "there is no queue 'blk'")
+        form.query_one("#queue", Input).value = "default"
         await press(pilot, "ctrl+s")
         screen = await until(pilot, lambda screen: other in screen and one not in screen)
-        assert "1 with status ‖ paused, label team=docs" in screen
+        assert "1 with status ‖ paused, queue default, label team=docs" in screen
         await press(pilot, "slash")
         pilot.app.screen.query_one("#tenant", Input).value = "acme"
         await press(pilot, "ctrl+s")
