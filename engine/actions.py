@@ -62,12 +62,16 @@ def taking(
     jobs: Filter | Iterable[str],
     reader: Callable[[], Reader],
     declared: Collection[str],
+    *,
+    now: bool = False,
 ) -> list[JobId]:
     """The jobs that an action means, in the order of their creation, or as they are named.
-    Raises InvalidInput for what names none."""
+    With `now`, `resume` means those too that are delayed. Raises InvalidInput for what names
+    none."""
     if isinstance(jobs, Filter):
         reader().check_queue(jobs.queue, declared)
-        return [id for id, _ in reader().ids(jobs, TAKES[action])]
+        delayed = now and action is Action.RESUME
+        return [id for id, _ in reader().ids(jobs, TAKES[action], delayed=delayed)]
     if isinstance(jobs, str):  # whose letters would pass for ids
         raise InvalidInput(f"jobs: a list of ids or a Filter, not the text {jobs!r}")
     return [JobId(id) for id in dict.fromkeys(jobs)]

@@ -372,14 +372,16 @@ class Engine:
         Args:
             action: What to do; as JobHandle's method of this name does it.
             jobs: Whole ids, or a filter: then those jobs whose status takes the action.
-            now: For `pause`: in the middle of running nodes.
+            now: For `pause`: in the middle of running nodes. For `resume`: at once, also those
+                that were delayed.
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
-        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
+        onward = read_onward(budget, priority, at_once=now)
+        work = self._changes(Action(action), jobs, now, onward)
         return self._loop.call(work)
 
     async def achange(
@@ -392,7 +394,8 @@ class Engine:
         priority: int | None = None,
     ) -> list[Changed]:
         """`change`, awaited."""
-        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
+        onward = read_onward(budget, priority, at_once=now)
+        work = self._changes(Action(action), jobs, now, onward)
         return await self._loop.acall(work)
 
     def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
@@ -743,7 +746,7 @@ class Engine:
         self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
     ) -> list[Changed]:
         declared = self.settings.declared
-        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader, declared)
+        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader, declared, now=now)
         changed: list[Changed] = []
         for some in batched(ids, TOGETHER):
             each = (self._change(action, id, now, onward) for id in some)

@@ -69,6 +69,8 @@ _LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
 
 _TOTAL = "select count(*) as jobs from jobs"
 
+_DELAYED = "(status = 'pending' and not_before > 0)"
+
 _OF_QUEUE = "select 1 from jobs where queue = :queue limit 1"
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
@@ -180,10 +182,13 @@ class Reader:
         where, params = self._where(filter)
         return int(self._rows(f"{_TOTAL}{where}", params)[0]["jobs"])
 
-    def ids(self, filter: Filter, taken: Collection[JobStatus]) -> list[tuple[JobId, JobStatus]]:
-        """(id, status) of all jobs that a filter names and whose status is one of `taken`, the
-        oldest first."""
-        where, params = self._where(filter, among(taken))
+    def ids(
+        self, filter: Filter, taken: Collection[JobStatus], *, delayed: bool = False
+    ) -> list[tuple[JobId, JobStatus]]:
+        """(id, status) of all jobs that a filter names and whose status is one of `taken`, or
+        which are pending and `delayed`; the oldest first."""
+        meant = f"({among(taken)} or {_DELAYED})" if delayed else among(taken)
+        where, params = self._where(filter, meant)
         sql = f"select id, status from jobs{where} order by created_at, id"  # noqa: S608 - ours
         return [(JobId(row["id"]), JobStatus(row["status"])) for row in self._rows(sql, params)]
 

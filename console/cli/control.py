@@ -76,6 +76,7 @@ class Going:
     priority: int | None = None
     checkpoint: str | None = None
     edit: InputEdit | None = None
+    at_once: bool = False
 
     @property
     def changes(self) -> bool:
@@ -140,6 +141,10 @@ def cancel(
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="At once, also what is delayed and waits for its time."),
+    ] = False,
     input: options.Inputs = None,
     set: options.SetPath = None,
     as_node: options.AsNode = None,
@@ -161,12 +166,12 @@ def resume(
     """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
-    only queued. A filter names paused jobs.
+    only queued. A filter names paused jobs, and with --now delayed ones.
     """
     place = place_of(ctx, project, database)
     found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
     wanted = Wanted.of(id, found)
-    going = Going(budget=read_budget(budget or ()), priority=priority)
+    going = Going(budget=read_budget(budget or ()), priority=priority, at_once=now)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         edit = _edit(place, job, definition, input or (), set or (), as_node)
@@ -174,7 +179,7 @@ def resume(
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if input or set or as_node:
         raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
-    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json, now=now))
 
 
 def retry(
@@ -234,7 +239,8 @@ def change(
     as_json: bool,
     now: bool = False,
 ) -> Exit:
-    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes)
+    delayed = now and action is Action.RESUME
+    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes, delayed=delayed)
     if not ids:
         note(f"no jobs like that to {action}")
         changed: list[Changed] = []
@@ -254,18 +260,20 @@ def ids_of(
     *,
     among: frozenset[JobStatus] = frozenset(JobStatus),
     yes: bool,
+    delayed: bool = False,
 ) -> list[str]:
     """Whole ids of what is to be changed, after a person has agreed to what a filter names;
-    `among` are the statuses that the action takes."""
+    `among` are the statuses that the action takes, beside what is `delayed`."""
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
-    if not wanted.filter.statuses & among:
+    takes = among | {JobStatus.PENDING} if delayed else among
+    if not wanted.filter.statuses & takes:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(among)}, not {_words(wanted.filter.statuses)}"
+            f"`{action}` takes jobs that are {_words(takes)}, not {_words(wanted.filter.statuses)}"
             + ("; `retry` takes those" if wanted.filter.statuses == {JobStatus.FAILED} else "")
         )
-    found = _named(place, wanted.filter, among)
+    found = _named(place, wanted.filter, among, delayed=delayed)
     if found and not yes:
         _confirm(action, Counter(status for _, status in found))
     return [id for id, _ in found]
@@ -290,9 +298,9 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
 
 
 def _named(
-    place: Place, filter: Filter, among: frozenset[JobStatus]
+    place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
 ) -> list[tuple[str, JobStatus]]:
-    found = ask_of(place, filter, lambda reader: reader.ids(filter, among))
+    found = ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
     return [(id, status) for id, status in found]
 
 
@@ -391,7 +399,8 @@ def _go_on(
             note(f"  {line}")
         return Exit.WAITS
     _check_resumable(place, job, definition, detach=detach)
-    if going.changes and job.status in ACTIVE:
+    delayed = job.status is JobStatus.PENDING and job.start_at is not None
+    if going.changes and job.status in ACTIVE and not (delayed and going.at_once):
         raise RefusedChange(f"job {job.id} is {job.status}; it can be changed once it stops")
     return _resume(place, job, definition, going, detach=detach, as_json=as_json)
 
@@ -442,8 +451,8 @@ def _resume(
         terms: Any = {"budget": going.budget, "priority": going.priority}
         if going.checkpoint is not None:
             handle.retry(**terms, checkpoint=going.checkpoint)
-        elif job.status not in ACTIVE:
-            handle.resume(**terms, **(asdict(going.edit) if going.edit else {}))
+        elif job.status not in ACTIVE or (going.at_once and job.start_at is not None):
+            handle.resume(now=going.at_once, **terms, **(asdict(going.edit) if going.edit else {}))
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
         return handle

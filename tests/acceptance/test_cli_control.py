@@ -94,6 +94,21 @@ def test_an_unknown_job_is_not_found_and_no_other_is_changed(ucop: Ucop) -> None
     assert statuses(ucop) == {id: "pending"}
 
 
+def test_a_delayed_job_is_run_at_once(ucop: Ucop) -> None:
+    first, second, paused = (queued(ucop, "--delay", "2h") for _ in range(3))
+    ucop("jobs", "pause", paused)
+    refused = ucop("jobs", "resume", first, "--priority", "3", "--detach")
+    assert refused.code == 2
+    done = ucop("jobs", "resume", first, "--now", "--priority", "3")
+    assert (done.code, done.out.strip()) == (0, "HELLO")
+    asked = ucop("jobs", "resume", "--workflow", "say", "--now")
+    assert "resume 2 jobs (1 paused, 1 pending)?" in asked.err
+    many = ucop("jobs", "resume", "--workflow", "say", "--now", "--yes")
+    assert sorted(many.rows) == sorted([[second, "pending"], [paused, "pending"]])
+    shown = ucop("queues", "list", "--json").json[0]
+    assert (shown["pending"], shown["delayed"]) == (2, 0)
+
+
 def test_the_list_has_the_same_filters(ucop: Ucop) -> None:
     id = queued(ucop, "--label", "team=docs")
     queued(ucop)
