@@ -1,8 +1,9 @@
-"""Times as people write them: `500ms`, `60s`, `5m`, `1h`, `2d`."""
+"""Times as people write them: `500ms`, `60s`, `5m`, `1h`, `2d`, and moments: `2026-11-28T18:00`."""
 
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime
 from typing import Any
 
 LARGEST = 2**53
@@ -22,3 +23,13 @@ def seconds_of(value: Any) -> float | None:
     found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
     seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
     return seconds if 0 < seconds <= LARGEST else None
+
+
+def moment_of(text: str) -> datetime | None:
+    """The moment of a date, or of a date and a time, in ISO 8601: in UTC, where no zone is named.
+    None where it is none, as a year alone."""
+    try:
+        found = datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -5,11 +5,12 @@ Light: the command line asks here which jobs an action takes before it opens an 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from ucop.engine.errors import InvalidInput
 from ucop.engine.filter import Filter
 from ucop.engine.job import JobId, Record
 from ucop.engine.states import SETTLED, Change, JobStatus, sources
@@ -57,12 +58,23 @@ class Changed(Record):
 
 
 def taking(
-    action: Action, jobs: Filter | Iterable[str], reader: Callable[[], Reader]
+    action: Action,
+    jobs: Filter | Iterable[str],
+    reader: Callable[[], Reader],
+    declared: Collection[str],
+    *,
+    now: bool = False,
 ) -> list[JobId]:
-    """The jobs that an action means, in the order of their creation, or as they are named."""
-    if not isinstance(jobs, Filter):
-        return [JobId(id) for id in dict.fromkeys(jobs)]
-    return [id for id, _ in reader().ids(jobs, TAKES[action])]
+    """The jobs that an action means, in the order of their creation, or as they are named.
+    With `now`, `resume` means those too that are delayed. Raises InvalidInput for what names
+    none."""
+    if isinstance(jobs, Filter):
+        reader().check_queue(jobs.queue, declared)
+        delayed = now and action is Action.RESUME
+        return [id for id, _ in reader().ids(jobs, TAKES[action], delayed=delayed)]
+    if isinstance(jobs, str):  # whose letters would pass for ids
+        raise InvalidInput(f"jobs: a list of ids or a Filter, not the text {jobs!r}")
+    return [JobId(id) for id in dict.fromkeys(jobs)]
 
 
 def batched(ids: Sequence[JobId], size: int) -> Iterator[Sequence[JobId]]:

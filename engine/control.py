@@ -30,21 +30,22 @@ class Onward:
     """Limits that are to be others."""
     priority: int | None = None
     """None leaves it as it is."""
-
-    @property
-    def is_none(self) -> bool:
-        return not self.budget and self.priority is None
+    at_once: bool = False
+    """Whether it need not wait for its time any more, where it was delayed."""
 
 
 def read_onward(
-    budget: Mapping[str, float | str] | None = None, priority: int | None = None
+    budget: Mapping[str, float | str] | None = None,
+    priority: int | None = None,
+    *,
+    at_once: bool = False,
 ) -> Onward:
     """As a caller gave it. Raises InvalidInput."""
     if priority is not None and (
         not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31
     ):
         raise InvalidInput(f"priority: a whole number of 32 bits, not {priority!r}")
-    return Onward(budget=read_budget(budget or {}), priority=priority)
+    return Onward(budget=read_budget(budget or {}), priority=priority, at_once=at_once)
 
 
 _WANT = """
@@ -162,7 +163,8 @@ def resume(
     now: float,
     onward: Onward = Onward(),
 ) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint, as `onward` says.
+    """Let a paused, waiting or failed job go on from its last checkpoint, as `onward` says: not
+    before its time, where it was delayed, unless that says `at_once`, which a pending job takes too.
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
     """
@@ -176,7 +178,20 @@ def resume(
         return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
     if status in sources(Change.RETRY):
         return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
-    raise RefusedChange(f"job {job} is {status}; only a paused, waiting or failed job can go on")
+    if status is JobStatus.PENDING and onward.at_once and state["not_before"] > now:
+        return (yield from go_on(job, state, None, "asked to run at once", now, onward))
+    raise RefusedChange(_why_not_on(job, state, now, onward))
+
+
+def _why_not_on(job: str, state: Row, now: float, onward: Onward) -> str:
+    stands = f"job {job} is {state['status']}"
+    if state["status"] != JobStatus.PENDING:
+        return f"{stands}; only a paused, waiting or failed job can go on"
+    if onward.at_once:
+        return f"{stands}, and not for a time of its own; `ucop jobs why {job}` tells what for"
+    if state["not_before"] > now:
+        return f"{stands} until its time; `ucop jobs resume {job} --now` runs it at once"
+    return f"{stands}, which is to say that it goes on; `ucop jobs why {job}` tells when"
 
 
 def retry(
@@ -205,20 +220,23 @@ where id = :job"""
 def go_on(
     job: str,
     state: Row,
-    change: Change,
+    change: Change | None,
     why: str,
     now: float,
     onward: Onward = Onward(),
 ) -> Operation[JobStatus]:
-    """Queue the next attempt because a person says so. Raises RefusedChange."""
-    if reason := (yield from overtaken(job)):
+    """Queue the next attempt because a person says so; `change` is None where one was queued
+    already. Raises RefusedChange."""
+    if change is not None and (reason := (yield from overtaken(job))):
         raise RefusedChange(reason)
     if onward.priority is not None:
         where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
         if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
             raise changed_meanwhile(job)
         state = yield from existing(job)  # the queue is told the new one
-    new = yield from next_attempt(job, state, change, why, now)
+    due = state["not_before"]
+    until = due if due > now and not onward.at_once else None
+    new = yield from next_attempt(job, state, change, why, now, until=until)
     if new is None:
         raise changed_meanwhile(job)
     if onward.budget:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
+import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ucop.engine import webhooks
+from ucop.engine.errors import InvalidSettings
 from ucop.engine.faults import fault
 from ucop.engine.listeners import LOOK_AGAIN, Listener, Post
+from ucop.engine.signing import Signer, signer_of
 from ucop.engine.subscriptions import Page, Wanted
 
 if TYPE_CHECKING:
@@ -38,7 +41,7 @@ GONE = 410
 class Courier(Listener):
     """Tells one webhook of events."""
 
-    def __init__(self, name: str, webhook: Webhook, signer: Any, post: Post) -> None:
+    def __init__(self, name: str, webhook: Webhook, signer: Signer, post: Post) -> None:
         asked = Wanted(types=webhook.types, workflows=webhook.workflows)
         super().__init__(webhooks.listener(name), post, asked)
         self._webhook_name, self._webhook, self._signer = name, webhook, signer
@@ -73,7 +76,8 @@ class Courier(Listener):
             await self._client.aclose()
 
     async def _deliver(self, delivery: Delivery) -> None:
-        error, after = await self._send(delivery)
+        answer = await self._send(delivery)
+        error, after = answer.error, answer.wait
         fault("after sending")
         database, clock = self._post.database, self._post.clock
         if error is None:
@@ -88,41 +92,14 @@ class Courier(Listener):
         )
         return await database.write(lambda: webhooks.failed(delivery, error, pause, clock()))
 
-    async def _send(self, delivery: Delivery) -> tuple[str | None, float | None]:
-        """Why it did not arrive (None: it did), and for how many seconds the receiver wants to
-        be left alone (None: for ever)."""
+    async def _send(self, delivery: Delivery) -> Answer:
         import httpx
 
         if self._client is None:
             self._client = httpx.AsyncClient(follow_redirects=False)
-        timeout = self._webhook.timeout
-        try:
-            # The time of a try counts as a whole, not from byte to byte; the answer's body does
-            # not matter, and is not read.
-            async with asyncio.timeout(timeout):
-                async with self._client.stream(
-                    "POST",
-                    self._webhook.url,
-                    content=delivery.body.encode(),
-                    headers=self._headers(delivery),
-                    timeout=timeout,
-                ) as answer:
-                    return _verdict(answer.status_code, answer.headers.get("retry-after"))
-        except (TimeoutError, httpx.TimeoutException):
-            return f"no answer within {timeout:g} s", 0.0
-        except (httpx.HTTPError, OSError) as error:
-            return f"{type(error).__name__}: {error}", 0.0
-
-    def _headers(self, delivery: Delivery) -> dict[str, str]:
-        now = datetime.now(UTC)
-        signature = self._signer.sign(msg_id=delivery.id, timestamp=now, data=delivery.body)
-        return {
-            "content-type": "application/json",
-            "user-agent": "ucop",
-            "webhook-id": delivery.id,
-            "webhook-timestamp": str(int(now.timestamp())),
-            "webhook-signature": signature,
-        }
+        return await send(
+            self._client, self._webhook, self._signer, id=delivery.id, body=delivery.body
+        )
 
     async def _tidy(self) -> None:
         if time.monotonic() - self._tidied < TIDY:
@@ -132,47 +109,75 @@ class Courier(Listener):
         await self._post.database.write(lambda: webhooks.forget(name, clock()))
 
 
-def _verdict(status: int, retry_after: str | None) -> tuple[str | None, float | None]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Answer:
+    """What became of a message."""
+
+    status: int | None = None
+    """The HTTP status; None where there was no answer."""
+    error: str | None = None
+    """Why it did not arrive, where it did not."""
+    wait: float | None = 0.0
+    """Seconds for which the receiver wants to be left alone; None: for ever."""
+
+
+async def send(
+    client: httpx.AsyncClient, webhook: Webhook, signer: Signer, *, id: str, body: str
+) -> Answer:
+    """Send a message, signed, once."""
+    import httpx
+
+    timeout = webhook.timeout
+    try:
+        # The time of a try counts as a whole, not from byte to byte; the answer's body does
+        # not matter, and is not read.
+        async with asyncio.timeout(timeout):
+            async with client.stream(
+                "POST",
+                webhook.url,
+                content=body.encode(),
+                headers=signer.headers(id, body),
+                timeout=timeout,
+            ) as answer:
+                return _verdict(answer.status_code, answer.headers.get("retry-after"))
+    except (TimeoutError, httpx.TimeoutException):
+        return Answer(error=f"no answer within {timeout:g} s")
+    except (httpx.HTTPError, OSError) as error:
+        return Answer(error=f"{type(error).__name__}: {error}")
+
+
+def _verdict(status: int, retry_after: str | None) -> Answer:
     if 200 <= status < 300:
-        return None, 0.0
+        return Answer(status=status)
+    said = f"answered {status}"
     if status == GONE:
-        return f"answered {status}: it wants no more of this", None
+        return Answer(status=status, error=f"{said}: it wants no more of this", wait=None)
     if 300 <= status < 400:
-        return f"answered {status}: redirects are not followed", 0.0
+        return Answer(status=status, error=f"{said}: redirects are not followed")
     wait = retry_after.strip() if retry_after else ""
-    return f"answered {status}", min(float(wait), LONGEST_WAIT) if wait.isdecimal() else 0.0
+    left = min(float(wait), LONGEST_WAIT) if wait.isdecimal() else 0.0
+    return Answer(status=status, error=said, wait=left)
+
+
+async def send_test(webhook: Webhook) -> tuple[str, Answer]:
+    """Send a message that tells of nothing; returns its id as well. Raises InvalidSettings where
+    the secret is not here."""
+    import httpx
+
+    signer = signer_of(webhook)
+    id = f"test_{uuid.uuid4().hex}"
+    body = webhooks.test_body(datetime.now(UTC))
+    async with httpx.AsyncClient(follow_redirects=False) as client:
+        return id, await send(client, webhook, signer, id=id, body=body)
 
 
 def couriers(webhooks: Mapping[str, Webhook], post: Post) -> list[Courier]:
-    """One for each webhook whose secret is here."""
-    signers = {name: signer_of(name, webhook) for name, webhook in webhooks.items()}
-    return [
-        Courier(name, webhooks[name], signer, post)
-        for name, signer in signers.items()
-        if signer is not None
-    ]
-
-
-def signer_of(name: str, webhook: Webhook) -> Any:
-    """What signs for a webhook; None where its secret is not there, and the log says so. Then
-    this worker leaves its deliveries to others."""
-    from standardwebhooks import Webhook as Signer
-    from standardwebhooks.webhooks import EmptyWebhookSecretError
-
-    secret = os.environ.get(webhook.secret_env, "")
-    if not secret:
-        log.warning(
-            "webhook %s: the environment variable %s is not set here; this worker delivers "
-            "nothing to it",
-            *(name, webhook.secret_env),
-        )
-        return None
-    try:
-        return Signer(secret)
-    except (ValueError, EmptyWebhookSecretError):  # what it says may show the secret
-        log.error(
-            "webhook %s: the secret in %s is not one: whsec_ and base64; this worker delivers "
-            "nothing to it",
-            *(name, webhook.secret_env),
-        )
-        return None
+    """One for each webhook whose secret is here. This worker leaves the deliveries of the others
+    to others, and the log says so."""
+    found = []
+    for name, webhook in webhooks.items():
+        try:
+            found.append(Courier(name, webhook, signer_of(webhook), post))
+        except InvalidSettings as error:
+            log.warning("webhook %s: %s; this worker delivers nothing to it", name, error)
+    return found

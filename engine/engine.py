@@ -35,7 +35,7 @@ from ucop.engine.errors import (
     UcopError,
 )
 from ucop.engine.faults import fault
-from ucop.engine.filter import Filter, filter_of
+from ucop.engine.filter import Filter, Statuses
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import (
@@ -66,7 +66,7 @@ from ucop.engine.rows import NewJob
 from ucop.engine.runner import current_attempt
 from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
-from ucop.engine.states import ACTIVE, JobStatus
+from ucop.engine.states import ACTIVE
 from ucop.engine.submission import graph_name, input_json, new_job, read_limits, read_terms
 from ucop.engine.subscriptions import LOOK_AGAIN, Subscription, wanted
 from ucop.engine.timetable import Timetable
@@ -301,34 +301,61 @@ class Engine:
     def jobs(
         self,
         *,
-        status: JobStatus | str | None = None,
+        status: Statuses | None = None,
+        queue: str | None = None,
         workflow: str | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        after: datetime | None = None,
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage. A job may have more labels than
-        `labels`; it was created before `before`. Archived ones are left out, or with
-        `archived=True` the others; None lists both."""
-        found = filter_of(status, workflow, tenant, labels, before, archived)
-        return self.reader.select(found, limit=limit)
+        """Jobs, the newest first, without their steps and usage: those that have all of what is
+        given, as Filter says. `status` names one or several; archived jobs are left out, or with
+        `archived=True` the others; None lists both. Raises InvalidInput for a status or a queue
+        that does not exist."""
+        found = Filter(
+            status=status,
+            queue=queue,
+            workflow=workflow,
+            tenant=tenant,
+            labels=labels or {},
+            before=before,
+            after=after,
+            archived=archived,
+        )
+        return self._jobs(found, limit)
 
     async def ajobs(
         self,
         *,
-        status: JobStatus | str | None = None,
+        status: Statuses | None = None,
+        queue: str | None = None,
         workflow: str | None = None,
         tenant: str | None = None,
         labels: Mapping[str, str] | None = None,
         before: datetime | None = None,
+        after: datetime | None = None,
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
         """`jobs`, awaited."""
-        found = filter_of(status, workflow, tenant, labels, before, archived)
-        return await asyncio.to_thread(self.reader.select, found, limit=limit)
+        found = Filter(
+            status=status,
+            queue=queue,
+            workflow=workflow,
+            tenant=tenant,
+            labels=labels or {},
+            before=before,
+            after=after,
+            archived=archived,
+        )
+        return await asyncio.to_thread(self._jobs, found, limit)
+
+    def _jobs(self, filter: Filter, limit: int) -> list[Job]:
+        self.reader.check_queue(filter.queue, self.settings.declared)
+        return self.reader.jobs(filter, limit=limit)
 
     def change(
         self,
@@ -345,14 +372,16 @@ class Engine:
         Args:
             action: What to do; as JobHandle's method of this name does it.
             jobs: Whole ids, or a filter: then those jobs whose status takes the action.
-            now: For `pause`: in the middle of running nodes.
+            now: For `pause`: in the middle of running nodes. For `resume`: at once, also those
+                that were delayed.
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
         Returns what became of each; one that refused, or was not found, keeps no other back.
-        Raises InvalidInput for a budget or a priority that is none.
+        Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
-        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
+        onward = read_onward(budget, priority, at_once=now)
+        work = self._changes(Action(action), jobs, now, onward)
         return self._loop.call(work)
 
     async def achange(
@@ -365,7 +394,8 @@ class Engine:
         priority: int | None = None,
     ) -> list[Changed]:
         """`change`, awaited."""
-        work = self._changes(Action(action), jobs, now, read_onward(budget, priority))
+        onward = read_onward(budget, priority, at_once=now)
+        work = self._changes(Action(action), jobs, now, onward)
         return await self._loop.acall(work)
 
     def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
@@ -715,7 +745,8 @@ class Engine:
     async def _changes(
         self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
     ) -> list[Changed]:
-        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader)
+        declared = self.settings.declared
+        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader, declared, now=now)
         changed: list[Changed] = []
         for some in batched(ids, TOGETHER):
             each = (self._change(action, id, now, onward) for id in some)

@@ -221,15 +221,18 @@ class JobHandle:
     def resume(
         self,
         *,
+        now: bool = False,
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         input: Mapping[str, Any] | None = None,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
     ) -> None:
-        """Let a failed, paused or waiting job go on from its last checkpoint.
+        """Let a failed, paused or waiting job go on from its last checkpoint. One that was
+        delayed still waits for its time.
 
         Args:
+            now: At once, without waiting for that time; so is a pending job that is delayed.
             budget: Limits that are to hold from now on (see Engine.submit), each for the whole
                 job: what it has used before counts.
             priority: Its priority from now on.
@@ -243,13 +246,14 @@ class JobHandle:
         failed, run again. Raises RefusedChange where the job is pending, running, completed or
         cancelled, InvalidInput.
         """
-        onward = read_onward(budget, priority)
+        onward = read_onward(budget, priority, at_once=now)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         self._call(self._engine._resume(self.id, onward, edit))
 
     async def aresume(
         self,
         *,
+        now: bool = False,
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         input: Mapping[str, Any] | None = None,
@@ -257,7 +261,7 @@ class JobHandle:
         as_node: str | None = None,
     ) -> None:
         """`resume`, awaited."""
-        onward = read_onward(budget, priority)
+        onward = read_onward(budget, priority, at_once=now)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         await self._acall(self._engine._resume(self.id, onward, edit))
 

@@ -368,14 +368,14 @@ def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[
 
 _STATE = """
 select jobs.status, jobs.attempt, jobs.want, jobs.worker, jobs.priority, jobs.progress,
-    jobs.stalls, attempts.progress as progress_before
+    jobs.stalls, jobs.not_before, attempts.progress as progress_before
 from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
 where jobs.id = :job"""
 
 _NEXT_ATTEMPT = """
 update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
     reason = :reason, stalls = :stalls, seq = seq + 1,
-    not_before = case when :wait = 1 then {now} + :delay else 0 end,
+    not_before = case when :wait = 1 then {now} + :delay when :keep = 1 then not_before else 0 end,
     queued_at = case when :last = 1 then {now} else queued_at end,
     error = null, finished_at = null, archived_at = null
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
@@ -499,21 +499,26 @@ def next_attempt(
     *,
     stalls: int = 0,
     delay: float = 0.0,
+    until: float | None = None,
 ) -> Operation[JobStatus | None]:
-    """Attempt n ends, n+1 is queued."""
+    """Attempt n ends, n+1 is queued: after `delay` seconds, or not before `until`, its own time.
+    `change` is None where the job was in the queue already."""
     attempt = state["attempt"]
     params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
     where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
-    # What a worker gave up keeps its place in the queue; what a person resumes goes last.
-    last = int(change in (Change.RESUME, Change.RETRY))
-    rows = yield One(_NEXT_ATTEMPT, {**params, **where, "last": last})
+    # What a worker gave up keeps its place in the queue, and so does what has a time of its own;
+    # what else a person lets go on goes last.
+    last = int(change is not Change.RELEASE and until is None)
+    keep = int(until is not None)
+    rows = yield One(_NEXT_ATTEMPT, {**params, **where, "last": last, "keep": keep})
     if not rows:
         return None
     yield from _end_attempt(job, attempt, why, now)
     yield One(ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.pending", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
-    yield Enqueue(JobId(job), attempt + 1, state["priority"], delay)
+    wait = delay if until is None else max(0.0, until - now)
+    yield Enqueue(JobId(job), attempt + 1, state["priority"], wait)
     return JobStatus.PENDING
 
 

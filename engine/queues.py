@@ -88,7 +88,7 @@ def in_force(
     }
 
 
-def undeclared(name: str, declared: Mapping[str, QueueLimits]) -> InvalidInput:
+def undeclared(name: str, declared: Collection[str]) -> InvalidInput:
     """The error for a queue that the settings do not name."""
     known = ", ".join(sorted(declared))
     return InvalidInput(

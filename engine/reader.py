@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ucop.engine.errors import JobNotFound
-from ucop.engine.filter import Filter, filter_of
+from ucop.engine.filter import Filter, among
 from ucop.engine.job import (
     Attempt,
     Checkpoint,
@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+EVERY = Filter()
+"""Every job that is not archived."""
+
 _JOBS = """
 select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
     tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
@@ -58,6 +61,10 @@ from jobs"""
 _LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
 
 _TOTAL = "select count(*) as jobs from jobs"
+
+_DELAYED = "(status = 'pending' and not_before > 0)"
+
+_OF_QUEUE = "select 1 from jobs where queue = :queue limit 1"
 
 _COUNT = "select status, count(*) as jobs from jobs group by status"
 
@@ -138,30 +145,14 @@ class Reader:
     def close(self) -> None:
         self._connection.close()
 
-    def jobs(
-        self,
-        *,
-        status: JobStatus | str | None = None,
-        workflow: str | None = None,
-        tenant: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        before: datetime | None = None,
-        archived: bool | None = False,
-        limit: int = 50,
-    ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage; `labels` are some of theirs,
-        `before` is later than their creation."""
-        found = filter_of(status, workflow, tenant, labels, before, archived)
-        return self.select(found, limit=limit)
-
-    def select(self, filter: Filter, *, limit: int = 50) -> list[Job]:
-        """`jobs`, as a filter names them."""
+    def jobs(self, filter: Filter = EVERY, *, limit: int = 50) -> list[Job]:
+        """The jobs that a filter names, the newest first, without their steps and usage."""
         where, params = self._where(filter)
         sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
         return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
 
     def page(self, filter: Filter, *, offset: int, limit: int) -> list[Job]:
-        """`select` from the job at `offset` on, without inputs and outputs."""
+        """`jobs` from the job at `offset` on, without inputs and outputs."""
         where, params = self._where(filter)
         sql = f"{_LISTED}{where} order by created_at desc, id limit :limit offset :offset"
         rows = self._rows(sql, {**params, "limit": limit, "offset": offset})
@@ -172,11 +163,13 @@ class Reader:
         where, params = self._where(filter)
         return int(self._rows(f"{_TOTAL}{where}", params)[0]["jobs"])
 
-    def ids(self, filter: Filter, among: Collection[JobStatus]) -> list[tuple[JobId, JobStatus]]:
-        """(id, status) of all jobs that a filter names and whose status is `among` those given,
-        the oldest first."""
-        listed = ", ".join(f"'{status.value}'" for status in sorted(among))
-        where, params = self._where(filter, f"status in ({listed})")
+    def ids(
+        self, filter: Filter, taken: Collection[JobStatus], *, delayed: bool = False
+    ) -> list[tuple[JobId, JobStatus]]:
+        """(id, status) of all jobs that a filter names and whose status is one of `taken`, or
+        which are pending and `delayed`; the oldest first."""
+        meant = f"({among(taken)} or {_DELAYED})" if delayed else among(taken)
+        where, params = self._where(filter, meant)
         sql = f"select id, status from jobs{where} order by created_at, id"  # noqa: S608 - ours
         return [(JobId(row["id"]), JobStatus(row["status"])) for row in self._rows(sql, params)]
 
@@ -184,6 +177,15 @@ class Reader:
         conditions, params = filter.conditions(self._connection.labelled)
         found = " and ".join((*conditions, *more))
         return f" where {found}" if found else "", params
+
+    def check_queue(self, name: str | None, declared: Collection[str]) -> None:
+        """Raises InvalidInput for a queue that neither the settings nor any job names: of a
+        filter that finds nothing nobody would see why."""
+        if name is None or name in declared or self._rows(_OF_QUEUE, {"queue": name}):
+            return
+        from ucop.engine.queues import undeclared
+
+        raise undeclared(name, declared)
 
     def counts(self) -> dict[JobStatus, int]:
         """How many jobs have each status."""

@@ -76,8 +76,25 @@ class Every:
             turn -= 1
 
     def explain(self) -> str:
-        start = datetime.fromtimestamp(self.anchor, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-        return f"Every {self.words}, counted from {start}"
+        return f"Every {self.words}, counted from {_utc(self.anchor)}"
+
+
+@dataclass(frozen=True)
+class Ending:
+    """Another rule, as far as a last moment."""
+
+    rule: Recurrence
+    last: float
+
+    def after(self, time: float) -> float | None:
+        found = self.rule.after(time)
+        return found if found is not None and found <= self.last else None
+
+    def until(self, time: float) -> Iterator[float]:
+        return self.rule.until(min(time, self.last))
+
+    def explain(self) -> str:
+        return f"{self.rule.explain()}, until {_utc(self.last)}"
 
 
 @dataclass(frozen=True)
@@ -113,11 +130,16 @@ class Cron:
         return (at.timestamp() for at in CronSim(self.rule, start, reverse=back))
 
 
-def recurrence(rule: str, timezone: str, anchor: float) -> Recurrence:
-    """What a rule means: `every 15m` from `anchor` on, or cron in a time zone.
+def recurrence(rule: str, timezone: str, anchor: float, ends_at: float | None = None) -> Recurrence:
+    """What a rule means: `every 15m` from `anchor` on, or cron in a time zone; up to `ends_at`.
 
     Raises InvalidInput for a rule or a zone that is none, and for one that never comes.
     """
+    found = _endless(rule, timezone, anchor)
+    return found if ends_at is None else Ending(found, ends_at)
+
+
+def _endless(rule: str, timezone: str, anchor: float) -> Recurrence:
     zone = _zone(timezone)
     if rule.strip().lower().startswith("every"):
         return _every(rule.strip(), anchor)
@@ -145,6 +167,10 @@ def _every(rule: str, anchor: float) -> Every:
         )
     word = _WORDS[found[2].lower()]
     return Every(seconds, anchor, word if float(found[1]) == 1 else f"{found[1]} {word}s")
+
+
+def _utc(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _zone(name: str) -> tzinfo:

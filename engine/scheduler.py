@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 from ucop.engine import schedules
 from ucop.engine.errors import DatabaseError, KeyConflict, UcopError, UnknownWorkflow
 from ucop.engine.faults import fault
-from ucop.engine.recurrence import LATE, recurrence, turn
+from ucop.engine.recurrence import LATE, turn
 from ucop.engine.rows import NewJob
-from ucop.engine.schedules import Fired, Schedule, key_of, told
+from ucop.engine.schedules import Fired, Schedule, key_of, recurrence_of, told
 
 if TYPE_CHECKING:
     from ucop.engine.database import Database
@@ -109,8 +109,7 @@ class Scheduler:
         return 0.0
 
     async def _submit(self, schedule: Schedule, at: float, now: float) -> None:
-        rule = recurrence(schedule.rule, schedule.timezone, schedule.anchor.timestamp())
-        to_do = turn(rule, at, now, schedule.catch_up, schedule.catch_up_limit)
+        to_do = turn(recurrence_of(schedule), at, now, schedule.catch_up, schedule.catch_up_limit)
         skipped = _passed_over(schedule, at, to_do)
         if to_do.due is None:
             return await self._skip(schedule, None, to_do.next, skipped or "")

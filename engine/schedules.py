@@ -20,10 +20,10 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from ucop.engine import ledger
-from ucop.engine.errors import ScheduleExists, ScheduleNotFound
+from ucop.engine.errors import InvalidInput, ScheduleExists, ScheduleNotFound
 from ucop.engine.job import JobId, Record
 from ucop.engine.operation import One, Operation, Params, Row
-from ucop.engine.recurrence import CatchUp
+from ucop.engine.recurrence import CatchUp, Recurrence, recurrence
 from ucop.engine.rows import NewJob, to_json
 from ucop.engine.states import SETTLED
 
@@ -55,9 +55,11 @@ class Schedule(Record):
     catch_up: CatchUp = CatchUp.LATEST
     catch_up_limit: int = 100
     overlap: Overlap = Overlap.ALLOW
+    ends_at: datetime | None = None
+    """Nothing is due after that."""
     paused: bool = False
     next_at: datetime | None = None
-    """None while it is paused, or where its rule comes no more."""
+    """None while it is paused, or where it comes no more."""
     last_at: datetime | None = None
     """The due time that was seen to last."""
     last_job_id: str | None = None
@@ -87,23 +89,25 @@ class NewSchedule(Record):
     catch_up: CatchUp
     catch_up_limit: int = Field(ge=1, le=10_000)
     overlap: Overlap
+    ends_at: float | None
 
 
 _COLUMNS = """name, workflow, rule, timezone, anchor, input, terms, catch_up, catch_up_limit,
-    overlap, paused, version, next_at, last_at, last_job_id, skipped, skipped_at, error, error_at,
+    overlap, ends_at, paused, version, next_at, last_at, last_job_id, skipped, skipped_at, error, error_at,
     created_at"""
 
 _ADD = """
 insert into schedules (name, workflow, rule, timezone, anchor, input, terms, catch_up,
-    catch_up_limit, overlap, paused, version, next_at, created_at)
+    catch_up_limit, overlap, ends_at, paused, version, next_at, created_at)
 values (:name, :workflow, :rule, :timezone, :anchor, :input, :terms, :catch_up,
-    :catch_up_limit, :overlap, 0, :version, :next_at, :now)
+    :catch_up_limit, :overlap, cast(:ends_at as double precision), 0, :version, :next_at, :now)
 on conflict (name) do nothing returning name"""
 
 _REPLACE = """
 update schedules set workflow = :workflow, rule = :rule, timezone = :timezone, anchor = :anchor,
     input = :input, terms = :terms, catch_up = :catch_up, catch_up_limit = :catch_up_limit,
-    overlap = :overlap, next_at = case when paused = 0 then cast(:next_at as double precision) end,
+    overlap = :overlap, ends_at = cast(:ends_at as double precision),
+    next_at = case when paused = 0 then cast(:next_at as double precision) end,
     error = null, error_at = null, version = version + 1
 where name = :name"""
 
@@ -120,7 +124,11 @@ def add(
 ) -> Operation[Schedule]:
     """Keep a schedule. One that is there already and says the same stays as it is; one that says
     something else raises ScheduleExists, or with `replace` is replaced. Its past, and whether it
-    is paused, stay."""
+    is paused, stay. Raises InvalidInput for one that would never be due (`next_at` is None)."""
+    if next_at is None:
+        rows = yield One(_BY_NAME, {"name": new.name})
+        if not rows or not _says_the_same(_schedule(rows[0]), new):
+            raise never_due(new)
     # Not 1: a schedule that was removed and added anew must not pass for the one of before.
     version = int(now * 1000)
     params = {**new.model_dump(mode="json"), "next_at": next_at, "now": now, "version": version}
@@ -137,10 +145,21 @@ def add(
     return (yield from get(new.name))
 
 
+def first_time(new: NewSchedule, now: float) -> float | None:
+    """When it is due first, None where that is never."""
+    return recurrence(new.rule, new.timezone, new.anchor, new.ends_at).after(now)
+
+
+def never_due(new: NewSchedule) -> InvalidInput:
+    ends = "" if new.ends_at is None else f": it ends at {told(new.ends_at)}"
+    return InvalidInput(f"the schedule {new.name!r} would never be due ({new.rule!r}){ends}")
+
+
 def _says_the_same(there: Schedule, new: NewSchedule) -> bool:
     # The anchor is the moment of adding, unless someone names it: only an interval has a use of it.
-    names = set(NewSchedule.model_fields) - {"anchor"}
-    return there.model_dump(include=names) == new.model_dump(include=names)
+    names = set(NewSchedule.model_fields) - {"anchor", "ends_at"}
+    same = there.model_dump(include=names) == new.model_dump(include=names)
+    return same and there.ends_at == _maybe(new.ends_at)
 
 
 def listed() -> Operation[list[Schedule]]:
@@ -336,6 +355,7 @@ def _schedule(row: Row) -> Schedule:
         catch_up=CatchUp(row["catch_up"]),
         catch_up_limit=row["catch_up_limit"],
         overlap=Overlap(row["overlap"]),
+        ends_at=_maybe(row["ends_at"]),
         paused=bool(row["paused"]),
         next_at=_maybe(row["next_at"]),
         last_at=_maybe(row["last_at"]),
@@ -347,6 +367,12 @@ def _schedule(row: Row) -> Schedule:
         created_at=_time(row["created_at"]),
         version=row["version"],
     )
+
+
+def recurrence_of(schedule: Schedule) -> Recurrence:
+    """Its rule, as far as it goes."""
+    ends_at = None if schedule.ends_at is None else schedule.ends_at.timestamp()
+    return recurrence(schedule.rule, schedule.timezone, schedule.anchor.timestamp(), ends_at)
 
 
 def _time(seconds: float) -> datetime:

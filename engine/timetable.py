@@ -16,7 +16,14 @@ from ucop.engine.errors import InvalidInput
 from ucop.engine.job import JobId
 from ucop.engine.recurrence import CatchUp, recurrence
 from ucop.engine.rows import NewJob
-from ucop.engine.schedules import NewSchedule, Overlap, Schedule, labelled
+from ucop.engine.schedules import (
+    NewSchedule,
+    Overlap,
+    Schedule,
+    first_time,
+    labelled,
+    recurrence_of,
+)
 
 if TYPE_CHECKING:
     from ucop.engine.database import Database
@@ -57,6 +64,7 @@ class Timetable:
         *,
         timezone: str = "UTC",
         start: datetime | None = None,
+        until: datetime | None = None,
         catch_up: CatchUp | str = CatchUp.LATEST,
         catch_up_limit: int = 100,
         overlap: Overlap | str = Overlap.ALLOW,
@@ -73,6 +81,7 @@ class Timetable:
             rule: Cron (`30 6 * * MON-FRI`; six fields begin with seconds), or `every 15m`.
             timezone: The IANA zone that a cron rule is read in.
             start: What an interval is counted from; default: now.
+            until: The last moment at which it may be due; then it has ended.
             catch_up: What becomes of times at which no worker was there: `latest` runs the newest,
                 `all` each, `none` no one that is older than a minute.
             catch_up_limit: How many `all` runs at most: the newest.
@@ -82,10 +91,21 @@ class Timetable:
             replace: Put it in the place of another schedule of this name.
 
         Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
-        rule or zone that is none, and ScheduleExists.
+        rule or zone that is none, or where it would never be due, and ScheduleExists.
         """
-        given = (name, workflow, rule, input, timezone, start, catch_up, catch_up_limit, overlap)
-        new = self._new(*given, _terms(priority, tenant, queue, labels, budget))
+        given = (
+            name,
+            workflow,
+            rule,
+            input,
+            timezone,
+            start,
+            until,
+            catch_up,
+            catch_up_limit,
+            overlap,
+        )
+        new = self._new(*given, kept_terms(priority, tenant, queue, labels, budget))
         return self._loop.call(self._add(new, replace))
 
     async def aadd(
@@ -97,6 +117,7 @@ class Timetable:
         *,
         timezone: str = "UTC",
         start: datetime | None = None,
+        until: datetime | None = None,
         catch_up: CatchUp | str = CatchUp.LATEST,
         catch_up_limit: int = 100,
         overlap: Overlap | str = Overlap.ALLOW,
@@ -108,8 +129,19 @@ class Timetable:
         replace: bool = False,
     ) -> Schedule:
         """`add`, awaited."""
-        given = (name, workflow, rule, input, timezone, start, catch_up, catch_up_limit, overlap)
-        terms = _terms(priority, tenant, queue, labels, budget)
+        given = (
+            name,
+            workflow,
+            rule,
+            input,
+            timezone,
+            start,
+            until,
+            catch_up,
+            catch_up_limit,
+            overlap,
+        )
+        terms = kept_terms(priority, tenant, queue, labels, budget)
         new = await asyncio.to_thread(self._new, *given, terms)
         return await self._loop.acall(self._add(new, replace))
 
@@ -180,39 +212,21 @@ class Timetable:
         input: Mapping[str, Any] | None,
         timezone: str,
         start: datetime | None,
+        until: datetime | None,
         catch_up: CatchUp | str,
         catch_up_limit: int,
         overlap: Overlap | str,
         terms: dict[str, Any],
     ) -> NewSchedule:
         """What is asked for, checked as a submit of now would be."""
-        anchor = float(floor(time.time()) if start is None else start.timestamp())
-        recurrence(rule, timezone, anchor)
-        given = {
-            "name": name,
-            "workflow": workflow,
-            "rule": rule,
-            "timezone": timezone,
-            "anchor": anchor,
-            "input": dict(input or {}),
-            "terms": terms,
-            "catch_up": _one_of(CatchUp, catch_up, "catch_up"),
-            "catch_up_limit": catch_up_limit,
-            "overlap": _one_of(Overlap, overlap, "overlap"),
-        }
-        try:
-            new = NewSchedule.model_validate(given)
-        except ValidationError as error:
-            wrong = "; ".join(
-                f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
-            )
-            raise InvalidInput(f"the schedule cannot be kept so: {wrong}") from None
+        given = (name, workflow, rule, input, timezone, start, until)
+        new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
         self._make(self._find(workflow), new.input, **{**terms, "labels": labelled(terms, name)})
         return new
 
     async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
         now = time.time()
-        next_at = recurrence(new.rule, new.timezone, new.anchor).after(now)
+        next_at = first_time(new, now)
         added = await self._database.write(
             lambda: schedules.add(new, next_at, now, replace=replace)
         )
@@ -227,8 +241,7 @@ class Timetable:
 
     async def _resume(self, name: str) -> Schedule:
         found = await self._get(name)
-        rule = recurrence(found.rule, found.timezone, found.anchor.timestamp())
-        next_at = rule.after(time.time())
+        next_at = recurrence_of(found).after(time.time())
         resumed = await self._database.write(lambda: schedules.resume(name, next_at))
         self._changed()
         return resumed
@@ -243,7 +256,47 @@ class Timetable:
         await self._database.write(lambda: schedules.remove(name))
 
 
-def _terms(
+def new_schedule(
+    name: str,
+    workflow: str,
+    rule: str,
+    input: Mapping[str, Any] | None,
+    timezone: str,
+    start: datetime | None,
+    until: datetime | None,
+    catch_up: CatchUp | str,
+    catch_up_limit: int,
+    overlap: Overlap | str,
+    terms: Mapping[str, Any],
+) -> NewSchedule:
+    """What is asked for, as it is kept; whether its job can be submitted is not looked at. Raises
+    InvalidInput."""
+    anchor = float(floor(time.time())) if start is None else _moment(start, "start")
+    ends_at = None if until is None else _moment(until, "until")
+    recurrence(rule, timezone, anchor)
+    given = {
+        "name": name,
+        "workflow": workflow,
+        "rule": rule,
+        "timezone": timezone,
+        "anchor": anchor,
+        "input": dict(input or {}),
+        "terms": dict(terms),
+        "catch_up": _one_of(CatchUp, catch_up, "catch_up"),
+        "catch_up_limit": catch_up_limit,
+        "overlap": _one_of(Overlap, overlap, "overlap"),
+        "ends_at": ends_at,
+    }
+    try:
+        return NewSchedule.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise InvalidInput(f"the schedule cannot be kept so: {wrong}") from None
+
+
+def kept_terms(
     priority: int,
     tenant: str | None,
     queue: str | None,
@@ -259,6 +312,12 @@ def _terms(
         "budget": dict(budget or {}),
     }
     return {name: value for name, value in given.items() if value}
+
+
+def _moment(at: datetime, name: str) -> float:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidInput(f"{name}: must be a datetime with a time zone, not {at!r}")
+    return at.timestamp()
 
 
 def _one_of(kind: type[T], given: Any, name: str) -> T:

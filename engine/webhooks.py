@@ -38,7 +38,8 @@ class Webhook(BaseModel):
     url: str
     """`http` or `https`. Redirects are not followed."""
     secret_env: str
-    """The environment variable with the secret that signs (`whsec_…`)."""
+    """The environment variable with the secret that signs (`whsec_…`), or with several, which
+    have spaces between them."""
     types: tuple[str, ...] = ("job.*",)
     """Types of events, such as `job.failed`; `job.*` names all that begin so."""
     workflows: tuple[str, ...] = ()
@@ -124,7 +125,7 @@ def body_of(event: Event, workflow: str) -> str:
     """What is sent of an event: `type`, `timestamp` and `data`, as Standard Webhooks has it."""
     told = {
         "type": event.type,
-        "timestamp": event.at.isoformat().replace("+00:00", "Z"),
+        "timestamp": _utc(event.at),
         "data": {
             "job_id": event.job_id,
             "workflow": workflow,
@@ -134,6 +135,19 @@ def body_of(event: Event, workflow: str) -> str:
         },
     }
     return to_json(told)
+
+
+TEST = "ucop.test"
+"""The type of a message that a person has sent to see whether it arrives."""
+
+
+def test_body(now: datetime) -> str:
+    """What is sent then."""
+    return to_json({"type": TEST, "timestamp": _utc(now), "data": {}})
+
+
+def _utc(at: datetime) -> str:
+    return at.isoformat().replace("+00:00", "Z")
 
 
 _ADD = """

@@ -16,6 +16,7 @@ from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import JOB, SHORT, asked_as_text, due, open_questions
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import RefusedChange
+from ucop.engine.filter import Filter
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def _waiting(place: Place) -> list[Asked]:
 
     try:
         with place.reader() as reader:
-            jobs = reader.jobs(status=JobStatus.WAITING, limit=1_000)
+            jobs = reader.jobs(Filter(status=JobStatus.WAITING), limit=1_000)
             return [(job, each) for job in jobs for each in open_questions(reader, job.id)]
     except NoDatabase:
         return []

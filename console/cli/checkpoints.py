@@ -14,7 +14,7 @@ from ucop.console.cli.control import Wanted, engine_of, ids_of
 from ucop.console.cli.edits import edited, edited_by_hand
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import nodes_of
-from ucop.console.cli.inputs import time_before
+from ucop.console.cli.inputs import read_age, read_filter
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of, reader_for
 from ucop.console.cli.questions import JOB
@@ -342,7 +342,8 @@ def prune(
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Only those that were saved longer ago, such as 90s, 30m, 2h or 7d.",
+            help="Only those that were saved longer ago, such as 90s, 30m, 2h or 7d, or before a "
+            "date.",
             show_default=False,
         ),
     ] = None,
@@ -350,6 +351,7 @@ def prune(
         bool, typer.Option("--dry-run", help="Only count them; delete nothing.")
     ] = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
@@ -360,8 +362,8 @@ def prune(
 ) -> None:
     """Delete old saved states; what jobs go on from, and the newest, stay."""
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, None)
-    before = None if older_than is None else time_before(older_than)
+    wanted = Wanted.of(id, read_filter(status, queue, workflow, tenant, label, None, None))
+    before = None if older_than is None else read_age(older_than, "--older-than")
     found = ids_of(place, "prune the checkpoints of", wanted, yes=yes or dry_run)
     pruned: dict[str, int] = {}
     refused: list[str] = []

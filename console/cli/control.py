@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ucop.engine.actions import Changed
     from ucop.engine.forks import InputEdit
     from ucop.engine.job import Job
+    from ucop.engine.reader import Reader
+
+T = TypeVar("T")
 
 DONE = {
     Action.PAUSE: "asked to pause",
@@ -55,19 +58,8 @@ class Wanted:
             raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
 
     @classmethod
-    def of(
-        cls,
-        ids: Sequence[str] | None,
-        status: JobStatus | None,
-        workflow: str | None,
-        tenant: str | None,
-        labels: Sequence[str] | None,
-        older_than: str | None,
-        *,
-        archived: bool = False,
-    ) -> Wanted:
-        """As the arguments and options of a command name them. Raises UsageProblem."""
-        filter = read_filter(status, workflow, tenant, labels, older_than, archived=archived)
+    def of(cls, ids: Sequence[str] | None, filter: Filter) -> Wanted:
+        """Raises UsageProblem."""
         return cls(ids=ids or (), filter=filter)
 
     @property
@@ -84,6 +76,7 @@ class Going:
     priority: int | None = None
     checkpoint: str | None = None
     edit: InputEdit | None = None
+    at_once: bool = False
 
     @property
     def changes(self) -> bool:
@@ -102,10 +95,12 @@ def pause(
         typer.Option("--now", help="In the middle of running nodes; they run again later."),
     ] = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -116,7 +111,8 @@ def pause(
     A running one stops when its running nodes have ended, or at once with --now.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
@@ -124,10 +120,12 @@ def cancel(
     ctx: typer.Context,
     id: options.JobIds = None,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -135,13 +133,18 @@ def cancel(
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
 
 
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="At once, also what is delayed and waits for its time."),
+    ] = False,
     input: options.Inputs = None,
     set: options.SetPath = None,
     as_node: options.AsNode = None,
@@ -149,10 +152,12 @@ def resume(
     priority: options.NewPriority = None,
     detach: options.Detach = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -161,11 +166,12 @@ def resume(
     """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
-    only queued. A filter names paused jobs.
+    only queued. A filter names paused jobs, and with --now delayed ones.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
-    going = Going(budget=read_budget(budget or ()), priority=priority)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
+    going = Going(budget=read_budget(budget or ()), priority=priority, at_once=now)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         edit = _edit(place, job, definition, input or (), set or (), as_node)
@@ -173,7 +179,7 @@ def resume(
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if input or set or as_node:
         raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
-    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json, now=now))
 
 
 def retry(
@@ -191,10 +197,12 @@ def retry(
     priority: options.NewPriority = None,
     detach: options.Detach = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     yes: options.Yes = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -205,7 +213,8 @@ def retry(
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
     going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
@@ -230,7 +239,8 @@ def change(
     as_json: bool,
     now: bool = False,
 ) -> Exit:
-    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes)
+    delayed = now and action is Action.RESUME
+    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes, delayed=delayed)
     if not ids:
         note(f"no jobs like that to {action}")
         changed: list[Changed] = []
@@ -250,34 +260,48 @@ def ids_of(
     *,
     among: frozenset[JobStatus] = frozenset(JobStatus),
     yes: bool,
+    delayed: bool = False,
 ) -> list[str]:
     """Whole ids of what is to be changed, after a person has agreed to what a filter names;
-    `among` are the statuses that the action takes."""
+    `among` are the statuses that the action takes, beside what is `delayed`."""
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
-    status = wanted.filter.status
-    if status is not None and status not in among:
+    takes = among | {JobStatus.PENDING} if delayed else among
+    if not wanted.filter.statuses & takes:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(among)}, not {status}"
-            + ("; `retry` takes those" if status is JobStatus.FAILED else "")
+            f"`{action}` takes jobs that are {_words(takes)}, not {_words(wanted.filter.statuses)}"
+            + ("; `retry` takes those" if wanted.filter.statuses == {JobStatus.FAILED} else "")
         )
-    found = _named(place, wanted.filter, among)
+    found = _named(place, wanted.filter, among, delayed=delayed)
     if found and not yes:
         _confirm(action, Counter(status for _, status in found))
     return [id for id, _ in found]
 
 
-def _named(
-    place: Place, filter: Filter, among: frozenset[JobStatus]
-) -> list[tuple[str, JobStatus]]:
+def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> list[T]:
+    """What the ledger says about the jobs of a filter; without a database there are none. Raises
+    InvalidInput for a queue that does not exist."""
     from ucop.engine.reader import NoDatabase
 
+    declared = place.settings.declared if filter.queue is not None else {}
     try:
         with place.reader() as reader:
-            return [(id, status) for id, status in reader.ids(filter, among)]
-    except NoDatabase:
+            reader.check_queue(filter.queue, declared)
+            return ask(reader)
+    except NoDatabase:  # or a file without tables yet
+        if filter.queue is not None and filter.queue not in declared:
+            from ucop.engine.queues import undeclared
+
+            raise undeclared(filter.queue, declared) from None
         return []
+
+
+def _named(
+    place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
+) -> list[tuple[str, JobStatus]]:
+    found = ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
+    return [(id, status) for id, status in found]
 
 
 def _words(statuses: frozenset[JobStatus]) -> str:
@@ -375,7 +399,8 @@ def _go_on(
             note(f"  {line}")
         return Exit.WAITS
     _check_resumable(place, job, definition, detach=detach)
-    if going.changes and job.status in ACTIVE:
+    delayed = job.status is JobStatus.PENDING and job.start_at is not None
+    if going.changes and job.status in ACTIVE and not (delayed and going.at_once):
         raise RefusedChange(f"job {job.id} is {job.status}; it can be changed once it stops")
     return _resume(place, job, definition, going, detach=detach, as_json=as_json)
 
@@ -426,8 +451,8 @@ def _resume(
         terms: Any = {"budget": going.budget, "priority": going.priority}
         if going.checkpoint is not None:
             handle.retry(**terms, checkpoint=going.checkpoint)
-        elif job.status not in ACTIVE:
-            handle.resume(**terms, **(asdict(going.edit) if going.edit else {}))
+        elif job.status not in ACTIVE or (going.at_once and job.start_at is not None):
+            handle.resume(now=going.at_once, **terms, **(asdict(going.edit) if going.edit else {}))
         elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
             raise _runs(place, job)
         return handle

@@ -16,6 +16,8 @@ from ucop.console.cli.output import put
 from ucop.console.cli.place import Place
 from ucop.console.cli.tables import first_line, limit, plural
 from ucop.engine.errors import DatabaseError, ModelError
+from ucop.engine.filter import Filter
+from ucop.engine.states import JobStatus
 from ucop.graphs.plan import (
     Branch,
     Expected,
@@ -132,7 +134,9 @@ def _past(place: Place, workflow: Workflow) -> Past | None:
 
     try:
         with place.reader() as reader:
-            jobs = reader.jobs(status="completed", workflow=workflow.name, limit=MOST_JOBS)
+            jobs = reader.jobs(
+                Filter(status=JobStatus.COMPLETED, workflow=workflow.name), limit=MOST_JOBS
+            )
             stored = json.loads(json.dumps(workflow.stored))
             same = [job for job in jobs if reader.definition(job.id) == stored]
             whole = [reader.job(job.id) for job in same or jobs]

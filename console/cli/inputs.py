@@ -10,7 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.duration import seconds_of
+from ucop.agents.duration import moment_of, seconds_of
 from ucop.console.cli.exits import UsageProblem
 
 if TYPE_CHECKING:
@@ -53,11 +53,13 @@ def pairs(typed: Sequence[str], option: str) -> dict[str, str]:
 
 
 def read_filter(
-    status: JobStatus | None,
+    status: Sequence[JobStatus] | None,
+    queue: str | None,
     workflow: str | None,
     tenant: str | None,
     labels: Sequence[str] | None,
     older_than: str | None,
+    newer_than: str | None,
     *,
     archived: bool = False,
 ) -> Filter:
@@ -65,24 +67,41 @@ def read_filter(
     from ucop.engine.filter import Filter
 
     return Filter(
-        status=status,
+        status=status or None,
+        queue=queue,
         workflow=workflow,
         tenant=tenant,
         labels=pairs(labels or (), "--label"),
-        before=None if older_than is None else time_before(older_than),
+        before=None if older_than is None else read_age(older_than, "--older-than"),
+        after=None if newer_than is None else read_age(newer_than, "--newer-than"),
         archived=archived,
     )
 
 
-def time_before(age: str) -> datetime:
-    """The moment so long ago. Raises UsageProblem."""
-    seconds = seconds_of(age)
+def read_age(text: str, option: str) -> datetime:
+    """The moment that an age names, or that is named itself. Raises UsageProblem."""
+    # A number alone may be a year as well as seconds.
+    seconds = seconds_of(text) if text[-1:].isalpha() else None
     try:
         if seconds is not None:
             return datetime.now(UTC) - timedelta(seconds=seconds)
     except OverflowError:
         pass
-    raise UsageProblem(f"--older-than takes a time such as 90s, 30m, 2h or 7d, not {age!r}")
+    if (found := moment_of(text)) is not None:
+        return found
+    raise UsageProblem(
+        f"{option} takes a time such as 90s, 30m, 2h or 7d, or a date such as 2026-11-28 or "
+        f"2026-11-28T18:00 (in UTC), not {text!r}"
+    )
+
+
+def read_moment(text: str, option: str) -> datetime:
+    """A date, or a date and a time. Raises UsageProblem."""
+    if (found := moment_of(text)) is not None:
+        return found
+    raise UsageProblem(
+        f"{option} takes a date such as 2026-11-28 or 2026-11-28T18:00 (in UTC), not {text!r}"
+    )
 
 
 def read_budget(typed: Sequence[str]) -> dict[str, float]:

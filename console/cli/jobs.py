@@ -30,7 +30,6 @@ from ucop.console.cli.tables import (
 from ucop.engine.states import ACTIVE
 
 if TYPE_CHECKING:
-    from ucop.engine.filter import Filter
     from ucop.engine.job import Job, Step
     from ucop.engine.reader import Reader
 
@@ -65,10 +64,12 @@ SHORT = 12
 def list_(
     ctx: typer.Context,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     archived: options.Archived = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
@@ -77,28 +78,15 @@ def list_(
 ) -> None:
     """List jobs, the newest first."""
     place = place_of(ctx, project, database)
-    filter = read_filter(status, workflow, tenant, label, older_than, archived=archived)
-    found = _jobs(place, filter, limit)
+    given = (status, queue, workflow, tenant, label, older_than, newer_than)
+    filter = read_filter(*given, archived=archived)
+    found = control.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
     if json:
         put_records(found)
         return
     if not found:
         note(f"no jobs{' yet' if filter.is_empty else ' like that'}; `ucop run NAME` starts one")
     _jobs_table(found, datetime.now(UTC)).show()
-
-
-def _jobs(place: Place, filter: Filter, limit: int) -> list[Job]:
-    from ucop.engine.reader import NoDatabase
-
-    try:
-        reader = place.reader()
-    except NoDatabase:
-        return []
-    with reader:
-        try:
-            return reader.select(filter, limit=limit)
-        except NoDatabase:  # a file without tables yet
-            return []
 
 
 def _jobs_table(jobs: list[Job], now: datetime) -> Table:

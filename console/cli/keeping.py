@@ -10,6 +10,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.control import Wanted, change, engine_of, ids_of
 from ucop.console.cli.exits import Exit, UsageProblem
+from ucop.console.cli.inputs import read_filter
 from ucop.console.cli.output import note, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.tables import Column, Table, plural
@@ -21,10 +22,12 @@ def archive(
     id: options.JobIds = None,
     undo: Annotated[bool, typer.Option("--undo", help="Put them back into the lists.")] = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     dry_run: options.OnlyCount = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -33,7 +36,9 @@ def archive(
 ) -> None:
     """Take jobs that have ended out of the lists. All about them stays to be read."""
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than, archived=undo)
+    # Of a job that is named by its id it does not matter where it is.
+    given = (status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, read_filter(*given, archived=undo and not id))
     action = Action.UNARCHIVE if undo else Action.ARCHIVE
     raise typer.Exit(_carry_out(place, action, wanted, dry_run=dry_run, yes=yes, as_json=json))
 
@@ -43,10 +48,12 @@ def delete(
     id: options.JobIds = None,
     archived: options.Archived = False,
     status: options.Status = None,
+    queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
     tenant: options.Tenant = None,
     label: options.WithLabels = None,
     older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
     dry_run: options.OnlyCount = False,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -55,7 +62,8 @@ def delete(
 ) -> None:
     """Delete jobs that have ended, with their steps, events and saved states, for ever."""
     place = place_of(ctx, project, database)
-    wanted = Wanted.of(id, status, workflow, tenant, label, older_than, archived=archived)
+    given = (status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, read_filter(*given, archived=archived))
     code = _carry_out(place, Action.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
     raise typer.Exit(code)
 

@@ -39,7 +39,15 @@ Yes = Annotated[
     bool, typer.Option("--yes", help="Do it without asking, where a filter names the jobs.")
 ]
 Status = Annotated[
-    JobStatus | None, typer.Option(help="Only jobs of this status.", show_default=False)
+    list[JobStatus] | None,
+    typer.Option(
+        help="Only jobs of this status. May be repeated: then of any of them.",
+        show_default=False,
+    ),
+]
+OfQueue = Annotated[
+    str | None,
+    typer.Option("--queue", metavar="NAME", help="Only jobs of this queue.", show_default=False),
 ]
 OfWorkflow = Annotated[
     str | None,
@@ -64,7 +72,16 @@ OlderThan = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Only jobs that were created longer ago, such as 90s, 30m, 2h or 7d.",
+        help="Only jobs that were created longer ago, such as 90s, 2h or 7d, or before a date, "
+        "such as 2026-11-28 or 2026-11-28T18:00 (in UTC).",
+        show_default=False,
+    ),
+]
+NewerThan = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Only jobs that were created since then: as with --older-than.",
         show_default=False,
     ),
 ]

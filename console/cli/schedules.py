@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.inputs import pairs, read_budget, read_input
+from ucop.console.cli.inputs import pairs, read_budget, read_input, read_moment
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
@@ -48,9 +49,20 @@ def add(
         str, typer.Option(metavar="ZONE", help="The time zone that cron is read in.")
     ] = "UTC",
     start: Annotated[
-        datetime | None,
+        str | None,
         typer.Option(
-            help="What an interval is counted from, in UTC. Default: now.", show_default=False
+            metavar="TIME",
+            help="What an interval is counted from, such as 2026-11-28 or 2026-11-28T18:00 (in "
+            "UTC). Default: now.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The last time at which it may be due; then it has ended.",
+            show_default=False,
         ),
     ] = None,
     catch_up: Annotated[
@@ -85,24 +97,26 @@ def add(
     """Run a workflow whenever a rule says so. Workers see to it."""
     place = place_of(ctx, project, database)
     data = read_input(place.catalog.find(workflow), input or (), input_file)
+    terms: dict[str, Any] = {
+        "priority": priority,
+        "tenant": tenant,
+        "queue": queue,
+        "labels": pairs(label or (), "--label"),
+        "budget": read_budget(budget or ()),
+    }
+    times: dict[str, Any] = {
+        "timezone": timezone,
+        "start": None if start is None else read_moment(start, "--start"),
+        "until": None if until is None else read_moment(until, "--until"),
+        "catch_up": catch_up,
+        "catch_up_limit": catch_up_limit,
+        "overlap": overlap,
+    }
+    _check(place, name, workflow, rule, data, times, terms)
     added = _change(
         place,
         lambda engine: engine.schedules.add(
-            name,
-            workflow,
-            rule,
-            data,
-            timezone=timezone,
-            start=None if start is None else start.replace(tzinfo=start.tzinfo or UTC),
-            catch_up=catch_up,
-            catch_up_limit=catch_up_limit,
-            overlap=overlap,
-            priority=priority,
-            tenant=tenant,
-            queue=queue,
-            labels=pairs(label or (), "--label"),
-            budget=read_budget(budget or ()),
-            replace=replace,
+            name, workflow, rule, data, **times, **terms, replace=replace
         ),
         catalog=place.catalog,
         registry=place.registry,
@@ -222,6 +236,28 @@ def remove(
 # ---------------------------------------------------------------- reading and changing
 
 
+def _check(
+    place: Place,
+    name: str,
+    workflow: str,
+    rule: str,
+    data: Mapping[str, Any],
+    times: Mapping[str, Any],
+    terms: Mapping[str, Any],
+) -> None:
+    """Everything that can be wrong, before a database is opened, let alone made."""
+    from ucop.console.cli.run import terms_of
+    from ucop.engine.schedules import first_time, never_due
+    from ucop.engine.timetable import kept_terms, new_schedule
+
+    terms_of(place, **terms)
+    kept = kept_terms(**terms)
+    new = new_schedule(name, workflow, rule, data, **times, terms=kept)
+    place.catalog.find(workflow).accept(data)
+    if first_time(new, time.time()) is None and name not in {one.name for one in _all(place)}:
+        raise never_due(new)
+
+
 def _change(place: Place, change: Callable[[Engine], Any], **loaded: Any) -> Any:
     """`loaded`: the project's catalog and registry, where they were needed before."""
     from ucop.engine.engine import Engine
@@ -304,19 +340,18 @@ def _data(schedule: Schedule) -> dict[str, Any]:
 
 
 def _words(schedule: Schedule) -> str:
-    from ucop.engine.recurrence import recurrence
+    from ucop.engine.schedules import recurrence_of
 
-    anchor = schedule.anchor.timestamp()
-    return recurrence(schedule.rule, schedule.timezone, anchor).explain()
+    return recurrence_of(schedule).explain()
 
 
 def _next_times(schedule: Schedule) -> list[datetime]:
     """The next times, the first of them as the ledger has it."""
-    from ucop.engine.recurrence import recurrence
+    from ucop.engine.schedules import recurrence_of
 
     if schedule.next_at is None:
         return []
-    rule = recurrence(schedule.rule, schedule.timezone, schedule.anchor.timestamp())
+    rule = recurrence_of(schedule)
     found, after = [schedule.next_at], schedule.next_at.timestamp()
     while len(found) < NEXT and (comes := rule.after(after)) is not None:
         found.append(datetime.fromtimestamp(comes, UTC))

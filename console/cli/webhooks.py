@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
 from ucop.console.cli import options
-from ucop.console.cli.exits import UsageProblem
+from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.logs import show_warnings
-from ucop.console.cli.output import note, put_json, put_records
+from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of
-from ucop.console.cli.tables import Column, Table, first_line, moment, plural
+from ucop.console.cli.tables import Column, Table, duration, first_line, moment, plural
 from ucop.engine.webhooks import DeliveryStatus
 
 if TYPE_CHECKING:
@@ -138,6 +140,37 @@ def retry(
         put_json({"queued": number})
     else:
         note(f"{plural(number, 'message')} queued again; a worker sends what is queued")
+
+
+@app.command("test")
+def send_one(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A webhook that the project's file names.")
+    ],
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Send a signed test message now, and tell the answer. Nothing is kept of it."""
+    from ucop.engine.courier import send_test
+
+    place = place_of(ctx, project, database)
+    known = place.settings.webhooks
+    if name not in known:
+        there = f"there is {', '.join(known)}" if known else "the project's file names none"
+        raise UsageProblem(f"no webhook {name!r}; {there}")
+    began = time.monotonic()
+    id, answer = asyncio.run(send_test(known[name]))
+    seconds = time.monotonic() - began
+    if json:
+        told = {"webhook": name, "id": id, "status": answer.status, "error": answer.error}
+        put_json({**told, "seconds": round(seconds, 3)})
+    elif answer.error is None:
+        put(f"answered {answer.status} after {duration(seconds)}")
+    else:
+        note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
+    raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
 
 
 def _change(place: Place, make: Any) -> int:

@@ -141,8 +141,9 @@ class JobScreen(JobOrders):
         try:
             seen = await self.console.read(lambda reader: self._ask(reader, after, whole))
         except JobNotFound as error:
-            # Where a form stands before it, it stays until that is closed.
-            if self.is_current:
+            # Where a form stands before it, it stays until that is closed: to dismiss it now
+            # would take the form away. (Textual calls it current all the while.)
+            if self.is_active:
                 self.console.tell(str(error), failed=True)
                 self.dismiss()
             return

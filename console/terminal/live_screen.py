@@ -66,6 +66,8 @@ class LiveScreen(Screen[None]):
     async def _keep_up(self) -> None:
         while True:
             await self._stale.wait()
+            if self not in self.app.screen_stack:  # dismissed: its widgets go away
+                return
             self._stale.clear()
             began = time.monotonic()
             try:

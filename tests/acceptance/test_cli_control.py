@@ -73,6 +73,11 @@ def test_a_failed_job_is_retried_once_its_cause_is_gone(ucop: Ucop) -> None:
         ([], "by a filter"),
         (["abc", "--workflow", "say"], "not by both"),
         (["--older-than", "yesterday"], "90s, 30m, 2h or 7d"),
+        (["--older-than", "2027"], "or a date such as"),
+        (["--newer-than", "2027"], "--newer-than takes"),
+        (["--status", "fialed"], "'fialed' is not one of 'pending'"),
+        (["--queue", "blk"], "there is no queue 'blk'; there is default"),
+        (["--status", "failed", "--status", "completed"], "pending, running or waiting, not"),
         (["--label", "nonsense"], "KEY=VALUE"),
     ],
 )
@@ -89,6 +94,21 @@ def test_an_unknown_job_is_not_found_and_no_other_is_changed(ucop: Ucop) -> None
     assert statuses(ucop) == {id: "pending"}
 
 
+def test_a_delayed_job_is_run_at_once(ucop: Ucop) -> None:
+    first, second, paused = (queued(ucop, "--delay", "2h") for _ in range(3))
+    ucop("jobs", "pause", paused)
+    refused = ucop("jobs", "resume", first, "--priority", "3", "--detach")
+    assert refused.code == 2
+    done = ucop("jobs", "resume", first, "--now", "--priority", "3")
+    assert (done.code, done.out.strip()) == (0, "HELLO")
+    asked = ucop("jobs", "resume", "--workflow", "say", "--now")
+    assert "resume 2 jobs (1 paused, 1 pending)?" in asked.err
+    many = ucop("jobs", "resume", "--workflow", "say", "--now", "--yes")
+    assert sorted(many.rows) == sorted([[second, "pending"], [paused, "pending"]])
+    shown = ucop("queues", "list", "--json").json[0]
+    assert (shown["pending"], shown["delayed"]) == (2, 0)
+
+
 def test_the_list_has_the_same_filters(ucop: Ucop) -> None:
     id = queued(ucop, "--label", "team=docs")
     queued(ucop)
@@ -96,6 +116,31 @@ def test_the_list_has_the_same_filters(ucop: Ucop) -> None:
     assert ucop("jobs", "list", "--tenant", "nobody").rows == []
     assert ucop("jobs", "list", "--older-than", "1h").rows == []
     assert ucop("jobs", "list", "--older-than", "1e9d").code == 2
+    assert ucop("jobs", "list", "--newer-than", "2h", "--older-than", "2020-01-01").rows == []
+    assert len(ucop("jobs", "list", "--newer-than", "2020-01-01T18:00").rows) == 2
+    ucop("jobs", "pause", id)
+    both = ("--status", "paused", "--status", "pending")
+    assert len(ucop("jobs", "list", *both, "--queue", "default").rows) == 2
+    assert ucop("jobs", "list", "--queue", "blk").code == 2
+    assert len(ucop("jobs", "cancel", *both, "--queue", "default", "--yes").rows) == 2
+
+
+def test_a_queue_is_checked_before_there_is_a_database(ucop: Ucop) -> None:
+    refused = ucop("jobs", "list", "--queue", "blk")
+    assert (refused.code, refused.out) == (2, "")
+    assert "there is no queue 'blk'" in refused.err
+    assert ucop("jobs", "list", "--queue", "default").code == 0
+
+
+def test_what_is_archived_by_its_id_is_put_back_by_its_id(ucop: Ucop) -> None:
+    id, other = queued(ucop), queued(ucop)
+    ucop("jobs", "cancel", id, other)
+    assert ucop("jobs", "archive", id, other).code == 0
+    back = ucop("jobs", "archive", id, "--undo")
+    assert (back.code, back.rows) == (0, [[id, "cancelled"]]), back.err
+    assert set(statuses(ucop)) == {id}
+    assert ucop("jobs", "archive", "--undo", "--status", "cancelled", "--yes").code == 0
+    assert set(statuses(ucop)) == {id, other}
 
 
 def test_a_broken_project_does_not_keep_anyone_from_cancelling(ucop: Ucop) -> None:

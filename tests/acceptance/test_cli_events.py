@@ -80,6 +80,26 @@ def test_webhooks_are_listed_told_given_up_and_sent_again(ucop: Ucop) -> None:
         assert text not in ucop("webhooks", "deliveries", "--json").out
 
 
+def test_a_webhook_is_tried_by_a_message_of_its_own(ucop: Ucop) -> None:
+    with Receiver(script=[500]) as receiver:
+        ucop.write("ucop.toml", SETTINGS + WEBHOOK.format(url=receiver.url))
+        try_it = ("webhooks", "test", "told")
+        failed = ucop(*try_it, TOLD_SECRET=SECRET)
+        assert (failed.code, failed.out) == (1, "")
+        assert f"did not arrive at {receiver.url}?…: answered 500" in failed.err
+        done = ucop(*try_it, TOLD_SECRET=SECRET)
+        assert (done.code, done.out[:19]) == (0, "answered 204 after ")
+        assert [each.verified()["type"] for each in receiver.received] == ["ucop.test"] * 2
+        told = ucop(*try_it, "--json", TOLD_SECRET=SECRET).json
+        assert (told["status"], told["error"], told["id"]) == (204, None, receiver.received[-1].id)
+        assert "TOLD_SECRET is not set here" in ucop(*try_it).err
+        unknown = ucop("webhooks", "test", "tld")
+        assert (unknown.code, "there is told" in unknown.err) == (2, True)
+        assert not (ucop.folder / ".ucop").exists()
+    gone = ucop(*try_it, TOLD_SECRET=SECRET)
+    assert (gone.code, "ConnectError" in gone.err) == (1, True)
+
+
 PLUGIN = '''
 import os
 

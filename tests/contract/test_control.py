@@ -11,11 +11,20 @@ import pytest
 from psycopg.rows import dict_row
 from support.graphs import chain, failing
 
-from ucop.engine import Engine, Filter, InvalidInput, JobHandle, control, ledger, roster
+from ucop.engine import (
+    Engine,
+    Filter,
+    InvalidInput,
+    JobHandle,
+    control,
+    ledger,
+    roster,
+)
 from ucop.engine.database import Database
 from ucop.engine.errors import RefusedChange
 from ucop.engine.job import JobId, ThreadId, WorkerId
 from ucop.engine.operation import Operation, pyformat, run
+from ucop.engine.queues import QueueLimits
 from ucop.engine.reader import open_reader
 from ucop.engine.rows import NewJob
 from ucop.engine.states import JobStatus
@@ -50,6 +59,70 @@ def test_jobs_are_found_by_tenant_labels_and_age(idle: Engine) -> None:
     assert found(idle, labels={"team": "nobody"}) == set()
     assert found(idle, before=between) == {first.id, second.id}
     assert found(idle, before=between - timedelta(hours=1)) == set()
+
+
+def test_jobs_are_found_by_several_statuses_queue_and_the_time_since(
+    open_engine: Open,
+) -> None:
+    queues = {"bulk": QueueLimits()}
+    idle = open_engine(settings={"queues": queues}, worker=False)
+    idle.add("flow", chain("a"))
+    paused, cancelled, pending = (idle.submit("flow") for _ in range(3))
+    between = datetime.now(UTC)
+    bulk = idle.submit("flow", queue="bulk")
+    paused.pause()
+    cancelled.cancel()
+    assert found(idle, status="paused") == {paused.id}
+    assert found(idle, status=["paused", JobStatus.CANCELLED]) == {paused.id, cancelled.id}
+    assert found(idle, status=iter(["pending"])) == {pending.id, bulk.id}
+    assert found(idle, status=["pending", "paused"], queue="default") == {paused.id, pending.id}
+    assert found(idle, queue="bulk") == {bulk.id}
+    assert found(idle, after=between) == {bulk.id}
+    assert found(idle, after=between, before=between) == set()
+    resting = Filter(status=("paused", "pending"), queue="default")
+    assert [one.id for one in idle.change("cancel", resting)] == [paused.id, pending.id]
+    assert bulk.status == "pending"
+
+
+async def test_a_status_or_a_queue_that_does_not_exist_is_told(
+    open_engine: Open,
+) -> None:
+    idle = open_engine(worker=False)
+    idle.add("flow", chain("a"))
+    job = idle.submit("flow")
+    with pytest.raises(InvalidInput, match="'fialed' is not a valid JobStatus; there is pending,"):
+        idle.jobs(status=["paused", "fialed"])
+    with pytest.raises(InvalidInput, match="name one at least"):
+        Filter(status=[])
+    with pytest.raises(InvalidInput, match="with a time zone"):
+        Filter(after=datetime(2026, 11, 28))
+    for ask in (lambda: idle.jobs(queue="blk"), lambda: idle.change("cancel", Filter(queue="blk"))):
+        with pytest.raises(InvalidInput, match="no queue 'blk'; there is default"):
+            ask()
+    with pytest.raises(InvalidInput, match="no queue 'blk'"):
+        await idle.ajobs(queue="blk")
+    assert job.status == "pending"
+
+
+def test_jobs_of_a_queue_that_is_declared_no_more_are_found(
+    open_engine: Open,
+) -> None:
+    queues = {"old": QueueLimits()}
+    before = open_engine(settings={"queues": queues}, worker=False)
+    before.add("flow", chain("a"))
+    job = before.submit("flow", queue="old")
+    after = open_engine(worker=False)
+    assert found(after, queue="old") == {job.id}
+    assert [one.id for one in after.change("cancel", Filter(queue="old"))] == [job.id]
+
+
+async def test_a_text_is_no_list_of_jobs(idle: Engine) -> None:
+    job = idle.submit("flow")
+    with pytest.raises(InvalidInput, match=f"not the text '{job.id}'"):
+        idle.change("pause", job.id)
+    with pytest.raises(InvalidInput, match="a list of ids or a Filter"):
+        await idle.achange("pause", job.id)
+    assert job.status == "pending"
 
 
 def test_a_filter_changes_the_jobs_that_take_the_action_and_no_other(idle: Engine) -> None:

@@ -63,7 +63,7 @@ def test_jobs_are_found_by_a_text(open_engine: Open, url: str) -> None:
     with open_reader(url) as reader:
         for text, jobs in found.items():
             filter = Filter(text=text)
-            assert [job.id for job in reader.select(filter)] == [job.id for job in jobs], text
+            assert [job.id for job in reader.jobs(filter)] == [job.id for job in jobs], text
             assert reader.total(filter) == len(jobs)
         both = Filter(text="flow", tenant="ACME")
         assert [job.id for job in reader.page(both, offset=0, limit=9)] == [second.id]

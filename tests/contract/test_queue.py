@@ -14,7 +14,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from support.graphs import Log
 
-from ucop.engine import Engine, InvalidInput, JobHandle, ledger, roster
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle, ledger, roster
+from ucop.engine.errors import RefusedChange
 from ucop.engine.job import WorkerId
 from ucop.engine.queues import QueueLimits
 from ucop.graphs.catalog import Catalog
@@ -331,6 +332,60 @@ def test_a_delayed_job_starts_at_its_time_and_not_before(
         assert started is not None
         assert started >= at
     assert never.status == "pending"
+
+
+def test_what_is_delayed_runs_at_once_where_a_person_says_so(
+    sender: Any, work: Any, witness: Witness
+) -> None:
+    engine = sender()
+    hurried, paused, many, stays = (
+        queue(engine, name, delay="1h") for name in ("hurried", "paused", "many", "stays")
+    )
+    hurried.resume(now=True, priority=5)
+    paused.pause()
+    paused.resume(now=True)
+    (changed,) = engine.change("resume", [many.id], now=True)
+    assert (changed.status, changed.refused) == ("pending", None)
+    assert [job.get().start_at for job in (hurried, paused, many)] == [None] * 3
+    told = [event for event in hurried.events(follow=False) if event.type == "job.pending"]
+    assert [event.data["reason"] for event in told] == ["asked to run at once"]
+    work()
+    finish([hurried, paused, many])
+    assert witness.order == ["hurried", "paused", "many"]
+    assert stays.status == "pending"
+
+
+def test_a_delay_outlives_a_pause(sender: Any, work: Any, witness: Witness) -> None:
+    engine = sender()
+    far, near = queue(engine, "far", delay="1h"), queue(engine, "near", delay=1.0)
+    between = queue(engine, "between")
+    due = {job.id: job.get().start_at for job in (far, near)}
+    engine.change("pause", [far.id, near.id])
+    engine.change("resume", [far.id, near.id])
+    assert {job.id: job.get().start_at for job in (far, near)} == due
+    work()
+    finish([between, near])
+    started = near.get().started_at
+    assert started is not None
+    assert started >= due[near.id]
+    assert far.status == "pending"
+
+
+def test_only_what_waits_for_its_time_is_hurried(sender: Any) -> None:
+    engine = sender()
+    delayed, in_line, paused = (
+        queue(engine, "d", delay="1h"),
+        queue(engine, "l"),
+        queue(engine, "p"),
+    )
+    paused.pause()
+    with pytest.raises(RefusedChange, match="not for a time of its own"):
+        in_line.resume(now=True)
+    with pytest.raises(RefusedChange, match=f"`ucop jobs resume {delayed.id} --now`"):
+        delayed.resume()
+    changed = engine.change("resume", Filter(workflow=delayed.get().workflow), now=True)
+    assert [one.id for one in changed] == [delayed.id, paused.id]
+    assert [one.refused for one in changed] == [None, None]
 
 
 def test_a_deadline_holds_while_nobody_works_on_the_job(

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -54,6 +55,16 @@ def hours_ago(hours: float) -> datetime:
 def since(engine: Engine, name: str, at: datetime) -> None:
     """Make it as if nobody had looked at a schedule since a time at which it was due."""
     sql = "update schedules set next_at = :at where name = :name"
+
+    def operation() -> Operation[None]:
+        yield One(sql, {"at": at.timestamp(), "name": name})
+
+    engine._loop.call(engine._database.write(operation))
+
+
+def end(engine: Engine, name: str, at: datetime) -> None:
+    """Make it as if a schedule had been added with this end."""
+    sql = "update schedules set ends_at = :at where name = :name"
 
     def operation() -> Operation[None]:
         yield One(sql, {"at": at.timestamp(), "name": name})
@@ -137,6 +148,45 @@ def test_what_could_never_run_is_refused_before_it_is_written(
     with pytest.raises(error, match=said):
         idle.schedules.add(**given)
     assert list(idle.schedules.list()) == []
+
+
+def test_a_schedule_is_not_due_after_its_end(open_engine: Open) -> None:
+    now = hours_ago(0)
+
+    def ago(hours: float) -> datetime:
+        return now - timedelta(hours=hours)
+
+    idle = opened(open_engine, worker=False, flow=chain("a"))
+    add = partial(idle.schedules.add, "s", "flow", "every 1h", start=ago(3.5))
+    with pytest.raises(InvalidInput, match="never be due"):
+        add(until=ago(1))
+    with pytest.raises(InvalidInput, match="with a time zone"):
+        add(until=datetime(2030, 1, 1))
+    assert list(idle.schedules.list()) == []
+    kept = add(until=ago(-1), catch_up="all")
+    assert (kept.ends_at, kept.next_at) == (ago(-1), ago(-0.5))
+    since(idle, "s", ago(2.5))
+    end(idle, "s", ago(1))
+    working = opened(open_engine, worker=True, flow=chain("a"))
+    last = until(lambda: working.schedules.get("s").next_at is None and working.schedules.get("s"))
+    assert (last.paused, last.last_at) == (False, ago(1.5))
+    times = [key_of("s", ago(hours).timestamp()) for hours in (2.5, 1.5)]
+    assert keys(working) == times
+    assert working.schedules.pause("s").paused
+    assert working.schedules.resume("s").next_at is None
+    assert add(until=ago(-24), replace=True).next_at == ago(-0.5)
+
+
+def test_to_add_an_ended_schedule_again_changes_nothing(idle: Engine) -> None:
+    later = datetime.now(UTC) + timedelta(hours=2)
+    added = idle.schedules.add("s", "flow", "every 1h", until=later)
+    assert idle.schedules.add("s", "flow", "every 1h", until=later) == added
+    with pytest.raises(ScheduleExists):
+        idle.schedules.add("s", "flow", "every 1h")
+    past = hours_ago(1)
+    end(idle, "s", past)
+    before = idle.schedules.get("s")
+    assert idle.schedules.add("s", "flow", "every 1h", until=past) == before
 
 
 def test_a_paused_schedule_is_not_due_and_its_pause_is_not_caught_up(open_engine: Open) -> None:

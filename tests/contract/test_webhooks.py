@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from standardwebhooks import Webhook as Signed
 from standardwebhooks.webhooks import WebhookVerificationError
 from support.graphs import chain
 from support.receiver import SECRET, Receiver
@@ -29,6 +30,7 @@ from ucop.engine.webhooks import (
 
 DEADLINE = 60.0
 ENV = "TOLD_SECRET"
+OTHER = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHNhbWUgaG9vaw=="
 NAME = listener("told")
 ENDS = ("job.submitted", "job.completed")
 
@@ -99,6 +101,22 @@ def test_events_are_told_signed_and_in_order(open_engine: Open, receiver: Receiv
     with pytest.raises(WebhookVerificationError):
         type(last)(last.path, last.headers, last.body + b" ").verified()
     assert all(SECRET not in str(vars(each)) for each in receiver.received)
+
+
+def test_several_secrets_sign_side_by_side(
+    open_engine: Open, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(ENV, f" {OTHER}  {SECRET} ")
+    engine = opened(open_engine, receiver, types=("job.completed",))
+    engine.submit("flow")
+    until(lambda: receiver.received)
+    (message,) = receiver.received
+    assert message.verified()["type"] == "job.completed"
+    assert Signed(OTHER).verify(message.body, message.headers) == message.verified()
+    with pytest.raises(WebhookVerificationError):
+        Signed("whsec_bm9uZSBvZiB0aGUgdHdvLCBidXQgYSB0aGlyZA==").verify(
+            message.body, message.headers
+        )
 
 
 @pytest.mark.parametrize("breaks", [500, 302, 404])
@@ -207,7 +225,11 @@ def test_a_worker_without_the_secret_delivers_nothing_and_says_so(
 ) -> None:
     engine = opened(open_engine, receiver)
     engine.close()
-    for value, said in (("", f"{ENV} is not set here"), ("whsec_!", "is not one")):
+    for value, said in (
+        ("", f"{ENV} is not set here"),
+        ("whsec_!", "is not one"),
+        (f"{SECRET} whsec_!", "is not one"),
+    ):
         monkeypatch.setenv(ENV, value)
         caplog.clear()
         without = open_engine(settings=_same(engine))
@@ -218,7 +240,7 @@ def test_a_worker_without_the_secret_delivers_nothing_and_says_so(
     assert receiver.received == []
     monkeypatch.setenv(ENV, SECRET)
     opened(open_engine, receiver)
-    until(lambda: len(receiver.received) == 4)  # what happened meanwhile
+    until(lambda: len(receiver.received) == 6)  # what happened meanwhile
 
 
 def _same(engine: Engine) -> dict[str, Any]:

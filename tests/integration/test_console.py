@@ -157,9 +157,17 @@ async def test_filters_narrow_the_list(open_engine: Open, console: Callable[...,
         await press(pilot, "ctrl+s")
         await until(pilot, "KEY=VALUE")
         form.query_one("#labels", Input).value = "team=docs"
+        form.query_one("#newer", Input).value = "2027"
+        await press(pilot, "ctrl+s")
+        await until(pilot, "--newer-than takes")
+        form.query_one("#newer", Input).value = ""
+        form.query_one("#queue", Input).value = "blk"
+        await press(pilot, "ctrl+s")
+        await until(pilot, "there is no queue 'blk'")
+        form.query_one("#queue", Input).value = "default"
         await press(pilot, "ctrl+s")
         screen = await until(pilot, lambda screen: other in screen and one not in screen)
-        assert "1 with status ‖ paused, label team=docs" in screen
+        assert "1 with status ‖ paused, queue default, label team=docs" in screen
         await press(pilot, "slash")
         pilot.app.screen.query_one("#tenant", Input).value = "acme"
         await press(pilot, "ctrl+s")
@@ -346,6 +354,68 @@ async def test_a_job_that_is_deleted_gives_its_screen_up(
             database.execute("delete from jobs where id = ?", (job.id,))
         database.close()
         await until(pilot, lambda screen: "1 Overview" not in screen and other.id[:12] in screen)
+
+
+@pytest.mark.parametrize("opened_from", ["list", "job"])
+@pytest.mark.parametrize(
+    ("order", "form", "sends"),
+    [
+        ("a", "Publish", "ctrl+s"),
+        ("f", "A new job from", "ctrl+s"),
+        ("c", "for ever", "y"),
+        ("a", "Publish", "escape"),
+    ],
+)
+async def test_a_job_that_is_deleted_behind_a_form_is_told_of(
+    open_engine: Open,
+    console: Callable[..., Console],
+    order: str,
+    form: str,
+    sends: str,
+    opened_from: str,
+) -> None:
+    engine = open_engine(worker=True)
+    job = engine.submit("approve", {"text": "hello"})
+    assert await rests(job) == "waiting"
+    other = engine.submit("say", {"text": "more"})
+    await rests(other)
+    given = job.id if opened_from == "job" else None
+    async with console(job=given).run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, "1 Overview" if given else job.id[:12])
+        if not given:
+            await press(pilot, "down")
+        await until(pilot, "f Fork")
+        await press(pilot, order)
+        await until(pilot, form)
+        if order == "a":
+            choice = pilot.app.screen.query(Select).first()
+            choice.value = "true"
+        job.cancel()
+        job.delete()
+        await until(pilot, form)
+        await pilot.pause(0.5)  # what stands behind the form is read anew meanwhile
+        await press(pilot, sends)
+        await until(pilot, lambda screen: form not in screen and other.id[:12] in screen)
+        await until(pilot, lambda screen: job.id[:12] not in screen or "no job" in screen)
+        await press(pilot, "enter")
+        await until(pilot, "1 Overview")
+
+
+async def test_a_paused_job_that_is_deleted_behind_its_budget_is_told_of(
+    open_engine: Open, console: Callable[..., Console]
+) -> None:
+    engine = open_engine()
+    job, other = engine.submit("say", {"text": "hello"}), engine.submit("say", {"text": "more"})
+    job.pause()
+    async with console(job=job.id).run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, "r Resume")
+        await press(pilot, "r")
+        await until(pilot, "Limits to change")
+        job.cancel()
+        job.delete()
+        await pilot.pause(0.5)
+        await press(pilot, "enter")
+        await until(pilot, lambda screen: "Limits" not in screen and other.id[:12] in screen)
 
 
 # ---------------------------------------------------------------- trouble, help, commands
