@@ -58,6 +58,13 @@ def queue(engine: Engine, name: str, **options: Any) -> JobHandle:
     return engine.submit("note", {"log": [name]}, **options)
 
 
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.02)
+
+
 def finish(jobs: Sequence[JobHandle], deadline: float = DEADLINE) -> None:
     for job in jobs:
         job.result(deadline)
@@ -336,6 +343,17 @@ def test_a_pending_job_tells_which_limit_it_waits_for(
     assert "comes first on its thread 't'" in why(second("note", thread_id="t"))
     assert "in 60 min and not before" in why(engine.submit("note", {"log": []}, delay="1h"))
     engine.change("cancel", Filter())
+
+
+def test_a_graph_that_a_worker_learns_later_is_seen_to_be_known(
+    sender: Any, work: Any, witness: Witness
+) -> None:
+    worker, reader = work(), sender().reader
+    witness.seconds = 0.0
+    worker.add("late", witness.graph)
+    job = worker.submit("late", {"log": ["a"]})
+    until(lambda: reader.dispatch(job.id, worker.settings.declared).able(time.time()))
+    job.result(DEADLINE)
 
 
 def test_a_queue_cannot_be_set_to_what_is_none(sender: Any) -> None:
