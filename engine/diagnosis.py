@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from ucop.engine.job import Job, Question, Step
 from ucop.engine.queues import QueueState
@@ -11,6 +11,10 @@ from ucop.engine.states import ACTIVE, JobStatus, StepStatus
 
 SILENT = 60.0
 """Seconds without a heartbeat after which a worker is spoken of as gone."""
+
+
+SOON = 2.0
+"""Seconds within which a worker with a free slot takes what it may."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +46,37 @@ class Dispatch:
     ahead: int
     """Queued jobs whose turn comes first."""
     workers: Sequence[WorkerSeen]
+    waited: float = 0.0
+    """Seconds for which it has been in line."""
+    rate_in: float | None = None
+    """Seconds until the queue's rate allows another to begin; None where it does now."""
+    of_workflow: int = 0
+    """Jobs of its workflow that run."""
+    workflow_limit: int | None = None
+    """How many of them may."""
+    running: Mapping[str, int] = field(default_factory=dict)
+    """Jobs that run, by worker."""
+    running_of_queue: Mapping[str, int] = field(default_factory=dict)
+    """Those of its queue."""
+
+    @property
+    def workflow_is_full(self) -> bool:
+        return self.workflow_limit is not None and self.of_workflow >= self.workflow_limit
+
+    def is_full_of_queue(self, worker: str) -> bool:
+        """Whether a worker runs as many jobs of the queue as one may."""
+        most = self.queue.worker_concurrency
+        return most is not None and self.running_of_queue.get(worker, 0) >= most
+
+    def able(self, now: float) -> list[WorkerSeen]:
+        """The workers that could run it."""
+        return [
+            worker
+            for worker in self.workers
+            if not worker.is_silent(now)
+            and self.queue.name in worker.serves
+            and self.needs <= worker.knows
+        ]
 
 
 def causes(
@@ -95,33 +130,86 @@ def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
 
 
 def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
-    alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
-    serving = [worker for worker in alive if dispatch.queue.name in worker.serves]
-    able = [worker for worker in serving if dispatch.needs <= worker.knows]
-    if not alive:
-        yield "no worker runs"
-    elif not serving:
-        yield f"none of the {len(alive)} workers that run serves queue {dispatch.queue.name!r}"
-    elif not able:
-        missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
-        named = ", ".join(sorted(missing or dispatch.needs))
-        yield f"none of the {len(serving)} workers that serve its queue knows {named}"
-    elif dispatch.queue.paused:
-        yield f"its queue {dispatch.queue.name!r} is paused"
+    queue, name = dispatch.queue, repr(dispatch.queue.name)
+    able = dispatch.able(now)
+    if missing := _no_worker(dispatch, now):
+        yield missing
+    elif queue.paused:
+        yield f"its queue {name} is paused"
     elif dispatch.not_before > now:
-        wait = dispatch.not_before - now
-        why = "attempts before it lost their worker" if job.attempt > 1 else "it was delayed"
-        yield f"it is run in {wait:.0f} s and not before: {why}"
+        lost = job.reason not in (None, "resumed")
+        why = "attempts before it lost their worker" if lost else "it was delayed"
+        yield f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
     elif dispatch.busy_with:
         yield f"job {dispatch.busy_with} comes first on its thread {job.thread_id!r}"
-    elif dispatch.queue.is_full:
-        yield f"its queue {dispatch.queue.name!r} runs {dispatch.queue.running} jobs, and no more"
-    elif dispatch.ahead:
-        yield f"its turn has not come: {dispatch.ahead} queued jobs go first in its queue"
+    elif queue.is_full:
+        yield f"its queue {name} runs {_jobs(queue.running)}, and no more"
+    elif dispatch.workflow_is_full:
+        yield f"its workflow {job.workflow!r} runs {_jobs(dispatch.of_workflow)}, and no more"
+    elif dispatch.rate_in:
+        yield (
+            f"its queue {name} has begun as many jobs as its rate {queue.rate} allows; the next "
+            f"begins in {_told(dispatch.rate_in)}"
+        )
+    elif able and all(dispatch.is_full_of_queue(worker.id) for worker in able):
+        each = "its worker runs" if len(able) == 1 else f"each of its {len(able)} workers runs"
+        yield f"{each} {_jobs(queue.worker_concurrency or 0)} of queue {name}, and no more"
     else:
-        yield f"it is about to be taken; {len(able)} of the workers that run could"
+        yield from _in_line(job, dispatch, able)
     if job.reason:
         yield f"it was queued again: {job.reason}"
+
+
+def _no_worker(dispatch: Dispatch, now: float) -> str | None:
+    alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
+    serving = [worker for worker in alive if dispatch.queue.name in worker.serves]
+    if not alive:
+        return "no worker runs"
+    if not serving:
+        return f"no worker that runs serves queue {dispatch.queue.name!r}"
+    if not dispatch.able(now):
+        missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
+        return (
+            f"no worker that serves its queue knows {', '.join(sorted(missing or dispatch.needs))}"
+        )
+    return None
+
+
+def _in_line(job: Job, dispatch: Dispatch, able: Sequence[WorkerSeen]) -> Iterator[str]:
+    """What is in the way where nothing but workers' slots can be."""
+    runs = sum(dispatch.running.get(worker.id, 0) for worker in able)
+    who = (
+        "the worker that could run it is"
+        if len(able) == 1
+        else (f"the {len(able)} workers that could run it are")
+    )
+    full = f"{who} busy with {_jobs(runs)}"
+    others = sum(each.pending for each in dispatch.queue.tenants if each.tenant != job.tenant)
+    if dispatch.ahead:
+        yield f"its turn has not come: {_jobs(dispatch.ahead)} in line before it in its queue" + (
+            f" ({full})" if runs else ""
+        )
+    elif not runs or dispatch.waited < SOON:
+        yield f"it is about to be taken; {len(able)} of the workers that run could"
+        return
+    else:
+        yield f"{full}; it is taken when one of them ends"
+    if others and runs:
+        yield (
+            f"{_jobs(others)} of other tenants in line too: the tenant that has had the least of "
+            "late goes first"
+        )
+
+
+def _jobs(number: int) -> str:
+    return f"{number} job{'' if number == 1 else 's'}"
+
+
+def _told(seconds: float) -> str:
+    """A time to wait, as far as it matters."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
@@ -150,7 +238,4 @@ def is_stuck(job: Job, dispatch: Dispatch, now: float) -> bool:
     """Whether an active job goes on only once a worker is started."""
     if job.status not in ACTIVE:
         return False
-    alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
-    return not any(
-        dispatch.needs <= worker.knows and dispatch.queue.name in worker.serves for worker in alive
-    )
+    return not dispatch.able(now)

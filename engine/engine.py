@@ -19,7 +19,7 @@ from ucop.agents.meter import Usage
 from ucop.agents.models import ModelFallback, Models
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
-from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
+from ucop.engine import busy, control, forks, importing, ledger, queues, retention, roster, threads
 from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
 from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import Onward, read_onward
@@ -133,6 +133,7 @@ class Engine:
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
         self._restarting: asyncio.Task[None] | None = None
+        self._telling: set[asyncio.Task[None]] = set()
         self._reader: Reader | None = None
         self.lost: str | None = None
         """Why this engine's worker was declared lost, where it was."""
@@ -189,7 +190,7 @@ class Engine:
         that shall run its jobs must do the same."""
         workflow = self.catalog.add(name, graph)
         self._known = None
-        self._loop.soon(self._wake)
+        self._loop.soon(self._learned)
         return workflow
 
     def workflow(self, workflow: str | Path | Workflow | Graph) -> Workflow:
@@ -604,6 +605,21 @@ class Engine:
         if self._worker is not None:
             self._worker.wake()
 
+    def _learned(self) -> None:
+        """This process's worker knows another workflow."""
+        self._wake()
+        if self._worker is not None and not self._closed:
+            telling = asyncio.create_task(self._tell_known(self._worker.id), name="ucop-add")
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
+
+    async def _tell_known(self, worker: WorkerId) -> None:
+        """Tell those who ask why a job waits. Jobs run without."""
+        try:
+            await self._database.write(lambda: roster.learn(worker, self._knows()))
+        except DatabaseError as error:
+            log.error("cannot tell what this worker knows: %s", error)
+
     def _queue(self, worker: WorkerId) -> Queue:
         settings, database = self.settings, self._database
         claims = Claims(
@@ -651,6 +667,7 @@ class Engine:
         if self._ear is not None:
             self._ear.cancel()
             await asyncio.gather(self._ear, return_exceptions=True)
+        await asyncio.gather(*self._telling, return_exceptions=True)
         if self._worker is not None:
             await self._worker.stop(grace=grace)
         if self._restarting is not None:

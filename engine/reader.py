@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -99,7 +100,7 @@ _FORKS = """
 select id, parent_checkpoint_id from jobs where parent_job_id = :id order by created_at, id"""
 
 _DISPATCH = """
-select needs, queue, not_before, worker, want,
+select needs, queue, workflow, not_before, queued_at, worker, want,
     coalesce((select min(other.id) from jobs other where other.thread_id = jobs.thread_id
         and other.status = 'running' and other.id <> jobs.id),
         (select min(other.id) from jobs other where other.thread_id = jobs.thread_id
@@ -110,6 +111,14 @@ select needs, queue, not_before, worker, want,
         or (other.priority = jobs.priority
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id)))) as ahead
 from jobs where id = :id"""
+
+_RUNNING = """
+select worker, queue, workflow, count(*) as jobs from jobs where status = 'running'
+group by worker, queue, workflow"""
+
+_STARTS = """
+select count(*) as starts, min(at) as oldest from queue_starts
+where queue = :queue and at > :since"""
 
 _QUEUES = "select name, changes from queues"
 
@@ -326,9 +335,14 @@ class Reader:
         changes = {row["name"]: row["changes"] for row in self._rows(_QUEUES, {})}
         return states(declared, changes, self._rows(_BACKLOG, {}), time.time())
 
-    def dispatch(self, id: str, declared: Mapping[str, QueueLimits] | None = None) -> Dispatch:
+    def dispatch(
+        self,
+        id: str,
+        declared: Mapping[str, QueueLimits] | None = None,
+        workflows: Mapping[str, int] | None = None,
+    ) -> Dispatch:
         """What decides whether a job runs, by its whole id; `declared` are the queues of the
-        settings. Raises JobNotFound."""
+        settings, `workflows` the limits of those. Raises JobNotFound."""
         from ucop.engine.diagnosis import Dispatch, WorkerSeen
         from ucop.engine.queues import QueueState
 
@@ -337,9 +351,17 @@ class Reader:
             raise JobNotFound(f"no job {id!r}")
         row = rows[0]
         states = {state.name: state for state in self.queues(declared or {})}
+        queue = states.get(row["queue"]) or QueueState(name=row["queue"])
+        now, running = time.time(), self._rows(_RUNNING, {})
         return Dispatch(
             needs=frozenset(json.loads(row["needs"])),
-            queue=states.get(row["queue"]) or QueueState(name=row["queue"]),
+            queue=queue,
+            waited=now - row["queued_at"],
+            rate_in=self._rate_in(queue, now),
+            of_workflow=sum(r["jobs"] for r in running if r["workflow"] == row["workflow"]),
+            workflow_limit=(workflows or {}).get(row["workflow"]),
+            running=_counted(running),
+            running_of_queue=_counted([r for r in running if r["queue"] == row["queue"]]),
             not_before=row["not_before"],
             worker=row["worker"],
             want=row["want"],
@@ -358,6 +380,19 @@ class Reader:
                 if not worker["lost"]
             ],
         )
+
+    def _rate_in(self, queue: QueueState, now: float) -> float | None:
+        """Seconds until a queue's rate allows another to begin."""
+        from ucop.engine.queues import rate_of
+
+        if queue.rate is None:
+            return None
+        rate = rate_of(queue.rate)
+        since = {"queue": queue.name, "since": now - rate.period}
+        found = self._rows(_STARTS, since)[0]
+        if found["starts"] < rate.starts:
+            return None
+        return max(0.0, float(found["oldest"]) + rate.period - now)
 
     def ask(self, operation: Operation[T]) -> T:
         """Run an operation that only reads."""
@@ -473,6 +508,14 @@ def _step_error(text: str | None) -> StepError | None:
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
+
+
+def _counted(running: Sequence[Row]) -> Mapping[str, int]:
+    """Jobs by worker."""
+    found = Counter[str]()
+    for row in running:
+        found[row["worker"]] += row["jobs"]
+    return found
 
 
 def _time(seconds: float) -> datetime:

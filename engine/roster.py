@@ -18,6 +18,8 @@ values (:worker, :host, :pid, :now, {now}, 0, :knows, :serves)"""
 
 _BEAT = "update workers set beat_at = {now} where id = :worker and lost = 0 returning id"
 
+_LEARN = "update workers set knows = :knows where id = :worker"
+
 _MARK_LOST = "update workers set lost = 1 where id = :worker and lost = 0 returning id"
 
 _REMOVE_WORKER = "delete from workers where id = :worker"
@@ -39,6 +41,11 @@ def join(
 def beat(worker: WorkerId, now: float) -> Operation[bool]:
     """Say that this worker lives. False: it was declared lost and must stop."""
     return bool((yield One(_BEAT, {"worker": worker, "now": now})))
+
+
+def learn(worker: WorkerId, knows: str) -> Operation[None]:
+    """Tell what a worker can supply from now on."""
+    yield One(_LEARN, {"worker": worker, "knows": knows})
 
 
 def mark_lost(worker: str) -> Operation[bool]:

@@ -268,10 +268,11 @@ def ids_of(
         with reader_for(place, wanted.ids[0]) as reader:
             return [reader.find(id) for id in wanted.ids]
     takes = among | {JobStatus.PENDING} if delayed else among
-    if not wanted.filter.statuses & takes:
+    named, failed = wanted.filter.statuses, {JobStatus.FAILED}
+    if not named & takes:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(takes)}, not {_words(wanted.filter.statuses)}"
-            + ("; `retry` takes those" if wanted.filter.statuses == {JobStatus.FAILED} else "")
+            f"`{action}` takes jobs that are {_words(takes)}, not {_words(named)}"
+            + ("; `retry` takes those" if action is Action.RESUME and named == failed else "")
         )
     found = _named(place, wanted.filter, among, delayed=delayed)
     if found and not yes:

@@ -41,7 +41,9 @@ Yes = Annotated[
 Status = Annotated[
     list[JobStatus] | None,
     typer.Option(
-        help="Only jobs of this status. May be repeated: then of any of them.",
+        metavar="STATUS",
+        help="Only jobs of this status: pending, running, paused, waiting, completed, failed or "
+        "cancelled. May be repeated: then of any of them.",
         show_default=False,
     ),
 ]

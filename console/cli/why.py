@@ -87,7 +87,8 @@ def explain(place: Place, reader: Reader, job: Job, now: float) -> Explanation:
     """Ask the ledger why a job stands where it stands. `now` in seconds since the epoch."""
     from ucop.engine.diagnosis import causes
 
-    dispatch, questions = reader.dispatch(job.id, place.settings.declared), reader.questions(job.id)
+    settings, questions = place.settings, reader.questions(job.id)
+    dispatch = reader.dispatch(job.id, settings.declared, settings.workflow_concurrency)
     last = next(iter(reader.checkpoints(job.id)), None)
     return Explanation(
         job=job,
@@ -126,10 +127,28 @@ def _advice(
     elif is_stuck(job, dispatch, now):
         yield Advice(place.command("worker"), "a worker that knows this project's workflows")
     elif job.status in ACTIVE:
+        yield from _sooner(place, job, dispatch, now)
         yield Advice(place.command(f"jobs watch {job.id}"), "see what it does")
         if job.status is JobStatus.RUNNING:
             yield Advice(place.command(f"jobs pause {job.id} --now"), "stop it where it hangs")
     yield Advice(place.command(f"jobs events {job.id}"), "all that happened")
+
+
+def _sooner(place: Place, job: Job, dispatch: Dispatch, now: float) -> Iterator[Advice]:
+    """What lets a queued job go first."""
+    if job.status is not JobStatus.PENDING:
+        return
+    queue = dispatch.queue
+    if queue.paused:
+        yield Advice(place.command(f"queues resume {queue.name}"), "let the queue go on")
+    elif dispatch.not_before > now:
+        yield Advice(place.command(f"jobs resume {job.id} --now"), "run it without waiting")
+    elif dispatch.busy_with:
+        yield Advice(place.command(f"jobs why {dispatch.busy_with}"), "what that one does")
+    elif queue.is_full or dispatch.rate_in or queue.worker_concurrency is not None:
+        yield Advice(place.command("queues list"), "what its queue allows, and holds")
+    elif dispatch.running:
+        yield Advice(place.command("jobs list --status running"), "what runs now")
 
 
 def _after_failure(place: Place, job: Job, last: Checkpoint | None) -> Iterator[Advice]:

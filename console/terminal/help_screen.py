@@ -52,7 +52,12 @@ class HelpScreen(ModalScreen[None]):
             yield Static(text)
 
     def _here(self) -> Iterator[tuple[str, str]]:
-        for binding in self._about._bindings.key_to_bindings.values():
+        own = self._about._bindings.key_to_bindings.values()
+        listing = self._about.focused
+        # Of a list's own keys most are everywhere the same.
+        more = () if listing is None else listing._bindings.key_to_bindings.values()
+        told_here = [[one for one in each if one.tooltip] for each in more]
+        for binding in (*own, *told_here):
             for one in binding:
                 if one.description and not one.action.startswith(("app.", "screen.")):
                     told = f": {one.tooltip}" if one.tooltip else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
 from ucop.console.cli.control import DONE
+from ucop.console.cli.tables import plural
 from ucop.console.terminal.answer_form import AnswerForm
 from ucop.console.terminal.budget_form import BudgetForm
 from ucop.console.terminal.confirmation import Confirmation
@@ -41,6 +43,17 @@ _TAKEN = MappingProxyType(
 )
 """The statuses in which a key means something."""
 
+_TOGETHER = MappingProxyType(
+    {
+        "pause": (Action.PAUSE, "Running ones stop when the nodes that run now have ended."),
+        "pause_now": (Action.PAUSE, "Running nodes are stopped, and run again later."),
+        "resume": (Action.RESUME, "They go on from their last checkpoints, with what they have."),
+        "retry": (Action.RETRY, "They go on from their last checkpoints, with what they have."),
+        "cancel": (Action.CANCEL, "That is for ever; what they finished stays to be read."),
+    }
+)
+"""What marked jobs take together, and what follows from it."""
+
 
 class JobOrders(LiveScreen):
     """A screen on which a job is chosen."""
@@ -62,6 +75,14 @@ class JobOrders(LiveScreen):
     ]
 
     @property
+    def marked(self) -> Sequence[Job]:
+        """Jobs that are to be changed together, in place of the chosen one."""
+        return ()
+
+    def unmark(self) -> None:
+        """No job is marked any more."""
+
+    @property
     def chosen(self) -> Job | None:
         """The job that keys are about."""
         raise NotImplementedError
@@ -69,13 +90,15 @@ class JobOrders(LiveScreen):
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action not in _TAKEN:
             return super().check_action(action, parameters)
+        if self.marked and action in _TOGETHER:
+            return any(job.status in _TAKEN[action] for job in self.marked)
         job = self.chosen
         return job is not None and job.status in _TAKEN[action]
 
     # ------------------------------------------------------------ orders
 
     def action_pause(self) -> None:
-        self._order(lambda job: self._change(job, Action.PAUSE))
+        self._order(lambda job: self._change(job, Action.PAUSE), "pause")
 
     def action_pause_now(self) -> None:
         self._order(
@@ -84,21 +107,23 @@ class JobOrders(LiveScreen):
                 Action.PAUSE,
                 ask="Its running nodes are stopped, and run again later.",
                 now=True,
-            )
+            ),
+            "pause_now",
         )
 
     def action_cancel(self) -> None:
         self._order(
             lambda job: self._change(
                 job, Action.CANCEL, ask="That is for ever; what it finished stays to be read."
-            )
+            ),
+            "cancel",
         )
 
     def action_resume(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RESUME))
+        self._order(lambda job: self._go_on(job, Action.RESUME), "resume")
 
     def action_retry(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RETRY))
+        self._order(lambda job: self._go_on(job, Action.RETRY), "retry")
 
     def action_answer(self) -> None:
         self._order(self._answer)
@@ -106,9 +131,14 @@ class JobOrders(LiveScreen):
     def action_fork(self) -> None:
         self._order(self._fork)
 
-    def _order(self, give: Callable[[Job], Coroutine[Any, Any, None]]) -> None:
-        """Give an order about the job that is chosen now, whatever is chosen when it is done."""
-        if (job := self.chosen) is not None:
+    def _order(
+        self, give: Callable[[Job], Coroutine[Any, Any, None]], together: str | None = None
+    ) -> None:
+        """Give an order about the job that is chosen now, whatever is chosen when it is done; one
+        that jobs take `together`, about those that are marked."""
+        if self.marked and together is not None:
+            self.run_worker(self._change_marked(together), group="orders")
+        elif (job := self.chosen) is not None:
             self.run_worker(give(job), group="orders")
 
     async def _change(
@@ -132,6 +162,27 @@ class JobOrders(LiveScreen):
             self.console.tell(f"refused: {changed[0].refused}", failed=True)
             return
         await self._tell(f"job {job.id[:SHORT]}: {DONE[action]}", changed[0].status)
+
+    async def _change_marked(self, order: str) -> None:
+        action, follows = _TOGETHER[order]
+        meant = [job for job in self.marked if job.status in _TAKEN[order]]
+        counts = Counter(job.status for job in meant)
+        listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+        what = f"{action} {plural(len(meant), 'job')} ({listed})?"
+        if not await self.app.push_screen_wait(Confirmation(what, follows)):
+            return
+        ids = [job.id for job in meant]
+        changed = await self._done(
+            lambda engine: engine.change(action, ids, now=order == "pause_now")
+        )
+        if changed is None:
+            return
+        self.unmark()
+        refused = [one.refused for one in changed if one.refused]
+        if done := [one for one in changed if not one.refused]:
+            await self._tell(f"{plural(len(done), 'job')} {DONE[action]}", done[0].status)
+        if refused:
+            self.console.tell(f"{len(refused)} refused: {refused[0]}", failed=True)
 
     async def _go_on(self, job: Job, action: Action) -> None:
         budget = await self.app.push_screen_wait(BudgetForm(job, action))

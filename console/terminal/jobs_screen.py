@@ -36,7 +36,17 @@ MARGIN = 40
 class JobsListing(Listing):
     """Knows the jobs around those in sight; the others are read when they come into it."""
 
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding(
+            "space",
+            "mark",
+            "Mark",
+            show=False,
+            tooltip="Mark the job, or take its mark away: p P r t c then change all that are marked",
+        )
+    ]
     COLUMNS: ClassVar[Sequence[Column]] = (
+        Column(title=" ", least=1, most=1),
         Column(title="status", least=11, most=11),
         Column(title="job", least=SHORT, most=SHORT),
         Column(title="workflow", least=12, most=24),
@@ -50,10 +60,15 @@ class JobsListing(Listing):
     class Wanting(Message):
         """Rows came into sight that are not known."""
 
+    class Marked(Message):
+        """Other jobs are marked now."""
+
     def __init__(self) -> None:
         super().__init__(id="jobs")
         self._from = 0
         self._jobs: Sequence[Job] = ()
+        self.marked: dict[str, Job] = {}
+        """As they were seen last, by their ids."""
 
     @property
     def chosen(self) -> Job | None:
@@ -77,6 +92,7 @@ class JobsListing(Listing):
         """Take what was read. The cursor stays on its job, also where others came before it."""
         before, row = self.chosen, self.cursor - self.first_shown
         self._from, self._jobs = first, jobs
+        self.marked.update({job.id: job for job in jobs if job.id in self.marked})
         self.count = total
         if before is not None and (now := self._find(before.id)) is not None:
             at_top = self.first_shown == 0
@@ -85,6 +101,19 @@ class JobsListing(Listing):
             if moved and not at_top:
                 self.scroll_to(y=max(0, now - row), animate=False, force=True)
         self.refresh()
+
+    def action_mark(self) -> None:
+        if (job := self.chosen) is None:
+            return
+        if self.marked.pop(job.id, None) is None:
+            self.marked[job.id] = job
+        self.cursor += 1
+        self.remarked()
+
+    def remarked(self) -> None:
+        """Marks came or went."""
+        self.refresh()
+        self.post_message(self.Marked())
 
     def _find(self, id: str) -> int | None:
         found = (at for at, job in enumerate(self._jobs, self._from) if job.id == id)
@@ -96,6 +125,7 @@ class JobsListing(Listing):
             return None
         now = datetime.now(UTC)
         return (
+            "•" if job.id in self.marked else "",
             marked(job.status.value),
             job.id[:SHORT],
             one_line(job.workflow),
@@ -123,7 +153,7 @@ class JobsScreen(JobOrders):
             "slash", "filter", "Filter", key_display="/", tooltip="Choose which jobs are shown"
         ),
         Binding("s", "status", "Status", tooltip="Show the next status only, at last all again"),
-        Binding("x", "clear", "All", tooltip="Show all jobs again"),
+        Binding("x", "clear", "All", tooltip="Show all jobs again; take marks away"),
         *JobOrders.ORDERS,
     ]
 
@@ -145,9 +175,17 @@ class JobsScreen(JobOrders):
     def chosen(self) -> Job | None:
         return self.listing.chosen if self.is_mounted else None
 
+    @property
+    def marked(self) -> Sequence[Job]:
+        return list(self.listing.marked.values()) if self.is_mounted else ()
+
+    def unmark(self) -> None:
+        self.listing.marked.clear()
+        self.listing.remarked()
+
     def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
         if action == "clear":
-            return self._wanted != Wanted()
+            return self._wanted != Wanted() or bool(self.marked)
         return super().check_action(action, parameters)
 
     # ------------------------------------------------------------ reading
@@ -178,6 +216,11 @@ class JobsScreen(JobOrders):
     def _moved(self) -> None:
         self.refresh_bindings()
 
+    @on(JobsListing.Marked)
+    def _marked(self) -> None:
+        self._show_filter(self.listing.count)
+        self.refresh_bindings()
+
     @on(JobsListing.Wanting)
     def _wanting(self) -> None:
         self.changed()
@@ -198,9 +241,11 @@ class JobsScreen(JobOrders):
 
     def _show_filter(self, total: int) -> None:
         line = self.query_one("#filter", Static)
-        said = str(self._wanted)
-        line.display = bool(said)
-        line.update(one_line(f"{total:,} with {said}; x shows all") if said else "")
+        said, number = str(self._wanted), len(self.marked)
+        parts = [f"• {number} marked"] if number else []
+        parts += [f"{total:,} with {said}"] if said else []
+        line.display = bool(parts)
+        line.update(one_line(f"{'; '.join(parts)}; x shows all") if said else "".join(parts))
 
     def _show_emptiness(self, *, empty: bool, none: bool) -> None:
         box = self.query_one("#empty")
@@ -237,6 +282,7 @@ class JobsScreen(JobOrders):
         self._apply(replace(self._wanted, status=statuses[after]))
 
     def action_clear(self) -> None:
+        self.unmark()
         self._apply(Wanted())
 
     def _apply(self, wanted: Wanted | None) -> None:

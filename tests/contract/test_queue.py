@@ -15,6 +15,7 @@ from langgraph.types import interrupt
 from support.graphs import Log
 
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle, ledger, roster
+from ucop.engine.diagnosis import causes
 from ucop.engine.errors import RefusedChange
 from ucop.engine.job import WorkerId
 from ucop.engine.queues import QueueLimits
@@ -55,6 +56,13 @@ class Witness:
 
 def queue(engine: Engine, name: str, **options: Any) -> JobHandle:
     return engine.submit("note", {"log": [name]}, **options)
+
+
+def until(condition: Callable[[], Any]) -> None:
+    end = time.monotonic() + DEADLINE
+    while not condition():
+        assert time.monotonic() < end, "the condition did not come true"
+        time.sleep(0.02)
 
 
 def finish(jobs: Sequence[JobHandle], deadline: float = DEADLINE) -> None:
@@ -298,6 +306,54 @@ def test_what_cannot_be_is_refused_before_anything_is_written(
     with pytest.raises(InvalidInput, match=said):
         queue(engine, "x", **options)
     assert engine.jobs() == []
+
+
+def test_a_pending_job_tells_which_limit_it_waits_for(
+    sender: Any, open_engine: Open, witness: Witness
+) -> None:
+    witness.seconds = 600.0
+    settings = {
+        **declared(slow={"rate": "1/1h"}, one={"concurrency": 1}, each={"worker_concurrency": 1}),
+        "workflow_concurrency": {"few": 1},
+    }
+    engine = sender(**settings)
+    engine.add("few", witness.graph)
+    catalog = Catalog(None)
+    for name in ("note", "few"):
+        catalog.add(name, witness.graph)
+    open_engine(catalog=catalog, settings=settings)
+
+    def second(name: str, **options: Any) -> JobHandle:
+        """Another job of what one is running of."""
+        first = engine.submit(name, {"log": ["first"]}, **options)
+        for event in first.events():
+            if event.type == "step.started":
+                break
+        return engine.submit(name, {"log": ["second"]}, **options)
+
+    def why(job: JobHandle) -> str:
+        limits = engine.settings.workflow_concurrency
+        seen = engine.reader.dispatch(job.id, engine.settings.declared, limits)
+        return causes(job.get(), seen, (), time.time())[0]
+
+    assert "as its rate 1/1h allows; the next begins in " in why(second("note", queue="slow"))
+    assert why(second("note", queue="one")) == "its queue 'one' runs 1 job, and no more"
+    assert "its worker runs 1 job of queue 'each'" in why(second("note", queue="each"))
+    assert why(second("few")) == "its workflow 'few' runs 1 job, and no more"
+    assert "comes first on its thread 't'" in why(second("note", thread_id="t"))
+    assert "in 60 min and not before" in why(engine.submit("note", {"log": []}, delay="1h"))
+    engine.change("cancel", Filter())
+
+
+def test_a_graph_that_a_worker_learns_later_is_seen_to_be_known(
+    sender: Any, work: Any, witness: Witness
+) -> None:
+    worker, reader = work(), sender().reader
+    witness.seconds = 0.0
+    worker.add("late", witness.graph)
+    job = worker.submit("late", {"log": ["a"]})
+    until(lambda: reader.dispatch(job.id, worker.settings.declared).able(time.time()))
+    job.result(DEADLINE)
 
 
 def test_a_queue_cannot_be_set_to_what_is_none(sender: Any) -> None:

@@ -356,6 +356,38 @@ async def test_a_job_that_is_deleted_gives_its_screen_up(
         await until(pilot, lambda screen: "1 Overview" not in screen and other.id[:12] in screen)
 
 
+async def test_marked_jobs_are_changed_together(
+    open_engine: Open, console: Callable[..., Console]
+) -> None:
+    engine = open_engine()
+    jobs = [engine.submit("say", {"text": "hello"}) for _ in range(4)]
+    jobs[0].cancel()
+    async with console().run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, jobs[0].id[:12])
+        await press(pilot, "space", "space", "end", "space")  # the newest two, and the cancelled
+        screen = await until(pilot, "• 3 marked")
+        assert [line.strip()[0] for line in screen.splitlines() if "say" in line] == list("••○•")
+        await press(pilot, "p")
+        await until(pilot, "pause 2 jobs (2 pending)?")
+        await press(pilot, "n")
+        await until(pilot, lambda screen: "pause 2 jobs" not in screen)
+        assert [job.status for job in jobs] == ["cancelled", *["pending"] * 3]
+        await press(pilot, "p", "y")
+        await until(pilot, "2 jobs asked to pause")
+        assert [job.status for job in jobs] == ["cancelled", "pending", "paused", "paused"]
+        await until(pilot, lambda screen: "marked" not in screen)
+        await press(pilot, "home", "space", "space", "space")
+        await until(pilot, "• 3 marked")
+        await press(pilot, "r")
+        await until(pilot, "resume 2 jobs (2 paused)?")
+        await press(pilot, "y")
+        await until(pilot, "2 jobs queued")
+        await press(pilot, "home", "space", "x")
+        await until(pilot, lambda screen: "marked" not in screen)
+        await press(pilot, "question_mark")
+        await until(pilot, "Mark the job")
+
+
 @pytest.mark.parametrize("opened_from", ["list", "job"])
 @pytest.mark.parametrize(
     ("order", "form", "sends"),

@@ -9,7 +9,7 @@ import pytest
 
 from ucop.engine.diagnosis import Dispatch, WorkerSeen, causes, is_stuck
 from ucop.engine.job import Job, JobError, Question, Step, StepError
-from ucop.engine.queues import QueueState
+from ucop.engine.queues import QueueState, TenantBacklog
 from ucop.engine.states import JobStatus, StepStatus
 
 NOW = 1_000_000.0
@@ -60,13 +60,51 @@ def dispatch(**more: Any) -> Dispatch:
             {"queue": QueueState(name="default", concurrency=2, running=2), "ahead": 3},
             "runs 2 jobs, and no more",
         ),
-        ({"ahead": 3}, "3 queued jobs go first"),
+        (
+            {"workflow_limit": 2, "of_workflow": 2, "ahead": 3},
+            "its workflow 'flow' runs 2 jobs, and no more",
+        ),
+        (
+            {"queue": QueueState(name="default", rate="5/1h"), "rate_in": 600.0, "ahead": 3},
+            "as its rate 5/1h allows; the next begins in 10 min",
+        ),
+        (
+            {
+                "queue": QueueState(name="default", worker_concurrency=1),
+                "running_of_queue": {"w": 1},
+            },
+            "its worker runs 1 job of queue 'default', and no more",
+        ),
+        ({"ahead": 3}, "3 jobs in line before it"),
+        ({"ahead": 1, "running": {"w": 9}}, "1 job in line before it in its queue (the worker"),
+        ({"waited": 9.0, "running": {"w": 9, "x": 5}}, "busy with 9 jobs; it is taken when one"),
+        ({"waited": 0.1, "running": {"w": 9}}, "about to be taken"),
         ({}, "about to be taken"),
     ],
 )
 def test_a_queued_job_waits_for_the_first_thing_in_its_way(more: Any, said: str) -> None:
     first, *_ = causes(job("pending"), dispatch(**more), (), NOW)
     assert said in first
+
+
+def test_a_queued_job_beside_other_tenants_tells_of_shares() -> None:
+    tenants = (TenantBacklog(tenant="b", pending=4), TenantBacklog(tenant="a", pending=1))
+    shared = QueueState(name="default", pending=5, tenants=tenants)
+    busy = dispatch(queue=shared, waited=9.0, running={"w": 9})
+    full, shares = causes(job("pending", tenant="a"), busy, (), NOW)
+    assert (
+        full
+        == "the worker that could run it is busy with 9 jobs; it is taken when one of them ends"
+    )
+    assert shares.startswith("4 jobs of other tenants in line too: the tenant that")
+
+
+def test_a_delay_that_outlived_a_pause_is_no_lost_worker() -> None:
+    later = dispatch(not_before=NOW + 9000)
+    resumed = job("pending", attempt=2, reason="resumed")
+    assert causes(resumed, later, (), NOW)[0] == "it is run in 2.5 h and not before: it was delayed"
+    lost = job("pending", attempt=2, reason="worker w was lost")
+    assert "lost their worker" in causes(lost, later, (), NOW)[0]
 
 
 def test_a_job_is_stuck_where_no_worker_that_lives_can_run_it() -> None:
