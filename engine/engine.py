@@ -527,11 +527,13 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
-        with contextlib.suppress(UcopError):
-            self._loop.call(self._shut(grace))
-        self._loop.stop()
-        if self._reader is not None:
-            self._reader.close()
+        try:
+            with contextlib.suppress(UcopError):
+                self._loop.call(self._shut(grace))
+        finally:
+            self._loop.stop()
+            if self._reader is not None:
+                self._reader.close()
 
     async def aclose(self, *, grace: float | None = None) -> None:
         """`close`, awaited."""
@@ -664,19 +666,21 @@ class Engine:
                 await asyncio.sleep(1)
 
     async def _shut(self, grace: float | None) -> None:
-        if self._ear is not None:
-            self._ear.cancel()
-            await asyncio.gather(self._ear, return_exceptions=True)
-        await asyncio.gather(*self._telling, return_exceptions=True)
+        """From the last to the first; each ends though another could not."""
+        async with contextlib.AsyncExitStack() as parts:
+            parts.push_async_callback(self._database.close)
+            parts.push_async_callback(self._models.aclose, connections_only=not self._owns_models)
+            if self._store is not None:
+                parts.push_async_callback(self._store.aclose)
+            parts.push_async_callback(self._stop_worker, grace)
+            for telling in self._telling:
+                parts.push_async_callback(_ended, telling)
+            parts.push_async_callback(_ended, self._restarting)
+            parts.push_async_callback(_ended, self._ear)
+
+    async def _stop_worker(self, grace: float | None) -> None:
         if self._worker is not None:
             await self._worker.stop(grace=grace)
-        if self._restarting is not None:
-            self._restarting.cancel()
-            await asyncio.gather(self._restarting, return_exceptions=True)
-        if self._store is not None:
-            await self._store.aclose()
-        await self._models.aclose(connections_only=not self._owns_models)
-        await self._database.close()
 
     async def _listen(self) -> None:
         """Hear what other processes commit."""
@@ -971,6 +975,12 @@ class Engine:
         data = found.accept({} if input is None else input)
         self._workflows.setdefault(found.fingerprint, found)
         return new_job(found, data, terms, budget)
+
+
+async def _ended(task: asyncio.Task[None] | None) -> None:
+    if task is not None:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _note_model(use: ModelUse) -> None:

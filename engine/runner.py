@@ -115,7 +115,7 @@ class Attempt:
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
-    _flush: asyncio.TimerHandle | None = None
+    _flush: asyncio.Handle | None = None
     _flushing: asyncio.Task[None] | None = None
     _ended: bool = False
     _in_nodes: bool = False
@@ -372,20 +372,23 @@ class Attempt:
 
     def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:
-            at = self._loop.time() + self.pace.wait()
-            self._flush = self._loop.call_at(at, self._begin_flush)
+            self._flush_in(self.pace.wait())
 
-    def _begin_flush(self) -> None:
-        flush, self._flush = self._flush, None
-        if flush is None:
-            return
-        self.pace.was_late(self._loop.time() - flush.when())
+    def _flush_in(self, seconds: float) -> None:
+        # The timer itself may not know when it is due: uvloop makes one that is due at once, and
+        # on a crowded machine that is any, into a call without a time.
+        due = self._loop.time() + seconds
+        self._flush = self._loop.call_at(due, self._begin_flush, due)
+
+    def _begin_flush(self, due: float) -> None:
+        self._flush = None
+        self.pace.was_late(self._loop.time() - due)
         first = self.journal.noted_at
         if first is None:
             return
         if (left := first + self.pace.wait() - time.time()) > FLUSH_AFTER:
             # Others rode with a checkpoint meanwhile; these have just come.
-            self._flush = self._loop.call_later(left, self._begin_flush)
+            self._flush_in(left)
             return
         self._flushing = asyncio.ensure_future(self._flush_notes())
 
@@ -403,7 +406,7 @@ class Attempt:
         finally:
             self._flushing = None
         if failed and not self._ended:
-            self._flush = self._loop.call_later(FLUSH_AGAIN, self._begin_flush)
+            self._flush_in(FLUSH_AGAIN)
         elif self.journal.noted_at is not None:
             self._flush_soon()
 

@@ -55,6 +55,9 @@ EXPIRED_AT_ONCE = 50
 LAST = 30.0
 """Seconds that attempts which were stopped get to end in, before a worker ends without them."""
 
+SIGN_OFF = 10.0
+"""Seconds that the database gets to take a worker's last words."""
+
 LOST = (
     "this worker gave no sign of life for {lease:g} s (was the process stopped, or the machine "
     "asleep?) and was declared lost; its jobs went to other workers, and nothing it did "
@@ -154,16 +157,28 @@ class Worker:
             await self._abandoning
             return
         self._stopping = True
-        await self._queue.stop()
+        try:
+            await self._queue.stop()
+        except Exception:  # whatever it is, its jobs must be given back
+            log.exception("worker %s: the end of its queue", self.id)
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self._drain(self._settings.grace if grace is None else grace)
         try:
-            await self._database.write(lambda: roster.leave(self.id))
-        except DatabaseError as error:
-            log.warning("worker %s could not sign off: %s", self.id, error)
-        self._held.close()
+            async with asyncio.timeout(SIGN_OFF):
+                await self._sign_off()
+        except (DatabaseError, TimeoutError) as error:
+            why = str(error) or f"no answer within {SIGN_OFF:g} s"
+            log.warning("worker %s could not sign off: %s", self.id, why)
+        finally:
+            self._held.close()
+
+    async def _sign_off(self) -> None:
+        for job, number in list(self._running):
+            log.error("job %s: attempt %d does not end, and is given back as it is", job, number)
+            await self._release(job, number, "the worker was stopped")
+        await self._database.write(lambda: roster.leave(self.id))
 
     async def _drain(self, grace: float) -> None:
         tasks = [task for _, task in self._running.values()]
@@ -175,9 +190,6 @@ class Worker:
             _cancel(attempt, task)
         if self._running:
             await asyncio.wait([task for _, task in self._running.values()], timeout=LAST)
-        for job, number in list(self._running):
-            log.error("job %s: attempt %d does not end, and is given back as it is", job, number)
-            await self._release(job, number, "the worker was stopped")
 
     def wake(self) -> None:
         self._queue.wake()

@@ -92,11 +92,13 @@ class DbosQueue:
             await asyncio.gather(self._loop, return_exceptions=True)
             self._loop = None
         self._spend(self._tickets)
-        await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
-        if self._client is not None:
-            await asyncio.to_thread(self._client.destroy)
-            self._client = None
-        _release_process(self)
+        try:
+            await asyncio.to_thread(DBOS.destroy, workflow_completion_timeout_sec=0)
+            if self._client is not None:
+                await asyncio.to_thread(self._client.destroy)
+                self._client = None
+        finally:
+            _release_process(self)
 
     def wake(self) -> None:
         # What is new comes with a ticket.

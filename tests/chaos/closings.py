@@ -1,7 +1,8 @@
 """An engine on one database is opened and closed again and again, while jobs run, are submitted,
 followed and cancelled: each close must end, and no job may be lost.
 
-`python -m tests.chaos.closings --rounds 600`, from the repository's root; also with --postgres.
+`python -m tests.chaos.closings --rounds 600`, from the repository's root; also with --postgres. With
+--frozen, one engine is closed whose PostgreSQL server was stopped with SIGSTOP amid its work.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from tests.chaos.fleet import chance, fresh_seed
 from tests.support.graphs import chain
+from tests.support.postgres import PostgresServer
 from ucop.engine import Engine, JobHandle, Settings, UcopError
 
 HANGS = 60.0
@@ -61,6 +63,23 @@ def run(url: str, folder: Path, rounds: int, seed: int) -> Result:
         result.jobs = len(accepted)
         result.lost = sum(not _ends(engine.job(id)) for id in accepted)
     return result
+
+
+def close_frozen(server: PostgresServer, folder: Path) -> float:
+    """Seconds that a close took whose server answers nothing."""
+    engine = _open(server.fresh(), folder)
+    job = engine.submit(engine.add("slow", chain("a", seconds=3600)))
+    while job.status != "running":
+        time.sleep(0.01)
+    faulthandler.dump_traceback_later(5 * HANGS, exit=True)
+    server.freeze()
+    try:
+        began = time.monotonic()
+        engine.close(grace=0)
+        return round(time.monotonic() - began, 2)
+    finally:
+        server.thaw()
+        faulthandler.cancel_dump_traceback_later()
 
 
 def _open(url: str, folder: Path) -> Engine:
@@ -117,13 +136,16 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=600)
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--frozen", action="store_true")
     given = parser.parse_args()
     seed = fresh_seed() if given.seed is None else given.seed
     print(f"seed {seed}", flush=True)
     with tempfile.TemporaryDirectory() as folder:
+        if given.frozen:
+            with PostgresServer() as server:
+                print(json.dumps({"seconds": close_frozen(server, Path(folder))}))
+            return 0
         if given.postgres:
-            from tests.support.postgres import PostgresServer
-
             with PostgresServer() as server:
                 result = run(server.fresh(), Path(folder), given.rounds, seed)
         else:

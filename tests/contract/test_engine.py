@@ -24,6 +24,7 @@ from ucop.engine import (
     JobNotFound,
     JobStopped,
     ResultTimeout,
+    runner,
     stopping,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
@@ -317,6 +318,20 @@ def test_a_reader_with_a_worker_elsewhere_sees_the_result(
     job = client.submit(client.add("three", graph))
     assert job.result(DEADLINE) == {"log": ["a", "b"]}
     assert [e.type for e in job.events()][-1] == "job.completed"
+
+
+def test_the_beginning_of_a_node_is_told_though_its_time_has_come_at_once(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on a crowded machine, where the time passes before the timer is set.
+    monkeypatch.setattr(runner, "FLUSH_AFTER", 0.0)
+    gate = threading.Event()
+    job = engine.submit(engine.add("stubborn", _stubborn(0, [], gate)))
+    try:
+        until(lambda: [step.status for step in job.steps()] == ["running"])
+    finally:
+        gate.set()
+    job.result(DEADLINE)
 
 
 def test_who_follows_a_job_of_another_process_hears_of_its_steps(

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+import signal
 import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote, urlsplit
@@ -59,6 +63,18 @@ class PostgresServer:
     def drop(self, url: str) -> None:
         self._admin(f"drop database if exists {_name(url)} with (force)")
 
+    def freeze(self) -> None:
+        """Let the server answer nothing any more, until `thaw`."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        main = int((self._folder / "postmaster.pid").read_text().split()[0])
+        for process in (main, *_children(main)):
+            os.kill(process, number)
+
     def stop(self) -> None:
         self._server.cleanup()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -78,6 +94,13 @@ class PostgresServer:
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(sql)  # type: ignore[call-overload]
+
+
+def _children(main: int) -> Iterator[int]:
+    for status in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            if int(status.read_text().rpartition(")")[2].split()[1]) == main:
+                yield int(status.parent.name)
 
 
 def _name(url: str) -> str:
