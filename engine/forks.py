@@ -212,18 +212,20 @@ def _mark(draft: list[Kept], marks: Mapping[str, Any]) -> None:
 
 def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
     from langgraph.channels import BinaryOperatorAggregate
+    from langgraph.graph import add_messages
 
     check_names({**edit.update, **edit.replace}, workflow.state_names())
     workflow.check_edit({**edit.update, **edit.replace})
     if isinstance(workflow, YamlWorkflow):
         _check_types(workflow, edit.replace)
     channels = workflow.graph().channels
-    replaced = {
-        name: {OVERWRITE: value}
-        if isinstance(channels.get(name), BinaryOperatorAggregate)
-        else value
-        for name, value in edit.replace.items()
-    }
+    replaced = dict(edit.replace)
+    for name, value in edit.replace.items():
+        match channels.get(name):
+            case BinaryOperatorAggregate(operator=merge):
+                # Nodes are to find messages, as they do where they are merged.
+                whole = add_messages([], value) if merge is add_messages else value
+                replaced[name] = {OVERWRITE: whole}
     return {**edit.update, **replaced}
 
 

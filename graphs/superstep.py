@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from langgraph._internal._config import patch_config
+from langgraph._internal._config import DEFAULT_RECURSION_LIMIT, patch_config
 from langgraph._internal._constants import (
     CONFIG_KEY_READ,
     CONFIG_KEY_RUNTIME,
@@ -111,7 +111,8 @@ class Superstep:
     def _read(self, writes: Sequence[Write], select: Any, fresh: bool = False) -> Any:
         task = PregelTaskWrites((), "", writes, ())
         step = int((self.before.metadata or {}).get("step", -1))
-        scratchpad = _scratchpad(None, [], "", "", None, step, step + 2)
+        last = step + 1 + DEFAULT_RECURSION_LIMIT
+        scratchpad = _scratchpad(None, [], "", "", None, step + 1, last)
         return local_read(scratchpad, self.channels, self.managed, task, select, fresh)
 
     async def chosen(self, task: Ran, writes: Sequence[Write]) -> list[Write]:

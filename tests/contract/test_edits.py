@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import id as checkpoint_ids
-from langgraph.graph import END, START, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.managed import RemainingSteps
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 from support.graphs import chain, failing
@@ -423,3 +424,42 @@ def test_a_condition_that_raises_on_an_edited_state_refuses_the_edit(engine: Eng
     with pytest.raises(InvalidInput, match="KeyError"):
         parent.fork(at, replace={"way": "up"})
     assert parent.fork(at, replace={"way": "off"}).result(DEADLINE)["log"] == ["a", "c"]
+
+
+def test_messages_that_are_put_in_place_are_messages(engine: Engine) -> None:
+    def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [("ai", f"{state['messages'][-1].content}?")]}
+
+    def way(state: MessagesState) -> str:
+        return "again" if state["messages"][-1].content == "tea?" else END
+
+    graph = StateGraph(MessagesState)
+    graph.add_node("answer", answer)
+    graph.add_node("again", answer)
+    graph.add_edge(START, "answer")
+    graph.add_conditional_edges("answer", way, ["again", END])
+    parent = engine.submit(engine.add("talk", graph), {"messages": [("user", "milk")]})
+    assert len(parent.result(DEADLINE)["messages"]) == 2
+    said = [{"role": "user", "content": "tea"}, {"role": "assistant", "content": "tea?"}]
+    fork = parent.fork(made_by(parent, "answer").id, replace={"messages": said})
+    found = [each["content"] for each in fork.result(DEADLINE)["messages"]]
+    assert found == ["tea", "tea?", "tea??"]
+
+
+class Counted(Paths):
+    left: RemainingSteps
+
+
+def test_a_condition_on_the_steps_that_are_left_sees_as_many_as_then(engine: Engine) -> None:
+    def way(state: Counted) -> str:
+        return "b" if state["left"] > 9 else "c"
+
+    graph = StateGraph(Counted)
+    for name in ("a", "b", "c"):
+        graph.add_node(name, logs(name))
+    graph.add_edge(START, "a")
+    graph.add_conditional_edges("a", way, ["b", "c"])
+    parent = engine.submit(engine.add("left", graph), {"log": []})
+    assert parent.result(DEADLINE)["log"] == ["a", "b"]
+    fork = parent.fork(made_by(parent, "a").id, replace={"way": "x"})
+    assert fork.result(DEADLINE)["log"] == ["a", "b"]
