@@ -411,14 +411,14 @@ class JobMachine(RuleBasedStateMachine):
     @move(often=3, when=lambda self: self._in("waiting"))
     def answer(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._in("waiting")))
-        rows = [row for row in self.before[life.id]["questions"] if row["answered_at"] is None]
+        rows = [row for row in self._questions(life) if row["answered_at"] is None]
         self._answer(life, draw(st.sampled_from(rows)))
 
     @move(when=lambda self: any(life.questions for life in self.lives.values()))
     def answer_late(self, draw: Draw) -> None:
         """Also questions that were answered, and those of jobs that do not wait for it."""
         life = draw(st.sampled_from([each for each in self.lives.values() if each.questions]))
-        self._answer(life, draw(st.sampled_from(self.before[life.id]["questions"])))
+        self._answer(life, draw(st.sampled_from(self._questions(life))))
 
     @move(when=lambda self: self._begun() and self._has_room())
     def fork(self, draw: Draw) -> None:
@@ -597,7 +597,7 @@ class JobMachine(RuleBasedStateMachine):
             case "running":
                 self._end_first(life)
             case "waiting":
-                rows = self.before[life.id]["questions"]
+                rows = self._questions(life)
                 self._answer(life, next(row for row in rows if row["answered_at"] is None))
             case _:
                 self._ask(life, lambda: control.resume(life.id, self._now()), life.resume)
@@ -693,10 +693,14 @@ class JobMachine(RuleBasedStateMachine):
             lambda: life.answer(question),
         )
 
+    def _questions(self, life: Life) -> list[dict[str, Any]]:
+        """In an order that is the same when a run is repeated; their ids are others each time."""
+        rows = self.before[life.id]["questions"]
+        return sorted(rows, key=lambda row: (row["node"], row["asked_at"]))
+
     def _question(self, life: Life, row: dict[str, Any]) -> Asked:
         """The model's question for a row: those of one node come in the same order."""
-        rows = sorted(self.before[life.id]["questions"], key=lambda each: each["asked_at"])
-        ids = [each["id"] for each in rows if each["node"] == row["node"]]
+        ids = [each["id"] for each in self._questions(life) if each["node"] == row["node"]]
         asked = [question for question in life.questions if question.node == row["node"]]
         return asked[ids.index(row["id"])]
 
