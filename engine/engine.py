@@ -791,11 +791,14 @@ class Engine:
                 case Action.DELETE:
                     await self._delete(id)
                     return Changed(id=id, status=None)
-        except JobNotFound as error:
-            return Changed(id=id, status=None, refused=str(error))
         except RefusedChange as error:
             refused = str(error)
-        status = (await self._database.read(lambda: ledger.rest(id))).status
+        except JobNotFound as error:
+            return Changed(id=id, status=None, refused=str(error))
+        try:
+            status = (await self._database.read(lambda: ledger.rest(id))).status
+        except JobNotFound as error:  # deleted at this moment
+            return Changed(id=id, status=None, refused=refused or str(error))
         return Changed(id=id, status=status, refused=refused)
 
     async def _pause(self, id: JobId, at_once: bool) -> None:
