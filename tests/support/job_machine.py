@@ -442,13 +442,14 @@ class JobMachine(RuleBasedStateMachine):
         thread, saver = ThreadId(life.id), self.database.saver()
         attempt, _ = self._read(lambda: ledger.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
+        entered = self._has_entered(life.id, checkpoint)
         onward = control.Onward() if retry else None
         self._ask(
             life,
             lambda: forks.restore(
                 JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=onward
             ),
-            lambda: life.restore(at, retry=retry),
+            lambda: life.restore(at, entered=entered, retry=retry),
         )
         if life.id in self.touched:
             self.marks[life.id] = self._mark(life.id, checkpoint)
@@ -805,6 +806,10 @@ class JobMachine(RuleBasedStateMachine):
         log = self.rows.values(life.id, checkpoint).get("log", [])
         return checkpoint, sum(set(nodes) <= set(log) for nodes in SUPERSTEPS)
 
+    def _has_entered(self, job: str, checkpoint: str) -> bool:
+        """Whether a checkpoint holds more than the input."""
+        return START not in self.rows.values(job, checkpoint)
+
     def _mark(self, job: str, checkpoint: str) -> str:
         values = self.rows.values(job, checkpoint)
         # The input is kept as a whole until the first superstep takes it apart.
@@ -835,7 +840,8 @@ class JobMachine(RuleBasedStateMachine):
                 standing=as_it_stands,
             )
         )
-        self.lives[id] = life.fork(id, at, as_it_stands=as_it_stands)
+        entered = self._has_entered(life.id, checkpoint)
+        self.lives[id] = life.fork(id, at, entered=entered, as_it_stands=as_it_stands)
         self.marks[id] = mark
         self.touched.add(id)
 

@@ -66,6 +66,8 @@ class Life:
     """Nodes of the next one that are done and saved."""
     begun: bool = False
     """Whether it has saved a checkpoint."""
+    entered: bool = False
+    """Whether its newest one holds more than the input. Else the next claim saves one that does."""
     open: set[str] = field(default_factory=set)
     """Nodes that run, in its current attempt."""
     draining: bool = False
@@ -90,7 +92,7 @@ class Life:
         self._become("running")
         self.worker, self.draining, self.asked = worker, False, set()
         # The input and the first checkpoint are saved before a node runs.
-        self.saved, self.begun = not self.begun, True
+        self.saved, self.begun, self.entered = not self.entered, True, True
         self._go_on()
 
     def end(self, node: str) -> None:
@@ -174,19 +176,20 @@ class Life:
         question.answered = True
         self._queue(stalls=0)
 
-    def restore(self, at: int, *, retry: bool = False) -> None:
+    def restore(self, at: int, *, entered: bool, retry: bool = False) -> None:
         if self.status not in (("failed",) if retry else ("paused", "failed")):
             raise Refused
         self.at, self.done, self.standing, self.stalls = at, set(), self.standing + 1, 0
+        self.entered = entered
         self.questions = [question for question in self.questions if question.answered]
         self.story.append("restored")
         if retry:
             self._queue(stalls=0)
 
-    def fork(self, id: str, at: int, *, as_it_stands: bool) -> Life:
+    def fork(self, id: str, at: int, *, entered: bool, as_it_stands: bool) -> Life:
         """A new job; this one stays as it is."""
         done = set(self.done) if as_it_stands else set()
-        return Life(id, at=at, done=done, begun=True)
+        return Life(id, at=at, done=done, begun=True, entered=entered)
 
     # ------------------------------------------------------------ what must be there
 
