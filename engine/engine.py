@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -19,24 +18,19 @@ from ucop.agents.meter import Usage
 from ucop.agents.models import ModelFallback, Models
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
-from ucop.engine import busy, control, forks, importing, ledger, queues, retention, roster, threads
-from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
+from ucop.engine import ledger, roster
+from ucop.engine.actions import Action, Changed
 from ucop.engine.answers import ModelAnswers
-from ucop.engine.control import Onward, read_onward
+from ucop.engine.control import read_onward
 from ucop.engine.courier import couriers
 from ucop.engine.database import connect
 from ucop.engine.errors import (
-    CheckpointNotFound,
     DatabaseError,
     EngineClosed,
-    JobNotFound,
-    RefusedChange,
     ResultTimeout,
     UcopError,
 )
-from ucop.engine.faults import fault
 from ucop.engine.filter import Filter, Statuses
-from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.handle import EVENT_PAGE, JobHandle
 from ucop.engine.job import (
     DEFAULT_QUEUE,
@@ -45,16 +39,14 @@ from ucop.engine.job import (
     JobId,
     OnBusy,
     Terms,
-    ThreadId,
     WorkerId,
-    new_job_id,
 )
-from ucop.engine.job_file import Contents, read_job_file
+from ucop.engine.job_file import read_job_file
 from ucop.engine.listeners import Post
 from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
+from ucop.engine.orders import Orders
 from ucop.engine.plugins import plugins
-from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queue import Queue
 from ucop.engine.queue.claims import Claims
 from ucop.engine.queue.embedded import EmbeddedQueue
@@ -67,7 +59,7 @@ from ucop.engine.runner import current_attempt
 from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE
-from ucop.engine.submission import graph_name, input_json, new_job, read_limits, read_terms
+from ucop.engine.submission import graph_name, new_job, read_limits, read_terms
 from ucop.engine.subscriptions import LOOK_AGAIN, Subscription, wanted
 from ucop.engine.timetable import Timetable
 from ucop.engine.turns import Serving
@@ -129,6 +121,14 @@ class Engine:
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
+        self._orders = Orders(
+            self._database,
+            self._notices,
+            settings=settings,
+            worker=lambda: self._worker,
+            reader=lambda: self.reader,
+            restore=self._restore,
+        )
         self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
@@ -256,7 +256,7 @@ class Engine:
             on_busy=on_busy,
         )
         job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
-        return JobHandle(self, self._loop.call(self._submit(job)))
+        return JobHandle(self, self._loop.call(self._orders.submit(job)))
 
     async def asubmit(
         self,
@@ -289,7 +289,7 @@ class Engine:
         )
         most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
-        return JobHandle(self, await self._loop.acall(self._submit(job)))
+        return JobHandle(self, await self._loop.acall(self._orders.submit(job)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
@@ -382,7 +382,7 @@ class Engine:
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
         onward = read_onward(budget, priority, at_once=now)
-        work = self._changes(Action(action), jobs, now, onward)
+        work = self._orders.change(Action(action), jobs, now, onward)
         return self._loop.call(work)
 
     async def achange(
@@ -396,7 +396,7 @@ class Engine:
     ) -> list[Changed]:
         """`change`, awaited."""
         onward = read_onward(budget, priority, at_once=now)
-        work = self._changes(Action(action), jobs, now, onward)
+        work = self._orders.change(Action(action), jobs, now, onward)
         return await self._loop.acall(work)
 
     def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
@@ -406,12 +406,12 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = read_job_file(path)
-        return JobHandle(self, self._loop.call(self._import(contents, new_id)))
+        return JobHandle(self, self._loop.call(self._orders.add(contents, new_id)))
 
     async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """`import_job`, awaited."""
         contents = await asyncio.to_thread(read_job_file, path)
-        return JobHandle(self, await self._loop.acall(self._import(contents, new_id)))
+        return JobHandle(self, await self._loop.acall(self._orders.add(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -419,11 +419,11 @@ class Engine:
 
         Returns how many jobs each rule meant; with `dry_run` how many it would.
         """
-        return self._loop.call(self._tidy(dry_run))
+        return self._loop.call(self._orders.tidy(dry_run))
 
     async def atidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """`tidy`, awaited."""
-        return await self._loop.acall(self._tidy(dry_run))
+        return await self._loop.acall(self._orders.tidy(dry_run))
 
     def queues(self) -> list[QueueState]:
         """All queues: what each allows, and what is in it, by tenant."""
@@ -437,19 +437,19 @@ class Engine:
         """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
         `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
         outlives them. Raises InvalidInput."""
-        self._loop.call(self._set_queue(name, changes))
+        self._loop.call(self._orders.set_queue(name, changes))
 
     async def aset_queue(self, name: str, **changes: Any) -> None:
         """`set_queue`, awaited."""
-        await self._loop.acall(self._set_queue(name, changes))
+        await self._loop.acall(self._orders.set_queue(name, changes))
 
     def reset_queue(self, name: str) -> None:
         """Let the declared values hold again. Raises InvalidInput."""
-        self._loop.call(self._set_queue(name, None))
+        self._loop.call(self._orders.set_queue(name, None))
 
     async def areset_queue(self, name: str) -> None:
         """`reset_queue`, awaited."""
-        await self._loop.acall(self._set_queue(name, None))
+        await self._loop.acall(self._orders.set_queue(name, None))
 
     def memory(self, *, tenant: str | None = None) -> Memory:
         """What the agents of this project remember for a tenant: `memory().documents()`,
@@ -696,196 +696,6 @@ class Engine:
             except DatabaseError as error:
                 log.error("%s", error)
                 await asyncio.sleep(1)
-
-    async def _submit(self, job: NewJob) -> JobId:
-        fault("before submit")
-        now = time.time()
-        id, new = await self._database.dispatch(lambda: busy.submit(job, self._tables, now))
-        fault("after submit")
-        if new and job.on_busy.stops_others:
-            self._notices.tell_all()
-            if self._worker is not None:
-                await self._worker.watch()
-        if new:
-            self._notices.tell_events(id)
-            self._wake()
-        return id
-
-    async def _resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
-        if edit.is_none:
-            await self._database.dispatch(lambda: control.resume(id, time.time(), onward))
-        else:
-            await self._resume_edited(id, onward, edit)
-        self._queued(id)
-
-    async def _set_queue(self, name: str, changes: Mapping[str, Any] | None) -> None:
-        declared = self.settings.declared
-        if name not in declared:
-            raise undeclared(name, declared)
-        await self._database.write(
-            lambda: (
-                queues.reset(name)
-                if changes is None
-                else queues.change(name, declared[name], changes, time.time())
-            )
-        )
-        if self._worker is not None:
-            self._worker.wake()
-
-    async def _resume_edited(self, id: JobId, onward: Onward, edit: InputEdit) -> None:
-        # First the attempt: where another follows meanwhile, what is made here fits no more.
-        attempt, last = await self._database.read(lambda: ledger.stands(id))
-        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
-        before = await self._database.read(lambda: ledger.given_input(id))
-        workflow = await self._restore(fingerprint)
-        input = edit.checked(workflow, id, before, begun=last is not None)
-        if last is None:
-            text = input_json(workflow.name, input)
-            await self._database.dispatch(
-                lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
-            )
-            return
-        written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
-        await self._database.dispatch(
-            lambda: forks.resume_edited(
-                id, attempt, thread, last, draft, edit.names, time.time(), onward
-            )
-        )
-
-    async def _retry(self, id: JobId, onward: Onward) -> None:
-        await self._database.dispatch(lambda: control.retry(id, time.time(), onward))
-        self._queued(id)
-
-    def _queued(self, id: JobId) -> None:
-        """An attempt was queued: tell who waits for the job, and this process's worker."""
-        self._notices.tell(id)
-        if self._worker is not None:
-            self._worker.wake()
-
-    async def _changes(
-        self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
-    ) -> list[Changed]:
-        declared = self.settings.declared
-        ids = await asyncio.to_thread(taking, action, jobs, lambda: self.reader, declared, now=now)
-        changed: list[Changed] = []
-        for some in batched(ids, TOGETHER):
-            each = (self._change(action, id, now, onward) for id in some)
-            changed += await asyncio.gather(*each)
-        return changed
-
-    async def _change(self, action: Action, id: JobId, now: bool, onward: Onward) -> Changed:
-        refused = None
-        try:
-            match action:
-                case Action.PAUSE:
-                    await self._pause(id, now)
-                case Action.CANCEL:
-                    await self._cancel(id)
-                case Action.RESUME:
-                    await self._resume(id, onward)
-                case Action.RETRY:
-                    await self._retry(id, onward)
-                case Action.ARCHIVE | Action.UNARCHIVE:
-                    await self._archive(id, undo=action is Action.UNARCHIVE)
-                case Action.DELETE:
-                    await self._delete(id)
-                    return Changed(id=id, status=None)
-        except RefusedChange as error:
-            refused = str(error)
-        except JobNotFound as error:
-            return Changed(id=id, status=None, refused=str(error))
-        try:
-            status = (await self._database.read(lambda: ledger.rest(id))).status
-        except JobNotFound as error:  # deleted at this moment
-            return Changed(id=id, status=None, refused=refused or str(error))
-        return Changed(id=id, status=status, refused=refused)
-
-    async def _pause(self, id: JobId, at_once: bool) -> None:
-        await self._database.write(lambda: control.pause(id, time.time(), at_once=at_once))
-        await self._heed(id)
-
-    async def _cancel(self, id: JobId) -> None:
-        await self._database.write(lambda: control.cancel(id, time.time()))
-        await self._heed(id)
-
-    async def _answer(self, id: JobId, question: str, answer: str) -> None:
-        await self._database.dispatch(lambda: control.answer(id, question, answer, time.time()))
-        self._queued(id)
-
-    async def _fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
-        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
-        at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint)
-        saver, draft = self._database.saver(), []
-        if not edit.is_none:
-            draft = await forks.edited(workflow, saver, id, thread, at, edit)
-        new, tables = new_job_id(time.time()), self._tables
-        standing = checkpoint is None and edit.is_none
-        await self._database.dispatch(
-            lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
-        )
-        if self._worker is not None:
-            self._worker.wake()
-        return new
-
-    async def _set_back(self, id: JobId, checkpoint: str, retry: Onward | None = None) -> None:
-        # First the attempt: where another follows meanwhile, what is made here fits no more.
-        attempt, _ = await self._database.read(lambda: ledger.stands(id))
-        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
-        at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint)
-        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
-        await self._database.dispatch(
-            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
-        )
-        self._queued(id)
-
-    async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
-        """A checkpoint's whole id; where none is given, the job's last."""
-        if given is not None:
-            return await self._database.read(lambda: threads.find(self._tables, thread, id, given))
-        _, last = await self._database.read(lambda: ledger.stands(id))
-        if last is None:
-            raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
-        return last
-
-    async def _import(self, contents: Contents, new_id: bool) -> JobId:
-        now = time.time()
-        id = new_job_id(now) if new_id else JobId(contents.job.id)
-        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
-
-    async def _tidy(self, dry_run: bool) -> dict[Rule, int]:
-        kept = self.settings.retention
-        if dry_run:
-            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
-            return {each.rule: len(each.jobs) for each in found}
-        done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self._database, kept, retention.BATCH):
-            done += some
-        return dict(done)
-
-    async def _archive(self, id: JobId, *, undo: bool) -> None:
-        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
-        self._notices.tell(id)
-
-    async def _delete(self, id: JobId) -> None:
-        await self._database.write(lambda: retention.delete(self._tables, id))
-        self._notices.tell(id)
-
-    async def _prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
-        thread, _ = await self._database.read(lambda: ledger.thread(id))
-        return await self._database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
-
-    @property
-    def _tables(self) -> threads.Tables:
-        return threads.tables_of(self._database.url)
-
-    async def _heed(self, id: JobId) -> None:
-        """See at once to what was asked of a job that may run in this process."""
-        self._notices.tell(id)
-        if self._worker is not None:
-            await self._worker.watch()
 
     async def _spending(self, id: JobId) -> dict[str, Usage]:
         """What the nodes of a job that run in this process spent so far."""

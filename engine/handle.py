@@ -142,32 +142,34 @@ class JobHandle:
         `before` also all that are younger. Forks have states of their own. Raises RefusedChange
         where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
         """
-        return self._call(self._engine._prune(self.id, _pruning(keep, before), dry_run))
+        return self._call(self._engine._orders.prune(self.id, _pruning(keep, before), dry_run))
 
     async def aprune(
         self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
     ) -> int:
         """`prune`, awaited."""
-        return await self._acall(self._engine._prune(self.id, _pruning(keep, before), dry_run))
+        return await self._acall(
+            self._engine._orders.prune(self.id, _pruning(keep, before), dry_run)
+        )
 
     def archive(self) -> None:
         """Take the job, which has ended, out of the lists; all of it stays to be read.
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._archive(self.id, undo=False))
+        self._call(self._engine._orders.archive(self.id, undo=False))
 
     async def aarchive(self) -> None:
         """`archive`, awaited."""
-        await self._acall(self._engine._archive(self.id, undo=False))
+        await self._acall(self._engine._orders.archive(self.id, undo=False))
 
     def unarchive(self) -> None:
         """Put it back into the lists."""
-        self._call(self._engine._archive(self.id, undo=True))
+        self._call(self._engine._orders.archive(self.id, undo=True))
 
     async def aunarchive(self) -> None:
         """`unarchive`, awaited."""
-        await self._acall(self._engine._archive(self.id, undo=True))
+        await self._acall(self._engine._orders.archive(self.id, undo=True))
 
     def delete(self) -> None:
         """Delete the job, which has ended, with its steps, events and states. A thread that other
@@ -175,11 +177,11 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._delete(self.id))
+        self._call(self._engine._orders.delete(self.id))
 
     async def adelete(self) -> None:
         """`delete`, awaited."""
-        await self._acall(self._engine._delete(self.id))
+        await self._acall(self._engine._orders.delete(self.id))
 
     def export(self, path: Path | str, *, redact: bool = False) -> None:
         """Write the job whole into a file, without secrets: definition, input, steps, events and
@@ -201,22 +203,22 @@ class JobHandle:
 
         Raises RefusedChange where it is neither pending nor running.
         """
-        self._call(self._engine._pause(self.id, now))
+        self._call(self._engine._orders.pause(self.id, now))
 
     async def apause(self, *, now: bool = False) -> None:
         """`pause`, awaited."""
-        await self._acall(self._engine._pause(self.id, now))
+        await self._acall(self._engine._orders.pause(self.id, now))
 
     def cancel(self) -> None:
         """End the job for ever; what it finished stays to be read.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        self._call(self._engine._cancel(self.id))
+        self._call(self._engine._orders.cancel(self.id))
 
     async def acancel(self) -> None:
         """`cancel`, awaited."""
-        await self._acall(self._engine._cancel(self.id))
+        await self._acall(self._engine._orders.cancel(self.id))
 
     def resume(
         self,
@@ -248,7 +250,7 @@ class JobHandle:
         """
         onward = read_onward(budget, priority, at_once=now)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        self._call(self._engine._resume(self.id, onward, edit))
+        self._call(self._engine._orders.resume(self.id, onward, edit))
 
     async def aresume(
         self,
@@ -263,7 +265,7 @@ class JobHandle:
         """`resume`, awaited."""
         onward = read_onward(budget, priority, at_once=now)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._acall(self._engine._resume(self.id, onward, edit))
+        await self._acall(self._engine._orders.resume(self.id, onward, edit))
 
     def retry(
         self,
@@ -312,7 +314,7 @@ class JobHandle:
         Raises CheckpointNotFound, and InvalidInput for what the state does not have.
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
-        new = self._call(self._engine._fork(self.id, checkpoint, edit))
+        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit))
         return JobHandle(self._engine, new)
 
     async def afork(
@@ -325,7 +327,7 @@ class JobHandle:
     ) -> JobHandle:
         """`fork`, awaited."""
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
-        new = await self._acall(self._engine._fork(self.id, checkpoint, edit))
+        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit))
         return JobHandle(self._engine, new)
 
     def restore(self, checkpoint: str) -> None:
@@ -334,11 +336,11 @@ class JobHandle:
 
         Raises RefusedChange in any other status, CheckpointNotFound.
         """
-        self._call(self._engine._set_back(self.id, checkpoint))
+        self._call(self._engine._orders.set_back(self.id, checkpoint))
 
     async def arestore(self, checkpoint: str) -> None:
         """`restore`, awaited."""
-        await self._acall(self._engine._set_back(self.id, checkpoint))
+        await self._acall(self._engine._orders.set_back(self.id, checkpoint))
 
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
@@ -356,12 +358,12 @@ class JobHandle:
         does not fit the question's schema.
         """
         open_one, text = self._checked(answer, question)
-        self._call(self._engine._answer(self.id, open_one, text))
+        self._call(self._engine._orders.answer(self.id, open_one, text))
 
     async def aanswer(self, answer: Any, *, question: str | None = None) -> None:
         """`answer`, awaited."""
         open_one, text = await asyncio.to_thread(self._checked, answer, question)
-        await self._acall(self._engine._answer(self.id, open_one, text))
+        await self._acall(self._engine._orders.answer(self.id, open_one, text))
 
     def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
         """The open question's id, and the answer as JSON that fits it."""
@@ -386,9 +388,9 @@ class JobHandle:
 
     async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
         if checkpoint is None:
-            await self._engine._retry(self.id, onward)
+            await self._engine._orders.retry(self.id, onward)
         else:
-            await self._engine._set_back(self.id, checkpoint, onward)
+            await self._engine._orders.set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from ucop.engine.history import history

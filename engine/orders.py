@@ -1,0 +1,259 @@
+"""What people ask of jobs, carried out: each order is one transaction, after which whoever waits
+for the job is told, and this process's worker. On the engine's loop only.
+
+What each does, and refuses, stands in control.py, forks.py, busy.py, retention.py and pruning.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
+from ucop.engine.actions import TOGETHER, Action, Changed, batched, taking
+from ucop.engine.control import Onward
+from ucop.engine.errors import CheckpointNotFound, JobNotFound, RefusedChange
+from ucop.engine.faults import fault
+from ucop.engine.filter import Filter
+from ucop.engine.forks import NO_EDIT, Edit, InputEdit
+from ucop.engine.job import JobId, ThreadId, new_job_id
+from ucop.engine.job_file import Contents
+from ucop.engine.pruning import Pruning, prune
+from ucop.engine.queues import undeclared
+from ucop.engine.retention import Rule
+from ucop.engine.rows import NewJob
+from ucop.engine.submission import input_json
+
+if TYPE_CHECKING:
+    from ucop.engine.database import Database
+    from ucop.engine.notices import Notices
+    from ucop.engine.reader import Reader
+    from ucop.engine.settings import Settings
+    from ucop.engine.worker import Worker
+    from ucop.graphs.workflow import Workflow
+
+
+class Orders:
+    """Carries out what people ask of jobs.
+
+    Args:
+        worker: This process's, where it has one now.
+        reader: Opened at the first use, in a thread.
+        restore: A workflow as jobs were submitted with it, by its fingerprint.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        notices: Notices,
+        *,
+        settings: Settings,
+        worker: Callable[[], Worker | None],
+        reader: Callable[[], Reader],
+        restore: Callable[[str], Awaitable[Workflow]],
+    ) -> None:
+        self._database, self._notices, self._settings = database, notices, settings
+        self._worker, self._reader, self._restore = worker, reader, restore
+        self._tables = threads.tables_of(database.url)
+
+    async def submit(self, job: NewJob) -> JobId:
+        fault("before submit")
+        now = time.time()
+        id, new = await self._database.dispatch(lambda: busy.submit(job, self._tables, now))
+        fault("after submit")
+        if new and job.on_busy.stops_others:
+            self._notices.tell_all()
+            await self._watch()
+        if new:
+            self._notices.tell_events(id)
+            self._wake()
+        return id
+
+    async def add(self, contents: Contents, new_id: bool) -> JobId:
+        now = time.time()
+        id = new_job_id(now) if new_id else JobId(contents.job.id)
+        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
+
+    async def change(
+        self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
+    ) -> list[Changed]:
+        declared = self._settings.declared
+        ids = await asyncio.to_thread(taking, action, jobs, self._reader, declared, now=now)
+        changed: list[Changed] = []
+        for some in batched(ids, TOGETHER):
+            each = (self._change(action, id, now, onward) for id in some)
+            changed += await asyncio.gather(*each)
+        return changed
+
+    async def _change(self, action: Action, id: JobId, now: bool, onward: Onward) -> Changed:
+        refused = None
+        try:
+            match action:
+                case Action.PAUSE:
+                    await self.pause(id, now)
+                case Action.CANCEL:
+                    await self.cancel(id)
+                case Action.RESUME:
+                    await self.resume(id, onward)
+                case Action.RETRY:
+                    await self.retry(id, onward)
+                case Action.ARCHIVE | Action.UNARCHIVE:
+                    await self.archive(id, undo=action is Action.UNARCHIVE)
+                case Action.DELETE:
+                    await self.delete(id)
+                    return Changed(id=id, status=None)
+        except RefusedChange as error:
+            refused = str(error)
+        except JobNotFound as error:
+            return Changed(id=id, status=None, refused=str(error))
+        try:
+            status = (await self._database.read(lambda: ledger.rest(id))).status
+        except JobNotFound as error:  # deleted at this moment
+            return Changed(id=id, status=None, refused=refused or str(error))
+        return Changed(id=id, status=status, refused=refused)
+
+    # ------------------------------------------------------------ what a worker does next
+
+    async def pause(self, id: JobId, at_once: bool) -> None:
+        await self._database.write(lambda: control.pause(id, time.time(), at_once=at_once))
+        await self._heed(id)
+
+    async def cancel(self, id: JobId) -> None:
+        await self._database.write(lambda: control.cancel(id, time.time()))
+        await self._heed(id)
+
+    async def resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
+        if edit.is_none:
+            await self._database.dispatch(lambda: control.resume(id, time.time(), onward))
+        else:
+            await self._resume_edited(id, onward, edit)
+        self._queued(id)
+
+    async def _resume_edited(self, id: JobId, onward: Onward, edit: InputEdit) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, last = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        before = await self._database.read(lambda: ledger.given_input(id))
+        workflow = await self._restore(fingerprint)
+        input = edit.checked(workflow, id, before, begun=last is not None)
+        if last is None:
+            text = input_json(workflow.name, input)
+            await self._database.dispatch(
+                lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
+            )
+            return
+        written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
+        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        await self._database.dispatch(
+            lambda: forks.resume_edited(
+                id, attempt, thread, last, draft, edit.names, time.time(), onward
+            )
+        )
+
+    async def retry(self, id: JobId, onward: Onward) -> None:
+        await self._database.dispatch(lambda: control.retry(id, time.time(), onward))
+        self._queued(id)
+
+    async def answer(self, id: JobId, question: str, answer: str) -> None:
+        await self._database.dispatch(lambda: control.answer(id, question, answer, time.time()))
+        self._queued(id)
+
+    # ------------------------------------------------------------ saved states
+
+    async def fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        saver, draft = self._database.saver(), []
+        if not edit.is_none:
+            draft = await forks.edited(workflow, saver, id, thread, at, edit)
+        new, tables = new_job_id(time.time()), self._tables
+        standing = checkpoint is None and edit.is_none
+        await self._database.dispatch(
+            lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
+        )
+        self._wake()
+        return new
+
+    async def set_back(self, id: JobId, checkpoint: str, retry: Onward | None = None) -> None:
+        # First the attempt: where another follows meanwhile, what is made here fits no more.
+        attempt, _ = await self._database.read(lambda: ledger.stands(id))
+        thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        at = await self._checkpoint(id, thread, checkpoint)
+        workflow = await self._restore(fingerprint)
+        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        await self._database.dispatch(
+            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+        )
+        self._queued(id)
+
+    async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
+        """A checkpoint's whole id; where none is given, the job's last."""
+        if given is not None:
+            return await self._database.read(lambda: threads.find(self._tables, thread, id, given))
+        _, last = await self._database.read(lambda: ledger.stands(id))
+        if last is None:
+            raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
+        return last
+
+    async def prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
+        thread, _ = await self._database.read(lambda: ledger.thread(id))
+        return await self._database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
+
+    # ------------------------------------------------------------ the life after the end
+
+    async def archive(self, id: JobId, *, undo: bool) -> None:
+        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        self._notices.tell(id)
+
+    async def delete(self, id: JobId) -> None:
+        await self._database.write(lambda: retention.delete(self._tables, id))
+        self._notices.tell(id)
+
+    async def tidy(self, dry_run: bool) -> dict[Rule, int]:
+        kept = self._settings.retention
+        if dry_run:
+            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
+            return {each.rule: len(each.jobs) for each in found}
+        done: Counter[Rule] = Counter()
+        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+            done += some
+        return dict(done)
+
+    # ------------------------------------------------------------ queues
+
+    async def set_queue(self, name: str, changes: Mapping[str, Any] | None) -> None:
+        declared = self._settings.declared
+        if name not in declared:
+            raise undeclared(name, declared)
+        await self._database.write(
+            lambda: (
+                queues.reset(name)
+                if changes is None
+                else queues.change(name, declared[name], changes, time.time())
+            )
+        )
+        self._wake()
+
+    # ------------------------------------------------------------ whom to tell
+
+    def _queued(self, id: JobId) -> None:
+        """An attempt was queued."""
+        self._notices.tell(id)
+        self._wake()
+
+    async def _heed(self, id: JobId) -> None:
+        """Something was asked of a job that may run in this process."""
+        self._notices.tell(id)
+        await self._watch()
+
+    async def _watch(self) -> None:
+        if (worker := self._worker()) is not None:
+            await worker.watch()
+
+    def _wake(self) -> None:
+        if (worker := self._worker()) is not None:
+            worker.wake()
