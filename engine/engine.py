@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import threading
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
@@ -135,6 +136,7 @@ class Engine:
         self._restarting: asyncio.Task[None] | None = None
         self._telling: set[asyncio.Task[None]] = set()
         self._reader: Reader | None = None
+        self._reading = threading.Lock()
         self.lost: str | None = None
         """Why this engine's worker was declared lost, where it was."""
         self.on_lost: Callable[[str], None] | None = None
@@ -461,9 +463,10 @@ class Engine:
     @property
     def reader(self) -> Reader:
         """Reads the ledger from any thread, beside the engine's loop."""
-        if self._reader is None:
-            self._reader = open_reader(self._database.url)
-        return self._reader
+        with self._reading:
+            if self._reader is None:
+                self._reader = open_reader(self._database.url)
+            return self._reader
 
     def subscribe(
         self,

@@ -19,7 +19,7 @@ from typing import IO, TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
-from ucop.engine.errors import InvalidJobFile
+from ucop.engine.errors import InvalidJobFile, JobNotFound
 from ucop.engine.packed import KINDS, mapped, pack, unpack
 from ucop.engine.redaction import Redaction
 from ucop.engine.snapshots import OTHERS, is_of
@@ -434,7 +434,10 @@ def _records(
     rows: Rows, job: str, apart: bool, redaction: Redaction, head: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     yield {HEAD: FORMAT, **head, "contents": not redaction.contents}
-    (row,) = rows(_JOB, {"job": job})
+    found = rows(_JOB, {"job": job})
+    if not found:  # deleted at this moment
+        raise JobNotFound(f"no job {job!r}")
+    row = found[0]
     (definition,) = rows(_DEFINITION, {"fingerprint": row["fingerprint"]})
     # A definition is needed whole to go on; it loses its secrets alone.
     yield {"definition": {"body": Redaction().value(json.loads(definition["body"]))}}
