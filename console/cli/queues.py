@@ -18,7 +18,10 @@ if TYPE_CHECKING:
     from ucop.engine.queues import Backlog, QueueState
 
 app = typer.Typer(
-    help="Look at queues, limit them, pause them.", no_args_is_help=True, rich_markup_mode=None
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at queues, limit them, pause them.",
 )
 
 NONE = "none"
