@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from textual.app import ComposeResult
 from textual.binding import Binding
+from textual.css.query import NoMatches
 from textual.screen import Screen
 from textual.widgets import Footer, Static
 
@@ -66,12 +67,16 @@ class LiveScreen(Screen[None]):
     async def _keep_up(self) -> None:
         while True:
             await self._stale.wait()
-            if self not in self.app.screen_stack:  # dismissed: its widgets go away
+            if self._goes_away:
                 return
             self._stale.clear()
             began = time.monotonic()
             try:
                 await self.load()
+            except NoMatches:
+                if self._goes_away:  # while it read
+                    return
+                raise
             except DatabaseError as error:
                 self.console.trouble = str(error)
                 self._stale.set()
@@ -82,6 +87,11 @@ class LiveScreen(Screen[None]):
             else:
                 self.console.trouble = ""
             await asyncio.sleep(max(QUIET, time.monotonic() - began))
+
+    @property
+    def _goes_away(self) -> bool:
+        """Whether it loses its widgets: it was dismissed, or the console ends."""
+        return self not in self.app.screen_stack or not self.app.is_running
 
     def _show_trouble(self, trouble: str) -> None:
         banner = self.query_one("#trouble", Static)
