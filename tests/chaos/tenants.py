@@ -114,12 +114,12 @@ def run(url: str, folder: Path, load: Load) -> Result:
     with Engine(settings=settings, worker=False, catalog=catalog) as sender:
         with Engine(settings=settings, catalog=catalog) as worker:
             worker.submit("wait", {"n": 0}).result(60)
-            alone = _steadily(sender, load)
+            alone = _steadily(sender, load, "alone")
             _finish(worker, alone)
         flood = [sender.submit("wait", {"n": n}, tenant=FLOOD) for n in range(load.flood)]
         with Engine(settings=settings, catalog=catalog) as worker:
             _until_begun(flood[min(load.burst, load.flood - 1)])
-            beside = _steadily(sender, load)
+            beside = _steadily(sender, load, "beside")
             _finish(worker, beside)
             meanwhile = sum(job.status != "pending" for job in flood)
             _finish(worker, flood)
@@ -134,11 +134,13 @@ def run(url: str, folder: Path, load: Load) -> Result:
         )
 
 
-def _steadily(sender: Engine, load: Load) -> list[JobHandle]:
+def _steadily(sender: Engine, load: Load, when: str) -> list[JobHandle]:
+    # Other tenants each time: what they had alone, a minute ago, would count against them beside
+    # a flood that has had nothing.
     jobs = []
     for _ in range(load.bursts):
         jobs += [
-            sender.submit("wait", {"n": n}, tenant=tenant)
+            sender.submit("wait", {"n": n}, tenant=f"{tenant} {when}")
             for n in range(load.burst)
             for tenant in OTHERS
         ]
