@@ -2,9 +2,8 @@
 
 A job stands in a lane: those of one queue and one tenant. In a lane the higher priority goes
 first, and what was queued earlier goes before what was queued later. A free slot goes to the
-tenant that has the least: jobs that run, and jobs that began of late, which count less and less
-(`MEMORY`). So who asks for little is served at once beside one that floods, and those who ask for
-much get the same. `look` picks and takes no lock; `take` claims what is still to be had.
+tenant that has the least of them (shares.py). `look` picks and takes no lock; `take` claims what
+is still to be had.
 """
 
 from __future__ import annotations
@@ -15,14 +14,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ucop.engine import ledger
+from ucop.engine import ledger, shares
 from ucop.engine.job import WorkerId
-from ucop.engine.operation import Alone, One, Operation, Row
+from ucop.engine.operation import Alone, One, Operation
 from ucop.engine.queues import QueueLimits, in_force, rate_of
 from ucop.engine.rows import Claimed
-
-MEMORY = 60.0
-"""Seconds after which a job that began counts half, where shares are compared."""
+from ucop.engine.shares import Shares
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -82,17 +79,12 @@ union all
 select 'queue', name, changes, null from queues"""
 
 _RUNNING = """
-select worker, queue, tenant, workflow, count(*) as jobs from jobs where status = 'running'
-group by worker, queue, tenant, workflow"""
+select worker, queue, workflow, count(*) as jobs from jobs where status = 'running'
+group by worker, queue, workflow"""
 
 _STARTS = """
 select count(*) as starts, min(at) - {now} as oldest from queue_starts
 where queue = :queue and at > {now} - :period"""
-
-# Fades without `exp`, which not every SQLite has.
-_FADED = "tenants.starts * :memory / (:memory + abs({now} - tenants.as_of))"
-
-_SERVED = "select tenant, {faded} as starts from tenants".replace("{faded}", _FADED)
 
 _HEADS = """
 select id, attempt, workflow, priority, queued_at from jobs
@@ -111,8 +103,11 @@ _OPEN_HEADS = _HEADS.replace(
 )
 
 
-def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]:
-    """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs)."""
+def look(
+    serving: Serving, known: str, free: int, now: float, *, had: Mapping[str, float] | None = None
+) -> Operation[Look]:
+    """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs). What its
+    jobs `had` that ended is not written yet, see shares.py."""
     lanes, changes, delay = yield from _scene(now)
     if delay is not None and delay <= 0:
         return Look(due=True, left=True)
@@ -123,14 +118,13 @@ def look(serving: Serving, known: str, free: int, now: float) -> Operation[Look]
         return Look(left=bool(served), again_in=delay)
     contended = len({lane.tenant for lane in lanes}) > 1
     limited = bool(serving.workflows) or any(queues[lane.queue].is_limited for lane in lanes)
-    running = (yield One(_RUNNING, {})) if limited or contended else ()
-    rooms, shares = Rooms(), Shares()
+    rooms, held = Rooms(), Shares()
     if limited:
         among = {lane.queue: queues[lane.queue] for lane in lanes}
-        rooms = yield from _rooms(serving, among, running, now)
+        rooms = yield from _rooms(serving, among, now)
     if contended:
-        shares = yield from _shares(running, now)
-    picks = yield from _pick(lanes, shares, rooms, known, free)
+        held = yield from shares.shares(had or {}, now)
+    picks = yield from _pick(lanes, held, rooms, known, free)
     again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
     # Jobs that nobody labels are counted only beside others: most projects have no other.
     shared = contended or any(lane.tenant for lane in lanes)
@@ -191,11 +185,9 @@ class Rooms:
         return "".join(f"|{name}|" for name, room in self.workflows.items() if room <= 0)
 
 
-def _rooms(
-    serving: Serving, queues: Mapping[str, QueueLimits], running: Sequence[Row], now: float
-) -> Operation[Rooms]:
+def _rooms(serving: Serving, queues: Mapping[str, QueueLimits], now: float) -> Operation[Rooms]:
     all_of, mine, workflows = Counter[str](), Counter[str](), Counter[str]()
-    for row in running:
+    for row in (yield One(_RUNNING, {})):
         all_of[row["queue"]] += row["jobs"]
         workflows[row["workflow"]] += row["jobs"]
         if row["worker"] == serving.worker:
@@ -225,31 +217,8 @@ def _rooms(
 # ---------------------------------------------------------------- shares
 
 
-@dataclass(kw_only=True, slots=True)
-class Shares:
-    """What each tenant has had of the workers' slots; what is not there is nothing."""
-
-    had: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def standing(self, tenant: str) -> float:
-        """Lower is served first."""
-        return self.had[tenant]
-
-    def serve(self, tenant: str) -> None:
-        self.had[tenant] += 2.0  # it runs, and it began
-
-
-def _shares(running: Sequence[Row], now: float) -> Operation[Shares]:
-    shares = Shares()
-    for row in (yield One(_SERVED, {"now": now, "memory": MEMORY})):
-        shares.had[row["tenant"]] += row["starts"]
-    for row in running:
-        shares.had[row["tenant"] or ""] += row["jobs"]
-    return shares
-
-
 def _pick(
-    lanes: Sequence[Lane], shares: Shares, rooms: Rooms, known: str, free: int
+    lanes: Sequence[Lane], held: Shares, rooms: Rooms, known: str, free: int
 ) -> Operation[list[Pick]]:
     """Slot by slot, each to the tenant that stands lowest."""
     of_tenant: defaultdict[str, list[Lane]] = defaultdict(list)
@@ -257,7 +226,7 @@ def _pick(
         if rooms.queues.get(lane.queue, 1) > 0:
             of_tenant[lane.tenant].append(lane)
     heads: dict[str, list[Pick]] = {}
-    for tenant in sorted(of_tenant, key=shares.standing):
+    for tenant in sorted(of_tenant, key=held.standing):
         if len(heads) == free:
             break
         found = []
@@ -266,7 +235,7 @@ def _pick(
         if found:
             # The next one at the end, where it is taken from.
             heads[tenant] = sorted(found, key=lambda pick: pick.rank, reverse=True)
-    return _share_out(heads, shares, rooms, free)
+    return _share_out(heads, held, rooms, free)
 
 
 def _heads(lane: Lane, full: str, known: str, limit: int) -> Operation[list[Pick]]:
@@ -285,10 +254,10 @@ def _heads(lane: Lane, full: str, known: str, limit: int) -> Operation[list[Pick
 
 
 def _share_out(
-    heads: Mapping[str, list[Pick]], shares: Shares, rooms: Rooms, free: int
+    heads: Mapping[str, list[Pick]], held: Shares, rooms: Rooms, free: int
 ) -> list[Pick]:
     picks: list[Pick] = []
-    waiting = [(shares.standing(tenant), line[-1].rank, tenant) for tenant, line in heads.items()]
+    waiting = [(held.standing(tenant), line[-1].rank, tenant) for tenant, line in heads.items()]
     heapq.heapify(waiting)
     while waiting and len(picks) < free:
         *_, tenant = heapq.heappop(waiting)
@@ -297,9 +266,9 @@ def _share_out(
             line.pop()
         if line:
             picks.append(line.pop())
-            shares.serve(tenant)
+            held.serve(tenant)
         if line:
-            heapq.heappush(waiting, (shares.standing(tenant), line[-1].rank, tenant))
+            heapq.heappush(waiting, (held.standing(tenant), line[-1].rank, tenant))
     return picks
 
 
@@ -316,18 +285,6 @@ insert into queue_starts (queue, at, job_id, attempt) values (:queue, {now}, :jo
 
 _FORGET_STARTS = "delete from queue_starts where queue = :queue and at <= {now} - :period"
 
-_SERVE = """
-insert into tenants (tenant, starts, as_of) values (:tenant, :starts, {now})
-on conflict (tenant) do update set starts = {faded} + excluded.starts,
-    as_of = excluded.as_of""".replace("{faded}", _FADED)
-
-_FORGET = "delete from tenants where as_of < {now} - 100 * :memory"
-
-
-def forget(now: float) -> Operation[None]:
-    """Let go of tenants that had nothing for long."""
-    yield One(_FORGET, {"memory": MEMORY, "now": now})
-
 
 def line_up(now: float) -> Operation[None]:
     """Let the jobs whose time has come take their places in line."""
@@ -335,17 +292,17 @@ def line_up(now: float) -> Operation[None]:
 
 
 def take(
-    serving: Serving, picks: Sequence[Pick], now: float, *, shared: bool
+    serving: Serving, picks: Sequence[Pick], now: float, *, had: Mapping[str, float] | None = None
 ) -> Operation[list[Claimed]]:
     """Claim those of the picked jobs that are still to be had, within the limits as they are
-    now; in the order of the picks."""
+    now; in the order of the picks. `had`: see shares.py."""
     changes = {row["name"]: row["changes"] for row in (yield One(_CHANGES, {}))}
     queues = in_force(serving.queues, changes)
     among = {pick.queue: queues[pick.queue] for pick in picks if not queues[pick.queue].paused}
     rooms = Rooms()
     if serving.workflows or any(limits.is_limited for limits in among.values()):
         yield Alone("turns")
-        rooms = yield from _rooms(serving, among, (yield One(_RUNNING, {})), now)
+        rooms = yield from _rooms(serving, among, now)
     admitted = [pick for pick in picks if pick.queue in among and rooms.admit(pick)]
     claimed: dict[str, Claimed] = {}
     # Everyone locks jobs, and tenants, in the same order: nobody waits in a circle.
@@ -354,8 +311,7 @@ def take(
             claimed[pick.job] = taken
     taken_picks = [pick for pick in admitted if pick.job in claimed]
     yield from _note_starts(taken_picks, among, now)
-    if shared:
-        yield from _note_served(taken_picks, now)
+    yield from shares.note(had or {}, now)
     return [claimed[pick.job] for pick in taken_picks]
 
 
@@ -372,10 +328,3 @@ def _note_starts(
         for pick in started:
             start = {"queue": name, "job": pick.job, "attempt": pick.attempt, "now": now}
             yield One(_START, start)
-
-
-def _note_served(picks: Sequence[Pick], now: float) -> Operation[None]:
-    starts = Counter(pick.tenant for pick in picks)
-    for tenant in sorted(starts):
-        counted = {"tenant": tenant, "starts": float(starts[tenant])}
-        yield One(_SERVE, {**counted, "memory": MEMORY, "now": now})

@@ -21,7 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ucop.engine import ledger, overdue, roster, turns
+from ucop.engine import ledger, overdue, roster, shares
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
@@ -148,7 +148,7 @@ class Worker:
         knows = self._knows()
         serves = self._serves
         await self._database.write(lambda: roster.join(self.id, host, pid, knows, now, serves))
-        await self._database.write(lambda: turns.forget(now))
+        await self._database.write(lambda: shares.forget(now))
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop

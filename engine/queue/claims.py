@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from functools import partial
 
 from ucop.engine import turns
 from ucop.engine.database import Database
 from ucop.engine.faults import fault
 from ucop.engine.queue import Run
+from ucop.engine.rows import Claimed
+from ucop.engine.shares import Ended
 from ucop.engine.turns import Look, Serving
 
 
@@ -26,6 +29,7 @@ class Claims:
     ) -> None:
         self._database, self._serving, self._known = database, serving, known
         self._free = slots
+        self._had = Ended()
         self._claiming: set[tuple[str, int]] = set()
         self._turn = asyncio.Lock()
         self.run: Run | None = None
@@ -67,20 +71,29 @@ class Claims:
             return []
         fault("before claim")
         self._claiming.update((pick.job, pick.attempt) for pick in look.picks)
+        had = self._had.take()
         claimed = await self._database.write(
-            lambda: turns.take(self._serving, look.picks, time.time(), shared=look.shared)
+            lambda: turns.take(
+                self._serving, look.picks, time.time(), had=had if look.shared else None
+            )
         )
+        self._free -= len(claimed)
+        return [self._begin(attempt) for attempt in claimed]
+
+    def _begin(self, attempt: Claimed) -> asyncio.Task[None]:
         assert self.run is not None
-        tasks = [self.run(attempt) for attempt in claimed]
-        self._free -= len(tasks)
-        for task in tasks:
-            task.add_done_callback(self._ended)
-        return tasks
+        task = self.run(attempt)
+        task.add_done_callback(partial(self._ended, attempt.tenant, time.monotonic()))
+        return task
 
     async def _look(self, free: int) -> Look:
         known, now = self._known(), time.time()
-        return await self._database.read(lambda: turns.look(self._serving, known, free, now))
+        had = self._had.had()
+        return await self._database.read(
+            lambda: turns.look(self._serving, known, free, now, had=had)
+        )
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _ended(self, tenant: str | None, began: float, _: asyncio.Task[None]) -> None:
         self._free += 1
+        self._had.add(tenant, time.monotonic() - began)
         self.ended.set()

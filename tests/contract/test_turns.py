@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -12,13 +11,11 @@ from typing import Any
 import pytest
 
 from tests.contract.test_ledger import new_job, submit
-from ucop.engine import ledger, reader, roster, turns
+from ucop.engine import ledger, reader, roster, shares, turns
 from ucop.engine.database import Database
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Alone, One, Operation
 from ucop.engine.queues import QueueLimits
-from ucop.engine.rows import Outcome
-from ucop.engine.states import Change
 from ucop.engine.turns import Look, Serving
 
 MANY = 5000
@@ -81,6 +78,7 @@ async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> No
     await explain(crowded, turns._SCENE)
     await explain(crowded, turns._HEADS, **in_lane)
     await explain(crowded, turns._RUNNING, sorts=True)
+    await explain(crowded, shares._SHARES, sorts=True, memory=10.0, least=1.0)
     await explain(crowded, turns._LINE_UP)
     await explain(crowded, ledger._EXPIRED)
     await explain(crowded, ledger._CLAIM, job="a", attempt=1, worker="w")
@@ -136,38 +134,25 @@ async def test_every_pick_can_be_taken(crowded: Database) -> None:
     await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
     found = await crowded.read(lambda: look(30))
     assert {pick.tenant for pick in found.picks} == {"", "acme", "bond"}
-    taken = await crowded.write(
-        lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
-    )
+    taken = await crowded.write(lambda: turns.take(SERVING, found.picks, time.time()))
     assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
     again = await crowded.read(lambda: look(3))
     assert not {pick.job for pick in again.picks} & {pick.job for pick in found.picks}
 
 
-async def test_who_had_little_of_late_goes_first_until_it_has_had_as_much(
-    database: Database,
-) -> None:
+async def test_what_tenants_held_counts_until_it_has_faded(database: Database) -> None:
     await database.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
-    await submit(database, new_job("f", tenant="flood"))
-    await database.write(lambda: fill("f", 40, "flood"))
+    for number in range(6):
+        for tenant in ("a", "b"):
+            await submit(database, new_job(f"{tenant}{number}", tenant=tenant))
 
-    async def claim(many: int) -> list[str]:
-        found = await database.read(lambda: look(many))
-        taken = await database.write(
-            lambda: turns.take(SERVING, found.picks, time.time(), shared=found.shared)
-        )
-        for job in taken:
-            done = Outcome(change=Change.COMPLETE)
-            await database.write(partial(ledger.finish, job.job_id, job.attempt, done, time.time()))
-        return [job.thread_id.rstrip("0123456789") for job in taken]
+    async def claim(many: int, had: dict[str, float]) -> str:
+        found = await database.read(lambda: turns.look(SERVING, "[]", many, time.time(), had=had))
+        taken = await database.write(lambda: turns.take(SERVING, found.picks, time.time(), had=had))
+        return "".join(job.thread_id[0] for job in taken)
 
-    assert len(await claim(10)) == 10
-    for number in range(8):
-        await submit(database, new_job(f"a{number}", tenant="a"))
-        await submit(database, new_job(f"b{number}", tenant="b"))
-    first = [await claim(4) for _ in range(4)]
-    assert Counter(name for names in first for name in names) == {"a": 8, "b": 8}
-    assert set(await claim(4)) == {"flood"}
+    assert await claim(3, {"a": 50.0}) == "bbb"
+    assert await claim(2, {}) == "bb"
 
 
 @pytest.mark.parametrize("limits", [{"concurrency": 3}, {"rate": "3/1h"}, {}])
@@ -187,7 +172,7 @@ async def test_a_limit_is_exact_though_several_workers_claim_at_once(
         await submit(database, new_job(f"j{number:02}"))
 
     async def claim(serving: Serving, picks: Sequence[turns.Pick]) -> list[str]:
-        taken = await database.write(lambda: turns.take(serving, picks, time.time(), shared=False))
+        taken = await database.write(lambda: turns.take(serving, picks, time.time()))
         return [job.job_id for job in taken]
 
     looks = [
