@@ -196,8 +196,8 @@ def _in_line(job: Job, dispatch: Dispatch, able: Sequence[WorkerSeen]) -> Iterat
         yield f"{full}; it is taken when one of them ends"
     if others and runs:
         yield (
-            f"{_jobs(others)} of other tenants in line too: the tenant that has had the least of "
-            "late goes first"
+            f"{_jobs(others)} of other tenants in line too: the tenant whose jobs hold the "
+            "fewest slots goes first"
         )
 
 

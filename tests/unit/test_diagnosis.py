@@ -96,7 +96,7 @@ def test_a_queued_job_beside_other_tenants_tells_of_shares() -> None:
         full
         == "the worker that could run it is busy with 9 jobs; it is taken when one of them ends"
     )
-    assert shares.startswith("4 jobs of other tenants in line too: the tenant that")
+    assert shares.startswith("4 jobs of other tenants in line too: the tenant whose")
 
 
 def test_a_delay_that_outlived_a_pause_is_no_lost_worker() -> None:
