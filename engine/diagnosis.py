@@ -130,17 +130,29 @@ def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
 
 
 def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
-    queue, name = dispatch.queue, repr(dispatch.queue.name)
-    able = dispatch.able(now)
+    barred = list(_barred(job, dispatch, now))
+    # What else is in the way shows once these are not.
+    yield from barred or _held_back(job, dispatch, now)
+    if job.reason:
+        yield f"it was queued again: {job.reason}"
+
+
+def _barred(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
+    """What keeps it from running, however few jobs there are: each of these is to be mended."""
     if missing := _no_worker(dispatch, now):
         yield missing
-    elif queue.paused:
-        yield f"its queue {name} is paused"
-    elif dispatch.not_before > now:
+    if dispatch.queue.paused:
+        yield f"its queue {dispatch.queue.name!r} is paused"
+    if dispatch.not_before > now:
         lost = job.reason not in (None, "resumed")
         why = "attempts before it lost their worker" if lost else "it was delayed"
         yield f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
-    elif dispatch.busy_with:
+
+
+def _held_back(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
+    """The first thing in its way of other jobs."""
+    queue, name, able = dispatch.queue, repr(dispatch.queue.name), dispatch.able(now)
+    if dispatch.busy_with:
         yield f"job {dispatch.busy_with} comes first on its thread {job.thread_id!r}"
     elif queue.is_full:
         yield f"its queue {name} runs {_jobs(queue.running)}, and no more"
@@ -156,8 +168,6 @@ def _queued(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield f"{each} {_jobs(queue.worker_concurrency or 0)} of queue {name}, and no more"
     else:
         yield from _in_line(job, dispatch, able)
-    if job.reason:
-        yield f"it was queued again: {job.reason}"
 
 
 def _no_worker(dispatch: Dispatch, now: float) -> str | None:

@@ -35,6 +35,7 @@ _TAKEN = MappingProxyType(
         "pause": TAKES[Action.PAUSE],
         "pause_now": frozenset({JobStatus.RUNNING}),
         "resume": TAKES[Action.RESUME],
+        "resume_now": TAKES[Action.RESUME] | {JobStatus.PENDING},
         "cancel": TAKES[Action.CANCEL],
         "retry": TAKES[Action.RETRY],
         "answer": frozenset({JobStatus.WAITING}),
@@ -43,11 +44,14 @@ _TAKEN = MappingProxyType(
 )
 """The statuses in which a key means something."""
 
+AT_ONCE = frozenset({"pause_now", "resume_now"})
+
 _TOGETHER = MappingProxyType(
     {
         "pause": (Action.PAUSE, "Running ones stop when the nodes that run now have ended."),
         "pause_now": (Action.PAUSE, "Running nodes are stopped, and run again later."),
         "resume": (Action.RESUME, "They go on from their last checkpoints, with what they have."),
+        "resume_now": (Action.RESUME, "They go on at once, also before their time."),
         "retry": (Action.RETRY, "They go on from their last checkpoints, with what they have."),
         "cancel": (Action.CANCEL, "That is for ever; what they finished stays to be read."),
     }
@@ -68,6 +72,13 @@ class JobOrders(LiveScreen):
             tooltip="Stop running nodes at once; they run again later",
         ),
         Binding("r", "resume", "Resume", tooltip="Go on from the last checkpoint"),
+        Binding(
+            "R",
+            "resume_now",
+            "Run now",
+            show=False,
+            tooltip="Run a delayed or paused job at once, not at its time",
+        ),
         Binding("t", "retry", "Retry", tooltip="Let a failed job go on from its last checkpoint"),
         Binding("a", "answer", "Answer", tooltip="Answer what the job asks"),
         Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
@@ -91,9 +102,9 @@ class JobOrders(LiveScreen):
         if action not in _TAKEN:
             return super().check_action(action, parameters)
         if self.marked and action in _TOGETHER:
-            return any(job.status in _TAKEN[action] for job in self.marked)
+            return any(_takes(action, job) for job in self.marked)
         job = self.chosen
-        return job is not None and job.status in _TAKEN[action]
+        return job is not None and _takes(action, job)
 
     # ------------------------------------------------------------ orders
 
@@ -121,6 +132,9 @@ class JobOrders(LiveScreen):
 
     def action_resume(self) -> None:
         self._order(lambda job: self._go_on(job, Action.RESUME), "resume")
+
+    def action_resume_now(self) -> None:
+        self._order(lambda job: self._change(job, Action.RESUME, now=True), "resume_now")
 
     def action_retry(self) -> None:
         self._order(lambda job: self._go_on(job, Action.RETRY), "retry")
@@ -165,16 +179,14 @@ class JobOrders(LiveScreen):
 
     async def _change_marked(self, order: str) -> None:
         action, follows = _TOGETHER[order]
-        meant = [job for job in self.marked if job.status in _TAKEN[order]]
+        meant = [job for job in self.marked if _takes(order, job)]
         counts = Counter(job.status for job in meant)
         listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
         what = f"{action} {plural(len(meant), 'job')} ({listed})?"
         if not await self.app.push_screen_wait(Confirmation(what, follows)):
             return
         ids = [job.id for job in meant]
-        changed = await self._done(
-            lambda engine: engine.change(action, ids, now=order == "pause_now")
-        )
+        changed = await self._done(lambda engine: engine.change(action, ids, now=order in AT_ONCE))
         if changed is None:
             return
         self.unmark()
@@ -258,3 +270,10 @@ class JobOrders(LiveScreen):
             command = self.console.source.place.command("worker")
             done += f"; no worker is running, start one with: {command}"
         self.console.tell(done)
+
+
+def _takes(order: str, job: Job) -> bool:
+    """Whether a key means something for this job."""
+    if order == "resume_now" and job.status is JobStatus.PENDING:
+        return job.start_at is not None
+    return job.status in _TAKEN[order]

@@ -136,6 +136,23 @@ async def test_keys_pause_resume_and_cancel_a_job(
         assert "c Cancel" not in shown(pilot.app)
 
 
+async def test_a_delayed_job_is_run_before_its_time(
+    open_engine: Open, console: Callable[..., Console]
+) -> None:
+    engine = open_engine()
+    job = engine.submit("say", {"text": "hello"}, delay="1h")
+    prompt = engine.submit("say", {"text": "hello"})
+    async with console().run_test(size=(100, 24), notifications=True) as pilot:
+        await until(pilot, f"○ pending    {job.id[:12]}")
+        assert not pilot.app.screen.check_action("resume_now", ())  # the newest is chosen
+        await press(pilot, "space", "space", "R")
+        await until(pilot, "resume 1 job (1 pending)?")
+        await press(pilot, "y")
+        await until(pilot, "asked to run at once")
+        assert job.get().start_at is None
+        assert (job.status, prompt.status) == ("pending", "pending")
+
+
 async def test_filters_narrow_the_list(open_engine: Open, console: Callable[..., Console]) -> None:
     engine = open_engine()
     first = engine.submit("say", {"text": "needle 50% off"}, tenant="acme")

@@ -87,6 +87,16 @@ def test_a_queued_job_waits_for_the_first_thing_in_its_way(more: Any, said: str)
     assert said in first
 
 
+def test_a_queued_job_tells_of_all_that_a_person_has_to_mend() -> None:
+    queue = QueueState(name="default", paused=True)
+    barred = dispatch(workers=(), queue=queue, not_before=NOW + 60, ahead=3)
+    assert list(causes(job("pending"), barred, (), NOW)) == [
+        "no worker runs",
+        "its queue 'default' is paused",
+        "it is run in 60 s and not before: it was delayed",
+    ]
+
+
 def test_a_queued_job_beside_other_tenants_tells_of_shares() -> None:
     tenants = (TenantBacklog(tenant="b", pending=4), TenantBacklog(tenant="a", pending=1))
     shared = QueueState(name="default", pending=5, tenants=tenants)
