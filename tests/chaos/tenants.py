@@ -4,8 +4,8 @@
     python -m tests.chaos.tenants --jobs 10000 --postgres
 
 Twice in the same run, one worker works through the jobs of two tenants, which come steadily in
-small bursts, somewhat more than half of what it can do (who asks for more than its share waits,
-by the rule): first alone, then beside a third tenant that queued all the rest before. Prints, as
+small bursts, about half of what it can do (two thirds are their share; who asks for more waits, by
+the rule): first alone, then beside a third tenant that queued all the rest before. Prints, as
 JSON, how long the two waited from submission to start, alone and beside the flood, the ratio, and
 how many jobs of the flood began meanwhile. Exits with 1 where the others waited more than twice as
 long, or where the flood stood still: then nothing was shared.
@@ -95,7 +95,7 @@ class Load:
     """What one job takes: slots are to be what is scarce, not the processor."""
     burst: int = 50
     """Jobs that each of the others queues at once: together they fill all slots ten times."""
-    pause: float = 6.5
+    pause: float = 9.5
     """Seconds between bursts, which take four of them alone."""
 
     @property
