@@ -49,7 +49,7 @@ insert into tenants (tenant, held, as_of) values (:tenant, :held, {now})
 on conflict (tenant) do update set held = {faded} + excluded.held,
     as_of = excluded.as_of""".replace("{faded}", _FADED)
 
-_FORGET = "delete from tenants where as_of < {now} - 100 * :memory"
+_FORGET = "delete from tenants where as_of < {now} - 20 * :memory"
 
 
 @dataclass(kw_only=True, slots=True)
