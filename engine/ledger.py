@@ -312,16 +312,20 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     return status
 
 
+# A fork of a fork goes on from what all that it came from has run.
 _RAN = """
-select distinct node from steps
-where job_id = :job or job_id = (select parent_job_id from jobs where id = :job)"""
+with recursive line (id) as (
+    select cast(:job as text)
+    union
+    select jobs.parent_job_id from jobs join line on jobs.id = line.id
+    where jobs.parent_job_id is not null)
+select distinct node from steps where job_id in (select id from line) and status <> 'skipped'"""
 
 
 def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]:
     """Steps for the nodes that a completed job went past."""
     if not outcome.passed_over:
         return []
-    # What a fork has not run, the job that it came from may have.
     ran = {row["node"] for row in (yield One(_RAN, {"job": job}))}
     skipped = [node for node in outcome.passed_over if node not in ran]
     # Of a workflow that never ran, its own steps would tell nothing more.

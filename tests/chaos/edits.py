@@ -67,9 +67,8 @@ class Thread:
     """The moment it goes on from."""
     ran: Counter[str] = field(default_factory=Counter)
     """How often its nodes have run in it."""
-    pruned: bool = False
     spared: Counter[str] = field(default_factory=Counter)
-    """What had run in its parent after the checkpoint that it came from."""
+    """What had run in those that it came from, after the checkpoint at which it began."""
 
 
 class Judge:
@@ -274,7 +273,7 @@ class Changes:
         except InvalidInput as error:
             return self._refused(thread, error)
         moments = dict(thread.moments)
-        made = Thread(thread.kind, job, thread.engine, moments, moment, pruned=thread.pruned)
+        made = Thread(thread.kind, job, thread.engine, moments, moment)
         self._maybe_paused(made)
         self._forked(made, edit)
         what = f"forked at {at.id[:13]} {at.nodes} with {edit} as {node} of {thread.job.id}"
@@ -296,8 +295,7 @@ class Changes:
             thread.engine,
             dict(thread.moments),
             thread.stands,
-            pruned=thread.pruned,
-            spared=thread.kind.runs(thread.job.steps()),
+            spared=thread.spared + thread.kind.runs(thread.job.steps()),
         )
         return made if self._judge.follow(made, f"forked as {thread.job.id} stands") else None
 
@@ -317,7 +315,7 @@ class Changes:
         kind, moment = thread.kind, thread.moments[at.id]
         # What made it is not known where that was pruned; see docs/jobs.md.
         before = at.parent_id is None or at.parent_id in {c.id for c in thread.job.checkpoints()}
-        if not wanted or (thread.pruned and not before):
+        if not wanted or not before:
             return moment, {}, None, True
         node = self._chance.choice(kind.writers(moment))
         same = self._chance.random() < 0.4
@@ -387,7 +385,6 @@ class Changes:
             return None
         self._judge.count["pruned"] += 1
         thread.job.prune(keep=self._chance.randint(1, 3))
-        thread.pruned = True
         return None
 
     def _carry(self, thread: Thread) -> Thread | None:
@@ -412,7 +409,6 @@ class Changes:
             dict(thread.moments),
             thread.stands,
             thread.kind.runs(job.steps()),
-            thread.pruned,
         )
 
 

@@ -163,6 +163,9 @@ def test_what_ran_in_the_parent_is_not_skipped_in_the_fork(
     fork = job.fork(after(job, "review").id, update={"score": 9})
     fork.result(DEADLINE)
     assert [step.node for step in fork.steps() if step.status == "skipped"] == []
+    again = fork.fork(fork.checkpoints()[0].id)
+    again.result(20)
+    assert [step.node for step in again.steps() if step.status == "skipped"] == []
 
 
 def test_an_edit_that_does_not_fit_is_refused(reviewed: tuple[Engine, JobHandle]) -> None:
