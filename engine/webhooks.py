@@ -265,9 +265,11 @@ _COUNTED = "select webhook, status, count(*) as number from deliveries group by 
 
 _FOUND = "select * from deliveries where id = :id and (:webhook = '' or webhook = :webhook)"
 
+# One that waits for its next try keeps its tries: it may be under way just now.
 _AGAIN = """
-update deliveries set status = 'pending', tries = 0, next_at = 0, ended_at = null
-where webhook = :webhook and id = :id and status <> 'pending'"""
+update deliveries set status = 'pending', next_at = 0, ended_at = null,
+    tries = case when status = 'pending' then tries else 0 end
+where webhook = :webhook and id = :id"""
 
 _AGAIN_DEAD = """
 update deliveries set status = 'pending', tries = 0, next_at = 0, ended_at = null
@@ -289,8 +291,8 @@ def counted() -> Operation[dict[tuple[str, DeliveryStatus], int]]:
 
 
 def again(ids: Collection[str], webhook: str | None = None) -> Operation[int]:
-    """Send deliveries again, also those that arrived, under their old ids; how many. Raises
-    DeliveryNotFound, and changes nothing, where one is not there."""
+    """Send deliveries again, also those that arrived or wait for their next try, under their old
+    ids; how many. Raises DeliveryNotFound, and changes nothing, where one is not there."""
     found: list[Row] = []
     for id in ids:
         rows = yield One(_FOUND, {"id": id, "webhook": webhook or ""})

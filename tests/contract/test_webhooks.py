@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -201,15 +202,19 @@ def test_a_receiver_that_is_gone_gets_no_more_tries(open_engine: Open, receiver:
     assert dead.tries == 1
 
 
+@pytest.mark.parametrize("said", ["3600", lambda: formatdate(time.time() + 3600, usegmt=True)])
 def test_a_receiver_says_how_long_it_wants_to_be_left_alone(
-    open_engine: Open, receiver: Receiver
+    open_engine: Open, receiver: Receiver, said: str | Callable[[], str]
 ) -> None:
     receiver.script += [429]
-    receiver.headers["retry-after"] = "3600"
+    receiver.headers["retry-after"] = said if isinstance(said, str) else said()
     engine = opened(open_engine, receiver)
     engine.submit("flow")
     (waits,) = until(lambda: [each for each in deliveries(engine, "pending") if each.tries])
     assert (waits.next_at - waits.created_at).total_seconds() > 3000
+    # A person need not wait for so long.
+    assert write(engine, lambda: again([waits.id])) == 1
+    until(lambda: len(deliveries(engine, "delivered")) == 2)
 
 
 def test_a_worker_sleeps_while_later_events_wait_for_one_that_waits_for_its_next_try(
