@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ucop.engine.control import Overtaker
 from ucop.engine.job import Job, Question, Step
 from ucop.engine.queues import QueueState
 from ucop.engine.states import ACTIVE, JobStatus, StepStatus
@@ -43,6 +44,8 @@ class Dispatch:
     want: str | None
     busy_with: str | None
     """The job that runs on the same thread now, or comes first there, where one does."""
+    overtaken: Overtaker | None = None
+    """The job that has taken over its thread, where one has: then it cannot go on there."""
     ahead: int
     """Queued jobs whose turn comes first."""
     workers: Sequence[WorkerSeen]
@@ -96,7 +99,22 @@ def causes(
             found = iter(("nothing is wrong: it has completed",))
         case _:
             found = iter((job.reason or "nobody said why",))
-    return tuple(found)
+    return (*found, *_overtaken(job, dispatch))
+
+
+RESTS = frozenset({JobStatus.FAILED, JobStatus.PAUSED, JobStatus.WAITING})
+"""Where a person lets a job go on."""
+
+
+def cannot_go_on(job: Job, dispatch: Dispatch) -> bool:
+    """Whether another job's states stand on its thread by now: then only a fork goes on."""
+    return job.status in RESTS and dispatch.overtaken is not None
+
+
+def _overtaken(job: Job, dispatch: Dispatch) -> Iterator[str]:
+    if dispatch.overtaken is not None and cannot_go_on(job, dispatch):
+        other = dispatch.overtaken
+        yield f"it cannot go on: job {other.by} {other.does} with its thread {other.thread!r}"
 
 
 def _failed(job: Job) -> Iterator[str]:

@@ -116,9 +116,11 @@ def _advice(
     last: Checkpoint | None,
     now: float,
 ) -> Iterator[Advice]:
-    from ucop.engine.diagnosis import is_stuck
+    from ucop.engine.diagnosis import cannot_go_on, is_stuck
 
-    if job.status is JobStatus.FAILED:
+    if cannot_go_on(job, dispatch):
+        yield Advice(place.command(f"checkpoints fork {job.id}"), "go on in a new job")
+    elif job.status is JobStatus.FAILED:
         yield from _after_failure(place, job, last)
     elif job.status is JobStatus.PAUSED:
         yield _go_on(place, job, used_up(job))

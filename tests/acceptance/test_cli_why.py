@@ -72,5 +72,21 @@ def test_a_waiting_job_shows_how_to_answer(ucop: Ucop) -> None:
     assert answer.startswith("jobs answer")
 
 
+def test_a_job_whose_thread_another_moved_on_is_to_be_forked(ucop: Ucop) -> None:
+    for workflow, code in (("asking", 4), ("needy", 1)):
+        given = ["-i", "numbers=[1]"] if workflow == "asking" else ["-i", "text=first"]
+        for _ in range(2):
+            assert ucop("run", workflow, *given, "--thread", f"of-{workflow}").code == code
+        newer, older = (job["id"] for job in ucop("jobs", "list", "--limit", "2", "--json").json)
+        told = ucop("jobs", "why", older).out
+        assert f"it cannot go on: job {newer} has gone on with its thread 'of-{workflow}'" in told
+        assert "jobs answer" not in told
+        assert "jobs retry" not in told
+        fork, *_ = why(ucop, older)[1]
+        assert fork == f"checkpoints fork {older}"
+        assert ucop(*shlex.split(fork)).code == code  # it asks, or fails, anew
+        assert "cannot go on" not in ucop("jobs", "why", newer).out
+
+
 def test_an_unknown_job_is_not_found(bare: Ucop) -> None:
     assert bare("jobs", "why", "nonesuch").code == 3
