@@ -97,6 +97,8 @@ def causes(
             found = _runs(job, dispatch, now)
         case JobStatus.COMPLETED:
             found = iter(("nothing is wrong: it has completed",))
+        case JobStatus.PAUSED:
+            found = _paused(job, dispatch, now)
         case _:
             found = iter((job.reason or "nobody said why",))
     return (*found, *_overtaken(job, dispatch))
@@ -163,8 +165,19 @@ def _barred(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield f"its queue {dispatch.queue.name!r} is paused"
     if dispatch.not_before > now:
         lost = job.reason not in (None, "resumed")
-        why = "attempts before it lost their worker" if lost else "it was delayed"
-        yield f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
+        yield _not_before(
+            dispatch, now, "attempts before it lost their worker" if lost else "it was delayed"
+        )
+
+
+def _not_before(dispatch: Dispatch, now: float, why: str) -> str:
+    return f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
+
+
+def _paused(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
+    yield job.reason or "nobody said why"
+    if dispatch.not_before > now:
+        yield _not_before(dispatch, now, "it was delayed")
 
 
 def _held_back(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:

@@ -123,7 +123,7 @@ def _advice(
     elif job.status is JobStatus.FAILED:
         yield from _after_failure(place, job, last)
     elif job.status is JobStatus.PAUSED:
-        yield _go_on(place, job, used_up(job))
+        yield _go_on(place, job, used_up(job), at_once=dispatch.not_before > now)
     elif job.status is JobStatus.WAITING:
         yield from _answers(place, job, questions)
     elif is_stuck(job, dispatch, now):
@@ -172,11 +172,14 @@ def used_up(job: Job) -> str | None:
     return next((name for name in job.budget if f"--budget {name}=" in reason), None)
 
 
-def _go_on(place: Place, job: Job, limit: str | None) -> Advice:
-    if limit is None:
-        return Advice(place.command(f"jobs resume {job.id}"), "go on from the checkpoint")
-    more = f" --budget {limit}={twice(limit, job.budget[limit])}" if limit in job.budget else ""
-    return Advice(place.command(f"jobs resume {job.id}{more}"), "go on with more")
+def _go_on(place: Place, job: Job, limit: str | None, *, at_once: bool = False) -> Advice:
+    command = f"jobs resume {job.id}"
+    if limit is not None:
+        more = f" --budget {limit}={twice(limit, job.budget[limit])}" if limit in job.budget else ""
+        return Advice(place.command(command + more), "go on with more")
+    if at_once:
+        return Advice(place.command(f"{command} --now"), "run it without waiting")
+    return Advice(place.command(command), "go on from the checkpoint")
 
 
 def twice(limit: str, most: float) -> str:

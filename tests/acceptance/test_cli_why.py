@@ -47,6 +47,16 @@ def test_a_paused_job_goes_on_by_the_command_that_is_proposed(ucop: Ucop) -> Non
     assert ucop(*shlex.split(resume)).out.strip() == "HELLO"
 
 
+def test_a_paused_job_whose_time_has_not_come_is_offered_to_go_on_at_once(ucop: Ucop) -> None:
+    id = ucop("run", "say", "-i", "text=hello", "--delay", "1h", "--detach").out.strip()
+    ucop("jobs", "pause", id)
+    assert "and not before: it was delayed" in ucop("jobs", "why", id).out
+    cause, (resume, *_) = why(ucop, id)
+    assert cause == "asked to pause"
+    assert resume == f"jobs resume {id} --now"
+    assert ucop(*shlex.split(resume)).out.strip() == "HELLO"
+
+
 def test_a_job_that_ran_out_of_steps_is_offered_more(ucop: Ucop) -> None:
     ucop.write("go.txt", "on")
     assert ucop("run", "gated", "-i", "text=hello", "--budget", "steps=2").code == 1
