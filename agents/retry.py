@@ -49,4 +49,6 @@ def parse_retry_after(text: str | None, now: datetime | None = None) -> float | 
         until = parsedate_to_datetime(text)
     except ValueError:
         return None
+    if until.tzinfo is None:  # it names no zone, or -0000
+        until = until.replace(tzinfo=UTC)
     return max(0.0, (until - (now or datetime.now(UTC))).total_seconds())

@@ -227,8 +227,8 @@ def go_on(
 ) -> Operation[JobStatus]:
     """Queue the next attempt because a person says so; `change` is None where one was queued
     already. Raises RefusedChange."""
-    if change is not None and (reason := (yield from overtaken(job))):
-        raise RefusedChange(reason)
+    if change is not None and (overtaker := (yield from overtaken(job))):
+        raise RefusedChange(overtaker.refusal)
     if onward.priority is not None:
         where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
         if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
@@ -244,6 +244,25 @@ def go_on(
     return new
 
 
+@dataclass(frozen=True, kw_only=True)
+class Overtaker:
+    """The job `by`, which has taken over the thread of `job`."""
+
+    job: str
+    by: str
+    does: str
+    thread: str
+
+    @property
+    def refusal(self) -> str:
+        return (
+            f"job {self.job} cannot go on: job {self.by} {self.does} with thread {self.thread}, "
+            f"whose state would be taken for this one's. `ucop checkpoints list {self.job}` shows "
+            f"where it stood; `ucop checkpoints fork {self.job} CHECKPOINT` goes on from there on "
+            "a thread of its own"
+        )
+
+
 # Ids of checkpoints grow with time. A job has a thread of its own name, or shares one.
 _OVERTAKEN = """
 select other.id, other.status, mine.thread_id from jobs mine join jobs other
@@ -253,16 +272,15 @@ where mine.id = :job and other.id <> mine.id and mine.checkpoint_id is not null
     and (other.checkpoint_id > mine.checkpoint_id or other.status in ('pending', 'running')) limit 1"""
 
 
-def overtaken(job: str) -> Operation[str | None]:
-    """Why a job cannot go on from its own last state, where that is so: an attempt goes on from
-    the newest state of its thread, and another job has gone on with it, or is about to."""
+def overtaken(job: str) -> Operation[Overtaker | None]:
+    """The job for which one cannot go on from its own last state, where there is one: an attempt
+    goes on from the newest state of its thread, and that job has gone on with it, or is about to."""
     for row in (yield One(_OVERTAKEN, {"job": job})):
-        does = "is about to go on" if row["status"] in ACTIVE else "has gone on"
-        return (
-            f"job {job} cannot go on: job {row['id']} {does} with thread {row['thread_id']}, "
-            f"whose state would be taken for this one's. `ucop checkpoints list {job}` shows "
-            f"where it stood; `ucop checkpoints fork {job} CHECKPOINT` goes on from there on a "
-            "thread of its own"
+        return Overtaker(
+            job=job,
+            by=row["id"],
+            does="is about to go on" if row["status"] in ACTIVE else "has gone on",
+            thread=row["thread_id"],
         )
     return None
 

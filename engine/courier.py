@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ucop.agents.retry import parse_retry_after
 from ucop.engine import webhooks
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.faults import fault
@@ -154,9 +155,8 @@ def _verdict(status: int, retry_after: str | None) -> Answer:
         return Answer(status=status, error=f"{said}: it wants no more of this", wait=None)
     if 300 <= status < 400:
         return Answer(status=status, error=f"{said}: redirects are not followed")
-    wait = retry_after.strip() if retry_after else ""
-    left = min(float(wait), LONGEST_WAIT) if wait.isdecimal() else 0.0
-    return Answer(status=status, error=said, wait=left)
+    wait = parse_retry_after(retry_after) or 0.0
+    return Answer(status=status, error=said, wait=min(wait, LONGEST_WAIT))
 
 
 async def send_test(webhook: Webhook) -> tuple[str, Answer]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ucop.engine.control import Overtaker
 from ucop.engine.job import Job, Question, Step
 from ucop.engine.queues import QueueState
 from ucop.engine.states import ACTIVE, JobStatus, StepStatus
@@ -43,6 +44,8 @@ class Dispatch:
     want: str | None
     busy_with: str | None
     """The job that runs on the same thread now, or comes first there, where one does."""
+    overtaken: Overtaker | None = None
+    """The job that has taken over its thread, where one has: then it cannot go on there."""
     ahead: int
     """Queued jobs whose turn comes first."""
     workers: Sequence[WorkerSeen]
@@ -94,9 +97,26 @@ def causes(
             found = _runs(job, dispatch, now)
         case JobStatus.COMPLETED:
             found = iter(("nothing is wrong: it has completed",))
+        case JobStatus.PAUSED:
+            found = _paused(job, dispatch, now)
         case _:
             found = iter((job.reason or "nobody said why",))
-    return tuple(found)
+    return (*found, *_overtaken(job, dispatch))
+
+
+RESTS = frozenset({JobStatus.FAILED, JobStatus.PAUSED, JobStatus.WAITING})
+"""Where a person lets a job go on."""
+
+
+def cannot_go_on(job: Job, dispatch: Dispatch) -> bool:
+    """Whether another job's states stand on its thread by now: then only a fork goes on."""
+    return job.status in RESTS and dispatch.overtaken is not None
+
+
+def _overtaken(job: Job, dispatch: Dispatch) -> Iterator[str]:
+    if dispatch.overtaken is not None and cannot_go_on(job, dispatch):
+        other = dispatch.overtaken
+        yield f"it cannot go on: job {other.by} {other.does} with its thread {other.thread!r}"
 
 
 def _failed(job: Job) -> Iterator[str]:
@@ -145,8 +165,19 @@ def _barred(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield f"its queue {dispatch.queue.name!r} is paused"
     if dispatch.not_before > now:
         lost = job.reason not in (None, "resumed")
-        why = "attempts before it lost their worker" if lost else "it was delayed"
-        yield f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
+        yield _not_before(
+            dispatch, now, "attempts before it lost their worker" if lost else "it was delayed"
+        )
+
+
+def _not_before(dispatch: Dispatch, now: float, why: str) -> str:
+    return f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
+
+
+def _paused(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
+    yield job.reason or "nobody said why"
+    if dispatch.not_before > now:
+        yield _not_before(dispatch, now, "it was delayed")
 
 
 def _held_back(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:

@@ -14,15 +14,18 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from ucop.engine.errors import InvalidJobFile, JobNotFound
+from ucop.engine.hops import runs_of
+from ucop.engine.job import Event
 from ucop.engine.packed import KINDS, mapped, pack, unpack
 from ucop.engine.redaction import Redaction
-from ucop.engine.snapshots import OTHERS, is_of
+from ucop.engine.snapshots import OTHERS, Saved, decoded, is_of, shown
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -58,8 +61,38 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+def _such_as(kind: type[Part]) -> AfterValidator:
+    """An object that has at least these fields. It stays as it is: what it does not say is not
+    added."""
+
+    def check(given: Object) -> Object:
+        try:
+            kind.model_validate(given)
+        except ValidationError as error:
+            raise ValueError(_first(error)) from None
+        return given
+
+    return AfterValidator(check)
+
+
+def _first(error: ValidationError) -> str:
+    found = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(step) for step in found["loc"])
+    return f"{place or 'the record'}: {found['msg']}"
+
+
 class Definition(Part):
     body: Object
+
+
+class ErrorPart(Part):
+    type: str
+    message: str
+    node: str | None = None
+    caught: bool = False
+
+
+Error = Annotated[Object, _such_as(ErrorPart)]
 
 
 class JobPart(Part):
@@ -71,7 +104,7 @@ class JobPart(Part):
     attempt: Annotated[int, Field(ge=1, lt=2**31)]
     input: Object
     output: JsonValue
-    error: Object | None
+    error: Error | None
     checkpoint_id: StateId | None
     priority: Annotated[int, Field(gt=-(2**31), lt=2**31)]
     tenant: Word | None
@@ -106,7 +139,7 @@ class StepPart(Part):
     finished_at: Time | None
     input: JsonValue
     output: JsonValue
-    error: Object | None
+    error: Error | None
     model_calls: Count
     tokens_in: Count
     tokens_out: Count
@@ -154,14 +187,43 @@ class ValuePart(Part):
         return None if self.data is None else base64.b64decode(self.data, validate=True)
 
 
+class OpenPart(Part):
+    """What LangGraph may say more of."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+
+class CheckpointPart(OpenPart):
+    v: Count
+    id: StateId
+    ts: Annotated[str, AfterValidator(datetime.fromisoformat)]
+    channel_versions: dict[Word, Word]
+    versions_seen: dict[Word, dict[Word, Word]]
+
+
+class MetadataPart(OpenPart):
+    source: Word = ""
+    step: Annotated[int, Field(ge=-(2**31), lt=2**31)] = -1
+    ucop_job: Word = ""
+    ucop_edit_of: StateId | None = None
+
+
+def _is_packable(given: Object) -> Object:
+    try:
+        pack(given)
+    except TypeError as error:  # a number that is too large, say
+        raise ValueError(str(error)) from None
+    return given
+
+
 class StatePart(Part):
     ns: Word
     id: StateId
     parent_id: StateId | None
-    checkpoint: Object
+    checkpoint: Annotated[Object, _such_as(CheckpointPart), AfterValidator(_is_packable)]
     """All of it but its values."""
     values: dict[Word, ValueId]
-    metadata: Object
+    metadata: Annotated[Object, _such_as(MetadataPart)]
 
 
 class WritePart(Part):
@@ -322,9 +384,7 @@ def _part(kind: type[Part], given: Any) -> Part:
         if isinstance(part, ValuePart):
             _check_value(part)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(step) for step in first["loc"])
-        raise _Wrong(f"{place or 'the record'}: {first['msg']}") from None
+        raise _Wrong(_first(error)) from None
     return part
 
 
@@ -362,8 +422,43 @@ def _contradictions(contents: Contents) -> Iterator[str]:
     for state in contents.states:
         if state.checkpoint.get("id") != state.id or "channel_values" in state.checkpoint:
             yield f"state {state.id} is not what its id says"
-        if not isinstance(state.checkpoint.get("channel_versions"), dict):
-            yield f"state {state.id} has no versions"
+    yield from _unreadable(contents)
+
+
+def _unreadable(contents: Contents) -> Iterator[str]:
+    """What cannot be read as it will be: what nodes wrote, and what meshes told, have forms that
+    no record shows."""
+    job = contents.job
+    try:
+        found = [_saved(contents, state) for state in contents.states if not state.ns]
+        shown(found, job.id, job.id, (), yaml=True)
+        runs_of([_event(job.id, each) for each in contents.events if each.type.startswith("mesh.")])
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        yield f"it cannot be read as a job is ({type(error).__name__}: {error})"[:200]
+
+
+def _saved(contents: Contents, state: StatePart) -> Saved:
+    values = {name: contents.values[id] for name, id in state.values.items()}
+    return Saved(
+        id=state.id,
+        parent_id=state.parent_id,
+        metadata=state.metadata,
+        at=str(state.checkpoint["ts"]),
+        values={name: decoded(value.kind, value.bytes) for name, value in values.items()},
+        versions=_object(state, "channel_versions"),
+        seen=_object(state, "versions_seen"),
+    )
+
+
+def _object(state: StatePart, name: str) -> Mapping[str, Any]:
+    found = state.checkpoint[name]
+    assert isinstance(found, dict)
+    return found
+
+
+def _event(job: str, event: EventPart) -> Event:
+    at = datetime.fromtimestamp(event.at, UTC)
+    return Event(job_id=job, seq=event.seq, type=event.type, at=at, data=dict(event.data))
 
 
 def _twice(what: str, keys: list[Any]) -> Iterator[str]:

@@ -8,6 +8,7 @@ goes on from the position. Operations, and the loop that all listeners share.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ class Listener:
             if not await self._hold():
                 return self._post.lease / 3
             found = await self._post.database.read(lambda: page(self._asked, self._reach, TOGETHER))
-            pause = await self.serve(found)
+            pause = await self._served(found)
             self._reach = max(self._reach, found.position)
             return 0.0 if len(found.events) == TOGETHER else min(pause, LOOK_AGAIN)
         except DatabaseError as error:
@@ -145,6 +146,26 @@ class Listener:
         except Exception:  # a loop that ends in silence would tell nobody anything any more
             log.exception("%s", self.name)
         return LOOK_AGAIN
+
+    async def _served(self, found: Page) -> float:
+        """`serve`, with the listener held for as long as it takes: whoever is told may be slow."""
+        serving = asyncio.ensure_future(self.serve(found))
+        try:
+            while not serving.done():
+                done, _ = await asyncio.wait({serving}, timeout=self._post.lease / 3)
+                if not done:
+                    await self._renew()
+        finally:
+            serving.cancel()
+            await asyncio.wait({serving})
+        return serving.result()
+
+    async def _renew(self) -> None:
+        """Where another worker has it by now, or the database does not answer, `serve` finds out
+        when it notes what it did."""
+        name, post = self.name, self._post
+        with contextlib.suppress(DatabaseError):
+            await post.database.write(lambda: hold(name, post.worker, post.lease, 0, post.clock()))
 
     async def _sleep(self, seconds: float) -> None:
         if seconds and not self._holds:

@@ -56,7 +56,7 @@ def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
         return (yield from _fail(job, state, without[0], reason, now))
     behind = yield from overtaken(job)
     if behind is not None:
-        return (yield from _fail(job, state, late[0]["node"], behind, now))
+        return (yield from _fail(job, state, late[0]["node"], behind.refusal, now))
     for question in late:
         yield from _answer(job, state, question, now)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))

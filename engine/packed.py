@@ -81,7 +81,7 @@ def _mapped_object(value: Packed, change: Change) -> Any:
         return value
     if value.code == _WHOLE:
         return Packed(value.code, pack(mapped(made, change)))
-    if not (isinstance(made, list) and len(made) >= 3):
+    if not (isinstance(made, list) and len(made) >= 3 and isinstance(made[1], str)):
         return value
     module, name, given, *rest = made
     match value.code, module:
@@ -89,9 +89,8 @@ def _mapped_object(value: Packed, change: Change) -> Any:
             given = REDACTED
         case 0, _ if isinstance(given, list):  # a set, say
             given = mapped(given, change)
-        case 1, "langgraph.types":  # a node to send to, and its input
-            node, *arguments = given
-            given = [node, *mapped(arguments, change)]
+        case 1, "langgraph.types" if isinstance(given, list):  # a node to send to, and its input
+            given = [*given[:1], *mapped(given[1:], change)]
         case (1, "pathlib") | ((2 | 4 | 5), _):
             given = mapped(given, change)
         case _:

@@ -17,7 +17,7 @@ from importlib.metadata import EntryPoint, entry_points
 
 from ucop.engine.job import Event
 from ucop.engine.listeners import LOOK_AGAIN, Listener, Post, reached
-from ucop.engine.subscriptions import Page, Wanted, hand_over, wanted
+from ucop.engine.subscriptions import Page, Wanted, hand_over, is_awaited, wanted
 
 log = logging.getLogger("ucop.events")
 
@@ -69,7 +69,7 @@ def _loaded(entry_point: EntryPoint) -> Iterator[tuple[Callable[[Event], object]
     try:
         found = entry_point.load()
         subscriber = found() if inspect.isclass(found) else found
-        if not callable(subscriber) or inspect.iscoroutinefunction(subscriber):
+        if not callable(subscriber) or is_awaited(subscriber):
             raise TypeError("must be a plain function, or a class whose objects can be called")
         asked = wanted(
             getattr(subscriber, "types", None), None, getattr(subscriber, "workflows", None)

@@ -343,6 +343,7 @@ class Reader:
     ) -> Dispatch:
         """What decides whether a job runs, by its whole id; `declared` are the queues of the
         settings, `workflows` the limits of those. Raises JobNotFound."""
+        from ucop.engine.control import overtaken
         from ucop.engine.diagnosis import Dispatch, WorkerSeen
         from ucop.engine.queues import QueueState
 
@@ -366,6 +367,7 @@ class Reader:
             worker=row["worker"],
             want=row["want"],
             busy_with=row["busy_with"],
+            overtaken=self.ask(overtaken(id)),
             ahead=row["ahead"],
             workers=[
                 WorkerSeen(

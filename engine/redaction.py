@@ -10,7 +10,8 @@ from typing import Any
 from ucop.engine.packed import REDACTED
 
 _NAMES = re.compile(
-    r"(?:^|[_\-. ])(?:api[_\-]?key|access[_\-]?key|private[_\-]?key|client[_\-]?secret|secret|"
+    r"(?:^|[_\-. ]|(?-i:(?<=[a-z0-9])(?=[A-Z])))"
+    r"(?:api[_\-]?key|access[_\-]?key|private[_\-]?key|client[_\-]?secret|secret|"
     r"password|passwd|passphrase|token|authorization|cookie|credentials?)s?$",
     re.IGNORECASE,
 )
@@ -18,7 +19,8 @@ _NAMES = re.compile(
 
 _SECRETS = re.compile(
     r"""
-      \b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}          # OpenAI, Anthropic, Stripe
+      \b(?:sk|pk|rk)-[A-Za-z0-9_\-]{16,}          # OpenAI, Anthropic
+    | \b(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{16,}  # Stripe
     | \bAIza[A-Za-z0-9_\-]{30,}                   # Google
     | \bgh[pousr]_[A-Za-z0-9]{20,} | \bgithub_pat_[A-Za-z0-9_]{20,}
     | \bxox[abprs]-[A-Za-z0-9\-]{10,}             # Slack
@@ -26,7 +28,7 @@ _SECRETS = re.compile(
     | \b(?:AKIA|ASIA)[A-Z0-9]{16}\b               # AWS
     | \bwhsec_[A-Za-z0-9+/=]{16,}                 # Standard Webhooks
     | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}  # a JSON Web Token
-    | (?<=\bBearer\ )[A-Za-z0-9_\-.=+/]{8,}
+    | (?<=\b[Bb]earer\ )[A-Za-z0-9_\-.=+/]{8,}
     | (?<=://)[^\s/:@]*:[^\s/@]+(?=@)             # a URL's user and password
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     """,

@@ -99,8 +99,15 @@ def checkpoints(rows: Rows, job: str, thread: str, *, yaml: bool, apart: bool) -
     `apart`: values of channels have a table of their own.
     """
     found = list(_apart(rows, thread) if apart else _together(rows, thread))
-    due = {saved.id: _due(saved) for saved in found}
     others = {row["id"] for row in rows(OTHERS, {"thread": thread, "job": job})}
+    return shown(found, job, thread, others, yaml=yaml)
+
+
+def shown(
+    found: Sequence[Saved], job: str, thread: str, others: Collection[str], *, yaml: bool
+) -> list[Checkpoint]:
+    """`checkpoints`, of those that were read."""
+    due = {saved.id: _due(saved) for saved in found}
     links = {saved.id: (saved.parent_id, saved.metadata) for saved in found}
     parents = lineage(links, job, thread, others)
     return [
@@ -112,13 +119,13 @@ def checkpoints(rows: Rows, job: str, thread: str, *, yaml: bool, apart: bool) -
 
 def _together(rows: Rows, thread: str) -> Iterator[Saved]:
     for row in rows(_SQLITE, {"thread": thread}):
-        checkpoint = _decoded(row["type"], row["checkpoint"])
+        checkpoint = decoded(row["type"], row["checkpoint"])
         yield _saved(row, checkpoint, json.loads(row["metadata"]), checkpoint["channel_values"])
 
 
 def _apart(rows: Rows, thread: str) -> Iterator[Saved]:
     blobs = {
-        (row["channel"], row["version"]): _decoded(row["type"], row["blob"])
+        (row["channel"], row["version"]): decoded(row["type"], row["blob"])
         for row in rows(_BLOBS, {"thread": thread})
         if row["type"] != "empty"
     }
@@ -211,7 +218,7 @@ def _is_news(saved: Saved, node: str, channel: str) -> bool:
 # ---------------------------------------------------------------- decoding
 
 
-def _decoded(kind: str | None, blob: Any) -> Any:
+def decoded(kind: str | None, blob: Any) -> Any:
     """A value as LangGraph's serialiser wrote it."""
     match kind:
         case "msgpack":

@@ -15,6 +15,7 @@ its own affair.
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 import threading
 from collections import deque
@@ -140,7 +141,13 @@ class Subscription:
         callback: Callable[[Event], object] | None = None,
     ) -> None:
         """`reader` opens a reader of the subscription's own. `listen` has something called
-        whenever there are news, until what it returns is called."""
+        whenever there are news, until what it returns is called. Raises InvalidInput for a
+        callback that would have to be awaited."""
+        if callback is not None and is_awaited(callback):
+            raise InvalidInput(
+                "a subscriber is called on a thread of its own, and must be a plain function; "
+                "leave it out, and take the events with `async for`"
+            )
         self._reader = reader()
         self._reading = threading.Lock()
         self._news = threading.Event()
@@ -163,23 +170,21 @@ class Subscription:
         """Waits for the next event. Raises DatabaseError where the ledger cannot be read; then
         to ask again goes on where it was."""
         while not self._closed:
-            if self._page:
-                event = self._page.popleft()
-                self.position = event.position
+            if (event := self._taken()) is not None:
                 return event
-            self._news.clear()
-            if not self._read():
-                self._news.wait(LOOK_AGAIN)
+            self._look()
         raise StopIteration
 
     def __aiter__(self) -> AsyncIterator[Event]:
         return self
 
     async def __anext__(self) -> Event:
-        event = await asyncio.to_thread(next, self, None)
-        if event is None:
-            raise StopAsyncIteration
-        return event
+        # Whoever awaits may give up: then the thread that looks goes on, and must take nothing.
+        while not self._closed:
+            if (event := self._taken()) is not None:
+                return event
+            await asyncio.to_thread(self._look)
+        raise StopAsyncIteration
 
     def close(self) -> None:
         """Hand over no more. A callback that is at an event is not waited for."""
@@ -200,17 +205,31 @@ class Subscription:
     ) -> None:
         self.close()
 
+    def _taken(self) -> Event | None:
+        """The next event of those that were read."""
+        if not self._page:
+            return None
+        event = self._page.popleft()
+        self.position = event.position
+        return event
+
+    def _look(self) -> None:
+        """Read the next page, or wait until there may be one."""
+        self._news.clear()
+        if not self._read():
+            self._news.wait(LOOK_AGAIN)
+
     def _read(self) -> bool:
-        """Read the next page; whether there was something in it."""
+        """Read the next page; whether there is something to take."""
         with self._reading:
-            if self._closed:
+            if self._closed or self._page:  # another thread, which nobody waits for, has read it
                 return True
             found = self._reader.ask(page(self._asked, self._reach))
-        self._reach = found.position
-        self._page.extend(found.events)
-        if not found.events:
-            self.position = self._reach
-        return bool(found.events)
+            self._reach = found.position
+            self._page.extend(found.events)
+            if not found.events:
+                self.position = self._reach
+            return bool(found.events)
 
     def _call(self, callback: Callable[[Event], object]) -> None:
         while not self._closed:
@@ -222,11 +241,17 @@ class Subscription:
                 self._news.wait(LOOK_AGAIN)
 
 
+def is_awaited(callback: Callable[[Event], object]) -> bool:
+    """Whether calling it does nothing until what it returns is awaited, which nobody does."""
+    whole = inspect.iscoroutinefunction(callback)
+    return whole or inspect.iscoroutinefunction(type(callback).__call__)
+
+
 def hand_over(callback: Callable[[Event], object], event: Event) -> None:
     """Call a subscriber. What it raises is its own affair: it is logged, and that is all."""
     try:
         callback(event)
-    except Exception:
+    except BaseException:  # also what would end its thread, or the engine's loop
         log.exception(
             "a subscriber failed at event %d of job %s (%s); the next ones go on",
             *(event.seq, event.job_id, event.type),

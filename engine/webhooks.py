@@ -156,17 +156,19 @@ values (:webhook, :id, :job_id, :seq, :type, :body, 'pending', 0, :now, 0)
 on conflict (webhook, id) do nothing"""
 
 # The next of each job: its events are told in their order.
-_DUE = """
-select * from deliveries
-where webhook = :webhook and status = 'pending' and next_at <= {now}
+_FIRST = """
+webhook = :webhook and status = 'pending'
     and not exists (select 1 from deliveries before where before.webhook = deliveries.webhook
         and before.job_id = deliveries.job_id and before.status = 'pending'
-        and before.seq < deliveries.seq)
-order by next_at, created_at, job_id, seq limit :limit"""
+        and before.seq < deliveries.seq)"""
 
-_NEXT = """
-select min(next_at) - {now} as pause from deliveries
-where webhook = :webhook and status = 'pending'"""
+_DUE = f"""
+select * from deliveries where {_FIRST} and next_at <= {{now}}
+order by next_at, created_at, job_id, seq limit :limit"""  # noqa: S608 - ours
+
+# Later ones of a job wait for the first of it, and are due at any time: not counted, or a worker
+# would look again and again for as long as the first waits for its next try.
+_NEXT = f"select min(next_at) - {{now}} as pause from deliveries where {_FIRST}"  # noqa: S608 - ours
 
 _DELIVERED = """
 update deliveries set status = 'delivered', tries = tries + 1, error = null, ended_at = {now}
@@ -263,9 +265,11 @@ _COUNTED = "select webhook, status, count(*) as number from deliveries group by 
 
 _FOUND = "select * from deliveries where id = :id and (:webhook = '' or webhook = :webhook)"
 
+# One that waits for its next try keeps its tries: it may be under way just now.
 _AGAIN = """
-update deliveries set status = 'pending', tries = 0, next_at = 0, ended_at = null
-where webhook = :webhook and id = :id and status <> 'pending'"""
+update deliveries set status = 'pending', next_at = 0, ended_at = null,
+    tries = case when status = 'pending' then tries else 0 end
+where webhook = :webhook and id = :id"""
 
 _AGAIN_DEAD = """
 update deliveries set status = 'pending', tries = 0, next_at = 0, ended_at = null
@@ -287,8 +291,8 @@ def counted() -> Operation[dict[tuple[str, DeliveryStatus], int]]:
 
 
 def again(ids: Collection[str], webhook: str | None = None) -> Operation[int]:
-    """Send deliveries again, also those that arrived, under their old ids; how many. Raises
-    DeliveryNotFound, and changes nothing, where one is not there."""
+    """Send deliveries again, also those that arrived or wait for their next try, under their old
+    ids; how many. Raises DeliveryNotFound, and changes nothing, where one is not there."""
     found: list[Row] = []
     for id in ids:
         rows = yield One(_FOUND, {"id": id, "webhook": webhook or ""})

@@ -13,10 +13,22 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 
+_CONTROLS = {
+    code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
+}
+
+
+def harmless(text: str) -> str:
+    """A text as a terminal may show it: what a job holds, which others may have sent, gives the
+    terminal no orders."""
+    return text.translate(_CONTROLS)
+
+
 def put(text: str) -> bool:
-    """Write a line of data. False where nobody reads any more (`| head`): then stop."""
+    """Write a line of data, off a terminal as it is. False where nobody reads any more (`| head`):
+    then stop."""
     try:
-        sys.stdout.write(text + "\n")
+        sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         close_quietly()
@@ -37,7 +49,7 @@ def put_records(records: Iterable[BaseModel]) -> bool:
 def note(text: str = "") -> None:
     """Tell a person something that is not data."""
     try:
-        print(text, file=sys.stderr, flush=True)
+        print(harmless(text), file=sys.stderr, flush=True)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-from ucop.console.cli.output import put
+from ucop.console.cli.output import harmless, put
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -77,7 +77,10 @@ class Table:
         for row in self.rows:
             cells = zip(self.columns, row, strict=True)
             drawing.add_row(
-                *(Text(cell, style=COLOURS.get(cell, "") if c.status else "") for c, cell in cells)
+                *(
+                    Text(harmless(cell), style=COLOURS.get(cell, "") if c.status else "")
+                    for c, cell in cells
+                )
             )
         stdout_console().print(drawing)
 

@@ -116,12 +116,14 @@ def _advice(
     last: Checkpoint | None,
     now: float,
 ) -> Iterator[Advice]:
-    from ucop.engine.diagnosis import is_stuck
+    from ucop.engine.diagnosis import cannot_go_on, is_stuck
 
-    if job.status is JobStatus.FAILED:
+    if cannot_go_on(job, dispatch):
+        yield Advice(place.command(f"checkpoints fork {job.id}"), "go on in a new job")
+    elif job.status is JobStatus.FAILED:
         yield from _after_failure(place, job, last)
     elif job.status is JobStatus.PAUSED:
-        yield _go_on(place, job, used_up(job))
+        yield _go_on(place, job, used_up(job), at_once=dispatch.not_before > now)
     elif job.status is JobStatus.WAITING:
         yield from _answers(place, job, questions)
     elif is_stuck(job, dispatch, now):
@@ -170,11 +172,14 @@ def used_up(job: Job) -> str | None:
     return next((name for name in job.budget if f"--budget {name}=" in reason), None)
 
 
-def _go_on(place: Place, job: Job, limit: str | None) -> Advice:
-    if limit is None:
-        return Advice(place.command(f"jobs resume {job.id}"), "go on from the checkpoint")
-    more = f" --budget {limit}={twice(limit, job.budget[limit])}" if limit in job.budget else ""
-    return Advice(place.command(f"jobs resume {job.id}{more}"), "go on with more")
+def _go_on(place: Place, job: Job, limit: str | None, *, at_once: bool = False) -> Advice:
+    command = f"jobs resume {job.id}"
+    if limit is not None:
+        more = f" --budget {limit}={twice(limit, job.budget[limit])}" if limit in job.budget else ""
+        return Advice(place.command(command + more), "go on with more")
+    if at_once:
+        return Advice(place.command(f"{command} --now"), "run it without waiting")
+    return Advice(place.command(command), "go on from the checkpoint")
 
 
 def twice(limit: str, most: float) -> str:

@@ -102,6 +102,7 @@ def test_a_webhook_is_tried_by_a_message_of_its_own(ucop: Ucop) -> None:
 
 PLUGIN = '''
 import os
+import sys
 
 
 class Keeper:
@@ -121,11 +122,21 @@ def broken():
 
 
 broken.types = 3
+
+
+def leaver(event):
+    sys.exit("I leave")
+
+
+class Later:
+    async def __call__(self, event): ...
 '''
 ENTRY_POINTS = """[ucop.subscribers]
 keeper = ucop_keeper:Keeper
 broken = ucop_keeper:broken
 gone = ucop_keeper:nonesuch
+leaver = ucop_keeper:leaver
+later = ucop_keeper:Later
 """
 
 
@@ -151,6 +162,8 @@ def test_a_plug_in_hears_of_every_job_and_a_broken_one_takes_nothing_down(ucop: 
     assert "ValueError: never mind" in said
     assert "the subscriber 'gone' (ucop_keeper:nonesuch) cannot be used" in said
     assert "the subscriber 'broken'" in said
+    assert "the subscriber 'later'" in said
+    assert "SystemExit: I leave" in said
     # Another worker goes on behind what was told.
     again = ucop.start("worker", PYTHONPATH=str(site), KEPT=str(kept))
     again.until("Ctrl-C stops")

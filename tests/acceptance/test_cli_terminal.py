@@ -55,3 +55,14 @@ def test_a_dumb_terminal_gets_lines(ucop: Ucop) -> None:
     assert terminal.end() == 0
     assert "shout: running" in terminal.shown
     assert "\x1b" not in terminal.shown
+
+
+def test_what_a_job_holds_gives_the_terminal_no_orders(ucop: Ucop) -> None:
+    order = "\x1b]0;owned\x07"
+    assert (
+        ucop("run", "say", "-i", f"text=a{order}b").out == f"A{order.upper()}B\n"
+    )  # data, as it is
+    terminal = Terminal(ucop, "run", "say", "-i", f"text=a{order}b")
+    assert terminal.end() == 0
+    assert order.upper() not in terminal.shown
+    assert "A\\x1b]0;OWNED\\x07B" in terminal.shown

@@ -47,6 +47,16 @@ def test_a_paused_job_goes_on_by_the_command_that_is_proposed(ucop: Ucop) -> Non
     assert ucop(*shlex.split(resume)).out.strip() == "HELLO"
 
 
+def test_a_paused_job_whose_time_has_not_come_is_offered_to_go_on_at_once(ucop: Ucop) -> None:
+    id = ucop("run", "say", "-i", "text=hello", "--delay", "1h", "--detach").out.strip()
+    ucop("jobs", "pause", id)
+    assert "and not before: it was delayed" in ucop("jobs", "why", id).out
+    cause, (resume, *_) = why(ucop, id)
+    assert cause == "asked to pause"
+    assert resume == f"jobs resume {id} --now"
+    assert ucop(*shlex.split(resume)).out.strip() == "HELLO"
+
+
 def test_a_job_that_ran_out_of_steps_is_offered_more(ucop: Ucop) -> None:
     ucop.write("go.txt", "on")
     assert ucop("run", "gated", "-i", "text=hello", "--budget", "steps=2").code == 1
@@ -70,6 +80,22 @@ def test_a_waiting_job_shows_how_to_answer(ucop: Ucop) -> None:
     cause, (answer, *_) = why(ucop, only(ucop))
     assert "answer is due in ask" in cause
     assert answer.startswith("jobs answer")
+
+
+def test_a_job_whose_thread_another_moved_on_is_to_be_forked(ucop: Ucop) -> None:
+    for workflow, code in (("asking", 4), ("needy", 1)):
+        given = ["-i", "numbers=[1]"] if workflow == "asking" else ["-i", "text=first"]
+        for _ in range(2):
+            assert ucop("run", workflow, *given, "--thread", f"of-{workflow}").code == code
+        newer, older = (job["id"] for job in ucop("jobs", "list", "--limit", "2", "--json").json)
+        told = ucop("jobs", "why", older).out
+        assert f"it cannot go on: job {newer} has gone on with its thread 'of-{workflow}'" in told
+        assert "jobs answer" not in told
+        assert "jobs retry" not in told
+        fork, *_ = why(ucop, older)[1]
+        assert fork == f"checkpoints fork {older}"
+        assert ucop(*shlex.split(fork)).code == code  # it asks, or fails, anew
+        assert "cannot go on" not in ucop("jobs", "why", newer).out
 
 
 def test_an_unknown_job_is_not_found(bare: Ucop) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import logging
+import sys
 import threading
 import time
 from collections import defaultdict
@@ -146,6 +148,28 @@ def test_a_callback_that_raises_is_logged_and_gets_the_next_event(
     assert "the mailbox is full" in caplog.text
 
 
+def test_a_callback_that_wants_to_end_the_process_is_logged_and_gets_the_next_event(
+    done: Engine, caplog: pytest.LogCaptureFixture
+) -> None:
+    expected, got = stored(done), list[Event]()
+
+    def leave(event: Event) -> None:
+        got.append(event)
+        sys.exit("enough")
+
+    with caplog.at_level(logging.ERROR, "ucop.events"), done.subscribe(leave, after=0):
+        until(lambda: len(got) == len(expected))
+    assert got == expected
+    assert "SystemExit: enough" in caplog.text
+
+
+def test_a_callback_that_would_have_to_be_awaited_is_refused(done: Engine) -> None:
+    async def later(event: Event) -> None: ...
+
+    with pytest.raises(InvalidInput, match="async for"):
+        done.subscribe(later)
+
+
 def test_a_subscriber_that_hangs_holds_no_job_up(done: Engine) -> None:
     hangs, go_on = threading.Event(), threading.Event()
 
@@ -169,6 +193,25 @@ async def test_events_are_awaited_too(done: Engine) -> None:
             break
     subscription.close()
     assert got == expected
+
+
+async def test_who_gives_up_waiting_for_an_event_loses_none(done: Engine) -> None:
+    subscription = await done.asubscribe()
+    got = list[Event]()
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(anext(subscription), 0.1)
+    jobs = [await done.asubmit("flow") for _ in range(5)]
+    ends = 0
+    async with asyncio.timeout(DEADLINE):
+        while ends < len(jobs):
+            try:
+                got.append(await asyncio.wait_for(anext(subscription), 0.002))
+            except TimeoutError:
+                continue
+            ends += got[-1].type == "job.completed"
+    subscription.close()
+    ids = {job.id for job in jobs}
+    assert got == [event for event in stored(done) if event.job_id in ids]
 
 
 def test_a_subscription_ends_with_its_engine(open_engine: Open) -> None:

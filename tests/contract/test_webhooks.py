@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from support.receiver import SECRET, Receiver
 
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
-from ucop.engine.operation import Make
+from ucop.engine.operation import Make, One, Operation, Row
 from ucop.engine.webhooks import (
     Delivery,
     DeliveryStatus,
@@ -26,6 +27,7 @@ from ucop.engine.webhooks import (
     forget,
     listed,
     listener,
+    pause,
 )
 
 DEADLINE = 60.0
@@ -67,11 +69,17 @@ def write(engine: Engine, make: Make[Any]) -> Any:
 
 
 def _position(engine: Engine) -> int | None:
-    from ucop.engine.operation import One, Operation
+    rows = _listener(engine)
+    return rows[0]["position"] if rows else None
 
-    def look() -> Operation[int | None]:
-        rows = yield One("select position from listeners where name = :name", {"name": NAME})
-        return rows[0]["position"] if rows else None
+
+def _held_until(engine: Engine) -> float:
+    return float(_listener(engine)[0]["held_until"])
+
+
+def _listener(engine: Engine) -> Sequence[Row]:
+    def look() -> Operation[Sequence[Row]]:
+        return (yield One("select * from listeners where name = :name", {"name": NAME}))
 
     return engine._loop.call(engine._database.read(look))
 
@@ -155,6 +163,18 @@ def test_a_receiver_that_hangs_or_is_not_there_is_tried_again(
     receiver.__enter__()
 
 
+def test_a_webhook_stays_with_its_worker_while_the_receiver_takes_longer_than_the_lease(
+    open_engine: Open, receiver: Receiver
+) -> None:
+    receiver.script += ["hang"]
+    engine = opened(open_engine, receiver, timeout=60)
+    engine.submit("flow")
+    until(lambda: receiver.received)
+    began = _held_until(engine)
+    until(lambda: _held_until(engine) > began + 2 * engine.settings.lease)
+    assert (len(receiver.received), deliveries(engine)[0].tries) == (1, 0)
+
+
 def test_what_is_given_up_is_seen_and_can_be_sent_again(
     open_engine: Open, receiver: Receiver
 ) -> None:
@@ -182,15 +202,32 @@ def test_a_receiver_that_is_gone_gets_no_more_tries(open_engine: Open, receiver:
     assert dead.tries == 1
 
 
+@pytest.mark.parametrize("said", ["3600", lambda: formatdate(time.time() + 3600, usegmt=True)])
 def test_a_receiver_says_how_long_it_wants_to_be_left_alone(
+    open_engine: Open, receiver: Receiver, said: str | Callable[[], str]
+) -> None:
+    receiver.script += [429]
+    receiver.headers["retry-after"] = said if isinstance(said, str) else said()
+    engine = opened(open_engine, receiver)
+    engine.submit("flow")
+    (waits,) = until(lambda: [each for each in deliveries(engine, "pending") if each.tries])
+    assert (waits.next_at - waits.created_at).total_seconds() > 3000
+    # A person need not wait for so long.
+    assert write(engine, lambda: again([waits.id])) == 1
+    until(lambda: len(deliveries(engine, "delivered")) == 2)
+
+
+def test_a_worker_sleeps_while_later_events_wait_for_one_that_waits_for_its_next_try(
     open_engine: Open, receiver: Receiver
 ) -> None:
     receiver.script += [429]
     receiver.headers["retry-after"] = "3600"
     engine = opened(open_engine, receiver)
     engine.submit("flow")
-    (waits,) = until(lambda: [each for each in deliveries(engine, "pending") if each.tries])
-    assert (waits.next_at - waits.created_at).total_seconds() > 3000
+    until(lambda: len(deliveries(engine)) == 2 and deliveries(engine)[0].tries)
+    left = write(engine, lambda: pause("told", time.time()))
+    assert left is not None
+    assert left > 3000
 
 
 def test_only_types_and_workflows_that_are_asked_for_are_told(

@@ -63,6 +63,13 @@ def valued(kind: str, data: bytes) -> Callable[[Any], Any]:
     return on("value", id=id, kind=kind, data=encoded)
 
 
+def _inside(record: Any, name: str, field: str, key: str, value: Any) -> Any:
+    """Another value inside a field of every record of a kind."""
+    if name not in record:
+        return record
+    return {name: {**record[name], field: {**record[name][field], key: value}}}
+
+
 HOSTILE: dict[str, tuple[Callable[[Any], Any], str]] = {
     "an id that is a path": (on("job", id="../../etc/passwd"), "id"),
     "an id with a quote": (on("job", id="1' or '1'='1"), "id"),
@@ -92,6 +99,38 @@ HOSTILE: dict[str, tuple[Callable[[Any], Any], str]] = {
         "format 2",
     ),
     "another file": (lambda r: {"name": "x"} if "ucop_job_file" in r else r, "not a file of"),
+    "an error without its type": (on("step", error={"message": "no"}), "error: .*type"),
+    "a job's error that is none": (on("job", error={}), "error"),
+    "a state without a time": (
+        lambda r: _inside(r, "state", "checkpoint", "ts", 3),
+        "checkpoint: .*ts",
+    ),
+    "a state that saw a text": (
+        lambda r: _inside(r, "state", "checkpoint", "versions_seen", "x"),
+        "versions_seen",
+    ),
+    "a version that no database takes": (
+        lambda r: _inside(r, "state", "checkpoint", "channel_versions", {"log": 10**30}),
+        "channel_versions",
+    ),
+    "a number in a state that is too large": (
+        lambda r: _inside(r, "state", "checkpoint", "more", 10**30),
+        "64-bit",
+    ),
+    "a step of a state that is none": (
+        lambda r: _inside(r, "state", "metadata", "step", {"a": 1}),
+        "metadata: .*step: ",
+    ),
+    "a state that was edited from a list": (
+        lambda r: _inside(r, "state", "metadata", "ucop_edit_of", ["x"]),
+        "metadata: .*ucop_edit_of: ",
+    ),
+    "a hop of a mesh that says nothing": (
+        lambda r: (
+            {"event": {**r["event"], "type": "mesh.asked", "data": {}}} if "event" in r else r
+        ),
+        "KeyError",
+    ),
     "an unknown record": (lambda r: {"code": "x"} if "event" in r else r, "not a record"),
     "the character 0": (on("job", reason="a\x00b"), "character 0"),
     "half a character": (on("job", reason="\ud800"), "JSON"),

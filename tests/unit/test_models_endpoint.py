@@ -92,6 +92,8 @@ def test_only_passing_failures_are_tried_again_and_the_endpoint_says_when() -> N
         ("-1", 0.0),
         ("Wed, 21 Oct 2026 07:28:10 GMT", 10.0),
         ("Wed, 21 Oct 2020 07:28:10 GMT", 0.0),
+        ("Wed, 21 Oct 2026 07:28:10", 10.0),
+        ("Wed, 21 Oct 2026 07:28:10 -0000", 10.0),
         ("soon", None),
     ],
 )

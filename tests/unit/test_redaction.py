@@ -23,6 +23,7 @@ SERDE = JsonPlusSerializer(allowed_msgpack_modules=[("test_redaction", "Person")
     [
         "sk-ant-api03-abcdefghijklmnop",
         "AIza" + "B" * 35,
+        "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
         "ghp_" + "a1" * 12,
         "AKIAIOSFODNN7EXAMPLE",
         "eyJhbGciOiJI.eyJzdWIiOiIx.SflKxwRJSMeKKF2",
@@ -38,6 +39,7 @@ def test_secrets_are_known_by_their_looks(secret: str) -> None:
     [
         ("postgresql://ann:pw@db/x", "postgresql://[redacted]@db/x"),
         ("Authorization: Bearer abc.def-123", "Authorization: Bearer [redacted]"),
+        ("authorization: bearer abc.def-123", "authorization: bearer [redacted]"),
         ("https://example.org/a?b=c", "https://example.org/a?b=c"),
         ("the risk-averse asked", "the risk-averse asked"),
     ],
@@ -52,6 +54,8 @@ def test_secrets_are_known_by_their_names() -> None:
         "OPENAI_API_KEY": "x2",
         "db": {"password": "x3", "user": "ann"},
         "tokens": ["x4"],
+        "accessToken": "x5",
+        "dbPassword": "x6",
         "max_tokens": 5,
         "monkey": "banana",
         "secretary": "Ann",
@@ -61,6 +65,8 @@ def test_secrets_are_known_by_their_names() -> None:
         "OPENAI_API_KEY": "[redacted]",
         "db": {"password": "[redacted]", "user": "ann"},
         "tokens": ["[redacted]"],
+        "accessToken": "[redacted]",
+        "dbPassword": "[redacted]",
         "max_tokens": 5,
         "monkey": "banana",
         "secretary": "Ann",
@@ -126,3 +132,10 @@ def test_nothing_is_called_on_the_way() -> None:
     danger = pack(Packed(0, pack(["os", "system", "exit 1"])))
     assert unpack(danger) == Packed(0, pack(["os", "system", "exit 1"]))
     assert pack(mapped(unpack(danger), str_of)) == danger
+
+
+@pytest.mark.parametrize("given", [[], 3, "node", None])
+def test_a_value_that_is_not_what_it_says_stays_as_it_is(given: Any) -> None:
+    for name in ("Send", 3):
+        odd = pack(Packed(1, pack(["langgraph.types", name, given])))
+        assert pack(mapped(unpack(odd), str_of)) == odd
