@@ -22,7 +22,7 @@ from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus, sources
 from ucop.engine.threads import Tables, copy_branch
 from ucop.graphs.edit import INPUT, START, check_names
-from ucop.graphs.superstep import AS_NODE, MARKS, Superstep, superstep, with_edit
+from ucop.graphs.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.workflow import OVERWRITE, Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def edited(
         node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
         if step is None or node not in step.ran:
             return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, values, node)
+        return await _anew(workflow, step, await _news(graph, at, values), node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
 
@@ -169,6 +169,17 @@ def _made_by(step: Superstep | None, at: CheckpointTuple, as_node: str | None) -
             "write; without an edit it can be forked as it is"
         )
     return ()
+
+
+async def _news(graph: Any, at: CheckpointTuple, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values without those that stand there already. A condition that reads one may not have
+    seen it, since a sibling wrote it: what changes nothing is to change no way either."""
+    held = (await graph.aget_state(at.config)).values
+    return {
+        name: value
+        for name, value in values.items()
+        if name not in held or changes(graph.channels.get(name), held[name], value)
+    }
 
 
 async def _anew(

@@ -308,6 +308,20 @@ def with_edit(
     return [*kept, *values]
 
 
+def changes(channel: Any, held: Any, value: Any) -> bool:
+    """Whether a channel that holds `held` would hold something else, were `value` written."""
+    if not _replaces(channel, value):
+        return True
+    if isinstance(value, Overwrite):
+        value = value.value
+    elif isinstance(channel, BinaryOperatorAggregate | Topic | DeltaChannel):
+        value = value["__overwrite__"]
+    try:
+        return not bool(value == held)
+    except ValueError:  # arrays, whose comparison is an array
+        return True
+
+
 def _replaces(channel: Any, value: Any) -> bool:
     """Whether a value stands in place of what was written before it."""
     if not isinstance(channel, BinaryOperatorAggregate | Topic | DeltaChannel):

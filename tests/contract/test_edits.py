@@ -95,6 +95,7 @@ def test_conditions_of_siblings_are_not_asked_again(engine: Engine) -> None:
         ("b", {"other": "y"}, "c"),  # the condition sees what it saw, and the edit
         ("a", {"way": "z"}, "c"),
         ("b", {"way": "z"}, "d"),
+        ("b", {"way": "x"}, "c"),  # what is there already is no edit, though b never saw it
     ):
         fork = parent.fork(at.id, replace=changed, as_node=node)
         fork.result(DEADLINE)

@@ -226,12 +226,14 @@ class Reading:
         return self._commit(at, tuple(runs), values)
 
     def edited(self, at: Moment, node: str, changed: Mapping[str, Any]) -> Moment:
-        """A checkpoint whose `changed` were replaced, as `node`."""
+        """A checkpoint whose `changed` were replaced, as `node`. What is as it was is no change."""
         if at.input is not None:
             return replace(at, input={**at.input, **changed})
         assert at.before is not None
+        changed = {name: value for name, value in changed.items() if at.values.get(name) != value}
         runs = tuple(
-            self._rerun(at.before, run, changed) if run.name == node else run for run in at.runs
+            self._rerun(at.before, run, changed) if changed and run.name == node else run
+            for run in at.runs
         )
         return self._commit(at.before, runs, {**at.values, **changed})
 
