@@ -6,8 +6,8 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
-LARGEST = 2**53
-"""From here on floats skip whole numbers."""
+LONGEST = 1000 * 365.25 * 86_400
+"""A thousand years in seconds: so long from now on is still a date, which the year 10000 is not."""
 
 WRITTEN = r"\d+(?:\.\d+)?\s*(?:ms|s|m|h|d)"
 
@@ -17,12 +17,12 @@ _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 def seconds_of(value: Any) -> float | None:
     """The seconds of a time such as `500ms`, `60s`, `5m`, `1h` or `2d`, or of a number of seconds; None
-    where it is no time, or not above zero."""
+    where it is no time, not above zero, or more than a thousand years."""
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         return None
     found = _DURATION.fullmatch(value if isinstance(value, str) else str(value))
     seconds = float(found[1]) * _UNITS[found[2] or "s"] if found else 0.0
-    return seconds if 0 < seconds <= LARGEST else None
+    return seconds if 0 < seconds <= LONGEST else None
 
 
 def moment_of(text: str) -> datetime | None:

@@ -32,6 +32,14 @@ class Action(StrEnum):
     DELETE = "delete"
 
 
+def action_of(name: str) -> Action:
+    """Raises InvalidInput where there is no such action."""
+    try:
+        return Action(name)
+    except ValueError:
+        raise InvalidInput(f"no action {name!r}; there is {', '.join(Action)}") from None
+
+
 TAKES: Final = MappingProxyType(
     {
         Action.PAUSE: sources(Change.PAUSE),

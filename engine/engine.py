@@ -20,7 +20,7 @@ from ucop.agents.models import ModelFallback, Models
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
 from ucop.engine import ledger, roster
-from ucop.engine.actions import Action, Changed
+from ucop.engine.actions import Action, Changed, action_of
 from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import read_onward
 from ucop.engine.courier import couriers
@@ -28,6 +28,7 @@ from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
     EngineClosed,
+    InvalidInput,
     ResultTimeout,
     UcopError,
 )
@@ -357,6 +358,8 @@ class Engine:
         return await asyncio.to_thread(self._jobs, found, limit)
 
     def _jobs(self, filter: Filter, limit: int) -> list[Job]:
+        if limit < 0:
+            raise InvalidInput(f"limit: 0 or more, not {limit}")
         self.reader.check_queue(filter.queue, self.settings.declared)
         return self.reader.jobs(filter, limit=limit)
 
@@ -384,7 +387,7 @@ class Engine:
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
         onward = read_onward(budget, priority, at_once=now)
-        work = self._orders.change(Action(action), jobs, now, onward)
+        work = self._orders.change(action_of(action), jobs, now, onward)
         return self._loop.call(work)
 
     async def achange(
@@ -398,7 +401,7 @@ class Engine:
     ) -> list[Changed]:
         """`change`, awaited."""
         onward = read_onward(budget, priority, at_once=now)
-        work = self._orders.change(Action(action), jobs, now, onward)
+        work = self._orders.change(action_of(action), jobs, now, onward)
         return await self._loop.acall(work)
 
     def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:

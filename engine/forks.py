@@ -22,6 +22,8 @@ from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus, sources
 from ucop.engine.threads import Tables, copy_branch
 from ucop.graphs.edit import INPUT, START, check_names
+from ucop.graphs.errors import StateError
+from ucop.graphs.state import normalise
 from ucop.graphs.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.workflow import OVERWRITE, Workflow, YamlWorkflow
 
@@ -228,6 +230,7 @@ def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
     check_names({**edit.update, **edit.replace}, workflow.state_names())
     workflow.check_edit({**edit.update, **edit.replace})
     if isinstance(workflow, YamlWorkflow):
+        _check_kept({**edit.update, **edit.replace})
         _check_types(workflow, edit.replace)
     channels = workflow.graph().channels
     replaced = dict(edit.replace)
@@ -238,6 +241,14 @@ def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
                 whole = add_messages([], value) if merge is add_messages else value
                 replaced[name] = {OVERWRITE: whole}
     return {**edit.update, **replaced}
+
+
+def _check_kept(values: Mapping[str, Any]) -> None:
+    """What a node cannot write no edit writes."""
+    try:
+        normalise(dict(values), None, "the edit")
+    except StateError as error:
+        raise InvalidInput(str(error)) from None
 
 
 def _check_types(workflow: YamlWorkflow, values: Mapping[str, Any]) -> None:

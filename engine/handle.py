@@ -18,6 +18,8 @@ from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Qu
 from ucop.engine.job_file import save
 from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
+from ucop.graphs.errors import StateError
+from ucop.graphs.state import normalise
 
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
@@ -382,9 +384,10 @@ class JobHandle:
             listed = "; ".join(str(problem) for problem in problems)
             raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
         try:
-            return question.id, json.dumps(answer, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise InvalidInput(f"the answer must be JSON: {error}") from error
+            kept = normalise(answer, None, f"the answer to {question.node}")
+        except StateError as error:
+            raise InvalidInput(str(error)) from None
+        return question.id, json.dumps(kept, ensure_ascii=False)
 
     async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
         if checkpoint is None:

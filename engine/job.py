@@ -6,12 +6,14 @@ Times are UTC; JSON carries them as ISO 8601. Amounts are counts unless a unit i
 from __future__ import annotations
 
 import json
+import re
 import secrets
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, NewType
+from typing import Annotated, Any, Final, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
 
 from ucop.engine.states import JobStatus, StepStatus
 
@@ -53,6 +55,18 @@ class Record(BaseModel):
 
     # A command that reads builds the validators of the records that it reads, and no others.
     model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
+
+
+def _kept_by_every_database(text: str) -> str:
+    # PostgreSQL stores no NUL, and no database a half surrogate, which strict texts in a mapping
+    # may hold.
+    if re.search("[\x00\ud800-\udfff]", text):
+        raise PydanticCustomError("text", "Text should hold no NUL and be valid Unicode")
+    return text
+
+
+Text = Annotated[str, AfterValidator(_kept_by_every_database)]
+"""A text that people give."""
 
 
 class JobError(Record):
@@ -217,11 +231,11 @@ class Terms(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    key: str | None = Field(default=None, min_length=1, max_length=1000)
+    key: Text | None = Field(default=None, min_length=1, max_length=1000)
     priority: int = Field(default=0, ge=-(2**31), lt=2**31)
-    tenant: str | None = Field(default=None, min_length=1, max_length=1000)
-    labels: dict[str, str] = Field(default_factory=dict)
-    thread_id: str | None = Field(default=None, min_length=1, max_length=1000)
+    tenant: Text | None = Field(default=None, min_length=1, max_length=1000)
+    labels: dict[Text, Text] = Field(default_factory=dict)
+    thread_id: Text | None = Field(default=None, min_length=1, max_length=1000)
     queue: str = DEFAULT_QUEUE
     start_at: float | None = None
     """Seconds since the epoch."""

@@ -459,7 +459,8 @@ _EXPIRED = """
 select id from jobs where expires_at is not null and expires_at <= {now}
     and status in ('pending', 'paused', 'waiting')"""
 
-_DEADLINE = "select expires_at - created_at as seconds from jobs where id = :job"
+# A person may have given it more time since it was listed.
+_PASSED = "select budget from jobs where id = :job and expires_at <= {now}"
 
 
 def expired(now: float) -> Operation[list[JobId]]:
@@ -473,7 +474,10 @@ def expire(job: str, now: float) -> Operation[JobStatus | None]:
     state = yield from _state(job)
     if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
         return None
-    seconds = (yield One(_DEADLINE, {"job": job}))[0]["seconds"]
+    passed = yield One(_PASSED, {"job": job, "now": now})
+    if not passed:
+        return None
+    seconds = json.loads(passed[0]["budget"])["deadline"]
     reason = (
         f"the job did not end within {seconds:g} s of its submission, and was {state['status']} "
         f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"

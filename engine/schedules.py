@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 
 from ucop.engine import ledger
 from ucop.engine.errors import InvalidInput, ScheduleExists, ScheduleNotFound
-from ucop.engine.job import JobId, Record
+from ucop.engine.job import JobId, Record, Text
 from ucop.engine.operation import One, Operation, Params, Row
 from ucop.engine.recurrence import CatchUp, Recurrence, recurrence
 from ucop.engine.rows import NewJob, to_json
@@ -79,7 +79,7 @@ class NewSchedule(Record):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\s/]+$")
+    name: Text = Field(min_length=1, max_length=200, pattern=r"^[^\s/]+$")
     workflow: str
     rule: str
     timezone: str

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from ucop.agents.duration import seconds_of
+from ucop.agents.duration import LONGEST, seconds_of
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput
 from ucop.engine.job import OnBusy, Terms, ThreadId, new_job_id
@@ -60,6 +60,8 @@ def _start(delay: Time | None, at: datetime | None) -> float | None:
     if at is not None:
         if not isinstance(at, datetime) or at.tzinfo is None:
             raise ValueError(f"start_at: must be a datetime with a time zone, not {at!r}")
+        if at.timestamp() - now > LONGEST:
+            raise ValueError(f"start_at: must be within a thousand years, not {at!r}")
         return at.timestamp() if at.timestamp() > now else None
     if delay == 0 and not isinstance(delay, bool):
         return None

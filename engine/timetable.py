@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
 
+from ucop.agents.duration import LONGEST
 from ucop.engine import schedules
 from ucop.engine.errors import InvalidInput
 from ucop.engine.job import JobId
@@ -317,6 +318,8 @@ def kept_terms(
 def _moment(at: datetime, name: str) -> float:
     if not isinstance(at, datetime) or at.tzinfo is None:
         raise InvalidInput(f"{name}: must be a datetime with a time zone, not {at!r}")
+    if at.timestamp() - time.time() > LONGEST:
+        raise InvalidInput(f"{name}: must be within a thousand years, not {at!r}")
     return at.timestamp()
 
 

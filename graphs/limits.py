@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ucop.agents.duration import LARGEST, seconds_of
+from ucop.agents.duration import seconds_of
+
+LARGEST: Final = 2**53
+"""From here on floats skip whole numbers."""
 
 COUNTS: Final = ("steps", "model_calls", "tokens")
 TIMES: Final = ("deadline", "seconds")

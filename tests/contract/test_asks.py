@@ -10,6 +10,7 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from support.graphs import Log
+from typing_extensions import TypedDict
 
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
@@ -175,3 +176,23 @@ def test_a_job_that_is_set_back_asks_anew_and_no_longer_what_it_asked_before(
     asked = {question.id for question in job.questions()}
     assert len(asked) == 2
     assert not asked & {first.id, second.id}
+
+
+@pytest.mark.parametrize("text", ["\0", "\ud800", {"\ud800": 1}, {"deep": ["a\0b"]}, 2**64])
+def test_given_an_answer_that_no_state_holds_then_it_is_refused_and_the_job_still_waits(
+    engine: Engine, text: object
+) -> None:
+    class State(TypedDict, total=False):
+        said: object
+
+    graph = StateGraph(State)
+    graph.add_node("ask", lambda _: {"said": interrupt("What?")})
+    graph.add_edge(START, "ask")
+    graph.add_edge("ask", END)
+    job = engine.submit(graph, {})
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(InvalidInput, match="the answer to ask"):
+        job.answer(text)
+    assert job.status == "waiting"
+    job.answer("that")
+    assert job.result(DEADLINE) == {"said": "that"}

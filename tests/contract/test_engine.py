@@ -7,6 +7,7 @@ import operator
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -615,3 +616,41 @@ def _notes(ran: list[str], name: str, seconds: float) -> Callable[[Log], Any]:
         return {"log": [name]}
 
     return node
+
+
+FAR = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "terms",
+    [{"start_at": FAR}, {"delay": "9999999d"}, {"deadline": FAR}, {"budget": {"deadline": 1e12}}],
+)
+def test_a_time_that_is_no_date_any_more_is_refused(
+    open_engine: Callable[..., Engine], terms: dict[str, Any]
+) -> None:
+    engine = open_engine(worker=False)
+    with pytest.raises(InvalidInput):
+        engine.submit(chain("a"), {}, **terms)
+    assert engine.jobs() == []
+
+
+@pytest.mark.parametrize("unfit", ["a\0b", "a\ud800"])
+def test_texts_that_not_every_database_keeps_are_refused(
+    open_engine: Callable[..., Engine], unfit: str
+) -> None:
+    engine = open_engine(worker=False)
+    said = ({"tenant": unfit}, {"key": unfit}, {"thread_id": unfit})
+    for terms in (*said, {"labels": {"a": unfit}}, {"labels": {unfit: "a"}}):
+        with pytest.raises(InvalidInput, match=next(iter(terms))):
+            engine.submit(chain("a"), {}, **terms)  # type: ignore[arg-type]
+    assert engine.jobs() == []
+
+
+def test_a_list_of_fewer_than_no_jobs_and_an_action_that_there_is_not_are_refused(
+    open_engine: Callable[..., Engine],
+) -> None:
+    engine = open_engine(worker=False)
+    with pytest.raises(InvalidInput, match="limit"):
+        engine.jobs(limit=-1)
+    with pytest.raises(InvalidInput, match="there is pause, resume"):
+        engine.change("stop", [])

@@ -182,6 +182,16 @@ def test_an_edit_that_does_not_fit_is_refused(reviewed: tuple[Engine, JobHandle]
     assert [found.id for found in engine.jobs()] == [job.id]
 
 
+@pytest.mark.parametrize("text", ["a\0b", "a\ud800"])
+def test_an_edit_that_no_node_could_write_is_refused(
+    reviewed: tuple[Engine, JobHandle], text: str
+) -> None:
+    _, job = reviewed
+    for edit in ("update", "replace"):
+        with pytest.raises(InvalidInput, match="the edit: text"):
+            job.fork(job.checkpoints()[-2].id, **{edit: {"text": text}})  # type: ignore[arg-type]
+
+
 def test_an_edit_of_the_input_runs_the_whole_workflow_on_it(
     reviewed: tuple[Engine, JobHandle],
 ) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 
 from ucop.engine import control, ledger, roster
+from ucop.engine.control import read_onward
 from ucop.engine.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.job import JobId, TaskId, ThreadId, WorkerId
@@ -224,6 +226,23 @@ async def test_a_step_that_ran_when_its_worker_was_lost_ends_as_interrupted(
     with open_reader(url) as reader:
         step = reader.steps("a")[0]
         assert (step.status, step.error and step.error.type) == ("failed", "Interrupted")
+
+
+async def test_a_job_that_was_given_more_time_meanwhile_does_not_expire(joined: Database) -> None:
+    late = {"expires_at": time.time() - 0.1, "budget": '{"deadline": 2}'}
+    await submit(joined, new_job("late", **late))
+    await submit(joined, new_job("given", **late))
+    found = await joined.read(lambda: ledger.expired(time.time()))
+    assert sorted(found) == ["given", "late"]
+    more = read_onward({"deadline": "1h"})
+    await joined.write(lambda: control.pause("given", time.time()))
+    await joined.dispatch(lambda: control.resume("given", time.time(), more))
+    for job in found:
+        await joined.write(partial(ledger.expire, job, time.time()))
+    given, gone = [await joined.read(partial(ledger.rest, job)) for job in ("given", "late")]
+    assert given.status == "pending"
+    assert gone.status == "failed"
+    assert "did not end within 2 s of its submission" in str(gone.error)
 
 
 async def test_a_pause_that_was_asked_for_holds_the_next_attempt(

@@ -451,3 +451,14 @@ def test_a_key_that_is_taken_skips_its_time_and_no_other(open_engine: Open) -> N
     found: Schedule = idle.schedules.get("s")
     assert found.skipped is not None
     assert "belongs to job" in found.skipped
+
+
+def test_moments_and_names_that_cannot_be_kept_are_refused(idle: Engine) -> None:
+    far = datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    for moment in ("start", "until"):
+        with pytest.raises(InvalidInput, match=f"{moment}: must be within a thousand years"):
+            idle.schedules.add("far", "flow", "every 1d", **{moment: far})  # type: ignore[arg-type]
+    for name in ("a\0b", "a\ud800"):
+        with pytest.raises(InvalidInput, match="name"):
+            idle.schedules.add(name, "flow", "every 1d")
+    assert idle.schedules.list() == []
