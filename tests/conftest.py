@@ -6,7 +6,8 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from support.postgres import PostgresServer
+
+from tests.support.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")

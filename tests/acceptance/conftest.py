@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from support.command import Ucop
-from support.project import FILES
+
+from tests.support.command import Ucop
+from tests.support.project import FILES
 
 
 @pytest.fixture(scope="session")

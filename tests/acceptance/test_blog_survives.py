@@ -10,8 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.command import Running, Ucop
 
+from tests.support.command import Running, Ucop
 from ucop.engine.errors import DatabaseError
 from ucop.engine.job import Job
 from ucop.engine.reader import Reader, open_reader

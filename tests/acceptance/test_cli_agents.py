@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from support.command import Ucop
-from support.ollama import ScriptedOllama, answer, hang, status, text
+from tests.support.command import Ucop
+from tests.support.ollama import ScriptedOllama, answer, hang, status, text
 
 ASKS = """\
 name: asks

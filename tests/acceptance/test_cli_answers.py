@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from support.command import Ucop
+from tests.support.command import Ucop
 
 APPROVAL = """
 name: approval

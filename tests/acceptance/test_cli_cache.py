@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.command import Ucop
-from support.ollama import ScriptedOllama, text
+from tests.support.command import Ucop
+from tests.support.ollama import ScriptedOllama, text
 
 FLOW = """
 name: glossary

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Ucop
+
+from tests.support.command import Ucop
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 import signal
 
-from support.command import Ucop
-from support.terminal import Terminal
+from tests.support.command import Ucop
+from tests.support.terminal import Terminal
 
 
 def is_clean(terminal: Terminal) -> bool:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.command import Ucop
+
+from tests.support.command import Ucop
 
 
 def queued(ucop: Ucop, *more: str) -> str:

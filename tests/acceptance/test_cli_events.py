@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from support.command import Ucop, until
-from support.project import SETTINGS
-from support.receiver import SECRET, Receiver
+from tests.support.command import Ucop, until
+from tests.support.project import SETTINGS
+from tests.support.receiver import SECRET, Receiver
 
 SAY = ["run", "say", "-i", "text=hello"]
 

@@ -10,8 +10,9 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
-from support.command import ANSI, Ucop
-from support.project import FILES
+
+from tests.support.command import ANSI, Ucop
+from tests.support.project import FILES
 
 HEAVY = (
     "langgraph",

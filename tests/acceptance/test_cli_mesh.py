@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from support.command import Ucop
-from support.meshes import FILES
 
+from tests.support.command import Ucop
+from tests.support.meshes import FILES
 from ucop.engine import Engine
 
 SETTINGS = """\

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 
-from support.command import Ucop
-from support.ollama import ScriptedOllama, status
+from tests.support.command import Ucop
+from tests.support.ollama import ScriptedOllama, status
 
 CHAIN = '[models]\nsmart = ["ollama:big", "ollama:small"]\ndefault = "ollama:small"\n'
 

@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 from jsonschema import Draft202012Validator
-from support.command import Ucop
-from support.ollama import ScriptedOllama, answer
 
+from tests.support.command import Ucop
+from tests.support.ollama import ScriptedOllama, answer
 from ucop.agents.source import read_yaml
 
 JUDGED = """\

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from support.command import Ucop
-from support.ollama import ScriptedOllama, answer
+from tests.support.command import Ucop
+from tests.support.ollama import ScriptedOllama, answer
 
 
 def test_a_new_project_works_at_once(bare: Ucop) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import signal
 
 import pytest
-from support.command import Ucop
+
+from tests.support.command import Ucop
 
 DECLARED = '\n[queues.bulk]\nconcurrency = 2\nrate = "100/1m"\n\n[queues.held]\npaused = true\n'
 

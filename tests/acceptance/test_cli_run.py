@@ -6,8 +6,9 @@ import json
 import re
 
 import pytest
-from support.command import Ucop, until
-from support.ollama import ScriptedOllama, answer
+
+from tests.support.command import Ucop, until
+from tests.support.ollama import ScriptedOllama, answer
 
 DATABASE = ".ucop/ucop.db"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from support.command import Ucop, until
+from tests.support.command import Ucop, until
 
 NIGHTLY = ["schedules", "add", "nightly", "say", "30 2 * * *", "-i", "text=hello"]
 

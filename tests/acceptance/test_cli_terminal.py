@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from support.command import Ucop
-from support.terminal import Terminal
+from tests.support.command import Ucop
+from tests.support.terminal import Terminal
 
 
 def test_a_table_shows_every_node_and_ticks(ucop: Ucop) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from support.command import Ucop
+from tests.support.command import Ucop
 
 
 def why(ucop: Ucop, id: str) -> tuple[str, list[str]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from support.command import Running, Ucop, until
-
+from tests.support.command import Running, Ucop, until
 from ucop.engine.write_lock import holder, is_stopped
 
 

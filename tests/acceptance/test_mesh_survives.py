@@ -6,9 +6,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from support.command import Ucop, until
-from support.meshes import FILES
 
+from tests.support.command import Ucop, until
+from tests.support.meshes import FILES
 from ucop.engine import Engine
 from ucop.engine.job import Job
 from ucop.engine.reader import open_reader

@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.command import Ucop
+
+from tests.support.command import Ucop
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")

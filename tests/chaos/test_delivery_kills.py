@@ -6,11 +6,11 @@ import signal
 from typing import Any
 
 import pytest
-from support.receiver import SECRET, Receiver
 
 from tests.chaos.audit import Auditor
 from tests.chaos.fleet import Fleet, wait_for
 from tests.chaos.mazes import start_of
+from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine
 
 

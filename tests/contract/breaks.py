@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
-from support import job_machine
-from support.job_machine import JobMachine, SqlitePlaces
 
+from tests.support import job_machine
+from tests.support.job_machine import JobMachine, SqlitePlaces
 from ucop.engine import control, forks, ledger
 from ucop.engine.journal import Journal
 from ucop.engine.operation import One

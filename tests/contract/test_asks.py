@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from support.graphs import Log
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Log
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.job import Question

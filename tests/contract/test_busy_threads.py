@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support.graphs import Log, chain, failing
 
+from tests.support.graphs import Log, chain, failing
 from ucop.engine import Engine, JobHandle, ThreadBusy
 from ucop.engine.errors import RefusedChange
 

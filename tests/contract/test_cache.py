@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ollama import Reply, Request, ScriptedOllama, status, text
 
+from tests.support.ollama import Reply, Request, ScriptedOllama, status, text
 from ucop.engine import Engine, JobHandle
 from ucop.engine.answers import KeptAnswers, find, prune
 from ucop.engine.database import Database

@@ -9,8 +9,8 @@ from typing import Any
 import psycopg
 import pytest
 from psycopg.rows import dict_row
-from support.graphs import chain, failing
 
+from tests.support.graphs import chain, failing
 from ucop.engine import (
     Engine,
     Filter,

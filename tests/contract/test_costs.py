@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import pytest
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
-from support.openai import ScriptedOpenAI
 from typing_extensions import TypedDict
 
+from tests.support.openai import ScriptedOpenAI
 from ucop.agents.prices import price_of
 from ucop.engine import Engine, JobStatus
 

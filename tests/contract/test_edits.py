@@ -15,9 +15,9 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.managed import RemainingSteps
 from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
-from support.graphs import chain, failing
 from typing_extensions import TypedDict
 
+from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle

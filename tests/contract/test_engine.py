@@ -14,9 +14,9 @@ from typing import Annotated, Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
-from support.graphs import Log, chain, failing
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Log, chain, failing
 from ucop.engine import (
     Engine,
     InvalidInput,

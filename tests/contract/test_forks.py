@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.graphs import chain, failing
 
+from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle

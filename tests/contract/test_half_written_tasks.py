@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support.graphs import Log
 
+from tests.support.graphs import Log
 from ucop.engine import Engine, JobFailed
 
 DEADLINE = 60

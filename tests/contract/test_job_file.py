@@ -16,9 +16,9 @@ import pytest
 import sqlalchemy as sa
 from langgraph.graph import END, START, StateGraph
 from pydantic import BaseModel
-from support.graphs import Log, failing
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Log, failing
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings

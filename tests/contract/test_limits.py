@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, StateGraph
-from support.graphs import Log, chain
-from support.ollama import Reply, Request, ScriptedOllama, hang, text
 
+from tests.support.graphs import Log, chain
+from tests.support.ollama import Reply, Request, ScriptedOllama, hang, text
 from ucop.engine import Engine, InvalidInput, JobHandle, JobStopped, Step
 from ucop.engine.states import JobStatus
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from support.command import until
-from support.graphs import chain, failing
 
+from tests.support.command import until
+from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter
 from ucop.engine.ear import open_ear
 from ucop.engine.errors import DatabaseError

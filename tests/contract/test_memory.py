@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.runtime import Runtime
-from support.ollama import ScriptedOllama
 from typing_extensions import TypedDict
 
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.ingest import ingest
 from ucop.engine import Engine, JobFailed

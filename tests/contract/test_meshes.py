@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.meshes import FILES
-from support.ollama import ScriptedOllama, answer, text
 
+from tests.support.meshes import FILES
+from tests.support.ollama import ScriptedOllama, answer, text
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
 from ucop.engine.database import Database
 from ucop.engine.errors import InvalidInput

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
-from support.graphs import chain
 
+from tests.support.graphs import chain
 from ucop.engine import DatabaseError, Engine
 from ucop.engine.migrations import HEAD
 from ucop.engine.reader import open_reader

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ollama import Reply, Request, ScriptedOllama, answer, text
 
+from tests.support.ollama import Reply, Request, ScriptedOllama, answer, text
 from ucop.engine import Engine, JobHandle, JobStatus
 
 DEADLINE = 60.0

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from support.graphs import Log
 
+from tests.support.graphs import Log
 from ucop.engine import Engine, JobHandle
 from ucop.engine.database import Database
 from ucop.engine.errors import JobFailed, RefusedChange

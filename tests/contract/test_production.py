@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 from langgraph.graph import START, StateGraph
-from support.doubles import by_closure, fake
-from support.graphs import Log, chain
 
+from tests.support.doubles import by_closure, fake
+from tests.support.graphs import Log, chain
 from ucop.agents import Registry, agent
 from ucop.agents.source import read_yaml
 from ucop.engine import Engine

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from support.graphs import Log
 
+from tests.support.graphs import Log
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle, ledger, roster
 from ucop.engine.diagnosis import causes
 from ucop.engine.errors import RefusedChange

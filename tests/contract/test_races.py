@@ -11,8 +11,8 @@ from threading import Barrier
 import pytest
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
-from support.graphs import Log, chain, failing
 
+from tests.support.graphs import Log, chain, failing
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import RefusedChange
 

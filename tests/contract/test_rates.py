@@ -11,9 +11,9 @@ from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.rates import MINUTE, ProcessRates, Rate
 from ucop.engine import Engine
 from ucop.engine.database import Database

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.graphs import chain, failing
 
+from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle

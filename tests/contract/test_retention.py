@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from support.graphs import chain, failing
 
+from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, JobHandle, JobNotFound
 from ucop.engine.errors import RefusedChange
 from ucop.engine.operation import One, Operation

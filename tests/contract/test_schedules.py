@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support.graphs import chain
 from typing_extensions import TypedDict
 
+from tests.support.graphs import chain
 from ucop.engine import Engine, InvalidInput, Job, Schedule, ScheduleExists, ScheduleNotFound
 from ucop.engine.database import Database
 from ucop.engine.errors import UnknownWorkflow

@@ -12,9 +12,9 @@ from uuid import UUID
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send
-from support.graphs import chain, failing
 from typing_extensions import TypedDict
 
+from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, JobHandle

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
-from support.job_machine import JobMachine, Places, PostgresPlaces, SqlitePlaces
+
+from tests.support.job_machine import JobMachine, Places, PostgresPlaces, SqlitePlaces
 
 RUNS = int(os.environ.get("UCOP_MACHINE_RUNS", "200"))
 STEPS = int(os.environ.get("UCOP_MACHINE_STEPS", "50"))

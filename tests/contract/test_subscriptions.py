@@ -14,8 +14,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from support.graphs import chain, failing
 
+from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Event, InvalidInput
 from ucop.engine.reader import open_reader
 from ucop.engine.subscriptions import PAGE, Wanted, end, page

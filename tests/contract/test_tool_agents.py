@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import until
-from support.ollama import Reply, Request, ScriptedOllama, answer, status, text, tool_call
 
+from tests.support.command import until
+from tests.support.ollama import Reply, Request, ScriptedOllama, answer, status, text, tool_call
 from ucop.engine import Engine
 
 DEADLINE = 30.0

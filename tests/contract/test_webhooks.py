@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from standardwebhooks import Webhook as Signed
 from standardwebhooks.webhooks import WebhookVerificationError
-from support.graphs import chain
-from support.receiver import SECRET, Receiver
 
+from tests.support.graphs import chain
+from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
 from ucop.engine.operation import Make, One, Operation, Row

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ollama import ScriptedOllama
-from support.tally import Tally
 
+from tests.support.ollama import ScriptedOllama
+from tests.support.tally import Tally
 from ucop.engine import Engine, Settings
 
 QUICK = {"poll": 0.02, "sweep": 0.2, "grace": 0.0, "embedded": False}

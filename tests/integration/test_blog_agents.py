@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents import (
     AgentContext,
     AgentInputError,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.library import Cast, nodes_of
-from support.ollama import ScriptedOllama
 
+from tests.support.library import Cast, nodes_of
+from tests.support.ollama import ScriptedOllama
 from ucop.engine import Engine, Settings
 
 TRAINS = "Trains leave on time in every town. A small delay does not spread to other trains."

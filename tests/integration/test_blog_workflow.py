@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.flows import InlineSaver, saver_at
 
+from tests.support.flows import InlineSaver, saver_at
 from ucop.agents.function import agent
 from ucop.agents.models import Models
 from ucop.agents.registry import Registry, load_registry

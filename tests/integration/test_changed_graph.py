@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support.graphs import Log, chain
 
+from tests.support.graphs import Log, chain
 from ucop.engine import Engine, JobFailed
 
 DEADLINE = 60.0

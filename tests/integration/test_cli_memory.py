@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ollama import ScriptedOllama
 from typer.testing import CliRunner, Result
 
+from tests.support.ollama import ScriptedOllama
 from ucop.console.cli.main import app
 
 Ucop = Callable[..., Result]

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import UCOP
-from support.project import FILES
-from support.screen import PATIENCE, shown, until
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, TextArea
 
+from tests.support.command import UCOP
+from tests.support.project import FILES
+from tests.support.screen import PATIENCE, shown, until
 from ucop.console.cli.place import Place
 from ucop.console.terminal.app import Console
 from ucop.console.terminal.jobs_screen import JobsListing

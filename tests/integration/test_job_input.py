@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.command import Ucop
-from support.graphs import chain
-from support.ollama import ScriptedOllama
 
+from tests.support.command import Ucop
+from tests.support.graphs import chain
+from tests.support.ollama import ScriptedOllama
 from ucop.engine import Engine, UcopError
 from ucop.engine.errors import InvalidDefinition, InvalidInput, UnknownWorkflow
 

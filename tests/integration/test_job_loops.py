@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.graphs import Log, chain
-from support.ollama import ScriptedOllama, answer
-from support.tally import Tally
 
+from tests.support.graphs import Log, chain
+from tests.support.ollama import ScriptedOllama, answer
+from tests.support.tally import Tally
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import EngineClosed
 
@@ -168,7 +168,7 @@ async def test_the_synchronous_methods_work_inside_a_running_loop(
 def test_a_cell_of_a_notebook_may_use_either_way(tmp_path: Path) -> None:
     """IPython runs each cell in one loop that never ends; engines outlive the cells."""
     cells = """
-from support.graphs import chain
+from tests.support.graphs import chain
 from ucop.engine import Engine
 engine = Engine("sqlite:///nb.db", root=".")
 job = engine.submit(engine.add("a", chain("a", "b")))

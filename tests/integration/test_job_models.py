@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.ollama import Reply, ScriptedOllama, status, text, tool_call
 
+from tests.support.ollama import Reply, ScriptedOllama, status, text, tool_call
 from ucop.engine import Engine, JobStatus
 
 DEADLINE = 60.0

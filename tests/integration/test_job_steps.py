@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.ollama import ScriptedOllama, answer, hang, status
-from support.tally import Tally
 
+from tests.support.ollama import ScriptedOllama, answer, hang, status
+from tests.support.tally import Tally
 from ucop.engine import Engine, JobFailed, JobHandle, Step
 
 DEADLINE = 60.0

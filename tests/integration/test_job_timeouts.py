@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from support.ollama import ScriptedOllama, hang, text
-from support.tally import Tally
 
+from tests.support.ollama import ScriptedOllama, hang, text
+from tests.support.tally import Tally
 from ucop.engine import Engine, JobFailed, StepError
 
 DEADLINE = 60.0

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, StateGraph
-from support.graphs import Log
-from support.ollama import (
+
+from tests.support.graphs import Log
+from tests.support.ollama import (
     Reply,
     ScriptedOllama,
     answer,
@@ -26,8 +27,7 @@ from support.ollama import (
     text,
     unfinished,
 )
-from support.tally import Tally
-
+from tests.support.tally import Tally
 from ucop.engine import Engine, Job, JobFailed, JobHandle, Settings
 
 DEADLINE = 60.0

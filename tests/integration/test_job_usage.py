@@ -12,10 +12,10 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
-from support.ollama import ScriptedOllama, answer, cut, hang, status, text, tool_call
-from support.tally import Spent, Tally
 from typing_extensions import TypedDict
 
+from tests.support.ollama import ScriptedOllama, answer, cut, hang, status, text, tool_call
+from tests.support.tally import Spent, Tally
 from ucop.engine import Engine, Job, JobFailed, JobHandle
 
 DEADLINE = 60.0

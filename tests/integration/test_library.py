@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.library import Cast, nodes_of, run_job
-from support.ollama import ScriptedOllama
 
+from tests.support.library import Cast, nodes_of, run_job
+from tests.support.ollama import ScriptedOllama
 from ucop.engine import Job
 
 TEA = "Green tea is made from leaves that are not fermented. Most of it is grown in China."

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from support.library import nodes_of, run_job
 
+from tests.support.library import nodes_of, run_job
 from ucop.agents.library.checks import Rules, check_text
 from ucop.agents.library.documents import DEMO_DOCUMENTS
 

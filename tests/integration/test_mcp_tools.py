@@ -11,10 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from support.command import until
-from support.mcp import SERVER
-from support.ollama import ScriptedOllama, text, tool_call
 
+from tests.support.command import until
+from tests.support.mcp import SERVER
+from tests.support.ollama import ScriptedOllama, text, tool_call
 from ucop.agents import AgentContext, AgentSpec, Models, Registry, ToolUnavailable, call
 from ucop.agents import mcp as mcp_module
 from ucop.agents.mcp import McpServer

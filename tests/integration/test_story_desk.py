@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from support.library import Cast, nodes_of, run_job
-from support.ollama import ScriptedOllama
 
+from tests.support.library import Cast, nodes_of, run_job
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.library.documents import DEMO_DOCUMENTS
 from ucop.engine import Job
 

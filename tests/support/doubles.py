@@ -121,7 +121,7 @@ def by_import(state: Any) -> Any:
 
 
 def by_module(state: Any) -> Any:
-    import support.doubles as here
+    import tests.support.doubles as here
 
     return here.mocked(state)
 

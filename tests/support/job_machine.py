@@ -26,11 +26,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from langchain_core.runnables import RunnableConfig
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
-from support.ledger_rows import LedgerRows, Rows
-from support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
-from support.quiet_loop import QuietLoop
 from typing_extensions import TypedDict
 
+from tests.support.ledger_rows import LedgerRows, Rows
+from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
+from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models import Models
 from ucop.engine import control, forks, ledger, threads
 from ucop.engine.database import Database, connect

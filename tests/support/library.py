@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from support.ollama import Reply, Request, answer, fitting
-
+from tests.support.ollama import Reply, Request, answer, fitting
 from ucop.engine import Engine, Job, Settings
 
 NOBODY = "127.0.0.1:9"

@@ -10,7 +10,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from support.ollama import Reply, Request, fitting
+from tests.support.ollama import Reply, Request, fitting
 
 
 @dataclass(frozen=True)

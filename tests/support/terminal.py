@@ -9,7 +9,7 @@ import select
 import subprocess
 import time
 
-from support.command import ANSI, PATIENCE, UCOP, Ucop
+from tests.support.command import ANSI, PATIENCE, UCOP, Ucop
 
 
 class Terminal:

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents import (
     AgentContext,
     AgentInputError,

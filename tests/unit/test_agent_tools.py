@@ -13,9 +13,9 @@ import pytest
 from langchain.tools import ToolRuntime
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
-from support import ollama as scripted
-from support.ollama import ScriptedOllama, tool_call
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama, tool_call
 from ucop.agents import (
     AgentContext,
     AgentOutputError,

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from pydantic import BaseModel
-from support.ollama import ScriptedOllama, answer
 
+from tests.support.ollama import ScriptedOllama, answer
 from ucop.agents import AgentContext, AgentOutputError, Models, agent
 from ucop.agents.asking import Answered, asking_schema, consult
 from ucop.agents.errors import NobodyToAsk

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import HumanMessage
-from support.wire import CLOSE, HANG, RESET, Reply, Step, Wire, head, refusal, stream, whole
 
+from tests.support.wire import CLOSE, HANG, RESET, Reply, Step, Wire, head, refusal, stream, whole
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.meter import Meter
 from ucop.agents.models import Models

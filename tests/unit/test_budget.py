@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from support.flows import flow
 
+from tests.support.flows import flow
 from ucop.agents.duration import seconds_of
 from ucop.agents.meter import Usage
 from ucop.engine.budget import Budget, Spent, read_budget

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
-from support.graphs import Log, chain
 
+from tests.support.graphs import Log, chain
 from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from support.effort import effort
 
+from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.source import Finding, read_yaml_file, underline

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
-from support.broken import findings_of, marked, workflow
 
+from tests.support.broken import findings_of, marked, workflow
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.schema import validate

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from support.effort import effort
 
+from tests.support.effort import effort
 from ucop.agents.library.checks import (
     Check,
     Rules,

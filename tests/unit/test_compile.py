@@ -10,8 +10,8 @@ import pytest
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
-from support.flows import Flow, answers, flow, saver_at
 
+from tests.support.flows import Flow, answers, flow, saver_at
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.run import AgentContext

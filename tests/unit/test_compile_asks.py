@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from langgraph.types import Command, Interrupt
-from support.flows import Flow, flow, saver_at
 
+from tests.support.flows import Flow, flow, saver_at
 from ucop.graphs.errors import WorkflowError
 
 APPROVAL = """

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.flows import Flow, answers, flow, saver_at
 
+from tests.support.flows import Flow, answers, flow, saver_at
 from ucop.engine.errors import Superseded
 from ucop.graphs.errors import StateError
 

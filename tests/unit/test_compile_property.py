@@ -15,8 +15,9 @@ from typing import Any
 
 from hypothesis import HealthCheck, assume, example, given, note, settings
 from hypothesis import strategies as st
-from support.flows import saver_at
-from support.shapes import (
+
+from tests.support.flows import saver_at
+from tests.support.shapes import (
     FAILED_ONCE,
     FAILS,
     REFUSED_BY_DESIGN,
@@ -25,7 +26,6 @@ from support.shapes import (
     is_bounded,
     shapes,
 )
-
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.function import agent
 from ucop.agents.models import Models

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from langgraph.types import Command
-from support.flows import Flow, flow, saver_at
 
+from tests.support.flows import Flow, flow, saver_at
 from ucop.agents.errors import InvalidDefinition
 from ucop.graphs.catalog import Catalog
 from ucop.graphs.errors import InvalidInput

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from support.flows import Flow, flow, saver_at
 
+from tests.support.flows import Flow, flow, saver_at
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.merging import merge
 from ucop.agents.registry import Registry, load_registry

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.effort import effort
-from support.flows import flow
 
+from tests.support.effort import effort
+from tests.support.flows import flow
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.source import Finding, read_yaml

@@ -11,8 +11,8 @@ import pytest
 from langchain_core.embeddings import DeterministicFakeEmbedding
 from langchain_core.language_models import FakeListLLM, GenericFakeChatModel
 from langchain_core.runnables import RunnableParallel
-from support import doubles as held
 
+from tests.support import doubles as held
 from ucop.agents import doubles
 from ucop.agents.doubles import doubles_in, kind_of_double
 from ucop.agents.function import FunctionBody

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from langgraph.graph import END as GRAPH_END
 from langgraph.graph import START as GRAPH_START
 from langgraph.graph import StateGraph
-from support.effort import effort
 from typing_extensions import TypedDict
 
+from tests.support.effort import effort
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.source import read_yaml

@@ -8,9 +8,9 @@ from unittest.mock import MagicMock
 
 import pytest
 from langgraph.graph import END, START, StateGraph
-from support import doubles as held
 from typing_extensions import TypedDict
 
+from tests.support import doubles as held
 from ucop.agents import DoublesRefused, Registry, agent, merge
 from ucop.agents.source import read_yaml
 from ucop.graphs.catalog import Catalog

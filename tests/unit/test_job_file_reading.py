@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.graphs import chain
 
+from tests.support.graphs import chain
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidJobFile
 from ucop.engine.job_file import parse, read_job_file

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
-from support import doubles as held
-from support.flows import Flow
 
+from tests.support import doubles as held
+from tests.support.flows import Flow
 from ucop.agents import AgentContext, DoublesRefused, Registry, agent
 from ucop.agents.models import ModelUse
 from ucop.agents.source import read_yaml

@@ -16,10 +16,10 @@ from langgraph.func import task
 from langgraph.graph import END, START, StateGraph
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import Send
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 from typing_extensions import TypedDict
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.meter import OUTSIDE, Meter, Usage
 from ucop.agents.models import Models
 from ucop.agents.retry import Retry

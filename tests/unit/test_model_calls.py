@@ -11,9 +11,9 @@ from langchain.agents import create_agent
 from langchain_core.messages import HumanMessage
 from langchain_core.tools import tool
 from pydantic import BaseModel
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import ModelError, ModelResponseError
 from ucop.agents.meter import Meter, Usage
 from ucop.agents.models import Models

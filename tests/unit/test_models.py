@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
 from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.meter import Meter

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given as drawn
 from hypothesis import strategies as st
-from support.effort import effort
-from support.outputs import HONEST, NAMES, UNFILLED
 
+from tests.support.effort import effort
+from tests.support.outputs import HONEST, NAMES, UNFILLED
 from ucop.agents.placeholders import placeholders, unfilled
 from ucop.agents.schema import write_path
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 from langchain_core.tools import tool
-from support import ollama as scripted
-from support.ollama import ScriptedOllama
-from support.wire import Wire, refusal, stream, whole
 
+from tests.support import ollama as scripted
+from tests.support.ollama import ScriptedOllama
+from tests.support.wire import Wire, refusal, stream, whole
 from ucop.agents.errors import ModelError, ModelUnavailable
 from ucop.agents.meter import Meter
 from ucop.agents.models import ModelFallback, Models

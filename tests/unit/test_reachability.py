@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.effort import effort
 
+from tests.support.effort import effort
 from ucop.agents.function import agent
 from ucop.agents.registry import Registry
 from ucop.agents.source import read_yaml

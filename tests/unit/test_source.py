@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.effort import effort
 
+from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.source import (
     Document,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, assume, given, note, settings
 from rich.cells import cell_len
-from support.flows import Flow
-from support.graphs import chain
-from support.shapes import Shape, shapes
 from test_draw import REGISTRY
 
+from tests.support.flows import Flow
+from tests.support.graphs import chain
+from tests.support.shapes import Shape, shapes
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.source import read_yaml
 from ucop.console.cli.progress import NodeState, Row
