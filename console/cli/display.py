@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from ucop.console.cli.output import note
+from ucop.console.cli.output import harmless, note
 from ucop.console.cli.progress import Progress, Row, Spending
 from ucop.console.cli.tables import COLOURS, duration, first_line, plural
 
@@ -98,7 +98,7 @@ class LiveTable:
 
         progress = self._progress
         head = [Text(_headline(self.title, progress), style="bold")]
-        head += [Text(f"model: {sentence}", style="dim") for sentence in progress.models]
+        head += [Text(harmless(f"model: {sentence}"), style="dim") for sentence in progress.models]
         rows = progress.rows(datetime.now(UTC), self._spent())
         return Group(*head, _drawn(rows)) if rows else Group(*head)
 
@@ -109,7 +109,7 @@ def _headline(title: str, progress: Progress) -> str:
         words.append(f"attempt {progress.attempt}")
     if progress.reason:
         words.append(first_line(progress.reason))
-    return "  ".join(words)
+    return harmless("  ".join(words))
 
 
 def _drawn(rows: list[Row]) -> RenderableType:
@@ -134,7 +134,7 @@ def _drawn(rows: list[Row]) -> RenderableType:
             duration(row.seconds),
             f"{row.tokens_in:,}" if row.tokens_in else "",
             f"{row.tokens_out:,}" if row.tokens_out else "",
-            " ".join(part for part in (row.items, first_line(row.note)) if part),
+            harmless(" ".join(part for part in (row.items, first_line(row.note)) if part)),
         )
     return table
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from io import StringIO
 from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-from ucop.console.cli.display import describe
+from ucop.console.cli.display import LiveTable, describe
 from ucop.console.cli.progress import NodeState, Progress, Row, Spending
 from ucop.engine.job import Event
 
@@ -235,3 +237,15 @@ def test_tries_caught_errors_and_branches_not_taken_are_told() -> None:
     for type, data in told[1:]:
         story.tell(2, type, **data)
     assert story.states() == {"a": "failed", "b": "skipped"}
+
+
+def test_what_an_error_holds_gives_the_terminal_no_orders() -> None:
+    table = LiveTable("blog", ["a"], dict)
+    error = {"type": "ValueError", "message": "\x1b]0;owned\x07 \x9b2J"}
+    for type, data in (("step.started", {}), ("step.failed", {"error": error})):
+        event = {"job_id": "j", "seq": 1, "type": type, "at": START}
+        table.apply(Event(**event, data={"node": "a", "task_id": "t", **data}, position=1))
+    drawn = StringIO()
+    Console(file=drawn, width=100, markup=False).print(table._draw())
+    assert "\\x1b]0;owned" in drawn.getvalue()
+    assert not {"\x1b", "\x07", "\x9b"} & set(drawn.getvalue())
