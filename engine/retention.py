@@ -47,14 +47,18 @@ _ARCHIVE = """
 update jobs set archived_at = :at, seq = seq + 1
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
+_IS_ARCHIVED = "select archived_at is not null as archived from jobs where id = :job"
+
 
 def archive(job: str, now: float, *, undo: bool = False) -> Operation[JobStatus]:
-    """Take a job that has ended out of the lists, or put it back; everything about it stays.
-    Raises JobNotFound or RefusedChange."""
+    """Take a job that has ended out of the lists, or put it back; everything about it stays. One
+    that is where it is to be stays as it is. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     status = JobStatus(state["status"])
     if status not in SETTLED:
         raise RefusedChange(f"job {job} is {status}; only one that has ended is archived")
+    if bool((yield One(_IS_ARCHIVED, {"job": job}))[0]["archived"]) is not undo:
+        return status
     where = {"job": job, "attempt": state["attempt"], "from_status": status.value}
     rows = yield One(_ARCHIVE, {**where, "at": None if undo else now})
     if not rows:

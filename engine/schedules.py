@@ -195,7 +195,7 @@ where name = :name and paused = 0"""
 _RESUME = """
 update schedules set paused = 0, next_at = :next_at, error = null, error_at = null,
     version = version + 1
-where name = :name and paused = 1"""
+where name = :name and paused = 1 and version = :version"""
 
 _REMOVE = "delete from schedules where name = :name returning name"
 
@@ -206,11 +206,16 @@ def pause(name: str) -> Operation[Schedule]:
     return (yield from get(name))
 
 
-def resume(name: str, next_at: float | None) -> Operation[Schedule]:
-    """Due again, from `next_at` on; what came meanwhile is not caught up. Raises
+def resume(name: str, now: float) -> Operation[Schedule]:
+    """Due again, at its next time from `now` on; what came meanwhile is not caught up. Raises
     ScheduleNotFound."""
-    yield One(_RESUME, {"name": name, "next_at": next_at})
-    return (yield from get(name))
+    found = yield from get(name)
+    while found.paused:
+        # Its rule may be replaced at the same moment: then that one's next time counts.
+        next_at = recurrence_of(found).after(now)
+        yield One(_RESUME, {"name": name, "next_at": next_at, "version": found.version})
+        found = yield from get(name)
+    return found
 
 
 def remove(name: str) -> Operation[None]:

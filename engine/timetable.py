@@ -23,7 +23,6 @@ from ucop.engine.schedules import (
     Schedule,
     first_time,
     labelled,
-    recurrence_of,
 )
 
 if TYPE_CHECKING:
@@ -241,9 +240,7 @@ class Timetable:
         return await self._database.write(lambda: schedules.pause(name))
 
     async def _resume(self, name: str) -> Schedule:
-        found = await self._get(name)
-        next_at = recurrence_of(found).after(time.time())
-        resumed = await self._database.write(lambda: schedules.resume(name, next_at))
+        resumed = await self._database.write(lambda: schedules.resume(name, time.time()))
         self._changed()
         return resumed
 

@@ -167,6 +167,9 @@ def test_an_archived_job_is_out_of_the_lists_and_can_be_read(engine: Engine, flo
     assert job.get().archived_at is not None
     assert job.result(DEADLINE) == {"log": ["a", "b"]}
     assert [event.type for event in job.events(follow=False)][-1] == "job.archived"
+    before = job.get()
+    job.archive()
+    assert job.get() == before, "once is enough"
     (changed,) = engine.change("delete", Filter(workflow="flow"))
     assert changed.id == other.id, "a filter means no archived jobs unless it says so"
     job.unarchive()
