@@ -26,6 +26,7 @@ def _first_version(path: Path) -> None:
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.execute("alter table steps drop column tries")
         connection.execute("alter table schedules drop column ends_at")
+        connection.execute("alter table tenants rename column held to starts")
         connection.execute("update alembic_version set version_num = '0001'")
 
 

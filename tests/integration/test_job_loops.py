@@ -194,7 +194,7 @@ asyncio.run(kernel())
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", program],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[1]), "PATH": ""},
+        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
         capture_output=True,
         text=True,
         timeout=120,
