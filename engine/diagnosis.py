@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ucop.engine.control import Overtaker
+from ucop.engine.control import RESTS, Overtaker
 from ucop.engine.job import Job, Question, Step
 from ucop.engine.queues import QueueState
 from ucop.engine.states import ACTIVE, JobStatus, StepStatus
@@ -104,13 +104,10 @@ def causes(
     return (*found, *_overtaken(job, dispatch))
 
 
-RESTS = frozenset({JobStatus.FAILED, JobStatus.PAUSED, JobStatus.WAITING})
-"""Where a person lets a job go on."""
-
-
 def cannot_go_on(job: Job, dispatch: Dispatch) -> bool:
     """Whether another job's states stand on its thread by now: then only a fork goes on."""
-    return job.status in RESTS and dispatch.overtaken is not None
+    rests = job.status in RESTS or job.status is JobStatus.WAITING
+    return rests and dispatch.overtaken is not None
 
 
 def _overtaken(job: Job, dispatch: Dispatch) -> Iterator[str]:

@@ -44,7 +44,8 @@ _TAKEN = MappingProxyType(
 )
 """The statuses in which a key means something."""
 
-AT_ONCE = frozenset({"pause_now", "resume_now"})
+_AT_ONCE = frozenset({"pause_now", "resume_now"})
+"""Orders that are given with `now`."""
 
 _TOGETHER = MappingProxyType(
     {
@@ -186,7 +187,7 @@ class JobOrders(LiveScreen):
         if not await self.app.push_screen_wait(Confirmation(what, follows)):
             return
         ids = [job.id for job in meant]
-        changed = await self._done(lambda engine: engine.change(action, ids, now=order in AT_ONCE))
+        changed = await self._done(lambda engine: engine.change(action, ids, now=order in _AT_ONCE))
         if changed is None:
             return
         self.unmark()
