@@ -9,7 +9,7 @@ from typing import Any
 
 from ucop.engine.errors import JobExists
 from ucop.engine.job import JobId
-from ucop.engine.job_file import Contents, StepPart
+from ucop.engine.job_parts import Contents, StepPart
 from ucop.engine.ledger import ADD_EVENT
 from ucop.engine.operation import Many, One, Operation, Params
 from ucop.engine.packed import pack, unpack

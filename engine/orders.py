@@ -20,7 +20,7 @@ from ucop.engine.faults import fault
 from ucop.engine.filter import Filter
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.job import JobId, ThreadId, new_job_id
-from ucop.engine.job_file import Contents
+from ucop.engine.job_parts import Contents
 from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queues import undeclared
 from ucop.engine.retention import Rule

@@ -23,17 +23,8 @@ from ucop.agents import agent
 from ucop.agents.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import DatabaseError, InvalidJobFile, JobExists
-from ucop.engine.job_file import (
-    AttemptPart,
-    EventPart,
-    JobPart,
-    Part,
-    QuestionPart,
-    StepPart,
-    parse,
-    read_job_file,
-    save,
-)
+from ucop.engine.job_file import parse, read_job_file, save
+from ucop.engine.job_parts import AttemptPart, EventPart, JobPart, Part, QuestionPart, StepPart
 from ucop.engine.reader import open_reader
 
 DEADLINE = 60.0
