@@ -28,6 +28,7 @@ from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
+from ucop.engine.live import Outlet
 from ucop.engine.rows import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
@@ -107,6 +108,8 @@ class Attempt:
     """What agents remember, in this job's tenant."""
     store: BaseStore | None = None
     """The same for a graph's own code, as `runtime.store`."""
+    live: Outlet = field(default_factory=Outlet)
+    """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -180,16 +183,18 @@ class Attempt:
             self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
-            stream_mode=["tasks", "values", "custom"],
+            stream_mode=self.live.emission.modes,
             output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
-            subgraphs=workflow.nested,
+            subgraphs=True,
         )
+        self.live.follow(stream, workflow)
         self._in_nodes = True
         try:
             async for part in stream:
+                self.live.put(part)
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
@@ -203,6 +208,7 @@ class Attempt:
         finally:
             self._in_nodes = False
             await self._end_flushing()
+            await self.live.close()
         return values  # type: ignore[no-any-return]
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
@@ -269,7 +275,7 @@ class Attempt:
         claimed = self.claimed
         return {
             "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter],
+            "callbacks": [self.meter, self.live.emission.handler],
             "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
         }
 
