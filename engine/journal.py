@@ -127,6 +127,8 @@ class Journal:
         self._inside: dict[str, list[str]] = {}
         """The tasks inside a task that runs a workflow, in the order in which they began."""
         self._kept: set[str] = set()
+        self._gave: dict[str, tuple[float, Any]] = {}
+        """When tasks inside others ended that no saver of this attempt hears of, and their results."""
         self._tries: dict[str, int] = {}
         self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
@@ -211,6 +213,7 @@ class Journal:
         if any(name in (ERROR, INTERRUPT) for name, _ in writes):
             return _nothing
         self._stop_inside(task_id)
+        self._gave.pop(task_id, None)
         step = self._open.pop(task_id, None)
         if step is None:
             return _nothing
@@ -237,6 +240,12 @@ class Journal:
         if step is not None:
             self._end(step, StepStatus.FAILED, time.time(), error=error)
 
+    def gave(self, task_id: str, result: Any) -> None:
+        """A node inside another ended. Its saver tells of that too, unless it has another, or none:
+        then the end of the node around it does."""
+        if task_id in self._open:
+            self._gave[task_id] = (time.time(), result)
+
     def retried(self, task_id: str, node: str, number: int, error: Mapping[str, Any]) -> None:
         """A call of a node is tried again, for the `number`th time in all, after `error`."""
         self._tries[task_id] = max(number, self._tries.get(task_id, 1))
@@ -253,7 +262,14 @@ class Journal:
     def _stop_inside(self, task_id: str) -> None:
         """A node that ended because of one error inside it stopped what else ran there."""
         for inner in reversed(self._inside.pop(task_id, [])):
-            if inner in self._open:
+            if inner in self._open and inner in self._gave:
+                self._stop_inside(inner)
+                at, result = self._gave.pop(inner)
+                if (step := self._open.pop(inner)) is not None:
+                    shown = {name: value for name, value in result.items() if self._shown(name)}
+                    output = to_json(brief(shown))
+                    self._end(step, StepStatus.COMPLETED, at, output=output)
+            elif inner in self._open:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 

@@ -34,7 +34,7 @@ from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.engine.stopping import insist
 from ucop.graphs.context import RunContext
-from ucop.graphs.routing import way_to
+from ucop.graphs.routing import inside_of, way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ class Attempt:
                     case "tasks":
                         self._note_task(part["data"], part["ns"])
                     case "custom":
-                        self.journal.event("progress", {"data": plain(part["data"])})
+                        self._note_custom(part["data"], part["ns"])
         except LimitReached:  # raised here, and not in the stream
             await stream.aclose()
             raise
@@ -322,6 +322,13 @@ class Attempt:
         elif (error := task.get("error")) is not None:
             self._raised.append((node, error))
             self.journal.failed(task["id"], _describe(error, node))
+        elif namespace:
+            self.journal.gave(task["id"], task["result"])
+
+    def _note_custom(self, data: Any, namespace: Sequence[str]) -> None:
+        """What a node told by LangGraph's stream writer, and inside of which nodes."""
+        way = inside_of(namespace)
+        self.journal.event("progress", {"data": plain(data), **({"within": way} if way else {})})
 
     def spending(self) -> list[tuple[str, Usage]]:
         """(node, what it spent so far) of the nodes that run now."""
