@@ -198,7 +198,7 @@ class Attempt:
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
-                    case "tasks":
+                    case "tasks" if not part["ns"] or workflow.nested:
                         self._note_task(part["data"], part["ns"])
                     case "custom":
                         self._note_custom(part["data"], part["ns"])

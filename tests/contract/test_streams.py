@@ -81,7 +81,9 @@ def elsewhere(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Another process."""
     root = Path(__file__).parents[2]
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-    return subprocess.Popen(command, cwd=root, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
 
 
 # ---------------------------------------------------------------- what comes
