@@ -37,6 +37,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
+├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
@@ -126,6 +127,7 @@ __all__ = [
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",
+    "Unstorable",
     "WorkflowChanged",
 ]
 
@@ -202,6 +204,34 @@ class ThreadBusy(UcopError):
         super().__init__(
             f"thread {thread!r} is busy with job {', '.join(jobs)}; submit again when that has "
             'ended, or with on_busy="enqueue", "interrupt" or "rollback"'
+        )
+
+
+class Unstorable(UcopError):
+    """A value cannot be stored, or would not come back as it went in.
+
+    A serializer raises it with `kind` and `why`; the saver, which knows where the value comes
+    from, raises it again by `at`.
+
+    Args:
+        kind: The type of the value, as `module.Class`.
+        why: What is wrong with it and, where there is something to do, what.
+        node: The node that gave it.
+        channel: The channel that it was written to.
+    """
+
+    def __init__(
+        self, kind: str, why: str, *, node: str | None = None, channel: str | None = None
+    ) -> None:
+        self.kind, self.why, self.node, self.channel = kind, why, node, channel
+        giver = f"node {node!r} gave a value" if node else "there is a value"
+        place = f" for channel {channel!r}" if channel else ""
+        super().__init__(f"{giver} of type {kind}{place} that cannot be stored: {why}")
+
+    def at(self, node: str | None, channel: str | None) -> Unstorable:
+        """The same, with what was not known yet of where the value comes from."""
+        return Unstorable(
+            self.kind, self.why, node=self.node or node, channel=self.channel or channel
         )
 
 
