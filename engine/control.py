@@ -11,6 +11,7 @@ from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
 from ucop.engine.operation import One, Operation, Row
+from ucop.engine.questions import GIVEN, OPEN
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
 from ucop.engine.states import ACTIVE, Change, JobStatus, sources
 
@@ -97,28 +98,41 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
     raise changed_meanwhile(job)
 
 
-_ANSWER = """
-update questions set answer = :answer, answered_at = :now
-where job_id = :job and id = :question and answered_at is null returning id"""
+_ANSWER = f"""
+update questions set answer = :answer, answered_at = :now, by_default = 0
+where job_id = :job and id = :question and {OPEN} returning id"""
+
+_ANSWER_ANEW = f"""
+update questions set answer = :answer, answered_at = :now, by_default = 0
+where job_id = :job and id = :question and ({OPEN} or {GIVEN}) returning id"""
 
 
 def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
     """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
-    other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
-    question that is no longer open was answered, or never asked.
+    other questions are open it comes back to them. A failed job takes another answer in place of
+    one that no node has gone past, since it may have failed because of it, and is retried. Raises
+    JobNotFound or RefusedChange: a question that is no longer open was answered, withdrawn, or
+    never asked.
     """
     state = yield from existing(job)
+    status = JobStatus(state["status"])
     given = {"job": job, "question": question, "answer": answer, "now": now}
-    if state["status"] != JobStatus.WAITING or not (yield One(_ANSWER, given)):
-        raise RefusedChange((yield from _why_not_open(job, question, state["status"])))
-    return (yield from go_on(job, state, Change.RESUME, "answered", now))
+    if status is JobStatus.WAITING and (yield One(_ANSWER, given)):
+        return (yield from go_on(job, state, Change.RESUME, "answered", now))
+    if status is JobStatus.FAILED and (yield One(_ANSWER_ANEW, given)):
+        return (yield from go_on(job, state, Change.RETRY, "answered", now))
+    raise RefusedChange((yield from _why_not_open(job, question, status)))
 
 
-_GIVEN = "select answered_at, by_default from questions where job_id = :job and id = :question"
+_FOUND = """
+select answered_at, by_default, withdrawn_at from questions
+where job_id = :job and id = :question"""
 
 
 def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
-    rows = yield One(_GIVEN, {"job": job, "question": question})
+    rows = yield One(_FOUND, {"job": job, "question": question})
+    if rows and rows[0]["withdrawn_at"] is not None:
+        return f"question {question} of job {job} is not open; the job does not ask it any more"
     if not rows or rows[0]["answered_at"] is None:
         return f"job {job} is {status}; it waits for no answer to {question}"
     late, before = "nobody answered it in time, and its default holds", "it was answered before"
@@ -126,7 +140,7 @@ def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
     return f"question {question} of job {job} is not open; {how}"
 
 
-_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
+_COUNT_OPEN = f"select count(*) as open from questions where job_id = :job and {OPEN}"
 
 
 _SET_INPUT = """
@@ -171,7 +185,7 @@ def resume(
     state = yield from existing(job)
     status = JobStatus(state["status"])
     if status is JobStatus.WAITING:
-        rows = yield One(_OPEN, {"job": job})
+        rows = yield One(_COUNT_OPEN, {"job": job})
         if rows[0]["open"]:
             raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):

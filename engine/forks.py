@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
+from ucop.engine import questions
 from ucop.engine.checkpoints import Kept, attach
 from ucop.engine.control import RESTS, Onward, changed_meanwhile, go_on
 from ucop.engine.errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
@@ -345,7 +346,7 @@ def restore(
     if status not in (RESTS if retry is None else sources(Change.RETRY)):
         what = "paused or failed job can be set back" if retry is None else "failed job is retried"
         raise RefusedChange(f"job {job} is {status}; only a {what}")
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.restored", {"checkpoint": checkpoint}, now)
     if retry is None:
         return status
@@ -368,7 +369,7 @@ def resume_edited(
     status = JobStatus(state["status"])
     if status not in RESTS:
         raise RefusedChange(f"job {job} is {status}; only a paused or failed job is edited")
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
     if status in sources(Change.RETRY):
         return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
@@ -387,12 +388,15 @@ _LAST = """
 select max(checkpoint_id) as id from checkpoints
 where thread_id = :thread and checkpoint_ns = ''"""
 
-_WITHDRAW = "delete from questions where job_id = :job and answered_at is null"
-"""What was asked after the checkpoint: should the job come there again, it asks anew."""
-
 
 def _stand(
-    job: JobId, state: Row, attempt: int, thread: ThreadId, newest: str, draft: Sequence[Kept]
+    job: JobId,
+    state: Row,
+    attempt: int,
+    thread: ThreadId,
+    newest: str,
+    draft: Sequence[Kept],
+    now: float,
 ) -> Operation[None]:
     """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
     for row in (yield One(_BUSY, {"job": job, "thread": thread})):
@@ -406,7 +410,7 @@ def _stand(
     which = {"job": job, "attempt": attempt, "from_status": state["status"]}
     if not (yield One(_STAND, {**which, "newest": newest})):
         raise changed_meanwhile(job)
-    yield One(_WITHDRAW, {"job": job})
+    yield from questions.withdraw(job, now)
     yield _to(job, thread, draft)
 
 

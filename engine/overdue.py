@@ -8,27 +8,28 @@ from ucop.engine.control import changed_meanwhile, go_on, overtaken
 from ucop.engine.job import JobId
 from ucop.engine.ledger import ADD_EVENT, existing, settle
 from ucop.engine.operation import One, Operation, Row
+from ucop.engine.questions import OPEN
 from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus
 
-_JOBS = """
+_JOBS = f"""
 select distinct job_id from questions
-where answered_at is null and due_at <= :now and exists (
+where {OPEN} and due_at <= :now and exists (
     select 1 from jobs where jobs.id = questions.job_id and jobs.status = 'waiting')
 limit :limit"""
 
-_QUESTIONS = """
+_QUESTIONS = f"""
 select id, node, default_answer from questions
-where job_id = :job and answered_at is null and due_at <= :now order by due_at, id"""
+where job_id = :job and {OPEN} and due_at <= :now order by due_at, id"""
 
-_ANSWER = """
+_ANSWER = f"""
 update questions set answer = default_answer, answered_at = :now, by_default = 1
-where job_id = :job and id = :question and answered_at is null returning id"""
+where job_id = :job and id = :question and {OPEN} returning id"""
 
 _COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job and attempt = :attempt returning seq"
 
 # Asked again after a retry, each has its whole time.
-_TAKE_TIME = "update questions set due_at = null where job_id = :job and answered_at is null"
+_TAKE_TIME = f"update questions set due_at = null where job_id = :job and {OPEN}"
 
 
 def waiting(limit: int, now: float) -> Operation[list[JobId]]:

@@ -28,6 +28,7 @@ from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
+from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
@@ -259,11 +260,11 @@ class Attempt:
         self._budget.begin_step(self._begun, node)
 
     def _input(self, workflow: Workflow) -> Any:
-        """The job's input, once; after that, what people answered. LangGraph takes each answer
-        where its question is open, so that one given before may be given again."""
+        """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
             return workflow.start(self.claimed.input)
-        return Command(resume=dict(self.claimed.answers)) if self.claimed.answers else None
+        answers = self.journal.replies.resume
+        return Command(resume=answers) if answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
@@ -312,7 +313,8 @@ class Attempt:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            self.journal.asks(task["id"], task["interrupts"])
+            inside = bool(namespace)
+            self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
         elif (error := task.get("error")) is not None:
             self._raised.append((node, error))
             self.journal.failed(task["id"], _describe(error, node))
@@ -367,6 +369,7 @@ class Attempt:
             on_told=lambda: self.on_news(self.claimed.job_id),
             on_begin=self._begin_step if "steps" in self.claimed.budget else None,
             live=self.meter.live if self.claimed.budget else None,
+            replies=Replies(self.claimed.answers),
         )
         self.saver = saver.for_attempt(self.journal)
 
@@ -496,6 +499,8 @@ class Attempt:
             steps=batch.steps,
             events=batch.events,
             questions=self.journal.questions,
+            consumed=batch.consumed,
+            rejected=batch.rejected,
             passed_over=passed_over,
         )
 
