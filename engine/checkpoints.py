@@ -168,9 +168,7 @@ class Fenced:
     ) -> None:
         journal = self.journal
         if journal is not None:
-            reply = journal.replies.reply(
-                _namespace(config), task_id, _without_remains(writes)
-            )
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:

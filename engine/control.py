@@ -11,7 +11,6 @@ from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
 from ucop.engine.operation import One, Operation, Row
-from ucop.engine.questions import GIVEN, OPEN
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
 from ucop.engine.states import ACTIVE, Change, JobStatus, sources
 
@@ -98,13 +97,13 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
     raise changed_meanwhile(job)
 
 
-_ANSWER = f"""
+_ANSWER = """
 update questions set answer = :answer, answered_at = :now, by_default = 0
-where job_id = :job and id = :question and {OPEN} returning id"""
+where job_id = :job and id = :question and answered_at is null and withdrawn_at is null returning id"""
 
-_ANSWER_ANEW = f"""
+_ANSWER_ANEW = """
 update questions set answer = :answer, answered_at = :now, by_default = 0
-where job_id = :job and id = :question and ({OPEN} or {GIVEN}) returning id"""
+where job_id = :job and id = :question and consumed_at is null and withdrawn_at is null returning id"""
 
 
 def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
@@ -140,13 +139,13 @@ def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
     return f"question {question} of job {job} is not open; {how}"
 
 
-_COUNT_OPEN = f"select count(*) as open from questions where job_id = :job and {OPEN}"
+_COUNT_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null and withdrawn_at is null"
 
 
 _SET_INPUT = """
 update jobs set input = :input, seq = seq + 1
-where id = :job and attempt = :attempt and checkpoint_id is null and status in ('paused', 'failed')
-returning seq"""
+where id = :job and attempt = :attempt and checkpoint_id is null
+    and status in ('paused', 'failed', 'waiting') returning seq"""
 
 
 def resume_anew(
@@ -160,16 +159,35 @@ def resume_anew(
     """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
     `names` are those that changed. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
-    if state["status"] not in RESTS:
-        raise RefusedChange(
-            f"job {job} is {state['status']}; only a paused or failed job is edited"
-        )
+    yield from check_edit(job, state)
     rows = yield One(_SET_INPUT, {"job": job, "attempt": attempt, "input": input})
     if not rows:
         raise changed_meanwhile(job)
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.edited", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"names": list(names)})})
     return (yield from resume(job, now, onward))
+
+
+def check_edit(job: str, state: Row) -> Operation[None]:
+    """Raises RefusedChange unless what the job goes on with may be edited: it is paused or failed,
+    or waits at a breakpoint and not for an answer."""
+    status = JobStatus(state["status"])
+    if status in RESTS:
+        return
+    if status is not JobStatus.WAITING:
+        raise RefusedChange(
+            f"job {job} is {status}; only a job that is paused, failed, or stopped at a "
+            "breakpoint is edited"
+        )
+    if (yield from _asks(job)):
+        raise RefusedChange(
+            f"job {job} waits for an answer, and is not edited before: `ucop jobs answer {job} …`"
+        )
+
+
+def _asks(job: str) -> Operation[bool]:
+    rows = yield One(_COUNT_OPEN, {"job": job})
+    return bool(rows[0]["open"])
 
 
 def resume(
@@ -184,10 +202,8 @@ def resume(
     """
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    if status is JobStatus.WAITING:
-        rows = yield One(_COUNT_OPEN, {"job": job})
-        if rows[0]["open"]:
-            raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
+    if status is JobStatus.WAITING and (yield from _asks(job)):
+        raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
         return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
     if status in sources(Change.RETRY):
@@ -220,6 +236,12 @@ def retry(
     return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
 
 
+# States of workflows inside count too: a breakpoint may stand in one.
+MARK_PASSED = """
+update jobs set passed = (
+    select max(checkpoint_id) from checkpoints where checkpoints.thread_id = jobs.thread_id)
+where id = :job"""
+
 _SET_PRIORITY = """
 update jobs set priority = :priority
 where id = :job and attempt = :attempt and status = :from_status returning id"""
@@ -238,9 +260,11 @@ def go_on(
     why: str,
     now: float,
     onward: Onward = Onward(),
+    *,
+    passes: bool = True,
 ) -> Operation[JobStatus]:
-    """Queue the next attempt because a person says so; `change` is None where one was queued
-    already. Raises RefusedChange."""
+    """Queue the next attempt because a person says so; where the job waits at a breakpoint, it
+    `passes`. `change` is None where one was queued already. Raises RefusedChange."""
     if change is not None and (overtaker := (yield from overtaken(job))):
         raise RefusedChange(overtaker.refusal)
     if onward.priority is not None:
@@ -253,6 +277,8 @@ def go_on(
     new = yield from next_attempt(job, state, change, why, now, until=until)
     if new is None:
         raise changed_meanwhile(job)
+    if passes and state["status"] == JobStatus.WAITING:
+        yield One(MARK_PASSED, {"job": job})
     if onward.budget:
         yield from _change_budget(job, onward.budget)
     return new

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.schema import validate
 from ucop.engine import questions
 from ucop.engine.checkpoints import Kept, attach
-from ucop.engine.control import RESTS, Onward, changed_meanwhile, go_on
+from ucop.engine.control import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
 from ucop.engine.errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ucop.engine.job import JobId, ThreadId
 from ucop.engine.ledger import ADD_ATTEMPT, ADD_EVENT, existing
@@ -318,6 +318,7 @@ def fork(
         raise JobNotFound(f"no job {parent}")
     yield from copy_branch(tables, thread, id, checkpoint, standing=standing)
     yield _to(id, ThreadId(id), draft)
+    yield One(MARK_PASSED, {"job": id})
     yield One(ADD_ATTEMPT, {"job": id, "attempt": 1, "now": now})
     told = {"workflow": rows[0]["workflow"], "parent": parent, "checkpoint": checkpoint}
     event = {"job": id, "seq": 1, "type": "job.submitted", "at": now}
@@ -363,12 +364,11 @@ def resume_edited(
     now: float,
     onward: Onward,
 ) -> Operation[JobStatus]:
-    """Let a paused or failed job go on from its last checkpoint with an edited state; `names` are
-    those that changed. Raises JobNotFound or RefusedChange."""
+    """Let a job that rests go on from its last checkpoint with an edited state; `names` are those
+    that changed. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    if status not in RESTS:
-        raise RefusedChange(f"job {job} is {status}; only a paused or failed job is edited")
+    yield from check_edit(job, state)
     yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
     if status in sources(Change.RETRY):

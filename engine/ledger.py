@@ -125,7 +125,7 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    tenant, created_at"""
+    tenant, created_at, passed"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -154,6 +154,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
         answers=(yield from questions.given(job)) if attempt > 1 else {},
+        passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
         created_at=row["created_at"],

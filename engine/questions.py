@@ -16,12 +16,6 @@ from typing import Any
 from ucop.engine.operation import Many, One, Operation, Row
 from ucop.engine.rows import Question
 
-OPEN = "answered_at is null and withdrawn_at is null"
-"""SQL: nobody has answered yet, and the job asks still."""
-
-GIVEN = "answered_at is not null and consumed_at is null and withdrawn_at is null"
-"""SQL: answered, and no node has gone past the answer yet."""
-
 
 def slot(question: str) -> str:
     """LangGraph's id of a question: a task, and which of its answers."""
@@ -33,7 +27,7 @@ def _number(question: str) -> int:
     return int(question.partition("-")[2] or 1)
 
 
-_ANSWERS = f"select id, answer from questions where job_id = :job and {GIVEN}"
+_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
 
 
 def given(job: str) -> Operation[dict[str, Any]]:
@@ -72,9 +66,7 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
         if before is not None and _is_open(before) and _same(before, question):
             ids.append(before["id"])
             if before["due_at"] is None and question.within is not None:
-                renewed.append(
-                    {"job": job, "id": before["id"], "due": _due(question, before, now)}
-                )
+                renewed.append({"job": job, "id": before["id"], "due": _due(question, before, now)})
             continue
         id = question.id if before is None else f"{question.id}-{_number(before['id']) + 1}"
         ids.append(id)
@@ -136,12 +128,12 @@ def _params(
 
 # ---------------------------------------------------------------- the end of a question
 
-_CONSUME = f"""
-update questions set consumed_at = :now where job_id = :job and id = :id and {GIVEN}"""
+_CONSUME = """
+update questions set consumed_at = :now where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
 
-_REOPEN = f"""
+_REOPEN = """
 update questions set answer = null, answered_at = null, by_default = 0, due_at = null
-where job_id = :job and id = :id and {GIVEN}"""
+where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
 
 
 def consume(job: str, ids: Sequence[str], now: float) -> Operation[None]:
@@ -156,8 +148,8 @@ def reopen(job: str, ids: Sequence[str]) -> Operation[None]:
         yield Many(_REOPEN, [{"job": job, "id": id} for id in ids])
 
 
-_WITHDRAW_OPEN = f"""
-update questions set withdrawn_at = :now where job_id = :job and {OPEN}"""
+_WITHDRAW_OPEN = """
+update questions set withdrawn_at = :now where job_id = :job and answered_at is null and withdrawn_at is null"""
 
 _WITHDRAW = """
 update questions set withdrawn_at = :now

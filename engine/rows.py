@@ -53,6 +53,8 @@ class Claimed:
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
     answers: Mapping[str, Any] = field(default_factory=dict)
     """What people answered and no node has gone past yet, by question."""
+    passed: str | None = None
+    """The newest saved state that a person let the job go on from."""
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
     tenant: str | None = None

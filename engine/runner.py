@@ -24,6 +24,7 @@ from langgraph.types import Command
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
 from ucop.agents.plain import plain
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
@@ -114,6 +115,8 @@ class Attempt:
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
+    _unended: set[str] = field(default_factory=set)
+    """Tasks of the graph itself that began, and did not say that they ended."""
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -153,6 +156,8 @@ class Attempt:
         try:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
+            if (stop := await self._unpassed(graph)) is not None:
+                return self._outcome(Change.ASK, reason=stop)
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             waits = await self._waits(graph)
             await self._keep_finished()
@@ -309,6 +314,8 @@ class Attempt:
 
     def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
         node = way_to(namespace, task["name"])
+        if not namespace:
+            (self._unended.add if "input" in task else self._unended.discard)(task["id"])
         if "input" in task:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
@@ -430,11 +437,14 @@ class Attempt:
         asked = {question.node for question in self.journal.questions}
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
-        if not (graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
-        state = await graph.aget_state(self._config())
-        if state.next:
-            return f"stopped at a breakpoint before {', '.join(state.next)}"
+        return await stopped_at(graph, self._config())
+
+    async def _unpassed(self, graph: Any) -> str | None:
+        """The breakpoint that an earlier attempt came to, if nobody has let the job pass it."""
+        if self.claimed.begun and has_breakpoints(graph):
+            return await due_at(graph, self._config(), self.claimed.passed)
         return None
 
     def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
