@@ -132,6 +132,7 @@ class Fenced:
             follow(found.checkpoint["id"])
             if self.journal is not None:
                 self.journal.kept(found.pending_writes or ())
+                self.journal.replies.known(_namespace(found.config), found.pending_writes or ())
         return found
 
     async def aput(
@@ -167,7 +168,8 @@ class Fenced:
     ) -> None:
         journal = self.journal
         if journal is not None:
-            writes = _without_remains(writes)
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -179,7 +181,7 @@ class Fenced:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
                 more_follows = journal.is_last(task_id, task_path) or others_wait
-                with journal.finished(task_id, writes, now):
+                with journal.finished(task_id, writes, now, reply):
                     if more_follows and _is_values(writes):
                         journal.held.append(call)
                         return
@@ -427,6 +429,11 @@ def _saved(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
             "checkpoint_id": checkpoint["id"],
         }
     }
+
+
+def _namespace(config: RunnableConfig) -> str:
+    """The graph that a checkpoint or write belongs to: empty for the job's own."""
+    return str(config["configurable"].get("checkpoint_ns", ""))
 
 
 def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:

@@ -19,6 +19,7 @@ from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
+from ucop.engine.replies import Replies, Reply
 from ucop.engine.rows import NewEvent, Question, StepRow, to_json
 from ucop.engine.states import StepStatus
 from ucop.graphs.question import WITHIN, deadline_of
@@ -47,6 +48,10 @@ class Batch:
 
     steps: tuple[StepRow, ...]
     events: tuple[NewEvent, ...]
+    consumed: tuple[str, ...] = ()
+    """Questions whose answers nodes have gone past."""
+    rejected: tuple[str, ...] = ()
+    """Questions whose answers did not fit."""
 
 
 def _told(spent: Usage) -> dict[str, Any]:
@@ -102,6 +107,7 @@ class Journal:
         on_told: Callable[[], None] = lambda: None,
         on_begin: Callable[[str], None] | None = None,
         live: Callable[[str, Collection[str]], Usage] | None = None,
+        replies: Replies | None = None,
     ) -> None:
         """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
         that run have spent so far is written along with everything else."""
@@ -115,7 +121,9 @@ class Journal:
         last task with the checkpoint, other writes with those that wait behind them. The saver's
         methods and their arguments."""
         self.questions: list[Question] = []
-        """What nodes that interrupted ask."""
+        """What nodes that interrupted ask, and the graph waits for."""
+        self.replies = replies or Replies({})
+        """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
         self._spent, self._hides, self._caught = spent, hides, caught
@@ -123,6 +131,10 @@ class Journal:
         self._on_begin, self._live = on_begin, live
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
+        self._consumed: tuple[str, ...] = ()
+        self._rejected: tuple[str, ...] = ()
+        self._asked: dict[str, Question] = {}
+        """What was asked, by the innermost node that asked it."""
         self._open: dict[str, StepRow | None] = {}
         self._inside: dict[str, list[str]] = {}
         """The tasks inside a task that runs a workflow, in the order in which they began."""
@@ -164,16 +176,25 @@ class Journal:
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
     @contextmanager
-    def finished(self, task_id: str, writes: Writes, at: float) -> Iterator[None]:
+    def finished(
+        self, task_id: str, writes: Writes, at: float, reply: Reply | None = None
+    ) -> Iterator[None]:
         """A node ended at `at`, and its writes are saved inside this context, with the lock
         held; where that fails, the node has not finished, and no checkpoint may follow that
         contains what it wrote: LangGraph hears of the failure only at the end of the stream."""
         undo = self._finish(task_id, writes, at)
+        before, told = (self._consumed, self._rejected), []
+        if reply is not None:
+            self._consumed += reply.consumed
+            self._rejected += reply.rejected
+            told = [self.event("question.rejected", {"question": id}) for id in reply.rejected]
         try:
             yield
         except BaseException as error:
             if isinstance(error, Exception):
                 self._unsaved = error
+            self._consumed, self._rejected = before
+            self._events = [event for event in self._events if event not in told]
             undo()
             raise
 
@@ -257,17 +278,19 @@ class Journal:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
-    def asks(self, task_id: str, interrupts: Iterable[Mapping[str, Any]]) -> None:
-        """A node interrupts: its run goes on when a person has answered."""
-        step = self._open.pop(task_id, None)
-        if step is None:
-            return
-        known = {question.id for question in self.questions}
+    def asks(
+        self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
+    ) -> None:
+        """A node interrupts: its run goes on when a person has answered. What nodes `inside`
+        another one ask, the graph waits for only if that node passes it on."""
         for interrupt in interrupts:
-            if interrupt["id"] in known:  # a workflow inside asked it
-                continue
-            self.questions.append(_question(interrupt, step.node))
-        self._end(step, StepStatus.PENDING, time.time())
+            id = interrupt["id"]
+            question = self._asked.setdefault(id, _question(interrupt, node))
+            if not inside and question not in self.questions:
+                self.questions.append(question)
+        step = self._open.pop(task_id, None)
+        if step is not None:
+            self._end(step, StepStatus.PENDING, time.time())
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
         event = NewEvent(type=type, at=time.time(), data=to_json(data))
@@ -337,10 +360,18 @@ class Journal:
 
     def batch(self) -> Batch:
         if self._live is None:
-            return Batch(tuple(self._steps), tuple(self._events))
+            return self._batch(())
         shown = {task: step for task, step in self._open.items() if step is not None}
         running = [self._so_far(step, shown) for step in shown.values()]
-        return Batch((*self._steps, *running), tuple(self._events))
+        return self._batch(running)
+
+    def _batch(self, running: Iterable[StepRow]) -> Batch:
+        return Batch(
+            steps=(*self._steps, *running),
+            events=tuple(self._events),
+            consumed=self._consumed,
+            rejected=self._rejected,
+        )
 
     def _so_far(self, step: StepRow, apart: Collection[str]) -> StepRow:
         assert self._live is not None
@@ -357,6 +388,9 @@ class Journal:
             events=batch.events,
             saved=saved,
             checkpoint=checkpoint,
+            consumed=batch.consumed,
+            rejected=batch.rejected,
+            now=time.time(),
         )
 
     def told(self, batch: Batch) -> None:
@@ -364,6 +398,8 @@ class Journal:
         steps, events = set(map(id, batch.steps)), set(map(id, batch.events))
         self._steps = [step for step in self._steps if id(step) not in steps]
         self._events = [event for event in self._events if id(event) not in events]
+        self._consumed = self._consumed[len(batch.consumed) :]
+        self._rejected = self._rejected[len(batch.rejected) :]
         if batch.events:
             self._on_told()
 
