@@ -325,6 +325,8 @@ class Attempt:
         elif (error := task.get("error")) is not None:
             self._raised.append((node, error))
             self.journal.failed(task["id"], _describe(error, node))
+        else:
+            self.journal.ended(task["id"], namespace, task.get("result"))
 
     def spending(self) -> list[tuple[str, Usage]]:
         """(node, what it spent so far) of the nodes that run now."""
