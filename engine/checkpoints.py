@@ -13,7 +13,7 @@ import copy
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
@@ -43,11 +43,21 @@ from psycopg.rows import dict_row
 
 from ucop.engine import ledger, threads
 from ucop.engine.checkpoint_ids import follow
+from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.faults import fault
 from ucop.engine.journal import ERROR, MOST_UNSAVED, Batch, Journal
 from ucop.engine.operation import Many, One, Operation, pyformat, run
 from ucop.engine.postgres import drive, reachable
 from ucop.engine.sqlite import execute
+from ucop.engine.stored import (
+    MOST_BYTES,
+    ROOM,
+    Stored,
+    check_inline,
+    stored,
+    stored_error,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -66,9 +76,16 @@ for module in (_msgpack, _serde):
     module.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined, unused-ignore]
 
 
+class Serializer(JsonPlusSerializer):
+    """LangGraph's own, which takes values that are bytes already as they are."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return obj.typed if type(obj) is Stored else super().dumps_typed(obj)
+
+
 def serializer() -> JsonPlusSerializer:
     """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+    return Serializer(pickle_fallback=False, allowed_msgpack_modules=None)
 
 
 def attach(
@@ -106,7 +123,14 @@ class Fenced:
     """What both savers do alike: what an attempt saves passes the fence of its journal, together
     with what the journal holds."""
 
+    serde: Any
     journal: Journal | None = None
+    most_bytes = MOST_BYTES
+    """Bytes of one value that the database takes."""
+    inlines = False
+    """Whether texts and numbers of a state are kept in JSON of the database's own."""
+    place: str | None = None
+    """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
 
@@ -154,7 +178,10 @@ class Fenced:
                 if _is_input(metadata):
                     journal.held.append(call)
                     return _saved(config, checkpoint)
-                await self._commit(journal, 1, _newest(config, checkpoint), call)
+                newest = _newest(config, checkpoint)
+                await self._store(journal, 1, newest, call)
+                if newest is not None:
+                    journal.advanced()
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -166,8 +193,6 @@ class Fenced:
         task_path: str = "",
     ) -> None:
         journal = self.journal
-        if journal is not None:
-            writes = _without_remains(writes)
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -175,6 +200,15 @@ class Fenced:
             await self._save(call)
         else:
             now = time.time()
+            writes = _without_remains(writes)
+            try:
+                kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
+            except Unstorable as error:
+                journal.refused(task_id, error)
+                raise
+            call = ("put_writes", (config, kept, task_id, task_path))
+            # What only says that a node failed, or asks, is said again by each attempt.
+            saved = int(_is_values(writes))
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -184,7 +218,7 @@ class Fenced:
                         journal.held.append(call)
                         return
                     fault("before writes")
-                    await self._commit(journal, 1, None, call)
+                    await self._store(journal, saved, None, call)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -193,8 +227,60 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._commit(self.journal, 0, None)
+            await self._store(self.journal, 0, None)
         fault("after flush")
+
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+
+    async def _store(
+        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    ) -> None:
+        """`_commit`, whose errors tell whether the database failed or a value is to blame. Raises
+        Superseded, DatabaseError or Unstorable."""
+        try:
+            await self._commit(journal, saved, checkpoint, *more)
+        except (Superseded, DatabaseError) as error:
+            journal.broke_off(error)
+            raise
+        except Exception as error:
+            if (refused := self._refusal(journal, more)) is not None:
+                raise refused from error
+            if (refused := self._refusal(journal, journal.held)) is not None:
+                journal.held.clear()  # the input, without which nothing else is worth keeping
+                raise refused from error
+            raise
+
+    def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
+        """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
+        node gave."""
+        for method, arguments in calls:
+            if method == "put":
+                values: Mapping[str, Any] = arguments[1]["channel_values"]
+                try:
+                    self._check(values, journal)
+                except Unstorable as error:
+                    return error
+        return None
+
+    def _check(self, values: Mapping[str, Any], journal: Journal) -> None:
+        """Raise Unstorable for the first value that is no good, or the largest of too many."""
+        largest, total, most = "", 0, -1
+        for channel, value in values.items():
+            node = journal.writer_of(channel)
+            size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
+            if self.inlines:
+                check_inline(value, node=node, channel=channel)
+            total += size
+            if size > most:
+                largest, most = channel, size
+        if total > self.most_bytes - ROOM:
+            raise too_large(
+                values[largest], total, self.most_bytes, journal.writer_of(largest), largest
+            )
 
 
 class FencedSqliteSaver(Fenced, SqliteSaver):
@@ -211,6 +297,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
+        clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
     @contextmanager
@@ -278,6 +365,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     url: str = ""
+    inlines = True
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:
