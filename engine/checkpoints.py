@@ -48,12 +48,22 @@ from psycopg.rows import dict_row
 
 from ucop.engine import ledger, pregel_loops, threads
 from ucop.engine.checkpoint_ids import follow
+from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.faults import fault
 from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal, Load
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
 from ucop.engine.sqlite import Apart, execute
+from ucop.engine.stored import (
+    MOST_BYTES,
+    ROOM,
+    Stored,
+    check_inline,
+    stored,
+    stored_error,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -74,9 +84,16 @@ for module in (_msgpack, _serde):
 pregel_loops.extend()
 
 
+class Serializer(JsonPlusSerializer):
+    """LangGraph's own, which takes values that are bytes already as they are."""
+
+    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        return obj.typed if type(obj) is Stored else super().dumps_typed(obj)
+
+
 def serializer() -> JsonPlusSerializer:
     """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+    return Serializer(pickle_fallback=False, allowed_msgpack_modules=None)
 
 
 def attach(
@@ -114,7 +131,14 @@ class Fenced:
     """What both savers do alike: what an attempt saves passes the fence of its journal, together
     with what the journal holds."""
 
+    serde: Any
     journal: Journal | None = None
+    most_bytes = MOST_BYTES
+    """Bytes of one value that the database takes."""
+    inlines = False
+    """Whether texts and numbers of a state are kept in JSON of the database's own."""
+    place: str | None = None
+    """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
     loop: asyncio.AbstractEventLoop
@@ -202,7 +226,10 @@ class Fenced:
                 if _is_input(metadata):
                     journal.hold(call)
                     return _saved(config, checkpoint)
-                await self._commit(journal, 1, _newest(config, checkpoint), call)
+                newest = _newest(config, checkpoint)
+                await self._store(journal, 1, newest, call)
+                if newest is not None:
+                    journal.advanced()
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -217,9 +244,6 @@ class Fenced:
             await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
             return
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -227,6 +251,11 @@ class Fenced:
             await self._save(call)
         else:
             now = time.time()
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = self._call(journal, config, writes, task_id, task_path)
+            # What only says that a node failed, or asks, is said again by each attempt.
+            saved = int(_is_values(writes))
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -236,7 +265,7 @@ class Fenced:
                         journal.hold(call, notes)
                         return
                     fault("before writes")
-                    await self._commit(journal, 1, None, call, notes=notes)
+                    await self._store(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -245,8 +274,98 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._commit(self.journal, 0, None)
+            await self._store(self.journal, 0, None)
         fault("after flush")
+
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+
+    def _call(
+        self,
+        journal: Journal,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Kept:
+        """How a task's writes are stored. Raises Unstorable; then the task has failed."""
+        try:
+            kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
+        except Unstorable as error:
+            journal.refused(task_id, error)
+            raise
+        return "put_writes", (config, kept, task_id, task_path)
+
+    async def _store(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
+    ) -> None:
+        """`_commit`, whose errors tell whether the database failed or a value is to blame. Raises
+        Superseded, DatabaseError or Unstorable."""
+        with self._blaming(journal, more):
+            await self._commit(journal, saved, checkpoint, *more, notes=notes)
+
+    def _store_apart(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
+    ) -> None:
+        """The same from any thread."""
+        with self._blaming(journal, more):
+            self._commit_apart(journal, saved, checkpoint, *more, notes=notes)
+
+    @contextmanager
+    def _blaming(self, journal: Journal, more: Sequence[Kept]) -> Iterator[None]:
+        try:
+            yield
+        except (Superseded, DatabaseError) as error:
+            journal.broke_off(error)
+            raise
+        except Exception as error:
+            if (refused := self._refusal(journal, more)) is not None:
+                raise refused from error
+            if (refused := self._refusal(journal, journal.held)) is not None:
+                journal.held.clear()  # the input, without which nothing else is worth keeping
+                raise refused from error
+            raise
+
+    def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
+        """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
+        node gave."""
+        for method, arguments in calls:
+            if method == "put":
+                values: Mapping[str, Any] = arguments[1]["channel_values"]
+                try:
+                    self._check(values, journal)
+                except Unstorable as error:
+                    return error
+        return None
+
+    def _check(self, values: Mapping[str, Any], journal: Journal) -> None:
+        """Raise Unstorable for the first value that is no good, or the largest of too many."""
+        largest, total, most = "", 0, -1
+        for channel, value in values.items():
+            node = journal.writer_of(channel)
+            size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
+            if self.inlines:
+                check_inline(value, node=node, channel=channel)
+            total += size
+            if size > most:
+                largest, most = channel, size
+        if total > self.most_bytes - ROOM:
+            raise too_large(
+                values[largest], total, self.most_bytes, journal.writer_of(largest), largest
+            )
 
     # ------------------------------------------------------------ anywhere else
 
@@ -269,7 +388,7 @@ class Fenced:
             if _is_input(metadata):
                 journal.hold(call)
                 return _saved(config, checkpoint)
-            self._commit_apart(journal, 1, _newest(config, checkpoint), call)
+            self._store_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -281,23 +400,23 @@ class Fenced:
         task_path: str = "",
     ) -> None:
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
         elif journal is None:
             self._save_apart(call)
         else:
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = self._call(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
-                self._commit_apart(journal, 1, None, call, notes=notes)
+                self._store_apart(journal, int(_is_values(writes)), None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if self.journal is not None and self.journal.held:
-            self._commit_apart(self.journal, 0, None)
+            self._store_apart(self.journal, 0, None)
         return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
 
     def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
@@ -343,6 +462,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
+        clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
     @contextmanager
@@ -455,6 +575,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     url: str = ""
     apart: ApartPostgres
     """Connections of other threads."""
+    inlines = True
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:

@@ -22,7 +22,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from ucop.engine.errors import DatabaseBusy, DatabaseError
+from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
@@ -175,7 +175,7 @@ class PostgresDatabase:
 
         if self._saver is None:
             self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
-            self._saver.url = self.url
+            self._saver.url = self._saver.place = self.url
             self._saver.apart = self._apart
         return self._saver
 
@@ -433,14 +433,32 @@ def reachable(url: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if _is_refusal(error):
+            raise
         raise _explain(error, url) from error
 
 
+def _is_refusal(error: BaseException) -> bool:
+    """Whether PostgreSQL works, and a value is too large for it, or is none."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, psycopg.DataError) or state.startswith(("22", "54")):
+        return True
+    return state == "XX000" and "alloc" in str(error)
+
+
 def _explain(error: BaseException, url: str) -> DatabaseError:
+    explained = _explanation(error, url)
+    explained.place = url
+    return explained
+
+
+def _explanation(error: BaseException, url: str) -> DatabaseError:
     place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
+    if _is_refusal(error):
+        return DatabaseRefusal(f"PostgreSQL at {place} refuses a value: {text}")
     if state.startswith("53"):
         return DatabaseError(f"PostgreSQL at {place} is out of resources ({text}); {kept}")
     if state == "55P03":

@@ -106,6 +106,7 @@ class SqliteDatabase:
             saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
             saver.apart = self._apart
+            saver.place = str(self.path)
             self._saver = saver
         return self._saver
 
@@ -408,12 +409,18 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DataError:
         raise  # a value too big for SQLite: the job's own error
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise _at(path, explain(error, path)) from error
     except PermissionError as error:
-        raise DatabaseError(
+        refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
-        ) from error
+        )
+        raise _at(path, refused) from error
+
+
+def _at(path: Path, error: DatabaseError) -> DatabaseError:
+    error.place = str(path)
+    return error
 
 
 def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
