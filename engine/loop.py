@@ -145,6 +145,10 @@ class LoopThread:
                 raise EngineClosed(CLOSED) from None
             raise
 
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run on the loop, from any thread, and wait for nothing. Raises EngineClosed."""
+        self._submit(work)
+
     def soon(self, tell: Callable[[], None]) -> None:
         """Have something called on the loop, from any thread. A loop that has ended calls nothing."""
         with contextlib.suppress(RuntimeError):

@@ -73,6 +73,11 @@ select set_config('idle_in_transaction_session_timeout', '15s', true), pg_adviso
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
 
+LIVE_CHANNEL = "ucop_live"
+"""NOTIFY channel that tells which jobs emitted something."""
+
+LONGEST_NOTICE = 7000
+
 KEEPALIVES: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -145,6 +150,16 @@ class PostgresDatabase:
                 result = await drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
+            return result
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        named = " ".join(jobs)
+        with explained(self.url):
+            async with self._opened().connection() as connection, connection.transaction():
+                result = await drive(make(), connection)
+                # A payload has at most 8000 bytes; an empty one tells of all jobs.
+                told = named if len(named) < LONGEST_NOTICE else ""
+                await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
             return result
 
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:

@@ -63,6 +63,8 @@ class Claimed:
     created_at: float = 0.0
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""
+    listened: frozenset[str] = frozenset()
+    """The stream modes that somebody listens to already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

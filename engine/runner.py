@@ -36,6 +36,7 @@ from ucop.engine.errors import (
 from ucop.engine.failure import failure
 from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
+from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, shown_json
@@ -119,6 +120,8 @@ class Attempt:
     """What agents remember, in this job's tenant."""
     store: BaseStore | None = None
     """The same for a graph's own code, as `runtime.store`."""
+    live: Outlet = field(default_factory=Outlet)
+    """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -218,16 +221,18 @@ class Attempt:
             self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
-            stream_mode=["tasks", "values", "custom"],
+            stream_mode=self.live.emission.modes,
             output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
-            subgraphs=workflow.nested,
+            subgraphs=True,
         )
+        self.live.follow(stream, workflow)
         self._in_nodes = True
         try:
             async for part in stream:
+                self.live.put(part)
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
@@ -241,6 +246,7 @@ class Attempt:
         finally:
             self._in_nodes = False
             await self._end_flushing()
+            await self.live.close()
         return values  # type: ignore[no-any-return]
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
@@ -307,7 +313,7 @@ class Attempt:
         claimed = self.claimed
         return {
             "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter],
+            "callbacks": [self.meter, self.live.emission.handler],
             "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
         }
 

@@ -60,6 +60,19 @@ class Retention(BaseModel):
         return self == Retention()
 
 
+class LiveSettings(BaseModel):
+    """How long what jobs emit for those who follow them is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: Age = 600.0
+    """After the job rests."""
+    rows: int = Field(default=10_000, ge=1)
+    """Batches of one job, of which 50 are made in a second at most; the oldest go."""
+    bytes: int = Field(default=16 << 20, ge=1 << 20)
+    """Of one job; the oldest go."""
+
+
 class MemorySettings(BaseModel):
     """What agents remember beyond a job."""
 
@@ -130,6 +143,8 @@ class Settings(BaseSettings):
     """How long a stopping worker lets running nodes end before it stops them."""
     retention: Retention = Field(default_factory=Retention)
     """How long jobs that have ended are kept. Its workers delete what is older."""
+    live: LiveSettings = Field(default_factory=LiveSettings)
+    """The table `[live]`: how long what jobs emit is kept; see docs/streaming.md."""
     webhooks: dict[str, Webhook] = Field(default_factory=dict)
     """Addresses that are told of events, by name; see docs/events.md."""
     mesh_failures: int = Field(default=3, ge=1)

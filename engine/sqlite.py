@@ -87,6 +87,9 @@ class SqliteDatabase:
 
     dispatch = write
 
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        return await self.write(make)
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
         return await self.retry(lambda: run(make(), self._execute))
