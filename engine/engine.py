@@ -697,6 +697,8 @@ class Engine:
         """From the last to the first; each ends though another could not."""
         async with contextlib.AsyncExitStack() as parts:
             parts.push_async_callback(self._database.close)
+            if self._reader is not None:  # before: the last to close writes SQLite's log back
+                parts.push_async_callback(asyncio.to_thread, self._reader.close)
             parts.push_async_callback(self._models.aclose, connections_only=not self._owns_models)
             if self._store is not None:
                 parts.push_async_callback(self._store.aclose)

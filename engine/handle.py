@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.engine import ledger, threads
 from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
@@ -417,7 +418,11 @@ class JobHandle:
             listed = "; ".join(str(problem) for problem in problems)
             raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
         try:
-            kept = normalise(answer, None, f"the answer to {question.node}")
+            kept = normalise(
+                with_whole_numbers(question.answer_schema, answer),
+                None,
+                f"the answer to {question.node}",
+            )
         except StateError as error:
             raise InvalidInput(str(error)) from None
         return question.id, json.dumps(kept, ensure_ascii=False)

@@ -22,6 +22,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
+from ucop.agents.secret_url import shown_url, with_password_in_front, without_url_secrets
 from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
@@ -90,7 +91,7 @@ class PostgresDatabase:
     """See database.Database."""
 
     def __init__(self, url: str, *, connections: int = 10) -> None:
-        self.url = url
+        self.url = with_password_in_front(url)
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
@@ -468,8 +469,9 @@ def _explain(error: BaseException, url: str) -> DatabaseError:
 
 
 def _explanation(error: BaseException, url: str) -> DatabaseError:
-    place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    place = shown_url(url).split("://", 1)[1].rsplit("@", 1)[-1]
+    said = without_url_secrets(str(error).strip(), url)
+    text = said.splitlines()[0] if said else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
     if _is_refusal(error):

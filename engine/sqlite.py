@@ -12,12 +12,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
+from ucop.engine.database_file import file_of
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -63,7 +64,7 @@ class SqliteDatabase:
     def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
         self.url = url
         self._lease = lease
-        self.path = Path(url.removeprefix("sqlite:///"))
+        self.path = file_of(url)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._saver: FencedSqliteSaver | None = None
@@ -77,10 +78,16 @@ class SqliteDatabase:
             self._connection = open_file(self.path, synchronous=self._synchronous)
 
     async def close(self) -> None:
+        """Whoever is the last to close leaves the file alone, without a log beside it."""
         self._apart.close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connection is None:
+            return
+        # By hand: where others only read, SQLite would leave the log to the last of them, who
+        # cannot write it back. Where somebody writes, it is theirs to do.
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.close()
+        self._connection = None
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         return await self._group.write(lambda: self._run(make()))
@@ -417,6 +424,12 @@ def explained(path: Path) -> Iterator[None]:
         refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
+        )
+        raise _at(path, refused) from error
+    except OSError as error:
+        refused = DatabaseError(
+            f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
+            "can be written. Name another database with --database or UCOP_DATABASE"
         )
         raise _at(path, refused) from error
 
