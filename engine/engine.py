@@ -146,7 +146,7 @@ class Engine:
         self.on_lost: Callable[[str], None] | None = None
         """Called on the engine's loop when that happens; without it a new worker starts."""
         self._closed = False
-        self._loop = LoopThread("ucop-engine")
+        self._loop = LoopThread("ucop-engine", self._ended)
         self._models = models or Models(
             aliases=settings.models,
             ollama_host=settings.ollama_host,
@@ -662,6 +662,14 @@ class Engine:
             poll=settings.poll,
         )
 
+    def _ended(self, why: str) -> None:
+        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        self.lost = why
+        if self._worker is not None:
+            self._worker.let_go()
+        if self.on_lost is not None:
+            self.on_lost(why)
+
     async def _hear_listeners(self) -> None:
         if self._worker is not None:
             await self._worker.hear_listeners()
@@ -689,6 +697,8 @@ class Engine:
         """From the last to the first; each ends though another could not."""
         async with contextlib.AsyncExitStack() as parts:
             parts.push_async_callback(self._database.close)
+            if self._reader is not None:  # before: the last to close writes SQLite's log back
+                parts.push_async_callback(asyncio.to_thread, self._reader.close)
             parts.push_async_callback(self._models.aclose, connections_only=not self._owns_models)
             if self._store is not None:
                 parts.push_async_callback(self._store.aclose)

@@ -5,6 +5,7 @@ The project's file is found by project.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic_settings import (
 from ucop.agents.duration import seconds_of
 from ucop.agents.mcp import McpServer
 from ucop.agents.provider import ProviderSettings
+from ucop.agents.secret_url import shown_url
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import DEFAULT_QUEUE
 from ucop.engine.project import DATABASE, absolute_url, find_project
@@ -184,6 +186,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise InvalidSettings(_explain(error, where)) from None
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, shown_url(value) if isinstance(value, str) else value
+
     @property
     def declared(self) -> dict[str, QueueLimits]:
         """All queues, as they were declared."""
@@ -210,7 +216,7 @@ def _explain(error: ValidationError, where: Path) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         # What is said of a server or an address may be, or hold, a secret.
         hidden = problem["loc"][:1] in {("mcp",), ("webhooks",)}
-        got = "" if hidden else f" (got {problem['input']!r})"
+        got = "" if hidden else f" (got {shown_url(repr(problem['input']))})"
         lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

@@ -16,6 +16,7 @@ from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.agents.tool import agents_inside, needs_of
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -436,7 +437,7 @@ def _class_of(definition: Definition) -> type[YamlWorkflow]:
 
 def _first(channel: Channel) -> Any:
     """The value that a channel begins with, also where the thread held another job's."""
-    value = channel.schema.get("default")
+    value = with_whole_numbers(channel.schema, channel.schema.get("default"))
     return value if channel.merge is Merge.replace else {OVERWRITE: value}
 
 

@@ -11,14 +11,17 @@ import textwrap
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
+from langgraph.channels import UntrackedValue
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
+from pydantic import BaseModel
 
 from tests.support.graphs import Log, chain
 from tests.support.streams import ALL, HELLO, WORDS, comparable, gated, talk
@@ -351,27 +354,46 @@ def test_a_killed_worker_is_followed_by_the_next_in_one_stream(
 # ---------------------------------------------------------------- what cannot be sent
 
 
-def test_what_cannot_be_sent_is_told_and_the_job_goes_on(engine: Engine) -> None:
-    def tells(state: Log) -> dict[str, list[str]]:
-        write = get_stream_writer()
-        write({"lock": threading.Lock(), "n": 1})
-        write("\ud800")
-        write({"big": "x" * (PART_LIMIT + 1), "small": [1, 2]})
-        return {"log": ["told"]}
+def test_what_is_too_large_is_left_out_with_a_mark_and_the_job_goes_on(engine: Engine) -> None:
+    def grows(state: Log) -> dict[str, list[str]]:
+        get_stream_writer()({"big": "x" * (PART_LIMIT + 1), "small": [1, 2]})
+        return {"log": ["y" * (PART_LIMIT + 1)]}
 
     graph: Any = StateGraph(Log)
-    graph.add_node("tells", tells)
-    graph.add_edge(START, "tells")
-    graph.add_edge("tells", END)
-    job = engine.submit(engine.add("tells", graph), {"log": []}, stream="custom")
-    told = [part["data"] for part in job.stream("custom")]
-    assert told[0] == {
-        "lock": Omitted("a value of _thread.lock cannot be sent"),
-        "n": 1,
-    }
-    assert told[1] == Omitted("a text that is not valid Unicode")
-    assert told[2]["small"] == [1, 2]
-    assert isinstance(told[2]["big"], Omitted)
+    graph.add_node("grows", grows)
+    graph.add_edge(START, "grows")
+    graph.add_edge("grows", END)
+    job = engine.submit(engine.add("grows", graph), {"log": []}, stream=("custom", "values"))
+    _, custom, values = job.stream(("custom", "values"))
+    assert custom["data"]["small"] == [1, 2]
+    assert isinstance(custom["data"]["big"], Omitted)
+    assert isinstance(values["data"]["log"][0], Omitted)
+    assert len(job.result(DEADLINE)["log"][0]) == PART_LIMIT + 1
+
+
+def test_values_of_a_graphs_own_classes_are_sent_as_what_they_hold(engine: Engine) -> None:
+    class State(BaseModel):
+        point: Point | None = None
+        lock: Annotated[Any, UntrackedValue] = None
+
+    def sets(state: State) -> dict[str, Any]:
+        return {"point": Point(1, 2), "lock": threading.Lock()}
+
+    graph: Any = StateGraph(State)
+    graph.add_node("sets", sets)
+    graph.add_edge(START, "sets")
+    graph.add_edge("sets", END)
+    job = engine.submit(engine.add("sets", graph), {}, stream=("values", "updates"))
+    parts = {part["type"]: part["data"] for part in job.stream(("values", "updates"))}
+    assert parts["values"]["point"] == {"x": 1, "y": 2}
+    assert parts["updates"]["sets"]["lock"] == Omitted("a value of _thread.lock cannot be sent")
+    assert job.status is JobStatus.COMPLETED
+
+
+@dataclass
+class Point:
+    x: int
+    y: int
 
 
 # ---------------------------------------------------------------- what is kept
@@ -440,7 +462,7 @@ def test_steps_of_subgraphs_with_a_saver_of_their_own_are_seen(engine: Engine) -
     inside = chain("x", "y").compile(checkpointer=InMemorySaver())
 
     async def calls(state: Log) -> dict[str, list[str]]:
-        first = await inside.ainvoke({"log": []}, {"configurable": {"thread_id": "own"}})
+        first = await inside.ainvoke({"log": []})
         return {"log": first["log"]}
 
     graph: Any = StateGraph(Log)
