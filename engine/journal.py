@@ -122,7 +122,7 @@ class Journal:
         methods and their arguments."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask, and the graph waits for."""
-        self.replies = replies or Replies({})
+        self.replies = replies or Replies(())
         """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""

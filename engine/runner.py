@@ -27,7 +27,7 @@ from ucop.agents.plain import plain
 from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
-from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
+from ucop.engine.errors import AnswerIgnored, DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, to_json
@@ -435,6 +435,11 @@ class Attempt:
     async def _waits(self, graph: Any) -> str | None:
         """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
         asked = {question.node for question in self.journal.questions}
+        if (lost := self.journal.replies.ignored(self.journal.questions)) is not None:
+            raise AnswerIgnored(
+                f"node {lost.node} did not take its answer and asked again: the graph inside it "
+                "that asks keeps no checkpoints; compile that graph without checkpointer=False"
+            )
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
         if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
