@@ -23,7 +23,7 @@ from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.failure import failure
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
-from ucop.engine.replies import Replies, Reply
+from ucop.engine.replies import Replies, Reply, takes_answer
 from ucop.engine.rows import NewEvent, Question, StepRow, shown_json, to_json
 from ucop.engine.states import StepStatus
 from ucop.engine.stored import stored_json
@@ -166,6 +166,8 @@ class Journal:
         methods and their arguments."""
         self.questions: list[Question] = []
         """What nodes that interrupted ask, and the graph waits for."""
+        self.stops: dict[str, str] = {}
+        """Nodes that stopped the graph without asking anything that can be answered, and why."""
         self.replies = replies or Replies(())
         """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
@@ -447,6 +449,9 @@ class Journal:
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
         for interrupt in interrupts:
             id = interrupt["id"]
+            if not takes_answer(id):
+                self.stops.setdefault(node, str(brief(interrupt["value"])))
+                continue
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
             if not inside and self._asked[id] not in self.questions:

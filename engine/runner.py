@@ -494,6 +494,9 @@ class Attempt:
             )
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
+        if self.journal.stops:
+            told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
+            return "; ".join(told)
         if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
         return await stopped_at(graph, self._config())

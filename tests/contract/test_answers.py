@@ -563,3 +563,36 @@ def test_given_an_old_answer_then_the_job_file_tells_whether_it_was_taken(
     assert _asked(copied) == ["Delete the PRODUCTION database?"]
     copied.answer("no")
     assert copied.result(DEADLINE) == {"log": ["test yes", "production no"]}
+
+
+def test_given_a_graph_that_keeps_no_checkpoints_then_its_answers_are_refused_with_the_reason(
+    engine: Engine,
+) -> None:
+    def deep(state: Log) -> Log:
+        return {"log": [interrupt("deep?")]}
+
+    inner = StateGraph(Log).add_node("deep", deep).add_edge(START, "deep")
+    graph = StateGraph(Log).add_node("calls", inner.compile(checkpointer=False))
+    job = engine.submit(engine.add("forgets", graph.add_edge(START, "calls")), {})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("lost")
+    with pytest.raises(JobFailed, match="checkpointer=False"):
+        job.result(DEADLINE)
+
+
+def test_given_a_handler_of_errors_that_asks_then_it_gets_its_own_answer(engine: Engine) -> None:
+    def fails(state: Log) -> Log:
+        raise ValueError(f"no {interrupt('Go on?')}")
+
+    def handles(state: Log) -> Log:
+        return {"log": [interrupt("And now?")]}
+
+    graph = StateGraph(Log).add_node("fails", fails, error_handler=handles)
+    job = engine.submit(engine.add("handled", graph.add_edge(START, "fails")), {})
+    assert job.wait(DEADLINE) == "waiting"
+    assert _asked(job) == ["Go on?"]
+    job.answer("yes")
+    assert job.wait(DEADLINE) == "waiting"
+    assert _asked(job) == ["And now?"]
+    job.answer("stop")
+    assert job.result(DEADLINE) == {"log": ["stop"]}

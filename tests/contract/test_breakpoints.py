@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeInterrupt
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
@@ -142,3 +143,27 @@ def test_given_a_breakpoint_beside_a_question_then_both_are_waited_for(engine: E
 def _resumed(job: JobHandle) -> None:
     if job.wait(DEADLINE) == "waiting":
         job.resume()
+
+
+@pytest.mark.filterwarnings("ignore:NodeInterrupt is deprecated")
+def test_given_nodes_that_stop_the_graph_by_hand_then_the_job_waits_to_be_edited(
+    engine: Engine,
+) -> None:
+    def stops(state: Log) -> Log:
+        if "ready" not in state.get("log", []):
+            raise NodeInterrupt("not ready")
+        return {"log": ["done"]}
+
+    graph = StateGraph(Log).add_node("one", stops).add_node("two", stops)
+    graph.add_edge(START, "one").add_edge(START, "two")
+    job = engine.submit(engine.add("stops", graph), {"log": []})
+    for _ in range(2):
+        assert job.wait(DEADLINE) == "waiting"
+        assert job.questions() == []
+        assert "node one stopped it: not ready" in (job.get().reason or "")
+        job.resume()
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(RefusedChange):
+        job.answer("go on")
+    job.resume(replace={"log": ["ready"]})
+    assert job.result(DEADLINE) == {"log": ["ready", "done", "done"]}
