@@ -36,6 +36,17 @@ def asked_as_text(question: Question) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
+def state_of(question: Question) -> str:
+    """A question in one line, with what became of it."""
+    if question.answered_at is not None:
+        given = first_line(json.dumps(question.answer, ensure_ascii=False), 60)
+        told = f"answered {given}" + (", by default" if question.by_default else "")
+        told += "" if question.consumed_at or question.withdrawn_at else ", not used yet"
+    else:
+        told = "open" if question.is_open else "withdrawn"
+    return f"{question.id[:SHORT]} {question.node}: {first_line(asked_as_text(question))} ({told})"
+
+
 def due(question: Question, now: datetime) -> str:
     """Until when it waits, and what happens then; empty where it waits for ever."""
     if question.due_at is None:

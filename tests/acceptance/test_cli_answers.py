@@ -191,3 +191,15 @@ def test_a_job_at_a_breakpoint_tells_so_and_goes_on_edited(bare: Ucop) -> None:
     done = bare("jobs", "resume", id, "--set", "log=edited", "--json")
     assert done.code == 0, done.err
     assert done.json["output"]["log"] == "edited second"
+
+
+def test_a_job_is_shown_with_its_questions_and_what_became_of_them(bare: Ucop) -> None:
+    _project(bare)
+    id = bare("run", "ask", "--json").json["id"]
+    (question,) = bare("jobs", "show", id, "--json").json["questions"]
+    assert (question["question"], question["answered_at"]) == ("What?", None)
+    assert "asks: What? (open)" in bare("jobs", "show", id).out
+    assert bare("jobs", "answer", id, "wrong").code == 1
+    assert 'asks: What? (answered "wrong", not used yet)' in bare("jobs", "show", id).out
+    assert bare("jobs", "answer", id, "[1]").code == 0
+    assert "asks: What? (answered [1])" in bare("jobs", "show", id).out
