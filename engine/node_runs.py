@@ -67,8 +67,8 @@ async def arun_with_retry(
         if (why := _unfit(word, task)) is None:
             raise
         raise Escaped(word, why) from word
-    except (Exception, asyncio.CancelledError):
-        raise
+    except (Exception, asyncio.CancelledError, GeneratorExit):
+        raise  # Python closes this coroutine by a GeneratorExit; a node's own stays in its task
     except BaseException as error:
         raise escaped(error) from error
 

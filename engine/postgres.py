@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
 
 from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
@@ -88,6 +90,7 @@ class PostgresDatabase:
         self._size = connections
         self._pool: Pool | None = None
         self._sync: sa.Engine | None = None
+        self._apart = Apart(url)
         self._ear: AsyncConnection[Any] | None = None
         self._saver: FencedPostgresSaver | None = None
         self._heard = False
@@ -130,6 +133,7 @@ class PostgresDatabase:
             await self._ear.close()
         if self._pool is not None:
             await self._pool.close()
+        self._apart.close()
         if self._sync is not None:
             self._sync.dispose()
         if self._sender is not None:
@@ -172,6 +176,7 @@ class PostgresDatabase:
         if self._saver is None:
             self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
             self._saver.url = self._saver.place = self.url
+            self._saver.apart = self._apart
         return self._saver
 
     @contextmanager
@@ -250,6 +255,52 @@ class PostgresDatabase:
     def _opened(self) -> Pool:
         if self._pool is None:
             raise DatabaseError("the database is not open")
+        return self._pool
+
+
+class Apart:
+    """Connections for other threads than the loop's: they may wait for each other, and never for
+    the loop, which may wait for them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._lock:
+            pool = self._opened()
+        with pool.connection() as connection:
+            yield connection
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(timeout=1.0)
+
+    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
+        if self._closed:
+            raise DatabaseError("the database is not open")
+        if self._pool is None:
+            self._pool = ConnectionPool(
+                self._url,
+                min_size=0,
+                max_size=4,
+                open=True,
+                timeout=30,
+                kwargs={
+                    "autocommit": True,
+                    "prepare_threshold": 0,
+                    "row_factory": dict_row,
+                    "options": OPTIONS,
+                    "application_name": _session(socket.gethostname(), os.getpid()),
+                    **KEEPALIVES,
+                },
+            )
         return self._pool
 
 

@@ -31,6 +31,7 @@ class PythonWorkflow(Workflow):
     """A graph of the project's own Python. It is built when it is first needed."""
 
     kind = "python"
+    nested = True
 
     def __init__(
         self, name: str, source: Any, *, origin: str = "Python", description: str = ""
