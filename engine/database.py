@@ -39,6 +39,9 @@ class Database(Protocol):
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         """`write`, for an operation that may queue an attempt."""
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        """`write` on another connection, from any thread but the loop's."""
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation that only reads."""
 

@@ -15,6 +15,7 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ucop.agents.raised import escaped, text_of, type_of
+from ucop.engine.at_work import AtWork, at_work
 from ucop.engine.errors import EngineClosed
 
 log = logging.getLogger("ucop.engine")
@@ -153,6 +154,12 @@ class LoopThread:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(tell)
 
+    def answers(self, seconds: float) -> bool:
+        """Whether the loop does something within so many seconds: code may block it."""
+        heard = threading.Event()
+        self.soon(heard.set)
+        return not self._ends and heard.wait(seconds)
+
     def stop(self) -> None:
         self._stopping = True
         with contextlib.suppress(RuntimeError):  # it has ended
@@ -173,10 +180,12 @@ class LoopThread:
 class Contained(Coroutine[Any, Any, T]):
     """A task's code, which cannot end the loop: it may be a project's. In all else it is as it was."""
 
-    __slots__ = ("_work",)
+    __slots__ = ("_work", "at_work")
 
-    def __init__(self, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, T], at_work: AtWork | None = None) -> None:
         self._work = work
+        self.at_work = at_work
+        """The node that it belongs to."""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._work, name)
@@ -203,4 +212,6 @@ class Contained(Coroutine[Any, Any, T]):
 def _contained_task(
     loop: asyncio.AbstractEventLoop, work: Any, **options: Any
 ) -> asyncio.Task[Any]:
-    return asyncio.Task(Contained(work), loop=loop, **options)
+    context = options.get("context")
+    node = at_work.get() if context is None else context.get(at_work)
+    return asyncio.Task(Contained(work, node), loop=loop, **options)
