@@ -21,6 +21,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -28,6 +29,7 @@ from weakref import WeakKeyDictionary
 # importable function.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
+import ormsgpack
 import psycopg
 from langgraph._internal import _serde
 from langgraph.checkpoint.base import (
@@ -41,7 +43,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde import _msgpack
+from langgraph.checkpoint.serde import _msgpack, jsonplus
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
@@ -74,6 +76,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SMALLEST, LARGEST = -(2**63), 2**64 - 1
+"""Whole numbers that msgpack takes."""
+
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
 
@@ -85,10 +90,27 @@ pregel_loops.extend()
 
 
 class Serializer(JsonPlusSerializer):
-    """LangGraph's own, which takes values that are bytes already as they are."""
+    """LangGraph's own, which takes values that are bytes already as they are, and texts only as
+    they are: LangGraph writes a question mark for half a surrogate pair."""
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        return obj.typed if type(obj) is Stored else super().dumps_typed(obj)
+        if type(obj) is Stored:
+            return obj.typed
+        if obj is None or isinstance(obj, bytes | bytearray):
+            return super().dumps_typed(obj)
+        return "msgpack", _strict_enc(obj)
+
+
+def _strict_enc(data: Any) -> bytes:
+    return ormsgpack.packb(data, default=_strict_default, option=_STRICT)
+
+
+_STRICT = jsonplus._option & ~ormsgpack.OPT_REPLACE_SURROGATES
+
+# LangGraph's function, which calls for what a value is made of the encoder above.
+_strict_default = FunctionType(
+    jsonplus._msgpack_default.__code__, {**vars(jsonplus), "_msgpack_enc": _strict_enc}
+)
 
 
 def serializer() -> JsonPlusSerializer:
@@ -223,11 +245,13 @@ class Fenced:
             fault("before put")
             async with journal.turn:
                 journal.may_advance()
+                self._check_numbers(journal, checkpoint, new_versions)
                 if _is_input(metadata):
                     journal.hold(call)
                     return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
-                await self._store(journal, 1, newest, call)
+                with self._naming(journal, call):
+                    await self._commit(journal, 1, newest, call)
                 if newest is not None:
                     journal.advanced()
             fault("after put")
@@ -253,9 +277,8 @@ class Fenced:
             now = time.time()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
-            call = self._call(journal, config, writes, task_id, task_path)
-            # What only says that a node failed, or asks, is said again by each attempt.
-            saved = int(_is_values(writes))
+            call = self._storing(journal, config, writes, task_id, task_path)
+            saved = _progress(writes)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -265,7 +288,8 @@ class Fenced:
                         journal.hold(call, notes)
                         return
                     fault("before writes")
-                    await self._store(journal, saved, None, call, notes=notes)
+                    with self._naming(journal, call):
+                        await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -274,16 +298,13 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._store(self.journal, 0, None)
+            with self._naming(self.journal):
+                await self._commit(self.journal, 0, None)
         fault("after flush")
 
-    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
-        """A write as it is stored. Raises Unstorable."""
-        if channel == ERROR:
-            return channel, stored_error(self.serde, value)
-        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+    # ------------------------------------------------------------ what cannot be stored
 
-    def _call(
+    def _storing(
         self,
         journal: Journal,
         config: RunnableConfig,
@@ -291,7 +312,7 @@ class Fenced:
         task_id: str,
         task_path: str,
     ) -> Kept:
-        """How a task's writes are stored. Raises Unstorable; then the task has failed."""
+        """The call that saves what a node gave. Raises Unstorable."""
         try:
             kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
         except Unstorable as error:
@@ -299,33 +320,16 @@ class Fenced:
             raise
         return "put_writes", (config, kept, task_id, task_path)
 
-    async def _store(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        """`_commit`, whose errors tell whether the database failed or a value is to blame. Raises
-        Superseded, DatabaseError or Unstorable."""
-        with self._blaming(journal, more):
-            await self._commit(journal, saved, checkpoint, *more, notes=notes)
-
-    def _store_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        """The same from any thread."""
-        with self._blaming(journal, more):
-            self._commit_apart(journal, saved, checkpoint, *more, notes=notes)
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
 
     @contextmanager
-    def _blaming(self, journal: Journal, more: Sequence[Kept]) -> Iterator[None]:
+    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+        """A commit, whose errors tell whether the database failed or a value is to blame: inside,
+        Superseded, DatabaseError or Unstorable is raised."""
         try:
             yield
         except (Superseded, DatabaseError) as error:
@@ -335,9 +339,21 @@ class Fenced:
             if (refused := self._refusal(journal, more)) is not None:
                 raise refused from error
             if (refused := self._refusal(journal, journal.held)) is not None:
-                journal.held.clear()  # the input, without which nothing else is worth keeping
+                journal.drop_held()  # the input, without which nothing else is worth keeping
                 raise refused from error
             raise
+
+    def _check_numbers(
+        self, journal: Journal, checkpoint: Checkpoint, changed: ChannelVersions
+    ) -> None:
+        """What no other database takes, PostgreSQL's JSON does not either: a long number."""
+        if self.inlines:
+            for channel in changed:
+                value = checkpoint["channel_values"].get(channel)
+                if type(value) is int and not SMALLEST <= value <= LARGEST:
+                    why = "it has more than 64 bits; store it as text"
+                    node = journal.writer_of(channel)
+                    raise Unstorable("int", why, node=node, channel=channel)
 
     def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
         """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
@@ -385,10 +401,12 @@ class Fenced:
         else:
             fault("before put")
             journal.may_advance()
+            self._check_numbers(journal, checkpoint, new_versions)
             if _is_input(metadata):
                 journal.hold(call)
                 return _saved(config, checkpoint)
-            self._store_apart(journal, 1, _newest(config, checkpoint), call)
+            with self._naming(journal, call):
+                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -408,15 +426,17 @@ class Fenced:
         else:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
-            call = self._call(journal, config, writes, task_id, task_path)
+            call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
-                self._store_apart(journal, int(_is_values(writes)), None, call, notes=notes)
+                with self._naming(journal, call):
+                    self._commit_apart(journal, _progress(writes), None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if self.journal is not None and self.journal.held:
-            self._store_apart(self.journal, 0, None)
+            with self._naming(self.journal):
+                self._commit_apart(self.journal, 0, None)
         return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
 
     def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
@@ -573,9 +593,9 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     url: str = ""
+    inlines = True
     apart: ApartPostgres
     """Connections of other threads."""
-    inlines = True
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:
@@ -767,6 +787,12 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     LangGraph does not wait for it, and a kill would lose them all.
     """
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
+
+
+def _progress(writes: Sequence[tuple[str, Any]]) -> int:
+    """How much further a job is by writes: what only says that a node failed, or asks, each
+    attempt says again."""
+    return int(any(channel not in WITH_ERROR for channel, _ in writes))
 
 
 def _is_input(metadata: CheckpointMetadata) -> bool:

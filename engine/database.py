@@ -42,6 +42,9 @@ class Database(Protocol):
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        """`write` on another connection, from any thread but the loop's."""
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation that only reads."""
 

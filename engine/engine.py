@@ -83,6 +83,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ucop.engine")
 
+ANSWERS_WITHIN = 5.0
+"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
+
 
 class Engine:
     """Submits jobs, runs them (unless `worker=False`), and reads them.
@@ -542,6 +545,9 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
+        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
+            log.error("the engine's loop is blocked, and is left as it is")
+            return
         try:
             with contextlib.suppress(UcopError):
                 self._loop.call(self._shut(grace))
@@ -596,6 +602,7 @@ class Engine:
             serves=names(list(self.settings.served)),
             on_lost=self._lost,
             on_live=self._live.tell,
+            on_end=self._ended,
             duties=self._duties,
         )
         await self._worker.start()
@@ -663,7 +670,8 @@ class Engine:
         )
 
     def _ended(self, why: str) -> None:
-        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        """The loop broke, or never comes back: nothing runs here any more, and others may have this
+        worker's jobs. From any thread."""
         self.lost = why
         if self._worker is not None:
             self._worker.let_go()

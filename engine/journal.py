@@ -291,9 +291,16 @@ class Journal:
 
     def refused(self, task_id: str, error: Unstorable) -> None:
         """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
-        if self._unsaved is None:
-            self._unsaved = error
-        self.failed(task_id, failure(error, self.node_of(task_id)))
+        with self.guard:
+            if self._unsaved is None:
+                self._unsaved = error
+            self._start_early(task_id)
+        self.failed(task_id, failure(error, error.node))
+
+    def drop_held(self) -> None:
+        """What is held cannot be saved."""
+        with self.guard:
+            self.held.clear()
 
     def broke_off(self, error: Superseded | DatabaseError) -> None:
         """A commit of this attempt was not made, for no fault of what it was to hold."""
@@ -462,9 +469,9 @@ class Journal:
                 self._note(*self._end(step, StepStatus.PENDING, time.time()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
-        return self.note(type, shown_json(data))
+        return self.tell_of(type, shown_json(data))
 
-    def note(self, type: str, data: str) -> NewEvent:
+    def tell_of(self, type: str, data: str) -> NewEvent:
         """`event`, of what is JSON already."""
         event = NewEvent(type=type, at=time.time(), data=data)
         with self.guard:

@@ -163,6 +163,16 @@ class PostgresDatabase:
                 await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
             return result
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url), self._apart.connection() as connection, connection.transaction():
+
+            def execute(statement: Statement) -> Sequence[Any]:
+                assert isinstance(statement, One)
+                cursor = connection.execute(_clocked(statement.sql), statement.params)
+                return cursor.fetchall() if cursor.description else ()
+
+            return run(make(), execute)
+
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             return await asyncio.to_thread(self._dispatch, make)

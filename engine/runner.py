@@ -344,7 +344,7 @@ class Attempt:
         """What a node's stream writer was given; that it can be stored was seen there (nodes.py),
         and here it is seen that it still can. Raises Unstorable."""
         told = stored_json(data, node=None, channel=CUSTOM)
-        self.journal.note("progress", f'{{"data":{told}}}')
+        self.journal.tell_of("progress", f'{{"data":{told}}}')
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own.
@@ -367,9 +367,8 @@ class Attempt:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            inside = bool(namespace)
             try:
-                self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
+                self.journal.asks(task["id"], node, task["interrupts"], inside=bool(namespace))
             except Unstorable as refused:
                 self.journal.refused(task["id"], refused)
         elif (error := task.get("error")) is not None:

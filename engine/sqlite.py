@@ -97,6 +97,9 @@ class SqliteDatabase:
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         return await self.write(make)
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
         return await self.retry(lambda: run(make(), self._execute))

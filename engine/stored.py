@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
+from langgraph.types import Send
+
 from ucop.agents.plain import plain
 from ucop.agents.raised import bounded, clean, text_of, type_of
 from ucop.engine.errors import Unstorable
@@ -163,6 +165,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
         for index, item in enumerate(value):
             yield f"[{index}]", item
+    elif isinstance(value, Send):
+        yield ".arg", value.arg
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield f".{field.name}", getattr(value, field.name, None)

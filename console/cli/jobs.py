@@ -186,7 +186,8 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
 def _error(job: Job) -> str:
     assert job.error is not None
     node = f" (node {job.error.node})" if job.error.node else ""
-    return f"{job.error.type}: {job.error.message}{node}"
+    first = f"{job.error.type}: {job.error.message}{node}"
+    return "\n".join([first, *(f"  {line}" for line in job.error.details())])
 
 
 SHOWN_WAIT = 0.1
