@@ -175,6 +175,7 @@ class Fenced:
             follow(found.checkpoint["id"])
             if self.journal is not None:
                 self.journal.kept(found.pending_writes or ())
+                self.journal.replies.known(_namespace(found.config), found.pending_writes or ())
         return found
 
     # ------------------------------------------------------------ on the engine's loop
@@ -217,7 +218,8 @@ class Fenced:
             return
         journal = self.journal
         if journal is not None:
-            writes = _without_remains(writes)
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -229,7 +231,7 @@ class Fenced:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
                 more_follows = journal.is_last(task_id, task_path) or others_wait
-                with journal.finished(task_id, writes, now) as notes:
+                with journal.finished(task_id, writes, now, reply) as notes:
                     if more_follows and _is_values(writes):
                         journal.hold(call, notes)
                         return
@@ -280,14 +282,15 @@ class Fenced:
     ) -> None:
         journal = self.journal
         if journal is not None:
-            writes = _without_remains(writes)
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
         elif journal is None:
             self._save_apart(call)
         else:
-            with journal.finished(task_id, writes, time.time()) as notes:
+            with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
                 self._commit_apart(journal, 1, None, call, notes=notes)
             fault("after writes")
@@ -660,6 +663,11 @@ def _saved(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
             "checkpoint_id": checkpoint["id"],
         }
     }
+
+
+def _namespace(config: RunnableConfig) -> str:
+    """The graph that a checkpoint or write belongs to: empty for the job's own."""
+    return str(config["configurable"].get("checkpoint_ns", ""))
 
 
 def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:

@@ -347,14 +347,16 @@ class JobHandle:
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
         asked = self._engine.reader.questions(self.id)
-        return [question for question in asked if question.answered_at is None]
+        return [question for question in asked if question.is_open]
 
     async def aquestions(self) -> list[Question]:
         """`questions`, awaited."""
         return await asyncio.to_thread(self.questions)
 
     def answer(self, answer: Any, *, question: str | None = None) -> None:
-        """Answer the open question, or the one named where several are open; the job goes on.
+        """Answer the open question, or the one named where several are open; the job goes on. A
+        failed job can be given another answer in place of one that no node has gone past yet, and
+        is retried with it.
 
         Raises RefusedChange where no such question is open, and InvalidInput where the answer
         does not fit the question's schema.
@@ -369,12 +371,14 @@ class JobHandle:
 
     def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
         """The open question's id, and the answer as JSON that fits it."""
-        asked = self._engine.reader.questions(self.id)
+        reader = self._engine.reader
+        asked, status = reader.questions(self.id), reader.job(self.id).status
         meant = [q for q in asked if name is None or q.id.startswith(name)]
-        found = [q for q in meant if q.answered_at is None]
+        found = [q for q in meant if q.takes_answer(status)]
         if len(found) != 1:
             what = "several questions are open" if found else "no such question is open"
-            ids = ", ".join(f"{q.id} ({q.node})" for q in asked if q.answered_at is None) or "none"
+            able = (q for q in asked if q.takes_answer(status))
+            ids = ", ".join(f"{q.id} ({q.node})" for q in able) or "none"
             late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
             told = f" (nobody answered {late} in time, and the default holds)" if late else ""
             raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")

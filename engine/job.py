@@ -173,9 +173,27 @@ class Question(Record):
     """Whether there is such a default; without one the job fails then."""
     answer: Any = None
     answered_at: datetime | None = None
-    """None while the question is open."""
+    """None while nobody has answered."""
     by_default: bool = False
     """Whether nobody answered in time, and the default holds."""
+    consumed_at: datetime | None = None
+    """When the node that asked had gone past the answer; None while it has not."""
+    withdrawn_at: datetime | None = None
+    """When the job stopped asking without having used an answer: its node asked something else,
+    or another way was taken."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the job asks, and nobody has answered yet."""
+        return self.answered_at is None and self.withdrawn_at is None
+
+    def takes_answer(self, status: JobStatus) -> bool:
+        """Whether a job of this status lets people answer it: a waiting job what is open; a failed
+        job also what was answered and no node has gone past, for it may have failed because of
+        that answer."""
+        if status is JobStatus.FAILED:
+            return self.consumed_at is None and self.withdrawn_at is None
+        return status is JobStatus.WAITING and self.is_open
 
 
 class Checkpoint(Record):

@@ -22,6 +22,7 @@ from ucop.engine import ledger
 from ucop.engine.errors import DatabaseError
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
+from ucop.engine.replies import Replies, Reply
 from ucop.engine.rows import NewEvent, Question, StepRow, to_json
 from ucop.engine.states import StepStatus
 from ucop.graphs.question import WITHIN, deadline_of
@@ -55,6 +56,10 @@ class Batch:
 
     steps: tuple[StepRow, ...]
     events: tuple[NewEvent, ...]
+    consumed: tuple[str, ...] = ()
+    """Questions whose answers nodes have gone past."""
+    rejected: tuple[str, ...] = ()
+    """Questions whose answers did not fit."""
 
 
 NO_NOTES = Batch((), ())
@@ -67,6 +72,24 @@ class Load:
     steps: list[StepRow]
     events: list[NewEvent]
     held: list[Call]
+    consumed: tuple[str, ...]
+    rejected: tuple[str, ...]
+
+
+def _with_reply(notes: Batch, reply: Reply | None) -> Batch:
+    """The notes of a node's end, with what became of the answers that it was given."""
+    if reply is None or not (reply.consumed or reply.rejected):
+        return notes
+    told = [
+        NewEvent(type="question.rejected", at=time.time(), data=to_json({"question": id}))
+        for id in reply.rejected
+    ]
+    return replace(
+        notes,
+        events=(*notes.events, *told),
+        consumed=reply.consumed,
+        rejected=reply.rejected,
+    )
 
 
 def _told(spent: Usage) -> dict[str, Any]:
@@ -122,6 +145,7 @@ class Journal:
         on_told: Callable[[], None] = lambda: None,
         on_begin: Callable[[str], None] | None = None,
         live: Callable[[str, Collection[str]], Usage] | None = None,
+        replies: Replies | None = None,
     ) -> None:
         """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
         that run have spent so far is written along with everything else."""
@@ -139,7 +163,9 @@ class Journal:
         last task with the checkpoint, other writes with those that wait behind them. The saver's
         methods and their arguments."""
         self.questions: list[Question] = []
-        """What nodes that interrupted ask."""
+        """What nodes that interrupted ask, and the graph waits for."""
+        self.replies = replies or Replies({})
+        """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
         self._spent, self._hides, self._caught = spent, hides, caught
@@ -147,6 +173,10 @@ class Journal:
         self._on_begin, self._live = on_begin, live
         self._steps: list[StepRow] = []
         self._events: list[NewEvent] = []
+        self._consumed: tuple[str, ...] = ()
+        self._rejected: tuple[str, ...] = ()
+        self._asked: dict[str, Question] = {}
+        """What was asked, by the innermost node that asked it."""
         self._open: dict[str, StepRow | None] = {}
         self._announced: dict[str, tuple[float, Sequence[str], Mapping[str, Any]]] = {}
         """Tasks that begin, before the stream tells of them: when, where, and as LangGraph has it."""
@@ -233,12 +263,17 @@ class Journal:
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
     @contextmanager
-    def finished(self, task_id: str, writes: Writes, at: float) -> Iterator[Batch]:
+    def finished(
+        self, task_id: str, writes: Writes, at: float, reply: Reply | None = None
+    ) -> Iterator[Batch]:
         """A node ended at `at`, and its writes are saved inside this context, along with the notes
         that it gives; where that fails, the node has not finished, and no checkpoint may follow
-        that contains what it wrote: LangGraph hears of the failure only at the end of the stream."""
+        that contains what it wrote: LangGraph hears of the failure only at the end of the stream.
+
+        `reply` says what became of the answers that the node was given."""
         with self.guard:
             notes, undo = self._finish(task_id, writes, at)
+        notes = _with_reply(notes, reply)
         try:
             yield notes
         except BaseException as error:
@@ -254,6 +289,8 @@ class Journal:
             self.held.append(call)
             self._steps.extend(notes.steps)
             self._events.extend(notes.events)
+            self._consumed += notes.consumed
+            self._rejected += notes.rejected
         if notes.events:
             self._hear(self._on_note)
 
@@ -360,19 +397,20 @@ class Journal:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
-    def asks(self, task_id: str, interrupts: Iterable[Mapping[str, Any]]) -> None:
-        """A node interrupts: its run goes on when a person has answered."""
+    def asks(
+        self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
+    ) -> None:
+        """A node interrupts: its run goes on when a person has answered. What nodes `inside`
+        another one ask, the graph waits for only if that node passes it on."""
+        for interrupt in interrupts:
+            id = interrupt["id"]
+            question = self._asked.setdefault(id, _question(interrupt, node))
+            if not inside and question not in self.questions:
+                self.questions.append(question)
         with self.guard:
             step = self._open.pop(task_id, None)
-        if step is None:
-            return
-        known = {question.id for question in self.questions}
-        for interrupt in interrupts:
-            if interrupt["id"] in known:  # a workflow inside asked it
-                continue
-            self.questions.append(_question(interrupt, step.node))
-        with self.guard:
-            self._note(*self._end(step, StepStatus.PENDING, time.time()))
+            if step is not None:
+                self._note(*self._end(step, StepStatus.PENDING, time.time()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
         event = NewEvent(type=type, at=time.time(), data=to_json(data))
@@ -446,14 +484,20 @@ class Journal:
     def batch(self) -> Batch:
         """All notes that wait, which stay."""
         with self.guard:
-            return Batch((*self._steps, *self._running()), tuple(self._events))
+            return Batch(
+                steps=(*self._steps, *self._running()),
+                events=tuple(self._events),
+                consumed=self._consumed,
+                rejected=self._rejected,
+            )
 
     def take(self) -> Load:
         """What waits, for a transaction that writes it. What becomes of it is told by `told`, or by
         `give_back`."""
         with self.guard:
-            load = Load(self._steps, self._events, self.held)
+            load = Load(self._steps, self._events, self.held, self._consumed, self._rejected)
             self._steps, self._events, self.held = [], [], []
+            self._consumed, self._rejected = (), ()
             return load
 
     def give_back(self, load: Load) -> None:
@@ -462,6 +506,8 @@ class Journal:
             self._steps = load.steps + self._steps
             self._events = load.events + self._events
             self.held = load.held + self.held
+            self._consumed = load.consumed + self._consumed
+            self._rejected = load.rejected + self._rejected
 
     def _running(self) -> list[StepRow]:
         """The steps that run, with what they have spent so far, where that is to be written."""
@@ -492,6 +538,9 @@ class Journal:
             events=[*load.events, *notes.events],
             saved=saved,
             checkpoint=checkpoint,
+            consumed=(*load.consumed, *notes.consumed),
+            rejected=(*load.rejected, *notes.rejected),
+            now=time.time(),
         )
 
     def told(self, load: Load, notes: Batch = NO_NOTES) -> None:

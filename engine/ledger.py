@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ucop.engine import questions
 from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
@@ -23,7 +24,6 @@ from ucop.engine.rows import (
     NewEvent,
     NewJob,
     Outcome,
-    Question,
     StepRow,
     to_json,
 )
@@ -125,7 +125,7 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    tenant, created_at"""
+    tenant, created_at, passed"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -153,20 +153,13 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from _answers(job)) if attempt > 1 else {},
+        answers=(yield from questions.given(job)) if attempt > 1 else {},
+        passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
         created_at=row["created_at"],
         spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
     )
-
-
-_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null"
-
-
-def _answers(job: str) -> Operation[dict[str, Any]]:
-    rows = yield One(_ANSWERS, {"job": job})
-    return {row["id"]: json.loads(row["answer"]) for row in rows}
 
 
 _SPENT = """
@@ -223,11 +216,15 @@ def tell(
     events: Sequence[NewEvent] = (),
     saved: int = 0,
     checkpoint: str | None = None,
+    consumed: Sequence[str] = (),
+    rejected: Sequence[str] = (),
+    now: float = 0.0,
 ) -> Operation[None]:
     """The fence, and what the attempt has to tell, as one: raises Superseded where the
     attempt is no longer current, else writes its steps and events.
 
-    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest.
+    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest;
+    `consumed` and `rejected` are questions whose answers a task of it took, or could not take.
     """
     mark = {"events": len(events), "saved": saved, "checkpoint": checkpoint}
     rows = yield One(_TELL, {"job": job, "attempt": attempt, **mark})
@@ -238,6 +235,8 @@ def tell(
         yield Many(ADD_EVENT, _numbered(job, first, events))
     if steps:
         yield Many(_PUT_STEP, [_step_params(job, attempt, step) for step in steps])
+    yield from questions.consume(job, consumed, now)
+    yield from questions.reopen(job, rejected)
 
 
 def superseded(job: str, attempt: int) -> Superseded:
@@ -287,7 +286,15 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     skipped = yield from _skipped(job, outcome, now)
     told = [NewEvent(type="step.skipped", at=now, data=to_json({"node": s.node})) for s in skipped]
     steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
-    yield from tell(job, attempt, steps=steps, events=events)
+    yield from tell(
+        job,
+        attempt,
+        steps=steps,
+        events=events,
+        consumed=outcome.consumed,
+        rejected=outcome.rejected,
+        now=now,
+    )
     status = target(outcome.change)
     params: dict[str, Any] = {
         "status": status.value,
@@ -303,10 +310,10 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
     if outcome.error:
         data["error"] = json.loads(outcome.error)
-    if outcome.questions and status is JobStatus.WAITING:
-        data["questions"] = [question.id for question in outcome.questions]
-        asked = [_question_params(job, question, now) for question in outcome.questions]
-        yield Many(_ASK, asked)
+    if status is JobStatus.WAITING:
+        data["questions"] = yield from questions.ask(job, outcome.questions, now)
+    elif status is JobStatus.COMPLETED:
+        yield from questions.withdraw_open(job, now)
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
@@ -340,28 +347,6 @@ def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]
         )
         for node in whole
     ]
-
-
-# A question that comes back keeps its time, unless that was taken from it: see overdue.py.
-_ASK = """
-insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
-    default_answer, by_default)
-values (:job, :id, :node, :question, :answer_schema, :now, :due, :default, 0)
-on conflict (job_id, id) do update set due_at = excluded.due_at
-where questions.due_at is null and questions.answered_at is null"""
-
-
-def _question_params(job: str, question: Question, now: float) -> Params:
-    return {
-        "job": job,
-        "id": question.id,
-        "node": question.node,
-        "question": question.question,
-        "answer_schema": question.answer_schema,
-        "now": now,
-        "due": None if question.within is None else now + question.within,
-        "default": question.default,
-    }
 
 
 def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[None]:

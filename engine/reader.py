@@ -89,7 +89,7 @@ from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
 select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
-    by_default
+    by_default, consumed_at, withdrawn_at
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -279,6 +279,8 @@ class Reader:
                 answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
                 by_default=bool(row["by_default"]),
+                consumed_at=_maybe(row["consumed_at"]),
+                withdrawn_at=_maybe(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]

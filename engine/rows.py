@@ -52,7 +52,9 @@ class Claimed:
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
     answers: Mapping[str, Any] = field(default_factory=dict)
-    """What people answered so far, by question."""
+    """What people answered and no node has gone past yet, by question."""
+    passed: str | None = None
+    """The newest saved state that a person let the job go on from."""
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
     tenant: str | None = None
@@ -119,6 +121,10 @@ class Outcome:
     steps: Sequence[StepRow] = field(default=())
     events: Sequence[NewEvent] = field(default=())
     questions: Sequence[Question] = field(default=())
+    consumed: Sequence[str] = field(default=())
+    """Questions whose answers nodes have gone past."""
+    rejected: Sequence[str] = field(default=())
+    """Questions whose answers did not fit."""
     passed_over: Sequence[str] = field(default=())
     """Nodes that this attempt did not run and that a completed job need not have run."""
 

@@ -24,10 +24,12 @@ from langgraph.types import Command
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
 from ucop.agents.plain import plain
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
 from ucop.engine.journal import Journal
+from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
@@ -113,6 +115,8 @@ class Attempt:
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
+    _unended: set[str] = field(default_factory=set)
+    """Tasks of the graph itself that began, and did not say that they ended."""
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -152,6 +156,8 @@ class Attempt:
         try:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
+            if (stop := await self._unpassed(graph)) is not None:
+                return self._outcome(Change.ASK, reason=stop)
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             waits = await self._waits(graph)
             await self._keep_finished()
@@ -259,11 +265,11 @@ class Attempt:
         self._budget.begin_step(self._begun, node)
 
     def _input(self, workflow: Workflow) -> Any:
-        """The job's input, once; after that, what people answered. LangGraph takes each answer
-        where its question is open, so that one given before may be given again."""
+        """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
             return workflow.start(self.claimed.input)
-        return Command(resume=dict(self.claimed.answers)) if self.claimed.answers else None
+        answers = self.journal.replies.resume
+        return Command(resume=answers) if answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
@@ -308,11 +314,14 @@ class Attempt:
 
     def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
         node = way_to(namespace, task["name"])
+        if not namespace:
+            (self._unended.add if "input" in task else self._unended.discard)(task["id"])
         if "input" in task:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            self.journal.asks(task["id"], task["interrupts"])
+            inside = bool(namespace)
+            self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
         elif (error := task.get("error")) is not None:
             self._raised.append((node, error))
             self.journal.failed(task["id"], _describe(error, node))
@@ -369,6 +378,7 @@ class Attempt:
             on_told=lambda: self.on_news(self.claimed.job_id),
             on_begin=self._begin_step if "steps" in self.claimed.budget else None,
             live=self.meter.live if self.claimed.budget else None,
+            replies=Replies(self.claimed.answers),
         )
         self.saver = saver.for_attempt(self.journal)
 
@@ -429,11 +439,14 @@ class Attempt:
         asked = {question.node for question in self.journal.questions}
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
-        if not (graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
-        state = await graph.aget_state(self._config())
-        if state.next:
-            return f"stopped at a breakpoint before {', '.join(state.next)}"
+        return await stopped_at(graph, self._config())
+
+    async def _unpassed(self, graph: Any) -> str | None:
+        """The breakpoint that an earlier attempt came to, if nobody has let the job pass it."""
+        if self.claimed.begun and has_breakpoints(graph):
+            return await due_at(graph, self._config(), self.claimed.passed)
         return None
 
     def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
@@ -498,6 +511,8 @@ class Attempt:
             steps=batch.steps,
             events=batch.events,
             questions=self.journal.questions,
+            consumed=batch.consumed,
+            rejected=batch.rejected,
             passed_over=passed_over,
         )
 
