@@ -42,18 +42,29 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde import _msgpack
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
 from ucop.engine import ledger, pregel_loops, threads
 from ucop.engine.checkpoint_ids import follow
+from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.faults import fault
 from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal, Load
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
+from ucop.engine.serializer import Apart as Row
+from ucop.engine.serializer import StateSerializer
 from ucop.engine.sqlite import Apart, execute
+from ucop.engine.state_types import GraphTypes, StateTypes, graph_types
+from ucop.engine.stored import (
+    MOST_BYTES,
+    MOST_INLINE,
+    ROOM,
+    stored,
+    stored_error,
+    too_large,
+)
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -74,20 +85,21 @@ for module in (_msgpack, _serde):
 pregel_loops.extend()
 
 
-def serializer() -> JsonPlusSerializer:
-    """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
+    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
+    no graph, and was checked where it came from: see `attach`."""
+    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
     graph: CompiledStateGraph[Any],
-    saver: BaseCheckpointSaver[Any],
+    saver: FencedSaver,
     store: BaseStore | None = None,
 ) -> CompiledStateGraph[Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
-    one; the caller's graph stays as it was."""
+    one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = saver
+    bound.checkpointer = saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
     if bound._serde_allowlist is None:
@@ -96,6 +108,14 @@ def attach(
 
 
 _allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
+
+
+def _types(graph: Any) -> GraphTypes:
+    key = getattr(graph, "builder", None) or graph
+    if key not in _used:
+        _used[key] = graph_types(graph)
+    return _used[key]
 
 
 def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
@@ -114,11 +134,27 @@ class Fenced:
     """What both savers do alike: what an attempt saves passes the fence of its journal, together
     with what the journal holds."""
 
+    serde: Any
+    _by_graph: dict[int, tuple[GraphTypes, StateSerializer]]
+    """A serializer for each graph, which it keeps."""
     journal: Journal | None = None
+    most_bytes = MOST_BYTES
+    """Bytes of one value that the database takes."""
+    place: str | None = None
+    """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
     loop: asyncio.AbstractEventLoop
     """The engine's."""
+
+    def for_graph(self, used: GraphTypes) -> Self:
+        """Stores the classes that a graph uses as well, and no others."""
+        clone = copy.copy(self)
+        known = self._by_graph.get(id(used))
+        if known is None or known[0] is not used:
+            known = self._by_graph[id(used)] = (used, self.serde.with_graph(used))
+        clone.serde = known[1]
+        return clone
 
     def for_draft(self, draft: list[Kept]) -> Self:
         """Reads what is saved; what it is to save, it only notes in `draft`."""
@@ -202,7 +238,11 @@ class Fenced:
                 if _is_input(metadata):
                     journal.hold(call)
                     return _saved(config, checkpoint)
-                await self._commit(journal, 1, _newest(config, checkpoint), call)
+                newest = _newest(config, checkpoint)
+                with self._blamed(journal, (call,)):
+                    await self._commit(journal, 1, newest, call)
+                if newest is not None:
+                    journal.advanced()
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -217,9 +257,6 @@ class Fenced:
             await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
             return
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -227,6 +264,14 @@ class Fenced:
             await self._save(call)
         else:
             now = time.time()
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = (
+                "put_writes",
+                (config, self._packed(journal, task_id, writes), task_id, task_path),
+            )
+            # What only says that a node failed, or asks, is said again by each attempt.
+            saved = int(_is_values(writes))
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -236,7 +281,8 @@ class Fenced:
                         journal.hold(call, notes)
                         return
                     fault("before writes")
-                    await self._commit(journal, 1, None, call, notes=notes)
+                    with self._blamed(journal, ()):
+                        await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -245,7 +291,8 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._commit(self.journal, 0, None)
+            with self._blamed(self.journal, ()):
+                await self._commit(self.journal, 0, None)
         fault("after flush")
 
     # ------------------------------------------------------------ anywhere else
@@ -269,7 +316,8 @@ class Fenced:
             if _is_input(metadata):
                 journal.hold(call)
                 return _saved(config, checkpoint)
-            self._commit_apart(journal, 1, _newest(config, checkpoint), call)
+            with self._blamed(journal, (call,)):
+                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -281,18 +329,23 @@ class Fenced:
         task_path: str = "",
     ) -> None:
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
         elif journal is None:
             self._save_apart(call)
         else:
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = (
+                "put_writes",
+                (config, self._packed(journal, task_id, writes), task_id, task_path),
+            )
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
-                self._commit_apart(journal, 1, None, call, notes=notes)
+                saved = int(_is_values(writes))
+                with self._blamed(journal, ()):
+                    self._commit_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -309,6 +362,72 @@ class Fenced:
         return self._read_apart(
             lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
+
+    def check(self, calls: Sequence[Kept]) -> None:
+        """Raise Unstorable for a value of these calls that would not come back as it is."""
+        for method, arguments in calls:
+            writes = arguments[1]["channel_values"].items() if method == "put" else arguments[1]
+            for channel, value in writes:
+                stored(self.serde, value, node=None, channel=channel)
+
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+
+    def _packed(
+        self, journal: Journal, task_id: str, writes: Sequence[tuple[str, Any]]
+    ) -> Sequence[tuple[str, Any]]:
+        """A task's writes as they are stored. Raises Unstorable."""
+        try:
+            return [self._kept(*write, journal.node_of(task_id)) for write in writes]
+        except Unstorable as error:
+            journal.refused(task_id, error)
+            raise
+
+    @contextmanager
+    def _blamed(self, journal: Journal, more: Sequence[Kept]) -> Iterator[None]:
+        """A commit, whose errors tell whether the database failed or a value is to blame. Raises
+        Superseded, DatabaseError or Unstorable."""
+        try:
+            yield
+        except (Superseded, DatabaseError) as error:
+            journal.broke_off(error)
+            raise
+        except Exception as error:
+            if (refused := self._refusal(journal, more)) is not None:
+                raise refused from error
+            if (refused := self._refusal(journal, journal.held)) is not None:
+                journal.held = []  # the input, without which nothing else is worth keeping
+                raise refused from error
+            raise
+
+    def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
+        """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
+        node gave."""
+        for method, arguments in calls:
+            if method == "put":
+                values: Mapping[str, Any] = arguments[1]["channel_values"]
+                try:
+                    self._check(values, journal)
+                except Unstorable as error:
+                    return error
+        return None
+
+    def _check(self, values: Mapping[str, Any], journal: Journal) -> None:
+        """Raise Unstorable for the first value that is no good, or the largest of too many."""
+        largest, total, most = "", 0, -1
+        for channel, value in values.items():
+            node = journal.writer_of(channel)
+            size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
+            total += size
+            if size > most:
+                largest, most = channel, size
+        if total > self.most_bytes - ROOM:
+            raise too_large(
+                values[largest], total, self.most_bytes, journal.writer_of(largest), largest
+            )
 
 
 class Unfenced(SqliteSaver):
@@ -343,6 +462,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
+        clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
     @contextmanager
@@ -569,7 +689,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
                     await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
                 else:
                     for arguments in given:
-                        await AsyncPostgresSaver.aput(inside, *arguments)
+                        await inside._save(("put", arguments))
             for call in write.more:
                 await inside._save(call)
             fault("inside saver write")
@@ -589,7 +709,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
                 with self.apart.connection() as connection, connection.transaction():
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+                    write.into(connection, partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -597,7 +717,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     def _save_apart(self, call: Kept) -> None:
         method, arguments = call
         with reachable(self.url), self.apart.connection() as connection:
-            getattr(PostgresSaver(connection, serde=self.serde), method)(*arguments)
+            save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
 
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         with reachable(self.url), self.apart.connection() as connection:
@@ -607,7 +727,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         self._read_apart(lambda saver: saver.delete_thread(thread_id))
 
     async def _save(self, call: Kept) -> None:
-        method, arguments = call
+        method, arguments = as_rows(call)
         await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
     def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -627,6 +747,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def save_by(saver: PostgresSaver, call: Kept) -> None:
+    method, arguments = as_rows(call)
+    getattr(saver, method)(*arguments)
+
+
+def as_rows(call: Kept) -> Kept:
+    """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
+    -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
+    method, arguments = call
+    if method != "put":
+        return call
+    config, checkpoint, *rest = arguments
+    values = checkpoint["channel_values"]
+    odd = {name: Row(value) for name, value in values.items() if not _fits_json(value)}
+    if not odd:
+        return call
+    return "put", (config, {**checkpoint, "channel_values": {**values, **odd}}, *rest)
+
+
+def _fits_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return "\0" not in value and len(value) <= MOST_INLINE
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    return kind is bool or not isinstance(value, (str, int, float))
 
 
 def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:

@@ -7,6 +7,7 @@ given what it held, without its class's code: `__init__` and validators do not r
 from __future__ import annotations
 
 import dataclasses
+import importlib
 import ipaddress
 import pathlib
 import re
@@ -23,6 +24,7 @@ import ormsgpack
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.store.base import Item
 from langgraph.types import Send
+from pydantic import BaseModel, RootModel
 
 from ucop.engine.encoding import (
     ARRAY,
@@ -34,6 +36,7 @@ from ucop.engine.encoding import (
     PYDANTIC_2,
     SEVERAL,
     WHOLE,
+    raised,
 )
 from ucop.engine.state_types import Name, StateTypes
 
@@ -90,8 +93,9 @@ BUILTIN: Mapping[Name, Made] = {
 }
 """Data types of Python and LangGraph: their constructors run no code of others."""
 
-BASES = {kind.__name__: kind for kind in (str, int, float, bytes, list, dict, tuple, set)}
-BASES["frozenset"] = frozenset
+BASES: Mapping[str, Any] = {
+    kind.__name__: kind for kind in (str, int, float, bytes, list, dict, tuple, set, frozenset)
+}
 
 
 class Decoder:
@@ -101,10 +105,23 @@ class Decoder:
         self._types = types
 
     def unpack(self, data: bytes) -> Any:
-        return ormsgpack.unpackb(data, ext_hook=self.made, option=ormsgpack.OPT_NON_STR_KEYS)
+        try:
+            return ormsgpack.unpackb(data, ext_hook=self.made, option=ormsgpack.OPT_NON_STR_KEYS)
+        except ValueError:
+            own, raised.error = getattr(raised, "error", None), None
+            if own is not None:
+                raise own from None
+            raise
 
     def made(self, code: int, data: bytes) -> Any:
         """An object, from its code and what it is made from."""
+        try:
+            return self._made(code, data)
+        except BaseException as error:
+            raised.error = error  # msgpack raises one of its own in its place
+            raise
+
+    def _made(self, code: int, data: bytes) -> Any:
         parts = self.unpack(data)
         if code == WHOLE:
             return _DeltaSnapshot(parts)
@@ -133,8 +150,7 @@ def _built(build: Made, code: int, given: Any) -> Any:
 
 
 def _array(dtype: str, shape: Any, order: Any, data: bytes) -> Any:
-    import numpy
-
+    numpy: Any = importlib.import_module("numpy")
     kind = numpy.dtype(dtype)
     if kind.kind not in ARRAYS:
         return None
@@ -145,7 +161,7 @@ def _array(dtype: str, shape: Any, order: Any, data: bytes) -> Any:
 def _object(kind: type, code: int, given: Any, more: list[Any]) -> Any:
     if issubclass(kind, Enum):
         return _member(kind, given, more)
-    if code == PYDANTIC_2 and hasattr(kind, "__pydantic_fields__"):
+    if code == PYDANTIC_2 and issubclass(kind, BaseModel):
         return _pydantic(kind, given, more[1] if len(more) > 1 else None)
     if code == PYDANTIC_1 and hasattr(kind, "__fields__"):
         return _pydantic_1(kind, given, more[0] if more else given)
@@ -166,8 +182,8 @@ def _object(kind: type, code: int, given: Any, more: list[Any]) -> Any:
 
 
 def _member(kind: type[Enum], value: Any, more: list[Any]) -> Any:
-    name = more[0] if more else None
-    return kind[name] if name in kind.__members__ else kind(value)
+    name = more[0] if more else ""
+    return kind.__members__[name] if name in kind.__members__ else kind(value)
 
 
 def _pydantic(kind: Any, given: dict[str, Any], rest: dict[str, Any] | None) -> Any:
@@ -184,6 +200,8 @@ def _pydantic(kind: Any, given: dict[str, Any], rest: dict[str, Any] | None) -> 
     model = kind.__new__(kind)
     object.__setattr__(model, "__dict__", held)
     object.__setattr__(model, "__pydantic_fields_set__", set(rest.get("set", given)))
+    if issubclass(kind, RootModel):  # has neither
+        return model
     extra = rest.get("extra") or ({} if kind.model_config.get("extra") == "allow" else None)
     object.__setattr__(model, "__pydantic_extra__", extra)
     private = {n: a.get_default() for n, a in kind.__private_attributes__.items()}
@@ -201,7 +219,7 @@ def _pydantic_1(kind: Any, given: dict[str, Any], names: Any) -> Any:
 
 
 def _with_fields(kind: type, held: Mapping[str, Any]) -> Any:
-    made = object.__new__(kind)
+    made: Any = object.__new__(kind)
     for name, value in held.items():
         object.__setattr__(made, name, value)
     return made
@@ -222,7 +240,7 @@ def _defaults(kind: type, given: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
-def _subclass(kind: type, base: type, given: Any, rest: Mapping[str, Any]) -> Any:
+def _subclass(kind: type, base: Any, given: Any, rest: Mapping[str, Any]) -> Any:
     if not issubclass(kind, base):
         return given
     made: Any = base.__new__(kind, given) if base not in (list, dict, set) else base.__new__(kind)

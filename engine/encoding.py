@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import threading
 from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Mapping
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum, Flag
 from functools import cached_property
@@ -33,7 +34,9 @@ import ormsgpack
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from langgraph.store.base import Item
 from langgraph.types import Send
+from pydantic import BaseModel
 
+from ucop.agents.raised import text_of, type_of
 from ucop.engine.errors import Unstorable
 from ucop.engine.state_types import StateTypes
 
@@ -50,7 +53,12 @@ ARRAYS = "biufcSUmM"
 
 PLAIN_KEYS = (str, int, float, bool, bytes, type(None))
 
-AS_PLAIN = frozenset({("langchain_core.messages.base", "TextAccessor")})
+AS_PLAIN = frozenset(
+    {
+        ("langchain_core.messages.base", "TextAccessor"),
+        ("langchain_core.runnables.utils", "AddableDict"),
+    }
+)
 """Libraries' own texts and maps that nobody takes for more."""
 
 _OPTION = (
@@ -62,6 +70,9 @@ _OPTION = (
     | ormsgpack.OPT_PASSTHROUGH_UUID
 )
 _ANY_KEY = _OPTION | ormsgpack.OPT_NON_STR_KEYS
+
+raised = threading.local()
+"""What the code that msgpack called has raised, by thread."""
 
 _BINARY = (b"\xc4", b"\xc5", b"\xc6")
 """What begins bytes in msgpack; it may be a part of other values as well."""
@@ -84,7 +95,7 @@ class Encoder:
         """Raises Unstorable."""
         try:
             data = ormsgpack.packb(value, default=self._default, option=_OPTION)
-        except (TypeError, ValueError, RecursionError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever the value's own code raises
             return self._packed_anyhow(value, error)
         if any(mark in data for mark in _BINARY) and _holds_buffer(value):
             return ormsgpack.packb(_walked(value), default=self._default, option=_ANY_KEY)
@@ -92,30 +103,38 @@ class Encoder:
 
     def _packed_anyhow(self, value: Any, error: BaseException) -> bytes:
         """A value with keys that are no texts. Raises Unstorable where that is not all."""
-        if "key must be str" not in str(error):
+        if "key must be str" not in str(error) or getattr(raised, "error", None) is not None:
             raise _refusal(value, error) from None
         try:
             return ormsgpack.packb(_walked(value), default=self._default, option=_ANY_KEY)
-        except (TypeError, ValueError, RecursionError) as another:
+        except Exception as another:  # noqa: BLE001
             raise _refusal(value, another) from None
 
     # ------------------------------------------------------------ what msgpack has no form for
 
     def _default(self, value: Any) -> ormsgpack.Ext:
+        try:
+            return self._ext_of(value)
+        except BaseException as error:
+            raised.error = error  # msgpack raises one of its own in its place
+            raise
+
+    def _ext_of(self, value: Any) -> ormsgpack.Ext:
         kind = type(value)
         write = _WRITERS.get(kind)
         if write is not None:
             return write(self, value)
         if isinstance(value, Enum):
             return self._enum(value)
-        if hasattr(kind, "__pydantic_fields__"):
+        if isinstance(value, BaseModel):
             return self._pydantic(value)
         if hasattr(kind, "get_secret_value"):
             raise Unstorable(_shown(kind), "secrets are not stored; give it by the job's context")
         if hasattr(kind, "__fields_set__") or hasattr(kind, "__validators__"):
             return self._pydantic_1(value)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
-            return self._made(NAMED, kind, value._asdict())
+            fields: Any = kind._fields
+            return self._made(NAMED, kind, dict(zip(fields, value, strict=True)))
         if isinstance(value, PurePath):
             name = [kind.__module__, kind.__name__]
             return self._ext(SEVERAL, [*name, list(value.parts)])
@@ -174,9 +193,7 @@ class Encoder:
         if extra := value.__pydantic_extra__:
             rest["extra"] = extra
         if private := value.__pydantic_private__:
-            rest["private"] = {
-                name: each for name, each in private.items() if _is_value(each)
-            }
+            rest["private"] = {name: each for name, each in private.items() if _is_value(each)}
         return self._made(PYDANTIC_2, type(value), given, "model_validate_json", rest)
 
     def _pydantic_1(self, value: Any) -> ormsgpack.Ext:
@@ -267,7 +284,7 @@ def _time(encoder: Encoder, value: time) -> ormsgpack.Ext:
 
 def _is_offset(zone: Any) -> bool:
     """Whether a zone is all that its hours and minutes say."""
-    if zone is None or zone is timezone.utc:
+    if zone is None or zone is UTC:
         return True
     return type(zone) is timezone and len(zone.__getinitargs__()) == 1  # type: ignore[attr-defined]
 
@@ -382,11 +399,11 @@ def _walked(value: Any) -> Any:
 
 def _refusal(value: Any, error: BaseException) -> Unstorable:
     """What msgpack's error means."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, Unstorable):
-            return seen
-        seen = seen.__cause__ or seen.__context__
+    own, raised.error = getattr(raised, "error", None), None
+    if isinstance(own, Unstorable):
+        return own
+    if own is not None:
+        return Unstorable(_shown(type(value)), f"{type_of(own)}: {text_of(own)}")
     text = str(error)
     if "64-bit" in text:
         return Unstorable("builtins.int", "it has more than 64 bits; store it as text")

@@ -143,7 +143,7 @@ class Engine:
         self.on_lost: Callable[[str], None] | None = None
         """Called on the engine's loop when that happens; without it a new worker starts."""
         self._closed = False
-        self._loop = LoopThread("ucop-engine")
+        self._loop = LoopThread("ucop-engine", self._ended)
         self._models = models or Models(
             aliases=settings.models,
             ollama_host=settings.ollama_host,
@@ -651,6 +651,14 @@ class Engine:
             slots=settings.concurrency,
             poll=settings.poll,
         )
+
+    def _ended(self, why: str) -> None:
+        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        self.lost = why
+        if self._worker is not None:
+            self._worker.let_go()
+        if self.on_lost is not None:
+            self.on_lost(why)
 
     def _lost(self, message: str) -> None:
         self.lost = message

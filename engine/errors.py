@@ -45,6 +45,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
     ├── DatabaseBusy          another process holds the write lock
+    ├── DatabaseRefusal       it works, and refuses a value: too large, or not to be stored
     ├── DatabaseDamaged
     └── DatabaseTooNew        written by a later version of ucop
 
@@ -54,6 +55,7 @@ A floor raises only errors of its own file or a lower one; this page draws them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ucop.agents.errors import (
     AgentInputError,
@@ -82,6 +84,9 @@ from ucop.graphs.errors import (
     WorkflowChanged,
 )
 
+if TYPE_CHECKING:
+    from ucop.engine.job import JobError
+
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
@@ -89,6 +94,7 @@ __all__ = [
     "DatabaseBusy",
     "DatabaseDamaged",
     "DatabaseError",
+    "DatabaseRefusal",
     "DatabaseTooNew",
     "DeadlinePassed",
     "DeliveryNotFound",
@@ -157,14 +163,25 @@ class DeliveryNotFound(UcopError):
 
 
 class JobFailed(UcopError):
-    """The job failed; `type`, `node` and `message` tell of the error that ended it."""
+    """The job failed; `type`, `node` and `message` tell of the error that ended it, and `error`
+    (a JobError) where in the user's code it was raised, and what it came from."""
 
-    def __init__(self, job_id: str, type: str, message: str, node: str | None) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        type: str,
+        message: str,
+        node: str | None,
+        *,
+        error: JobError | None = None,
+    ) -> None:
         self.job_id, self.type, self.message, self.node = job_id, type, message, node
+        self.error = error
         place = f" in node {node!r}" if node else ""
+        more = "".join(f"\n  {line}" for line in error.details()) if error else ""
         super().__init__(
             f"job {job_id} failed{place}: {type}: {message}. "
-            f"It keeps what it finished: `ucop jobs resume {job_id}` goes on from there"
+            f"It keeps what it finished: `ucop jobs resume {job_id}` goes on from there{more}"
         )
 
 
@@ -263,10 +280,18 @@ class DatabaseError(UcopError):
     """The database cannot be used."""
 
     ends_attempt = True
+    place: str | None = None
+    """Which one, where that is known: a node may use another one than its job's."""
 
 
 class DatabaseBusy(DatabaseError):
     """Another process holds the database's write lock."""
+
+
+class DatabaseRefusal(DatabaseError):
+    """The database works, and refuses what it was given."""
+
+    ends_attempt = False
 
 
 class DatabaseDamaged(DatabaseError):

@@ -424,5 +424,5 @@ def _output(id: JobId, rest: ledger.Rest) -> Any:
         return json.loads(rest.output or "null")
     if rest.status is JobStatus.FAILED and rest.error is not None:
         error = JobError.model_validate_json(rest.error)
-        raise JobFailed(id, error.type, error.message, error.node)
+        raise JobFailed(id, error.type, error.message, error.node, error=error)
     raise JobStopped(id, rest.status.value, rest.reason)

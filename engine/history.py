@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.plain import plain
+from ucop.agents.plain import shown
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.job import Checkpoint, JobId, ThreadId
 from ucop.engine.snapshots import OWN, lineage
@@ -61,7 +61,7 @@ def _checkpoint(
         next=_shown(snapshot.next, workflow),
         created_at=datetime.fromisoformat(snapshot.created_at or ""),
         values={
-            name: plain(value)
+            name: shown(value)
             for name, value in dict(snapshot.values).items()
             if not (workflow.kind == "yaml" and name in OWN)
         },

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.plain import brief, plain
 from ucop.engine import ledger
-from ucop.engine.errors import DatabaseError
+from ucop.engine.errors import DatabaseError, Superseded, Unstorable
+from ucop.engine.failure import failure
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
 from ucop.engine.replies import Replies, Reply
-from ucop.engine.rows import NewEvent, Question, StepRow, to_json
+from ucop.engine.rows import NewEvent, Question, StepRow, shown_json, to_json
 from ucop.engine.states import StepStatus
+from ucop.engine.stored import stored_json
 from ucop.graphs.question import WITHIN, deadline_of
 from ucop.graphs.routing import way_to
 
@@ -192,6 +194,12 @@ class Journal:
         self._cached: dict[str, int] = {}
         self._unsaved: Exception | None = None
         self._uncertain: Exception | None = None
+        self._broke: list[BaseException] = []
+        """What kept this attempt's own commits from being made."""
+        self._names: dict[str, str] = {}
+        """The nodes of the tasks that run, by task, also where nothing is told of them."""
+        self._writers: dict[str, dict[str, None]] = {}
+        """The nodes that wrote to a channel since the last checkpoint, by channel."""
 
     # ------------------------------------------------------------ notes
 
@@ -255,12 +263,43 @@ class Journal:
             node=node,
             status=StepStatus.RUNNING,
             started_at=at,
-            input=to_json(brief(data)),
+            input=shown_json(brief(data)),
         )
         self._open[task_id] = step
         self._steps.append(step)
         self.nodes.add(node)
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
+
+    def begins(self, task_id: str, node: str) -> None:
+        """LangGraph runs a node now, at any depth."""
+        self._names[task_id] = node
+
+    def node_of(self, task_id: str) -> str | None:
+        """The node that a task runs, or has just run."""
+        return self._names.get(task_id)
+
+    def writer_of(self, channel: str) -> str | None:
+        """The nodes that wrote to a channel since the last checkpoint."""
+        return ", ".join(self._writers.get(channel, ())) or None
+
+    def advanced(self) -> None:
+        """A checkpoint of the job's own graph was saved: no node runs now."""
+        self._names.clear()
+        self._writers.clear()
+
+    def refused(self, task_id: str, error: Unstorable) -> None:
+        """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
+        if self._unsaved is None:
+            self._unsaved = error
+        self.failed(task_id, failure(error, self.node_of(task_id)))
+
+    def broke_off(self, error: Superseded | DatabaseError) -> None:
+        """A commit of this attempt was not made, for no fault of what it was to hold."""
+        self._broke.append(error)
+
+    def broke(self, error: BaseException) -> bool:
+        """Whether an error is the one that kept a commit of this attempt from being made."""
+        return any(known is error for known in self._broke)
 
     @contextmanager
     def finished(
@@ -302,7 +341,8 @@ class Journal:
             self._loop.call_soon_threadsafe(tell)
 
     def may_advance(self) -> None:
-        """Whether a checkpoint may be saved. Raises what kept earlier writes from being saved."""
+        """Whether a checkpoint may be saved, or the job end well. Raises what kept earlier writes
+        from being saved."""
         if self._unsaved is not None:
             raise self._unsaved
 
@@ -334,6 +374,9 @@ class Journal:
         """The notes of a node's end, and how to take it back."""
         if any(name in (ERROR, INTERRUPT) for name, _ in writes):
             return NO_NOTES, _nothing
+        if (node := self.node_of(task_id)) is not None:
+            for channel, _ in writes:
+                self._writers.setdefault(channel, {})[node] = None
         self._stop_inside(task_id)
         self._start_early(task_id)
         step = self._open.pop(task_id, None)
@@ -342,7 +385,7 @@ class Journal:
         output = {channel: value for channel, value in writes if self._shown(channel)}
         error = self._caught(step.node, writes)
         status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
-        row, event = self._end(step, status, at, output=to_json(brief(output)), error=error)
+        row, event = self._end(step, status, at, output=shown_json(brief(output)), error=error)
 
         def undo() -> None:
             self._steps.append(step)
@@ -401,7 +444,7 @@ class Journal:
         self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
     ) -> None:
         """A node interrupts: its run goes on when a person has answered. What nodes `inside`
-        another one ask, the graph waits for only if that node passes it on."""
+        another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
         for interrupt in interrupts:
             id = interrupt["id"]
             question = self._asked.setdefault(id, _question(interrupt, node))
@@ -413,7 +456,11 @@ class Journal:
                 self._note(*self._end(step, StepStatus.PENDING, time.time()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
-        event = NewEvent(type=type, at=time.time(), data=to_json(data))
+        return self.note(type, shown_json(data))
+
+    def note(self, type: str, data: str) -> NewEvent:
+        """`event`, of what is JSON already."""
+        event = NewEvent(type=type, at=time.time(), data=data)
         with self.guard:
             self._events.append(event)
         self._hear(self._on_note)
@@ -452,7 +499,7 @@ class Journal:
             status=status,
             finished_at=now,
             output=output,
-            error=to_json(error) if error else None,
+            error=shown_json(error) if error else None,
             tries=self._tries.pop(step.task_id, 1),
             cached=(cached := self._cached.pop(step.task_id, 0)),
             **_told(spent),
@@ -557,7 +604,7 @@ def _question(interrupt: Mapping[str, Any], node: str) -> Question:
     return Question(
         id=interrupt["id"],
         node=node,
-        question=to_json(plain(interrupt["value"])),
+        question=stored_json(interrupt["value"], node=node, channel=INTERRUPT),
         answer_schema=to_json(shown) if shown else None,
         within=deadline.within if deadline else None,
         default=to_json(plain(deadline.default)) if deadline and not deadline.fails else None,

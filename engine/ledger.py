@@ -30,7 +30,8 @@ from ucop.engine.rows import (
 from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, follow, target
 
 POISON_ATTEMPTS = 3
-"""Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
+"""Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is
+failed."""
 
 UNBEGUN_ATTEMPTS = 10
 """The same, where the last of them did not even begin a node: then the job is hardly to blame."""
@@ -379,21 +380,22 @@ _BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1
 
 
 def release(
-    job: str, attempt: int, why: str, now: float, *, lost: bool
+    job: str, attempt: int, why: str, now: float, *, lost: bool, broke_off: bool = False
 ) -> Operation[JobStatus | None]:
     """End a running attempt that its worker cannot finish, and queue the next.
 
-    `lost`: the worker is gone. Then attempts that saved nothing new are counted; they wait
-    longer each time, and after POISON_ATTEMPTS the job is failed, because it may be what
-    takes the workers down. Returns the new status, or None where the attempt is no longer
-    current.
+    `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
+    in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
+    and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
+    Returns the new status, or None where the attempt is no longer current.
     """
     state = yield from _state(job)
     if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
         return None
-    idle = lost and state["progress"] == state["progress_before"]
+    idle = (lost or broke_off) and state["progress"] == state["progress_before"]
     stalls = state["stalls"] + 1 if idle else 0
-    begun = bool(stalls and (yield One(_BEGAN, {"job": job, "attempt": attempt})))
+    began = stalls and not broke_off and (yield One(_BEGAN, {"job": job, "attempt": attempt}))
+    begun = broke_off or bool(began)
     if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
         reason = _POISON.format(stalls=stalls, why=why)
         error = {"type": "PoisonJob", "message": reason, "node": None}
@@ -407,8 +409,8 @@ def release(
 
 
 _POISON = (
-    "{stalls} attempts in a row lost their worker and saved nothing new ({why}); "
-    "the job itself may take its worker down"
+    "{stalls} attempts in a row ended before their time and saved nothing new (the last one: "
+    "{why}); the job itself may take its worker down"
 )
 
 

@@ -22,7 +22,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
-from ucop.engine.errors import DatabaseBusy, DatabaseError
+from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from ucop.engine.checkpoints import FencedPostgresSaver
+    from ucop.engine.journal import Call
     from ucop.engine.queue.dbos import Sender
 
 log = logging.getLogger("ucop.database")
@@ -84,8 +85,15 @@ KEEPALIVES: dict[str, Any] = {
 class PostgresDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 10,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
@@ -174,8 +182,10 @@ class PostgresDatabase:
         from ucop.engine.checkpoints import FencedPostgresSaver, serializer
 
         if self._saver is None:
-            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
-            self._saver.url = self.url
+            serde = serializer(self._types)
+            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
+            self._saver._by_graph = {}
+            self._saver.url = self._saver.place = self.url
             self._saver.apart = self._apart
         return self._saver
 
@@ -304,14 +314,14 @@ class Apart:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
     from langgraph.checkpoint.postgres import PostgresSaver
 
-    from ucop.engine.checkpoints import serializer
+    from ucop.engine.checkpoints import save_by, serializer
 
     saver = PostgresSaver(connection, serde=serializer())
     for method, arguments in calls:
-        getattr(saver, method)(*arguments)
+        save_by(saver, (method, arguments))
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
@@ -433,14 +443,32 @@ def reachable(url: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if _is_refusal(error):
+            raise
         raise _explain(error, url) from error
 
 
+def _is_refusal(error: BaseException) -> bool:
+    """Whether PostgreSQL works, and a value is too large for it, or is none."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, psycopg.DataError) or state.startswith(("22", "54")):
+        return True
+    return state == "XX000" and "alloc" in str(error)
+
+
 def _explain(error: BaseException, url: str) -> DatabaseError:
+    explained = _explanation(error, url)
+    explained.place = url
+    return explained
+
+
+def _explanation(error: BaseException, url: str) -> DatabaseError:
     place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
     text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
+    if _is_refusal(error):
+        return DatabaseRefusal(f"PostgreSQL at {place} refuses a value: {text}")
     if state.startswith("53"):
         return DatabaseError(f"PostgreSQL at {place} is out of resources ({text}); {kept}")
     if state == "55P03":

@@ -504,7 +504,7 @@ def _error(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
-    return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+    return JobError.model_validate({name: found[name] for name in _OF_ERROR if name in found})
 
 
 def _step_error(text: str | None) -> StepError | None:
@@ -512,6 +512,9 @@ def _step_error(text: str | None) -> StepError | None:
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
+
+
+_OF_ERROR = tuple(JobError.model_fields)
 
 
 def _counted(running: Sequence[Row]) -> Mapping[str, int]:

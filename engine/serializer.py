@@ -11,6 +11,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from ucop.engine.decoding import Decoder
 from ucop.engine.encoding import Encoder
 from ucop.engine.state_types import GraphTypes, StateTypes
+from ucop.engine.stored import Stored
 
 
 class Apart:
@@ -62,6 +63,8 @@ class StateSerializer(JsonPlusSerializer):
         return clone
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
+        if type(obj) is Stored:
+            return obj.typed
         if type(obj) is Apart:
             obj = obj.value
         if obj is None:

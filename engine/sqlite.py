@@ -60,8 +60,16 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
         self.path = Path(url.removeprefix("sqlite:///"))
         self._synchronous = synchronous
@@ -101,11 +109,13 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
             saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
             saver.apart = self._apart
+            saver.place = str(self.path)
             self._saver = saver
         return self._saver
 
@@ -408,12 +418,18 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DataError:
         raise  # a value too big for SQLite: the job's own error
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise _at(path, explain(error, path)) from error
     except PermissionError as error:
-        raise DatabaseError(
+        refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
-        ) from error
+        )
+        raise _at(path, refused) from error
+
+
+def _at(path: Path, error: DatabaseError) -> DatabaseError:
+    error.place = str(path)
+    return error
 
 
 def explain(error: sqlite3.Error, path: Path) -> DatabaseError:

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.util
 import inspect
 import sys
+import sysconfig
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
@@ -45,15 +48,16 @@ class StateTypes:
 
     patterns: tuple[str, ...] = ()
     """`module:Class`, `module`, or `package.*`, as in the setting `types` of `[state]`."""
-    own: frozenset[str] = frozenset({"__main__"})
-    """Top names of the modules of the project, and of its graphs."""
+    own: frozenset[str] = frozenset()
+    """Top names of the modules that graphs come from, beside those of the project itself."""
     keys: frozenset[Name] = frozenset()
     """Those that LangGraph reads in a graph's schema."""
     known: Mapping[Name, type] = field(default_factory=dict)
     """Those of a graph's schema themselves: they may stand inside a function."""
     lenient: bool = False
     """Whether all may be written: what was checked already."""
-    _names: dict[type, Name] = field(default_factory=dict, init=False)
+    _names: dict[type, Name] = field(default_factory=dict, init=False, repr=False)
+    _kinds: dict[Name, type | None] = field(default_factory=dict, init=False, repr=False)
 
     def with_keys(self, keys: Iterable[tuple[str, ...]]) -> StateTypes:
         return replace(self, keys=self.keys | {(key[0], key[-1]) for key in keys})
@@ -73,7 +77,15 @@ class StateTypes:
     def _checked(self, kind: type) -> Name:
         name = (kind.__module__, kind.__qualname__)
         shown = f"{name[0]}.{name[1]}"
-        if not (self.lenient or self._allows(name, kind)):
+        if self.lenient:
+            return name
+        if LOCAL in name[1] and name not in self.known:
+            raise Unstorable(
+                shown,
+                "its class stands inside a function, where no other process finds it. Define it "
+                "at the top of a module, or name it in the graph's schema",
+            )
+        if not self._allows(name, kind):
             line = f'[state] types = ["{name[0]}:{name[1]}"]'
             raise Unstorable(
                 shown,
@@ -83,19 +95,30 @@ class StateTypes:
         if self.known.get(name) is not kind and _found(name) is not kind:
             raise Unstorable(
                 shown,
-                "its class is not found again by its name. Define it at the top of a module"
-                + (", not inside a function" if LOCAL in name[1] else ""),
+                "its class is not found again by its name. Define it at the top of a module, "
+                "under that name",
             )
         return name
 
     def find(self, name: Name) -> type | None:
-        """A class that a row names; None where it may not stand there. Raises WorkflowChanged
-        where it is gone."""
+        """A class that a row names; None where it may not stand there and nobody goes on with it.
+        Raises WorkflowChanged where it is gone, or may not stand there."""
+        if name not in self._kinds:
+            self._kinds[name] = self._sought(name)
+        return self._kinds[name]
+
+    def _sought(self, name: Name) -> type | None:
         kind = self.known.get(name)
         if kind is not None:
             return kind
         if not self._allows(name, None):
-            return None
+            if self.lenient:
+                return None
+            raise WorkflowChanged(
+                f"the state holds a {name[0]}.{name[1]}, whose class belongs neither to this "
+                "project nor to the graph's schema, so it is not made again. To allow it, add to "
+                f'ucop.toml: [state] types = ["{name[0]}:{name[1]}"]'
+            )
         found = _found(name) or _found((name[0], name[1].rpartition(".")[2]))
         if found is None:
             raise WorkflowChanged(
@@ -108,11 +131,11 @@ class StateTypes:
         module, qualified = name
         simple = (module, qualified.rpartition(".")[2])
         return (
-            self.lenient
-            or name in SAFE_MSGPACK_TYPES
+            name in SAFE_MSGPACK_TYPES
             or simple in self.keys
             or name in self.known
             or _top(module) in self.own
+            or is_own(_top(module))
             or any(module == each or module.startswith(f"{each}.") for each in LIBRARY)
             or any(_matches(pattern, module, qualified) for pattern in self.patterns)
             or (module == "builtins" and _is_error(kind or _found(name)))
@@ -152,20 +175,36 @@ def _found(name: Name) -> type | None:
 # ---------------------------------------------------------------- a project's own
 
 
-def own_modules(root: Path) -> frozenset[str]:
-    """Top names of the modules in a project's folder, and in its `src`."""
-    found = {"__main__"}
-    for folder in (root, root / "src"):
-        try:
-            entries = list(folder.iterdir())
-        except OSError:
-            continue
-        found.update(entry.stem for entry in entries if _is_module(entry))
-    return frozenset(found - sys.stdlib_module_names - FRAMEWORKS | {"__main__"})
+@lru_cache(maxsize=1024)
+def is_own(top: str) -> bool:
+    """Whether a module is the project's own code: not installed, and no part of Python."""
+    if top == "__main__":
+        return True
+    if top in sys.stdlib_module_names or top in FRAMEWORKS:
+        return False
+    places = _places(top)
+    return bool(places) and not any(_is_installed(place) for place in places)
 
 
-def _is_module(entry: Path) -> bool:
-    return entry.stem.isidentifier() and (entry.suffix == ".py" or entry.is_dir())
+def _places(top: str) -> list[Path]:
+    """The files or folders of a module, which is not imported for that."""
+    module = sys.modules.get(top)
+    try:
+        spec = getattr(module, "__spec__", None) or importlib.util.find_spec(top)
+    except (ImportError, ValueError, AttributeError):
+        return []
+    file = getattr(module, "__file__", None) or getattr(spec, "origin", None)
+    found = [file] if file else list(getattr(spec, "submodule_search_locations", None) or ())
+    return [Path(place) for place in found]
+
+
+def _is_installed(place: Path) -> bool:
+    if {"site-packages", "dist-packages"} & set(place.parts):
+        return True
+    return any(place.is_relative_to(folder) for folder in _PYTHONS)
+
+
+_PYTHONS = [Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")]
 
 
 # ---------------------------------------------------------------- a graph's own
@@ -274,5 +313,3 @@ def _hints(kind: type) -> Mapping[str, Any]:
         return get_type_hints(kind, include_extras=True)
     except Exception:  # noqa: BLE001 - a hint that only a type checker can read
         return {}
-
-
