@@ -8,6 +8,7 @@ A value that could not come back as it is, is refused here: it is never changed.
 from __future__ import annotations
 
 import dataclasses
+import gc
 import sys
 import threading
 from collections import Counter, OrderedDict, defaultdict, deque
@@ -74,9 +75,6 @@ _ANY_KEY = _OPTION | ormsgpack.OPT_NON_STR_KEYS
 raised = threading.local()
 """What the code that msgpack called has raised, by thread."""
 
-_BINARY = (b"\xc4", b"\xc5", b"\xc6")
-"""What begins bytes in msgpack; it may be a part of other values as well."""
-
 
 class _Pairs:
     """A dict whose keys are no texts."""
@@ -97,7 +95,9 @@ class Encoder:
             data = ormsgpack.packb(value, default=self._default, option=_OPTION)
         except Exception as error:  # noqa: BLE001 - whatever the value's own code raises
             return self._packed_anyhow(value, error)
-        if any(mark in data for mark in _BINARY) and _holds_buffer(value):
+        # What begins bytes in msgpack; it may be a part of other values as well.
+        may_hold = b"\xc4" in data or b"\xc5" in data or b"\xc6" in data
+        if may_hold and _holds_buffer(value):
             return ormsgpack.packb(_walked(value), default=self._default, option=_ANY_KEY)
         return data
 
@@ -364,13 +364,16 @@ _WRITERS: dict[type, Writer] = {
 
 
 def _holds_buffer(value: Any) -> bool:
-    """Whether a bytearray is somewhere inside: msgpack takes it for bytes."""
-    kind = type(value)
-    if kind is dict:
-        return any(map(_holds_buffer, value.values()))
-    if kind is list:
-        return any(map(_holds_buffer, value))
-    return kind is bytearray or kind is memoryview
+    """Whether a bytearray is somewhere inside: msgpack takes it for bytes. Level by level, because
+    that leaves the work to C."""
+    level = [value]
+    while True:
+        kinds = set(map(type, level))
+        if not kinds.isdisjoint((bytearray, memoryview)):
+            return True
+        if kinds.isdisjoint((dict, list)):
+            return False
+        level = gc.get_referents(*[each for each in level if type(each) in (dict, list)])
 
 
 class _Buffer:
