@@ -136,7 +136,7 @@ class Decoder:
         if (build := BUILTIN.get((module, name))) is not None:
             return _built(build, code, given)
         kind = self._types.find((module, name)) if _are_texts(module, name) else None
-        return given if kind is None else _object(kind, code, given, more)
+        return given if kind is None else _object(kind, code, given, more, self._types)
 
 
 def _are_texts(*values: Any) -> bool:
@@ -144,9 +144,12 @@ def _are_texts(*values: Any) -> bool:
 
 
 def _built(build: Made, code: int, given: Any) -> Any:
-    if code == SEVERAL:
-        return build(*given)
-    return build(**given) if code == NAMED else build(given)
+    try:
+        if code == SEVERAL:
+            return build(*given)
+        return build(**given) if code == NAMED else build(given)
+    except TypeError:  # LangGraph wrote it, for which a set of tuples is one of lists
+        return given
 
 
 def _array(dtype: str, shape: Any, order: Any, data: bytes) -> Any:
@@ -158,11 +161,12 @@ def _array(dtype: str, shape: Any, order: Any, data: bytes) -> Any:
     return numpy.frombuffer(data, dtype=kind).reshape(shape, order=order).copy(order=order)
 
 
-def _object(kind: type, code: int, given: Any, more: list[Any]) -> Any:
+def _object(kind: type, code: int, given: Any, more: list[Any], types: StateTypes) -> Any:
     if issubclass(kind, Enum):
         return _member(kind, given, more)
     if code == PYDANTIC_2 and issubclass(kind, BaseModel):
-        return _pydantic(kind, given, more[1] if len(more) > 1 else None)
+        rest = more[1] if len(more) > 1 else None
+        return _pydantic(_with_arguments(kind, rest, types), given, rest)
     if code == PYDANTIC_1 and hasattr(kind, "__fields__"):
         return _pydantic_1(kind, given, more[0] if more else given)
     if code == NAMED and issubclass(kind, tuple):
@@ -184,6 +188,16 @@ def _object(kind: type, code: int, given: Any, more: list[Any]) -> Any:
 def _member(kind: type[Enum], value: Any, more: list[Any]) -> Any:
     name = more[0] if more else ""
     return kind.__members__[name] if name in kind.__members__ else kind(value)
+
+
+def _with_arguments(kind: Any, rest: Any, types: StateTypes) -> Any:
+    """`Box[int]` of `Box`."""
+    if not (rest and "of" in rest):
+        return kind
+    found = [
+        BASES.get(name) if at == "builtins" else types.find((at, name)) for at, name in rest["of"]
+    ]
+    return kind if None in found else kind[tuple(found)]
 
 
 def _pydantic(kind: Any, given: dict[str, Any], rest: dict[str, Any] | None) -> Any:

@@ -194,7 +194,20 @@ class Encoder:
             rest["extra"] = extra
         if private := value.__pydantic_private__:
             rest["private"] = {name: each for name, each in private.items() if _is_value(each)}
-        return self._made(PYDANTIC_2, type(value), given, "model_validate_json", rest)
+        kind: Any = type(value)
+        generic = kind.__pydantic_generic_metadata__
+        if generic["origin"] is not None:
+            rest["of"] = [self._argument(kind, each) for each in generic["args"]]
+            kind = generic["origin"]
+        return self._made(PYDANTIC_2, kind, given, "model_validate_json", rest)
+
+    def _argument(self, kind: type, argument: Any) -> list[str]:
+        """What stands in the brackets of `Box[int]`."""
+        if not isinstance(argument, type):
+            raise Unstorable(_shown(kind), "make it a class of its own: `class Name(Box[...])`")
+        if argument.__module__ == "builtins":
+            return ["builtins", argument.__name__]
+        return list(self._types.name_of(argument))
 
     def _pydantic_1(self, value: Any) -> ormsgpack.Ext:
         given = {name: value.__dict__[name] for name in type(value).__fields__}

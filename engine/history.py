@@ -27,6 +27,7 @@ async def history(
     """The checkpoints that this job saved, the newest first; of a fork also those that it was
     given by its parent. `others` are the jobs that share its thread."""
     graph = attach(workflow.graph(), saver)
+    graph.checkpointer = saver  # for who only looks: a class that is gone is shown as what it held
     config: Any = {"configurable": {"thread_id": thread}}
     snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
     due = {_id(snapshot): snapshot.next for snapshot in snapshots}

@@ -55,7 +55,8 @@ class StateTypes:
     known: Mapping[Name, type] = field(default_factory=dict)
     """Those of a graph's schema themselves: they may stand inside a function."""
     lenient: bool = False
-    """Whether all may be written: what was checked already."""
+    """Whether all may be written, because it was checked already, and what cannot be made again is
+    read as what it held."""
     _names: dict[type, Name] = field(default_factory=dict, init=False, repr=False)
     _kinds: dict[Name, type | None] = field(default_factory=dict, init=False, repr=False)
 
@@ -101,8 +102,8 @@ class StateTypes:
         return name
 
     def find(self, name: Name) -> type | None:
-        """A class that a row names; None where it may not stand there and nobody goes on with it.
-        Raises WorkflowChanged where it is gone, or may not stand there."""
+        """A class that a row names. Raises WorkflowChanged where it is gone, or may not stand there;
+        None for who is lenient."""
         if name not in self._kinds:
             self._kinds[name] = self._sought(name)
         return self._kinds[name]
@@ -120,7 +121,7 @@ class StateTypes:
                 f'ucop.toml: [state] types = ["{name[0]}:{name[1]}"]'
             )
         found = _found(name) or _found((name[0], name[1].rpartition(".")[2]))
-        if found is None:
+        if found is None and not self.lenient:
             raise WorkflowChanged(
                 f"the state holds a {name[0]}.{name[1]}, and there is no such class any more. "
                 "Restore it, under its old name too, and resume the job"

@@ -13,7 +13,7 @@ from collections import Counter, OrderedDict, defaultdict, deque
 from datetime import UTC, date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, Generic, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from langchain_core.documents import Document
@@ -71,6 +71,13 @@ class Plan(BaseModel):
 
 class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
+
+
+T = TypeVar("T")
+
+
+class Box(BaseModel, Generic[T]):
+    inside: T
 
 
 class Ids(RootModel[list[int]]):
@@ -173,6 +180,8 @@ VALUES: dict[str, Any] = {
     "subclass of a model": Wider(text="a", more=1),
     "open model": Open(a=1, b=(2,)),  # type: ignore[call-arg]
     "root model": Ids([1, 2]),
+    "generic model": Box[int](inside=1),
+    "generic model of a class": Box[Inner](inside=Inner(text="a")),
     "dataclass": task(),
     "frozen dataclass": Frozen([Frozen(1)]),
     "text of its own class": Text("a"),
