@@ -71,7 +71,12 @@ def connect(settings: Settings) -> Database:
     if url.startswith(POSTGRES):
         from ucop.engine.postgres import PostgresDatabase
 
-        return PostgresDatabase(url)
+        return PostgresDatabase(url, types=settings.state.types)
     from ucop.engine.sqlite import SqliteDatabase
 
-    return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
+    return SqliteDatabase(
+        url,
+        synchronous=settings.synchronous,
+        lease=settings.lease,
+        types=settings.state.types,
+    )

@@ -169,6 +169,7 @@ class Attempt:
         watch.set(self.journal)
         try:
             graph = attach(workflow.graph(), self.saver, self.store)
+            self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             if (stop := await self._unpassed(graph)) is not None:

@@ -61,8 +61,16 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
         self.path = file_of(url)
         self._synchronous = synchronous
@@ -114,7 +122,8 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
             saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
