@@ -75,8 +75,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-"""Whole numbers that msgpack takes."""
-
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
 

@@ -40,14 +40,14 @@ from ucop.engine.journal import Journal
 from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
 from ucop.engine.replies import Replies
-from ucop.engine.rows import Claimed, Outcome, shown_json
+from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.engine.stopping import insist, is_cancelled
 from ucop.engine.stored import stored_json
 from ucop.graphs.context import RunContext
 from ucop.graphs.failures import chain
-from ucop.graphs.routing import way_to
+from ucop.graphs.routing import inside_of, way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
@@ -238,10 +238,10 @@ class Attempt:
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
-                    case "tasks":
+                    case "tasks" if not part["ns"] or workflow.nested:
                         self._note_task(part["data"], part["ns"])
                     case "custom":
-                        self._note_custom(part["data"])
+                        self._note_custom(part["data"], part["ns"])
         except (LimitReached, Unstorable):  # raised here, and not in the stream
             await stream.aclose()
             raise
@@ -341,11 +341,13 @@ class Attempt:
         told = {"node": node, "attempt": self.claimed.attempt, **data}
         self.journal.event(f"mesh.{what}", told)
 
-    def _note_custom(self, data: Any) -> None:
-        """What a node's stream writer was given; that it can be stored was seen there (nodes.py),
-        and here it is seen that it still can. Raises Unstorable."""
+    def _note_custom(self, data: Any, namespace: Sequence[str]) -> None:
+        """What a node's stream writer was given, and inside which nodes; that it can be stored was
+        seen there (nodes.py), and here it is seen that it still can. Raises Unstorable."""
         told = stored_json(data, node=None, channel=CUSTOM)
-        self.journal.tell_of("progress", f'{{"data":{told}}}')
+        way = inside_of(namespace)
+        within = f',"within":{to_json(way)}' if way else ""
+        self.journal.tell_of("progress", f'{{"data":{told}{within}}}')
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own.
