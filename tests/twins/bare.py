@@ -112,8 +112,13 @@ class Bare:
 
     def _first_before(self, node: str) -> Mapping[str, Any]:
         async def find() -> Any:
-            found = [each async for each in self._graph.aget_state_history(self._config)]
-            return next(each.config for each in reversed(found) if node in each.next)
+            found = None
+            async for each in self._graph.aget_state_history(self._config):
+                if node in each.next:
+                    found = each.config
+                if each.metadata["source"] == "input":
+                    break  # what ran before is another job's
+            return found
 
         return self._await(find())  # type: ignore[no-any-return]
 

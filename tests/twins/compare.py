@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from tests.twins.play import Asked, Observation, Part, Rest
+from tests.twins.play import Asked, Observation, Part, Rest, Saved
 from tests.twins.shape import shape
-from tests.twins.twin import Fork, Twin
+from tests.twins.twin import Edit, Fork, Move, Twin
 from tests.twins.witness import Visit
+
+LONG = 1500
 
 
 @dataclass(frozen=True)
@@ -20,9 +22,16 @@ class Difference:
     """`status`, `result`, `error`, `questions`, `runs`, `history`, `nested`, `stream`."""
     bare: Any
     job: Any
+    where: str = ""
+    """What was done to the job meanwhile."""
+
+    def at(self, where: str) -> Difference:
+        return replace(self, where=where)
 
     def to_json(self) -> dict[str, Any]:
-        return {"twin": self.twin, "part": self.part, "bare": self.bare, "job": self.job}
+        """For people: what is long is cut."""
+        told = {"twin": self.twin, "part": self.part, "where": self.where}
+        return {**told, "bare": repr(self.bare)[:LONG], "job": repr(self.job)[:LONG]}
 
 
 def differences(
@@ -42,16 +51,17 @@ def differences(
     one, other = _rests(bare.rests), _rests(job.rests)
     note("status", [rest.status for rest in one], [rest.status for rest in other])
     note("result", [shape(rest.result) for rest in one], [shape(rest.result) for rest in other])
-    note("error", [rest.error for rest in one], [rest.error for rest in other])
+    note("error", [_error(rest) for rest in one], [rest.error for rest in other])
     note(
         "questions",
         [_asked(rest.questions, twin) for rest in one],
         [_asked(rest.questions, twin) for rest in other],
     )
     if not broken:
-        note("runs", _runs(bare.visits), _runs(job.visits))
-    if not any(isinstance(move, Fork) for move in twin.then):  # a fork has a thread of its own
-        note("history", bare.history, job.history)
+        note("runs", _runs(bare.visits, twin), _runs(job.visits, twin))
+    if not _has(twin, Fork):  # a fork has a thread of its own
+        there = [_undisturbed(each) for each in job.history] if broken else job.history
+        note("history", _history(bare.history, twin), _history(there, twin))
         if not broken:
             note("nested", bare.nested, job.nested)
     if job.parts:
@@ -63,14 +73,40 @@ def _rests(rests: Sequence[Rest]) -> list[Rest]:
     return [rest for rest in rests if rest.status != "paused"]
 
 
+def _error(rest: Rest) -> tuple[str, str] | None:
+    """An error without a text is told as Python writes it: `RuntimeError()`."""
+    if rest.error is None or rest.error[1]:
+        return rest.error
+    return (rest.error[0], f"{rest.error[0]}()")
+
+
 def _asked(questions: Sequence[Asked], twin: Twin) -> list[Any]:
     found = [[each.node.partition("/")[0], shape(each.value)] for each in questions]
     return sorted(found, key=repr) if twin.parallel else found
 
 
-def _runs(visits: Sequence[Visit]) -> list[Any]:
+def _has(twin: Twin, *kinds: type[Move]) -> bool:
+    return any(isinstance(move, kinds) for move in twin.then)
+
+
+def _history(saved: Sequence[Saved], twin: Twin) -> list[Saved]:
+    """LangGraph numbers an edit as a superstep of its own, ucop as the one that it edits."""
+    return [replace(each, step=0) for each in saved] if _has(twin, Edit) else list(saved)
+
+
+def _undisturbed(saved: Saved) -> Saved:
+    """Without the mark that a task was cancelled by a pause, and ran again later."""
+    tasks = (
+        replace(task, error=None) if task.error == "CancelledError()" else task
+        for task in saved.tasks
+    )
+    return replace(saved, tasks=tuple(tasks))
+
+
+def _runs(visits: Sequence[Visit], twin: Twin) -> list[Any]:
     """Which node ran how often in which superstep; within one the order is left open."""
-    counted = Counter((v.phase, v.step, v.path, v.label) for v in visits)
+    by_step = not _has(twin, Edit, Fork)
+    counted = Counter((v.phase, by_step and v.step, v.path, v.label) for v in visits)
     return [[*key, number] for key, number in sorted(counted.items())]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -50,9 +50,8 @@ class JobSide:
         self._twin, self._engine, self._long = twin, engine, long
         self._name = name or twin.name
         self.job: JobHandle | None = None
-        self._thread: str | None = None
-        self.on_wait: Callable[[JobHandle], None] = lambda job: None
-        """Called each time before the job's rest is waited for."""
+        self.threads: list[str] = []
+        """The LangGraph threads of the job, and of those made of it."""
 
     def start(self) -> Rest:
         return self._submit(self._twin.input)
@@ -111,7 +110,7 @@ class JobSide:
 
     def _rest(self) -> Rest:
         job = self._job
-        self.on_wait(job)
+        self.threads.append(job.get().thread_id)
         try:
             status = job.wait(self._long)
         except ResultTimeout:

@@ -13,12 +13,15 @@ from tests.twins.job import JobSide, know
 from tests.twins.play import Choose, Observation, Side, first, play
 from tests.twins.twin import Twin
 from ucop.engine import Engine, Settings
+from ucop.engine.errors import UcopError
 
 SETTINGS = {"poll": 0.02, "sweep": 0.2, "lease": 20.0, "grace": 1.0, "embedded": False}
 
 
 @contextmanager
-def engine_of(folder: Path, url: str, twins: list[Twin], *, worker: bool = True) -> Iterator[Engine]:
+def engine_of(
+    folder: Path, url: str, twins: list[Twin], *, worker: bool = True
+) -> Iterator[Engine]:
     """An engine that knows graphs of the corpus before its worker takes a job."""
     settings = Settings.load(folder, database=url, **SETTINGS)
     with Engine(settings=settings, worker=worker) as engine:
@@ -48,6 +51,16 @@ def on_bare(
 def compare(
     twin: Twin, engine: Engine, folder: Path, *, choose: Choose = first
 ) -> list[Difference]:
+    """What differs; an error of either side that no play expects is a difference too."""
     bare = on_bare(twin, folder, choose=choose)
-    job = observe(twin, JobSide(twin, engine), folder, choose=choose)
+    try:
+        job = observe(twin, JobSide(twin, engine), folder, choose=choose)
+    except (UcopError, AssertionError) as error:
+        return [Difference(twin.name, "raised", None, repr(error))]
     return differences(twin, bare, job)
+
+
+def compared(twin: Twin, engine: Engine, folder: Path) -> list[Difference]:
+    """`compare`, for a twin that the engine does not know yet."""
+    know(engine, [twin])
+    return compare(twin, engine, folder)

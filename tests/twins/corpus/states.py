@@ -80,7 +80,10 @@ def a_node_that_returns_no_dict() -> Any:
 
 
 class WithDelta(TypedDict, total=False):
-    log: Annotated[list[str], DeltaChannel(lambda old, new: [*(old or []), *functools.reduce(operator.iadd, new, [])])]
+    log: Annotated[
+        list[str],
+        DeltaChannel(lambda old, new: [*(old or []), *functools.reduce(operator.iadd, new, [])]),
+    ]
 
 
 @twin(then=(Again({"log": ["more"]}),))
