@@ -18,6 +18,8 @@ from pathlib import PurePath
 from typing import Any
 from uuid import UUID
 
+from ucop.agents.raised import clean
+
 TEXT_LIMIT = 500
 ITEM_LIMIT = 20
 DEPTH_LIMIT = 5
@@ -29,8 +31,14 @@ def plain(value: Any) -> Any:
 
 
 def brief(value: Any) -> Any:
-    """`plain`, with long texts, lists and deep nesting cut and marked by "…"."""
-    return _brief(value, DEPTH_LIMIT)
+    """`plain`, with long texts, lists and deep nesting cut and marked by "…".
+
+    Never raises: what a node is given and gives is shown, and nothing depends on it.
+    """
+    try:
+        return _brief(value, DEPTH_LIMIT)
+    except BaseException as error:  # noqa: BLE001 - the value's own code, whatever it does
+        return f"a {type(value).__name__} that cannot be shown ({type(error).__name__})"
 
 
 def _plain(value: Any, depth: int) -> Any:
@@ -73,11 +81,11 @@ def _brief(value: Any, depth: int) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, str):
-        return value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + "…"
+        return clean(value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + "…")
     if isinstance(value, Mapping):
         if depth == 0:
             return "…"
-        kept = {str(k): _brief(v, depth - 1) for k, v in islice(value.items(), ITEM_LIMIT)}
+        kept = {clean(str(k)): _brief(v, depth - 1) for k, v in islice(value.items(), ITEM_LIMIT)}
         return kept if len(value) <= ITEM_LIMIT else {**kept, "…": f"{len(value)} entries"}
     if isinstance(value, list | tuple):
         if depth == 0:

@@ -137,7 +137,7 @@ def _broke(step: Step) -> bool:
 
 
 def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
-    asking = [question for question in questions if question.answered_at is None]
+    asking = [question for question in questions if question.is_open]
     nodes = ", ".join(question.node for question in asking)
     yield f"a person's answer is due in {nodes}" if asking else job.reason or "it waits"
     for question in asking:

@@ -45,6 +45,8 @@ from ucop.engine.job import (
 )
 from ucop.engine.job_file import read_job_file
 from ucop.engine.listeners import Post
+from ucop.engine.live_readers import LiveReaders
+from ucop.engine.live_stream import Modes, read_modes
 from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.orders import Orders
@@ -131,6 +133,7 @@ class Engine:
             reader=lambda: self.reader,
             restore=self._restore,
         )
+        self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
@@ -143,7 +146,7 @@ class Engine:
         self.on_lost: Callable[[str], None] | None = None
         """Called on the engine's loop when that happens; without it a new worker starts."""
         self._closed = False
-        self._loop = LoopThread("ucop-engine")
+        self._loop = LoopThread("ucop-engine", self._ended)
         self._models = models or Models(
             aliases=settings.models,
             ollama_host=settings.ollama_host,
@@ -223,6 +226,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -243,6 +247,8 @@ class Engine:
             on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
                 `reject` refuses this one, `interrupt` cancels them and goes on from the state
                 that they saved, `rollback` cancels them and deletes what they saved.
+            stream: Stream modes of which nothing is missed by who calls the job's `stream` or
+                `astream` within 30 seconds. Without it they begin with what is emitted then.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
         InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
@@ -258,8 +264,9 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
-        return JobHandle(self, self._loop.call(self._orders.submit(job)))
+        return JobHandle(self, self._loop.call(self._orders.submit(job, listens)))
 
     async def asubmit(
         self,
@@ -277,6 +284,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
         terms = read_terms(
@@ -290,9 +298,10 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
-        return JobHandle(self, await self._loop.acall(self._orders.submit(job)))
+        return JobHandle(self, await self._loop.acall(self._orders.submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
@@ -586,6 +595,7 @@ class Engine:
             knows=self._knows,
             serves=names(list(self.settings.served)),
             on_lost=self._lost,
+            on_live=self._live.tell,
             duties=self._duties,
         )
         await self._worker.start()
@@ -652,6 +662,18 @@ class Engine:
             poll=settings.poll,
         )
 
+    def _ended(self, why: str) -> None:
+        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        self.lost = why
+        if self._worker is not None:
+            self._worker.let_go()
+        if self.on_lost is not None:
+            self.on_lost(why)
+
+    async def _hear_listeners(self) -> None:
+        if self._worker is not None:
+            await self._worker.hear_listeners()
+
     def _lost(self, message: str) -> None:
         self.lost = message
         self._worker = None
@@ -675,6 +697,8 @@ class Engine:
         """From the last to the first; each ends though another could not."""
         async with contextlib.AsyncExitStack() as parts:
             parts.push_async_callback(self._database.close)
+            if self._reader is not None:  # before: the last to close writes SQLite's log back
+                parts.push_async_callback(asyncio.to_thread, self._reader.close)
             parts.push_async_callback(self._models.aclose, connections_only=not self._owns_models)
             if self._store is not None:
                 parts.push_async_callback(self._store.aclose)
@@ -682,6 +706,7 @@ class Engine:
             for telling in self._telling:
                 parts.push_async_callback(_ended, telling)
             parts.push_async_callback(_ended, self._restarting)
+            parts.push_async_callback(self._live.close)
             parts.push_async_callback(_ended, self._ear)
 
     async def _stop_worker(self, grace: float | None) -> None:

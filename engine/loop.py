@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from ucop.agents.raised import escaped, text_of, type_of
 from ucop.engine.errors import EngineClosed
+
+log = logging.getLogger("ucop.engine")
 
 T = TypeVar("T")
 
@@ -57,10 +61,16 @@ def _new_loop() -> asyncio.AbstractEventLoop:
 
 
 class LoopThread:
-    """Starts on construction; `stop` ends it."""
+    """Starts on construction; `stop` ends it, and nothing else should.
 
-    def __init__(self, name: str) -> None:
+    Code that runs on it may raise SystemExit, or stop the loop that it finds running; then the loop
+    goes on. `on_end` is called, on its thread, where it cannot go on.
+    """
+
+    def __init__(self, name: str, on_end: Callable[[str], None] = lambda why: None) -> None:
         self._loop = _new_loop()
+        self._on_end = on_end
+        self._stopping = False
         self._ends = False
         self._asked: set[Future[Any]] = set()
         """What others wait for."""
@@ -71,15 +81,33 @@ class LoopThread:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.set_default_executor(BlockingCalls())
+        broken = self._run_until_stopped()
+        with self._asking:
+            self._ends = True
+        if broken is not None:
+            log.critical("the engine's loop cannot go on", exc_info=broken)
+            self._on_end(f"the engine's loop ended: {type_of(broken)}: {text_of(broken)}")
         try:
-            self._loop.run_forever()
+            if broken is None:
+                self._loop.run_until_complete(self._end())
         finally:
-            with self._asking:
-                self._ends = True
-            self._loop.run_until_complete(self._end())
             for future in list(self._asked):
                 future.cancel()
-            self._loop.close()
+            with contextlib.suppress(Exception):
+                self._loop.close()
+
+    def _run_until_stopped(self) -> Exception | None:
+        """Run the loop until `stop`; returns what broke it, where something did."""
+        while not self._stopping:
+            try:
+                self._loop.run_forever()
+                if not self._stopping:
+                    log.error("code on the engine's loop stopped it; it goes on")
+            except Exception as error:  # noqa: BLE001 - told by the caller
+                return error
+            except BaseException:  # a callback's: tasks keep what they raise
+                log.exception("code on the engine's loop tried to end it; it goes on")
+        return None
 
     async def _end(self) -> None:
         """Nobody may wait for ever for a loop that has ended."""
@@ -117,22 +145,37 @@ class LoopThread:
                 raise EngineClosed(CLOSED) from None
             raise
 
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run on the loop, from any thread, and wait for nothing. Raises EngineClosed."""
+        self._submit(work)
+
     def soon(self, tell: Callable[[], None]) -> None:
         """Have something called on the loop, from any thread. A loop that has ended calls nothing."""
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(tell)
 
     def stop(self) -> None:
-        if self._thread.is_alive():
+        self._stopping = True
+        with contextlib.suppress(RuntimeError):  # it has ended
             self._loop.call_soon_threadsafe(self._loop.stop)
-            self._thread.join()
+        self._thread.join()
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:
         with self._asking:
             if self._ends:
                 work.close()
                 raise EngineClosed(CLOSED)
-            future = asyncio.run_coroutine_threadsafe(work, self._loop)
+            future = asyncio.run_coroutine_threadsafe(_contained(work), self._loop)
             self._asked.add(future)
         future.add_done_callback(self._asked.discard)
         return future
+
+
+async def _contained(work: Coroutine[Any, Any, T]) -> T:
+    """`work`, of which nothing escapes that would end the loop: it may run a project's code."""
+    try:
+        return await work
+    except (Exception, asyncio.CancelledError):
+        raise
+    except BaseException as error:
+        raise escaped(error) from error

@@ -89,7 +89,7 @@ from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
 select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
-    by_default
+    by_default, consumed_at, withdrawn_at
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -279,6 +279,8 @@ class Reader:
                 answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
                 by_default=bool(row["by_default"]),
+                consumed_at=_maybe(row["consumed_at"]),
+                withdrawn_at=_maybe(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -502,7 +504,7 @@ def _error(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
-    return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+    return JobError.model_validate({name: found[name] for name in _OF_ERROR if name in found})
 
 
 def _step_error(text: str | None) -> StepError | None:
@@ -510,6 +512,9 @@ def _step_error(text: str | None) -> StepError | None:
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
+
+
+_OF_ERROR = tuple(JobError.model_fields)
 
 
 def _counted(running: Sequence[Row]) -> Mapping[str, int]:

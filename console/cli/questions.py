@@ -24,7 +24,7 @@ SHORT = 8
 
 def open_questions(reader: Reader, job_id: str) -> list[Question]:
     """What the job asks and nobody has answered yet."""
-    return [question for question in reader.questions(job_id) if question.answered_at is None]
+    return [question for question in reader.questions(job_id) if question.is_open]
 
 
 def asked_as_text(question: Question) -> str:
