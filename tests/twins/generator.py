@@ -98,6 +98,7 @@ def twin_of(recipe: Recipe, name: str) -> Twin:
         feature="generated",
         input={"log": [], "count": 0, "total": 0},
         retries=8,
+        parallel=True,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from tests.twins import witness
@@ -75,7 +75,7 @@ class Observation:
     """The newest first."""
     nested: tuple[tuple[str, int, str], ...] = ()
     """(path, step, source) of the checkpoints of graphs inside."""
-    parts: tuple[Part, ...] = field(default=())
+    parts: tuple[Part, ...] = ()
 
 
 class Side(Protocol):
@@ -100,11 +100,12 @@ Choose = Callable[[Sequence[Asked]], Asked]
 
 
 def first(questions: Sequence[Asked]) -> Asked:
-    return questions[0]
+    """By what they ask: a question that comes later may be listed elsewhere."""
+    return min(questions, key=lambda each: repr(each.value))
 
 
 def last(questions: Sequence[Asked]) -> Asked:
-    return questions[-1]
+    return max(questions, key=lambda each: repr(each.value))
 
 
 def play(twin: Twin, side: Side, *, choose: Choose = first) -> tuple[Rest, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any
 
+from langchain_core.messages import BaseMessage
 from langgraph.types import Interrupt, Send
 from pydantic import BaseModel
 
@@ -43,6 +44,9 @@ def shape(value: Any) -> Any:
             return ["Send", value.node, shape(value.arg)]
         case Interrupt():
             return ["Interrupt", shape(value.value)]
+        case BaseMessage():
+            # The state's merge function gives one its id, and a saver may see it before or after.
+            return [_name(value), shape({**dict(value), "id": value.id or "…"})]
         case BaseModel():
             return [_name(value), shape(dict(value))]
         case BaseException():

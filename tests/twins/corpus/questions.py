@@ -114,7 +114,7 @@ def questions_of_two_parallel_nodes() -> Any:
     return graph
 
 
-@twin(answers={"left?": "L", "right?": "R", "left more?": "LL"})
+@twin(answers={"left?": "L", "right?": "R", "left more?": "LL"}, parallel=True)
 def parallel_nodes_of_which_one_asks_twice() -> Any:
     async def left(state: Any) -> dict[str, Any]:
         await asaw("left")
