@@ -64,6 +64,7 @@ from ucop.engine.stored import (
     stored_error,
     too_large,
 )
+from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -119,7 +120,7 @@ def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
     builder = graph.builder
     if builder not in _allowlists:
-        _allowlists[builder] = builder.compile()._serde_allowlist
+        _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
 
 

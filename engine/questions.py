@@ -63,7 +63,9 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
     latest: dict[str, Row] = {}
     for row in sorted((yield One(_ALL, {"job": job})), key=lambda row: _number(row["id"])):
         latest[slot(row["id"])] = row
-    ids, new, renewed = [], [], []
+    ids: list[str] = []
+    new: list[Mapping[str, Any]] = []
+    renewed: list[Mapping[str, Any]] = []
     for question in asked:
         before = latest.get(question.id)
         if before is not None and _is_open(before) and _same(before, question):
