@@ -108,6 +108,9 @@ def attach(
     bound.checkpointer = saver
     if bound.store is None:
         bound.store = store
+    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
+    # that the schema does not have, and those of graphs inside; `invoke` does not.
+    bound._output_mapper = bound._state_mapper = None
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound

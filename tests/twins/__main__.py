@@ -1,6 +1,6 @@
 """Compare LangGraph graphs with themselves as jobs, at length.
 
-    python -m tests.twins --all [--postgres] [--kills] [--pauses] [--graphs 2000] [--seed N]
+    python -m tests.twins --all [--postgres] [--streams] [--kills] [--pauses] [--graphs 2000] [--seed N]
 
 Prints its seed first and a JSON summary last; exits with 1 where anything differs.
 """
@@ -48,6 +48,12 @@ class Trial:
                 if any(len(rest.questions) > 1 for rest in self._seen(twin).rests):
                     found = compare(twin, engine, self._folder, choose=last)
                     self._note("orders", [each.at("last question first") for each in found])
+
+    def streams(self) -> None:
+        """Every twin, followed live."""
+        with engine_of(self._folder, self._url, self._twins) as engine:
+            for twin in self._twins:
+                self._note("streams", compare(twin, engine, self._folder, stream=True))
 
     def pauses(self) -> None:
         """Every twin, paused at each visit of a node."""
@@ -130,6 +136,8 @@ def main() -> int:
             url = stack.enter_context(PostgresServer()).fresh()
         trial = Trial(folder, url, twins)
         trial.once()
+        if given.streams:
+            trial.streams()
         if given.pauses:
             trial.pauses()
         if given.kills is not None:
@@ -159,6 +167,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--share", type=int, default=40, help="else: so many graphs by chance")
     parser.add_argument("--only", help="one graph, or the file that it stands in")
     parser.add_argument("--postgres", action="store_true", help="on PostgreSQL")
+    parser.add_argument("--streams", action="store_true", help="compare what is emitted live too")
     parser.add_argument("--pauses", action="store_true", help="pause each at each visit of a node")
     parser.add_argument(
         "--kills",

@@ -102,6 +102,7 @@ class Bare:
         if not self._stream:
             return plain(await self._graph.ainvoke(input, config, **given))
         values: Any = None
+        self._stream = False  # what follows the first rest is not compared
         async for part in self._graph.astream(
             input, config, stream_mode=list(MODES), subgraphs=True, version="v2", **given
         ):
@@ -181,18 +182,24 @@ def path_of(space: str) -> str:
 
 
 def told(part: Mapping[str, Any]) -> Part:
-    """A part of a stream of version 2, without what is new with every run."""
+    """A part of a stream of version 2, as JSON, and without what is new with every run."""
     path = "/".join(each.partition(":")[0] for each in part["ns"])
     data: Any = part["data"]
     match part["type"]:
         case "tasks":
-            data = {key: data[key] for key in data if key not in ("id", "metadata")}
+            kept = ("name", "input", "triggers", "error", "interrupts", "result")
+            data = {key: data[key] for key in kept if key in data}
+            data["interrupts"] = [each["value"] for each in data.get("interrupts") or ()]
+            error = data.get("error")  # which travels as a text from one process to another
+            data["error"] = repr(error) if isinstance(error, BaseException) else error
+        case "updates" if "__interrupt__" in data:
+            data = {"__interrupt__": [each.value for each in data["__interrupt__"]]}
         case "checkpoints":
-            data = {key: data[key] for key in ("values", "next")}
+            data = {"values": data["values"], "next": data["next"]}
         case "messages":
             message, metadata = data
-            data = (message, metadata.get("langgraph_node"))
-    return Part(part["type"], path, shape(data))
+            data = {"message": message, "node": metadata.get("langgraph_node")}
+    return Part(part["type"], path, shape(plain(data)))
 
 
 def _with_thread(config: Mapping[str, Any], thread: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
 
-from tests.twins.bare import bound, history
+from tests.twins.bare import MODES, bound, history, told
 from tests.twins.play import Asked, Part, Rest, Saved
 from tests.twins.shape import masked
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
@@ -25,11 +25,7 @@ LONG = 20.0
 
 _GIVEN = inspect.signature(Engine.submit).parameters
 
-FEATURES = {
-    "context": "context" in _GIVEN,
-    "config": "config" in _GIVEN,
-    "stream": hasattr(JobHandle, "stream"),
-}
+FEATURES = {"context": "context" in _GIVEN, "config": "config" in _GIVEN}
 """What an engine can by now; a twin that needs more is counted as pending."""
 
 
@@ -44,11 +40,9 @@ def pending(twin: Twin) -> list[str]:
 class JobSide:
     """One job, and those that are made of it."""
 
-    def __init__(
-        self, twin: Twin, engine: Engine, *, long: float = LONG, name: str | None = None
-    ) -> None:
-        self._twin, self._engine, self._long = twin, engine, long
-        self._name = name or twin.name
+    def __init__(self, twin: Twin, engine: Engine, *, stream: bool = False) -> None:
+        self._twin, self._engine, self._stream = twin, engine, stream
+        self._parts: list[Part] = []
         self.job: JobHandle | None = None
         self.threads: list[str] = []
         """The LangGraph threads of the job, and of those made of it."""
@@ -93,7 +87,7 @@ class JobSide:
         return asyncio.run(read())
 
     def parts(self) -> tuple[Part, ...]:
-        return ()
+        return tuple(self._parts)
 
     @property
     def _job(self) -> JobHandle:
@@ -105,14 +99,20 @@ class JobSide:
             terms["context"] = self._twin.context
         if self._twin.config:
             terms["config"] = self._twin.config
-        self.job = self._engine.submit(self._name, input, **terms)
-        return self._rest()
+        if self._stream:
+            terms["stream"] = MODES
+        self.job = self._engine.submit(self._twin.name, input, **terms)
+        rest = self._rest()
+        if self._stream:
+            self._parts = [told(part) for part in self.job.stream(MODES)]
+            self._stream = False  # what follows the first rest is not compared
+        return rest
 
     def _rest(self) -> Rest:
         job = self._job
         self.threads.append(job.get().thread_id)
         try:
-            status = job.wait(self._long)
+            status = job.wait(LONG)
         except ResultTimeout:
             job.cancel()
             return Rest("stuck")

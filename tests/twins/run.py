@@ -49,12 +49,13 @@ def on_bare(
 
 
 def compare(
-    twin: Twin, engine: Engine, folder: Path, *, choose: Choose = first
+    twin: Twin, engine: Engine, folder: Path, *, choose: Choose = first, stream: bool = False
 ) -> list[Difference]:
-    """What differs; an error of either side that no play expects is a difference too."""
-    bare = on_bare(twin, folder, choose=choose)
+    """What differs; an error of either side that no play expects is a difference too. With
+    `stream` both are followed live, and the parts are compared up to the first rest."""
+    bare = on_bare(twin, folder, choose=choose, stream=stream)
     try:
-        job = observe(twin, JobSide(twin, engine), folder, choose=choose)
+        job = observe(twin, JobSide(twin, engine, stream=stream), folder, choose=choose)
     except (UcopError, AssertionError) as error:
         return [Difference(twin.name, "raised", None, repr(error))]
     return differences(twin, bare, job)

@@ -160,7 +160,7 @@ class WithUntracked(TypedDict, total=False):
     handle: Annotated[Any, UntrackedValue]
 
 
-@twin(once=True)
+@twin(once=True, differs={"stream": "Values in a stream"})
 def an_untracked_value_that_nothing_can_store() -> Any:
     def b(state: Any) -> dict[str, Any]:
         return {"log": [str(state["handle"](2))]}

@@ -99,7 +99,10 @@ def through(**values: Any) -> Any:
     return chain(writes(**values), names("before"), stops, names("after"), schema=Typed)
 
 
-@twin(input={"log": ["begun"]})
+STREAMED = {"stream": "Values in a stream"}
+
+
+@twin(input={"log": ["begun"]}, differs=STREAMED)
 def a_state_that_is_a_dataclass() -> Any:
     def move(state: Bag) -> dict[str, Any]:
         saw("move")
@@ -111,7 +114,7 @@ def a_state_that_is_a_dataclass() -> Any:
     return chain(move, meet, move, schema=Bag)
 
 
-@twin(input={"count": 1, "person": {"name": "Ada", "age": 36}})
+@twin(input={"count": 1, "person": {"name": "Ada", "age": 36}}, differs=STREAMED)
 def a_state_that_is_a_pydantic_model() -> Any:
     def grow(state: Model) -> dict[str, Any]:
         saw("grow")
@@ -126,7 +129,7 @@ def an_input_that_a_pydantic_state_refuses() -> Any:
     return chain(lambda state: {"count": state.count + 1}, schema=Model)
 
 
-@twin(input={"count": 1})
+@twin(input={"count": 1}, differs=STREAMED)
 def an_update_that_a_pydantic_state_refuses_later() -> Any:
     return chain(lambda state: {"count": "three"}, lambda state: {"log": ["b"]}, schema=Model)
 
@@ -171,7 +174,7 @@ def sets_tuples_bytes_and_integer_keys() -> Any:
     return through(value={"s": {1, 2}, "t": (1, (2,)), "b": b"\x00\xff", "k": {1: "one", 2: "two"}})
 
 
-@twin()
+@twin(differs=STREAMED)
 def frozen_sets_and_deques() -> Any:
     return through(value=[frozenset({1}), deque([1, 2], maxlen=3)])
 
@@ -253,3 +256,38 @@ def an_empty_text_and_none() -> Any:
 @twin()
 def a_large_value() -> Any:
     return through(value="x" * 300_000)
+
+
+class Verdict(BaseModel):
+    verdict: str
+    """Required, and written by the last node only."""
+
+
+class Case(TypedDict, total=False):
+    notes: str
+    verdict: str
+
+
+@twin(differs=STREAMED)
+def an_output_schema_that_is_a_pydantic_model() -> Any:
+    return chain(
+        lambda state: {"notes": "n"},
+        lambda state: {"verdict": "v"},
+        schema=Case,
+        output_schema=Verdict,
+    )
+
+
+@dataclass
+class Short:
+    verdict: str = "none"
+
+
+@twin(differs=STREAMED)
+def an_output_schema_that_is_a_dataclass() -> Any:
+    return chain(
+        lambda state: {"notes": "n"},
+        lambda state: {"verdict": "v"},
+        schema=Case,
+        output_schema=Short,
+    )
