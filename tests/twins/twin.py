@@ -67,7 +67,8 @@ class Twin:
     needs: frozenset[str] = frozenset()
     """What of the engine it needs; see job.FEATURES."""
     once: bool = False
-    """Whether it means something without a break only: it keeps something in its process."""
+    """Whether it means something without a break only: it keeps something in its process, or
+    depends on who is faster."""
     differs: Mapping[str, str] = field(default_factory=dict)
     """Which parts may differ from bare LangGraph, and the heading of docs/langgraph.md that
     says why."""

@@ -231,19 +231,19 @@ def middleware_with_a_state() -> Any:
     return create_agent(scripted(LOOK, "sunny"), [weather], middleware=[Counting()])
 
 
-@twin(input=ASK)
+@twin(input=ASK, once=True)  # the limit of a run counts anew in each attempt
 def a_limit_of_model_calls() -> Any:
     limit = ModelCallLimitMiddleware(run_limit=2, exit_behavior="end")
     return create_agent(scripted(LOOK), [weather], middleware=[limit])
 
 
-@twin(input=ASK)
+@twin(input=ASK, once=True)  # the limit of a run counts anew in each attempt
 def a_limit_of_model_calls_that_raises() -> Any:
     limit = ModelCallLimitMiddleware(run_limit=1, exit_behavior="error")
     return create_agent(scripted(LOOK), [weather], middleware=[limit])
 
 
-@twin(input=ASK)
+@twin(input=ASK, once=True)  # the limit of a run counts anew in each attempt
 def a_limit_of_tool_calls() -> Any:
     limit = ToolCallLimitMiddleware(run_limit=1)
     return create_agent(scripted(LOOK, LOOK, "enough"), [weather], middleware=[limit])

@@ -142,7 +142,7 @@ def a_question_beside_a_node_that_finishes() -> Any:
     return graph
 
 
-@twin(retries=1)
+@twin(retries=1, once=True)
 def a_question_beside_a_node_that_fails_once() -> Any:
     async def fails(state: Any) -> dict[str, Any]:
         if await asaw("fails") == 1:

@@ -109,7 +109,7 @@ def a_configurable_value_in_a_graph_inside() -> Any:
 def a_store_is_written_and_read() -> Any:
     async def put(state: Any, runtime: Runtime[Any]) -> dict[str, Any]:
         assert runtime.store is not None
-        await runtime.store.aput(("notes",), "one", {"text": "kept"})
+        await runtime.store.aput(("notes",), "one", {"text": "kept"}, index=False)
         return {"log": ["put"]}
 
     async def get(state: Any, runtime: Runtime[Any]) -> dict[str, Any]:

@@ -173,7 +173,7 @@ def results_of_a_fan_out_keep_their_order() -> Any:
     return fan(range(6), worker=backwards)
 
 
-@twin()
+@twin(once=True)  # who else has finished by then is chance, if one of them is held
 def a_fan_out_where_one_item_fails() -> Any:
     async def picky(state: Any) -> dict[str, Any]:
         await asaw(f"work {state['item']}")
@@ -186,7 +186,7 @@ def a_fan_out_where_one_item_fails() -> Any:
     return fan(range(4), worker=picky)
 
 
-@twin(retries=1)
+@twin(retries=1, once=True)
 def a_fan_out_whose_item_succeeds_when_retried() -> Any:
     async def picky(state: Any) -> dict[str, Any]:
         times = await asaw(f"work {state['item']}")

@@ -105,7 +105,7 @@ def a_tool_with_a_runtime() -> Any:
     async def note(text: str, runtime: ToolRuntime[Any, Any]) -> str:
         """Keep a note."""
         assert runtime.store is not None
-        await runtime.store.aput(("notes",), "n", {"text": text})
+        await runtime.store.aput(("notes",), "n", {"note": text})
         runtime.stream_writer({"noted": text})
         return f"{runtime.tool_call_id} {len(runtime.state['messages'])}"
 
