@@ -39,6 +39,7 @@ from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
 from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
+from ucop.engine.output import output_of
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
@@ -217,14 +218,13 @@ class Attempt:
 
     async def _stream(
         self, graph: Any, workflow: Workflow, models: Models, folder: Path
-    ) -> Mapping[str, Any]:
+    ) -> Any:
         values: Any = {}
         stream = graph.astream(
             self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
             stream_mode=self.live.emission.modes,
-            output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
@@ -249,7 +249,7 @@ class Attempt:
             self._in_nodes = False
             await self._end_flushing()
             await self.live.close()
-        return values  # type: ignore[no-any-return]
+        return output_of(graph, values)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
