@@ -87,8 +87,10 @@ def main() -> None:
     orders = socket.socket(fileno=int(sys.argv[1]))
     given = dict(os.environ)
     import_module("croniter")  # by DBOS: gives all variables to a command that it runs
+    writes, sys.dont_write_bytecode = not sys.dont_write_bytecode, False
     with variables_read() as read:
-        warm()
+        warm()  # and compile, also for those that start anew
+    sys.dont_write_bytecode = not writes
     set_by_imports = {k: v for k, v in os.environ.items() if given.get(k) != v}
     gc.collect()
     gc.freeze()
