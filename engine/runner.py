@@ -216,9 +216,7 @@ class Attempt:
 
     # ------------------------------------------------------------ the stream
 
-    async def _stream(
-        self, graph: Any, workflow: Workflow, models: Models, folder: Path
-    ) -> Any:
+    async def _stream(self, graph: Any, workflow: Workflow, models: Models, folder: Path) -> Any:
         values: Any = {}
         stream = graph.astream(
             self._input(workflow),
