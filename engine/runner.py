@@ -39,7 +39,7 @@ from ucop.graphs.workflow import YamlWorkflow
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.models import ModelFallback, Models, ModelWarning
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.mesh import Calls
@@ -113,6 +113,7 @@ class Attempt:
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
+    _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -342,6 +343,22 @@ class Attempt:
         if told not in self._fallbacks:
             self._fallbacks.add(told)
             self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
+
+    def note_warning(self, warning: ModelWarning) -> None:
+        """Tell, once a step, what is to be said of an answer of its model."""
+        metadata = var_child_runnable_config.get() or {}
+        way = way_of(metadata.get("metadata", {}))
+        self._loop.call_soon_threadsafe(self._tell_warning, way, warning)
+
+    def _tell_warning(self, way: Sequence[str], warning: ModelWarning) -> None:
+        nodes = dict(self.journal.open_nodes())
+        task = next((task for task in reversed(way) if task in nodes), None)
+        told = (task or "", warning.name, warning.message)
+        if told not in self._warnings:
+            self._warnings.add(told)
+            node = None if task is None else nodes[task]
+            data = {"node": node, "task_id": task or "", "model": warning.name}
+            self.journal.event("model.warning", {**data, "message": warning.message})
 
     def _note_other(self, name: str) -> None:
         """A graph or an agent of Python asks a model of its own."""
