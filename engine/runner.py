@@ -54,7 +54,7 @@ from ucop.graphs.workflow import YamlWorkflow
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.models import ModelFallback, Models, ModelWarning
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.mesh import Calls
@@ -132,6 +132,7 @@ class Attempt:
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _unended: set[str] = field(default_factory=set)
     """Tasks of the graph itself that began, and did not say that they ended."""
+    _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -403,6 +404,22 @@ class Attempt:
         if told not in self._fallbacks:
             self._fallbacks.add(told)
             self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
+
+    def note_warning(self, warning: ModelWarning) -> None:
+        """Tell, once a step, what is to be said of an answer of its model."""
+        metadata = var_child_runnable_config.get() or {}
+        way = way_of(metadata.get("metadata", {}))
+        self._loop.call_soon_threadsafe(self._tell_warning, way, warning)
+
+    def _tell_warning(self, way: Sequence[str], warning: ModelWarning) -> None:
+        nodes = dict(self.journal.open_nodes())
+        task = next((task for task in reversed(way) if task in nodes), None)
+        told = (task or "", warning.name, warning.message)
+        if told not in self._warnings:
+            self._warnings.add(told)
+            node = None if task is None else nodes[task]
+            data = {"node": node, "task_id": task or "", "model": warning.name}
+            self.journal.event("model.warning", {**data, "message": warning.message})
 
     def _note_other(self, name: str) -> None:
         """A graph or an agent of Python asks a model of its own."""
