@@ -67,7 +67,7 @@ from ucop.engine.stored import (
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
@@ -97,10 +97,10 @@ def serializer() -> JsonPlusSerializer:
 
 
 def attach(
-    graph: CompiledStateGraph[Any],
-    saver: BaseCheckpointSaver[Any],
+    graph: Pregel[Any, Any, Any, Any],
+    saver: BaseCheckpointSaver[Any] | None,
     store: BaseStore | None = None,
-) -> CompiledStateGraph[Any]:
+) -> Pregel[Any, Any, Any, Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
     one; the caller's graph stays as it was."""
     bound = copy.copy(graph)
@@ -115,9 +115,11 @@ def attach(
 _allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
-def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
+def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
-    builder = graph.builder
+    builder = getattr(graph, "builder", None)
+    if builder is None:  # made by `@entrypoint`, or by hand
+        return _serde.build_serde_allowlist(channels=graph.channels)
     if builder not in _allowlists:
         _allowlists[builder] = builder.compile()._serde_allowlist
     return _allowlists[builder]
@@ -141,6 +143,11 @@ class Fenced:
     """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
+    starts_at_once: bool = False
+    """Whether nodes run as soon as the input is saved, with no checkpoint in between: those of
+    graphs that are no StateGraph, as `@entrypoint` makes them."""
+    secret: frozenset[str] = frozenset()
+    """Names of the config's `configurable` that LangGraph must not write beside a checkpoint."""
     loop: asyncio.AbstractEventLoop
     """The engine's."""
 
@@ -211,6 +218,7 @@ class Fenced:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        config = _without(config, self.secret)
         if not self._at_home():
             return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
         call: Kept = ("put", (config, checkpoint, metadata, new_versions))
@@ -223,7 +231,7 @@ class Fenced:
             fault("before put")
             async with journal.turn:
                 journal.may_advance()
-                if _is_input(metadata):
+                if _is_input(metadata) and not self.starts_at_once:
                     journal.hold(call)
                     return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
@@ -376,6 +384,7 @@ class Fenced:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        config = _without(config, self.secret)
         call: Kept = ("put", (config, checkpoint, metadata, new_versions))
         journal = self.journal
         if self.draft is not None:
@@ -745,6 +754,14 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
                 writes,
             )
         ]
+
+
+def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
+    if not names:
+        return config
+    shown = {k: v for k, v in config["configurable"].items() if k not in names}
+    told = {k: v for k, v in (config.get("metadata") or {}).items() if k not in names}
+    return {**config, "configurable": shown, "metadata": told}
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
