@@ -177,7 +177,10 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
         "budget": _budget(job),
         "key": job.key,
         "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
+        "notice": job.notice,
         "input": _value(job.input),
+        "context": None if job.context is None else _value(job.context),
+        "config": _value(job.config) if job.config else None,
         "output": None if job.output is None else _value(job.output),
     }
     return {name: value for name, value in found.items() if value}
