@@ -255,7 +255,7 @@ class Fenced:
             writes = reply.writes
             call = self._call(journal, config, writes, task_id, task_path)
             # What only says that a node failed, or asks, is said again by each attempt.
-            saved = int(_is_values(writes))
+            saved = int(_is_values(writes) or bool(reply.consumed))
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -411,7 +411,8 @@ class Fenced:
             call = self._call(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
-                self._store_apart(journal, int(_is_values(writes)), None, call, notes=notes)
+                saved = int(_is_values(writes) or bool(reply.consumed))
+                self._store_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:

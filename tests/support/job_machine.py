@@ -82,8 +82,10 @@ def _node(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
             del gates[gate]
         if how == "raise":
             raise ValueError(f"{name} is told to raise")
-        if name in ASKS:
-            interrupt(f"{name}?")
+        for number in range(ASKS.get(name, 0)):
+            question = f"{name} {number}?"
+            if (given := interrupt(question)) != question:
+                raise AssertionError(f"{question} was given the answer to {given}")
         return {"log": [name]}
 
     return node
@@ -692,7 +694,7 @@ class JobMachine(RuleBasedStateMachine):
         question = self._question(life, row)
         self._ask(
             life,
-            lambda: control.answer(life.id, row["id"], "true", self._now()),
+            lambda: control.answer(life.id, row["id"], row["question"], self._now()),
             lambda: life.answer(question),
         )
 
