@@ -186,7 +186,8 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
 def _error(job: Job) -> str:
     assert job.error is not None
     node = f" (node {job.error.node})" if job.error.node else ""
-    return f"{job.error.type}: {job.error.message}{node}"
+    first = f"{job.error.type}: {job.error.message}{node}"
+    return "\n".join([first, *(f"  {line}" for line in job.error.details())])
 
 
 SHOWN_WAIT = 0.1
@@ -251,11 +252,13 @@ def _steps(job: Job) -> None:
 
 
 def remark_on(step: Step) -> str:
-    """Its error, whether the job went on after it, and how often it was tried."""
+    """Its error, whether the job went on after it, how often it was tried, and its warnings."""
     told = step.error.message if step.error else ""
     if step.error and step.error.caught:
         told = f"caught: {told}"
-    return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
+    if step.tries > 1:
+        told = f"{step.tries} tries{': ' if told else ''}{told}"
+    return "; ".join(part for part in (told, *step.warnings) if part)
 
 
 def took(step: Step) -> float | None:

@@ -441,7 +441,7 @@ class JobMachine(RuleBasedStateMachine):
         life = draw(st.sampled_from(resting or self._begun()))
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
-        thread, saver = ThreadId(life.id), self.database.saver()
+        thread, saver = ThreadId(life.id), self._do(self._saver())
         attempt, _ = self._read(lambda: ledger.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
@@ -666,6 +666,9 @@ class JobMachine(RuleBasedStateMachine):
     async def _workflow(self, fingerprint: str) -> PythonWorkflow:
         return self.workflow
 
+    async def _saver(self) -> Any:
+        return self.database.saver()  # belongs to the loop
+
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False
         return self.loop.complete(work)
@@ -822,7 +825,7 @@ class JobMachine(RuleBasedStateMachine):
     def _fork(
         self, life: Life, checkpoint: str, at: int, *, edit: bool, as_it_stands: bool = False
     ) -> None:
-        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self.database.saver()
+        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self._do(self._saver())
         mark, draft = self._mark(life.id, checkpoint), []
         if edit:
             mark = f"edited {id}"
