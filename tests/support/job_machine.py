@@ -725,6 +725,7 @@ class JobMachine(RuleBasedStateMachine):
             workflow=self._workflow,
             knows=lambda: KNOWN,
             on_lost=lambda _: None,
+            on_end=lambda _: None,
         )
         hand = Hand(worker, queue)
         self.hands.append(hand)
