@@ -53,6 +53,7 @@ from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Jour
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
+from ucop.engine.replies import Reply
 from ucop.engine.serializer import Apart as Row
 from ucop.engine.serializer import StateSerializer
 from ucop.engine.sqlite import Apart, execute
@@ -279,7 +280,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            saved = _progress(writes)
+            saved = _progress(writes, reply)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -423,8 +424,9 @@ class Fenced:
             call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
+                saved = _progress(writes, reply)
                 with self._naming(journal, call):
-                    self._commit_apart(journal, _progress(writes), None, call, notes=notes)
+                    self._commit_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -818,10 +820,11 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
-def _progress(writes: Sequence[tuple[str, Any]]) -> int:
+def _progress(writes: Sequence[tuple[str, Any]], reply: Reply) -> int:
     """How much further a job is by writes: what only says that a node failed, or asks, each
-    attempt says again."""
-    return int(any(channel not in WITH_ERROR for channel, _ in writes))
+    attempt says again, unless the node has gone past an answer."""
+    values = any(channel not in WITH_ERROR for channel, _ in writes)
+    return int(values or bool(reply.consumed))
 
 
 def _is_input(metadata: CheckpointMetadata) -> bool:

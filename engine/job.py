@@ -276,7 +276,8 @@ class Event(Record):
     seq: int
     type: str
     """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
-    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `progress`."""
+    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `question.expired|rejected`,
+    `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
     position: int = 0

@@ -23,7 +23,7 @@ from langgraph.types import Command
 
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
-from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import (
@@ -552,7 +552,7 @@ class Attempt:
         if self.journal.stops:
             told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
             return "; ".join(told)
-        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if not (self._unended or stops_itself(graph)):
             return None
         return await stopped_at(graph, self._config())
 
