@@ -24,6 +24,7 @@ from ucop.agents.http_errors import causes_of, is_broken, is_timeout, is_unconne
 from ucop.agents.provider import ProviderSettings
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
+from ucop.agents.secret_url import shown_url
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,8 @@ ANSWER = "answer"
 _RESUME = "A job keeps what it finished: `ucop jobs resume` goes on from there."
 _TRANSIENT = frozenset({408, 425, 429})
 _SHOWN = 400
+_READ = 10_000
+"""Characters of an error that are looked at: it may hold a whole answer."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -386,5 +389,5 @@ def _missing_key(chat: BaseChatModel) -> str | None:
 
 
 def _shown(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown_url(" ".join(str(error)[:_READ].split())) or type(error).__name__
     return text[:_SHOWN].rstrip(".")

@@ -26,6 +26,7 @@ from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
+from ucop.agents.secret_url import shown_url
 
 CONNECT_TIMEOUT = 10.0
 LIST_TIMEOUT = 5.0
@@ -35,6 +36,8 @@ _RESUME = (
     "when the endpoint answers again."
 )
 _SHOWN = 400
+_READ = 10_000
+"""Characters, or bytes, of an error that are looked at: it may hold a whole answer."""
 
 
 class OllamaChat(ChatOllama):
@@ -143,13 +146,13 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
 
     def refuse(response: httpx.Response) -> None:
         if not response.is_success:
-            response.read()
-            raise _refusal(model, endpoint.url, response)
+            body = _beginning(response.iter_bytes())
+            raise _refusal(model, endpoint.url, response, body)
 
     async def arefuse(response: httpx.Response) -> None:
         if not response.is_success:
-            await response.aread()
-            raise _refusal(model, endpoint.url, response)
+            body = await _abeginning(response.aiter_bytes())
+            raise _refusal(model, endpoint.url, response, body)
 
     # A redirect is an answer to be told: followed, one call would be several requests, and go
     # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
@@ -211,7 +214,7 @@ def translated(model: str, url: str) -> Iterator[None]:
     except ollama.ResponseError as error:
         raise ModelResponseError(
             f"{where}: the endpoint reported an error inside its answer: "
-            f"{error.error[:_SHOWN]}. {_RESUME}",
+            f"{shown_url(error.error[:_SHOWN])}. {_RESUME}",
             transient=True,
         ) from error
     except ValidationError as error:
@@ -231,11 +234,30 @@ def translated(model: str, url: str) -> Iterator[None]:
         raise _broken_off(model, url, "the answer is empty") from error
 
 
-def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
+def _beginning(pieces: Iterator[bytes]) -> bytes:
+    """As much of an error's body as is looked at: nothing says how long it is."""
+    body = b""
+    for piece in pieces:
+        body += piece[: _READ - len(body)]
+        if len(body) >= _READ:
+            break
+    return body
+
+
+async def _abeginning(pieces: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for piece in pieces:
+        body += piece[: _READ - len(body)]
+        if len(body) >= _READ:
+            break
+    return body
+
+
+def _refusal(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
     status = response.status_code
     wait = parse_retry_after(response.headers.get("Retry-After"))
     return ModelResponseError(
-        f"{model} at {url}: HTTP {status}: {_reason(response)}. "
+        f"{model} at {url}: HTTP {status}: {_reason(response, body)}. "
         + (f"It asks to wait {wait:g} s. " if wait else "")
         + _advice(model, status),
         status=status,
@@ -244,13 +266,13 @@ def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
     )
 
 
-def _reason(response: httpx.Response) -> str:
+def _reason(response: httpx.Response, body: bytes) -> str:
     """What the endpoint said, without its own final full stop."""
     try:
-        text = str(response.json()["error"])
+        text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        text = response.text.strip() or response.reason_phrase
-    return text[:_SHOWN].rstrip(".")
+        text = body.decode(errors="replace").strip() or response.reason_phrase
+    return shown_url(text[:_SHOWN]).rstrip(".")
 
 
 def _advice(model: str, status: int) -> str:
@@ -290,7 +312,7 @@ def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> Model
 
 
 def _shown(error: BaseException) -> str:
-    text = str(error).strip()
+    text = shown_url(str(error)[:_READ]).strip()
     return (text or type(error).__name__)[:_SHOWN]
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.schema import Problem, Schema, validate, with_defaults
 from ucop.agents.spec import AgentSpec
 from ucop.agents.template import parse, path_lookup
+from ucop.agents.whole_numbers import with_whole_numbers
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
@@ -55,7 +56,7 @@ class Prompt:
             examples=tuple(
                 (
                     template.render_text(path_lookup(_input_of(spec, example.input))),
-                    _written(example.output),
+                    _written(with_whole_numbers(spec.output_schema, example.output)),
                 )
                 for example in spec.examples
             ),
@@ -120,7 +121,8 @@ def _value(text: str, schema: Schema | None) -> tuple[Any, list[Problem]]:
         value = json.loads(_without_fence(text), parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         return None, [Problem((), f"the answer is not JSON: {error}")]
-    return value, validate(schema, value) or _unfit(json.dumps(value, ensure_ascii=False))
+    problems = validate(schema, value) or _unfit(json.dumps(value, ensure_ascii=False))
+    return with_whole_numbers(schema, value), problems
 
 
 def _unfit(text: str) -> list[Problem]:
@@ -156,4 +158,4 @@ def _written(output: Any) -> str:
 
 
 def _input_of(spec: AgentSpec, given: Mapping[str, Any]) -> Any:
-    return with_defaults(spec.input_schema, given)
+    return with_whole_numbers(spec.input_schema, with_defaults(spec.input_schema, given))

@@ -75,6 +75,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+SMALLEST, LARGEST = -(2**63), 2**64 - 1
+"""Whole numbers that msgpack takes."""
+
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
 
@@ -239,7 +242,7 @@ class Fenced:
                     journal.hold(call)
                     return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
-                with self._blamed(journal, (call,)):
+                with self._naming(journal, call):
                     await self._commit(journal, 1, newest, call)
                 if newest is not None:
                     journal.advanced()
@@ -266,12 +269,8 @@ class Fenced:
             now = time.time()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
-            call = (
-                "put_writes",
-                (config, self._packed(journal, task_id, writes), task_id, task_path),
-            )
-            # What only says that a node failed, or asks, is said again by each attempt.
-            saved = int(_is_values(writes))
+            call = self._storing(journal, config, writes, task_id, task_path)
+            saved = _progress(writes)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -281,7 +280,7 @@ class Fenced:
                         journal.hold(call, notes)
                         return
                     fault("before writes")
-                    with self._blamed(journal, ()):
+                    with self._naming(journal, call):
                         await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
@@ -291,77 +290,27 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            with self._blamed(self.journal, ()):
+            with self._naming(self.journal):
                 await self._commit(self.journal, 0, None)
         fault("after flush")
 
-    # ------------------------------------------------------------ anywhere else
+    # ------------------------------------------------------------ what cannot be stored
 
-    def put(
+    def _storing(
         self,
-        config: RunnableConfig,
-        checkpoint: Checkpoint,
-        metadata: CheckpointMetadata,
-        new_versions: ChannelVersions,
-    ) -> RunnableConfig:
-        call: Kept = ("put", (config, checkpoint, metadata, new_versions))
-        journal = self.journal
-        if self.draft is not None:
-            self.draft.append(call)
-        elif journal is None:
-            self._save_apart(call)
-        else:
-            fault("before put")
-            journal.may_advance()
-            if _is_input(metadata):
-                journal.hold(call)
-                return _saved(config, checkpoint)
-            with self._blamed(journal, (call,)):
-                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
-            fault("after put")
-        return _saved(config, checkpoint)
-
-    def put_writes(
-        self,
+        journal: Journal,
         config: RunnableConfig,
         writes: Sequence[tuple[str, Any]],
         task_id: str,
-        task_path: str = "",
-    ) -> None:
-        journal = self.journal
-        call: Kept = ("put_writes", (config, writes, task_id, task_path))
-        if self.draft is not None:
-            self.draft.append(call)
-        elif journal is None:
-            self._save_apart(call)
-        else:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
-            call = (
-                "put_writes",
-                (config, self._packed(journal, task_id, writes), task_id, task_path),
-            )
-            with journal.finished(task_id, writes, time.time(), reply) as notes:
-                fault("before writes")
-                saved = int(_is_values(writes))
-                with self._blamed(journal, ()):
-                    self._commit_apart(journal, saved, None, call, notes=notes)
-            fault("after writes")
-
-    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if self.journal is not None and self.journal.held:
-            self._commit_apart(self.journal, 0, None)
-        return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
-
-    def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
-        yield from self._read_apart(lambda saver: [*saver.list(*args, **options)])
-
-    def get_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        return self._read_apart(
-            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
-        )
+        task_path: str,
+    ) -> Kept:
+        """The call that saves what a node gave. Raises Unstorable."""
+        try:
+            kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
+        except Unstorable as error:
+            journal.refused(task_id, error)
+            raise
+        return "put_writes", (config, kept, task_id, task_path)
 
     def check(self, calls: Sequence[Kept]) -> None:
         """Raise Unstorable for a value of these calls that would not come back as it is."""
@@ -376,20 +325,10 @@ class Fenced:
             return channel, stored_error(self.serde, value)
         return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
 
-    def _packed(
-        self, journal: Journal, task_id: str, writes: Sequence[tuple[str, Any]]
-    ) -> Sequence[tuple[str, Any]]:
-        """A task's writes as they are stored. Raises Unstorable."""
-        try:
-            return [self._kept(*write, journal.node_of(task_id)) for write in writes]
-        except Unstorable as error:
-            journal.refused(task_id, error)
-            raise
-
     @contextmanager
-    def _blamed(self, journal: Journal, more: Sequence[Kept]) -> Iterator[None]:
-        """A commit, whose errors tell whether the database failed or a value is to blame. Raises
-        Superseded, DatabaseError or Unstorable."""
+    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+        """A commit, whose errors tell whether the database failed or a value is to blame: inside,
+        Superseded, DatabaseError or Unstorable is raised."""
         try:
             yield
         except (Superseded, DatabaseError) as error:
@@ -399,7 +338,7 @@ class Fenced:
             if (refused := self._refusal(journal, more)) is not None:
                 raise refused from error
             if (refused := self._refusal(journal, journal.held)) is not None:
-                journal.held = []  # the input, without which nothing else is worth keeping
+                journal.drop_held()  # the input, without which nothing else is worth keeping
                 raise refused from error
             raise
 
@@ -428,6 +367,71 @@ class Fenced:
             raise too_large(
                 values[largest], total, self.most_bytes, journal.writer_of(largest), largest
             )
+
+    # ------------------------------------------------------------ anywhere else
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        call: Kept = ("put", (config, checkpoint, metadata, new_versions))
+        journal = self.journal
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            self._save_apart(call)
+        else:
+            fault("before put")
+            journal.may_advance()
+            if _is_input(metadata):
+                journal.hold(call)
+                return _saved(config, checkpoint)
+            with self._naming(journal, call):
+                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
+            fault("after put")
+        return _saved(config, checkpoint)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        journal = self.journal
+        call: Kept = ("put_writes", (config, writes, task_id, task_path))
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            self._save_apart(call)
+        else:
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = self._storing(journal, config, writes, task_id, task_path)
+            with journal.finished(task_id, writes, time.time(), reply) as notes:
+                fault("before writes")
+                with self._naming(journal, call):
+                    self._commit_apart(journal, _progress(writes), None, call, notes=notes)
+            fault("after writes")
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if self.journal is not None and self.journal.held:
+            with self._naming(self.journal):
+                self._commit_apart(self.journal, 0, None)
+        return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
+
+    def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
+        yield from self._read_apart(lambda saver: [*saver.list(*args, **options)])
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return self._read_apart(
+            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
 
 
 class Unfenced(SqliteSaver):
@@ -773,7 +777,7 @@ def _fits_json(value: Any) -> bool:
     if kind is str:
         return "\0" not in value and len(value) <= MOST_INLINE
     if kind is int:
-        return bool(-(2**63) <= value < 2**64)
+        return bool(SMALLEST <= value <= LARGEST)
     return kind is bool or not isinstance(value, (str, int, float))
 
 
@@ -794,6 +798,12 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     LangGraph does not wait for it, and a kill would lose them all.
     """
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
+
+
+def _progress(writes: Sequence[tuple[str, Any]]) -> int:
+    """How much further a job is by writes: what only says that a node failed, or asks, each
+    attempt says again."""
+    return int(any(channel not in WITH_ERROR for channel, _ in writes))
 
 
 def _is_input(metadata: CheckpointMetadata) -> bool:

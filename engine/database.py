@@ -6,7 +6,7 @@ and pass the same contract tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -38,6 +38,12 @@ class Database(Protocol):
 
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         """`write`, for an operation that may queue an attempt."""
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        """`write` on another connection, from any thread but the loop's."""
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation that only reads."""

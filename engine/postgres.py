@@ -22,6 +22,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
+from ucop.agents.secret_url import shown_url, with_password_in_front, without_url_secrets
 from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
@@ -74,6 +75,11 @@ select set_config('idle_in_transaction_session_timeout', '15s', true), pg_adviso
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
 
+LIVE_CHANNEL = "ucop_live"
+"""NOTIFY channel that tells which jobs emitted something."""
+
+LONGEST_NOTICE = 7000
+
 KEEPALIVES: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -93,7 +99,7 @@ class PostgresDatabase:
         types: Sequence[str] = (),
     ) -> None:
         """`types` are the classes that states may hold beside the project's: see Settings.state."""
-        self.url, self._types = url, types
+        self.url, self._types = with_password_in_front(url), types
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
@@ -154,6 +160,26 @@ class PostgresDatabase:
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        named = " ".join(jobs)
+        with explained(self.url):
+            async with self._opened().connection() as connection, connection.transaction():
+                result = await drive(make(), connection)
+                # A payload has at most 8000 bytes; an empty one tells of all jobs.
+                told = named if len(named) < LONGEST_NOTICE else ""
+                await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
+            return result
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url), self._apart.connection() as connection, connection.transaction():
+
+            def execute(statement: Statement) -> Sequence[Any]:
+                assert isinstance(statement, One)
+                cursor = connection.execute(_clocked(statement.sql), statement.params)
+                return cursor.fetchall() if cursor.description else ()
+
+            return run(make(), execute)
 
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -463,8 +489,9 @@ def _explain(error: BaseException, url: str) -> DatabaseError:
 
 
 def _explanation(error: BaseException, url: str) -> DatabaseError:
-    place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    place = shown_url(url).split("://", 1)[1].rsplit("@", 1)[-1]
+    said = without_url_secrets(str(error).strip(), url)
+    text = said.splitlines()[0] if said else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
     if _is_refusal(error):

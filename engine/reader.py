@@ -135,7 +135,7 @@ from jobs where status = 'running' group by queue, tenant"""
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = """
-select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
 
 
@@ -379,6 +379,7 @@ class Reader:
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
                     serves=frozenset(json.loads(worker["serves"])),
+                    blocked=json.loads(worker["blocked"]) if worker["blocked"] else None,
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]

@@ -27,6 +27,7 @@ from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import (
+    AnswerIgnored,
     DatabaseError,
     DatabaseRefusal,
     LimitReached,
@@ -36,6 +37,7 @@ from ucop.engine.errors import (
 from ucop.engine.failure import failure
 from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
+from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, shown_json
@@ -119,6 +121,8 @@ class Attempt:
     """What agents remember, in this job's tenant."""
     store: BaseStore | None = None
     """The same for a graph's own code, as `runtime.store`."""
+    live: Outlet = field(default_factory=Outlet)
+    """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -219,16 +223,18 @@ class Attempt:
             self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
-            stream_mode=["tasks", "values", "custom"],
+            stream_mode=self.live.emission.modes,
             output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
-            subgraphs=workflow.nested,
+            subgraphs=True,
         )
+        self.live.follow(stream, workflow)
         self._in_nodes = True
         try:
             async for part in stream:
+                self.live.put(part)
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
@@ -242,6 +248,7 @@ class Attempt:
         finally:
             self._in_nodes = False
             await self._end_flushing()
+            await self.live.close()
         return values  # type: ignore[no-any-return]
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
@@ -308,7 +315,7 @@ class Attempt:
         claimed = self.claimed
         return {
             "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter],
+            "callbacks": [self.meter, self.live.emission.handler],
             "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
         }
 
@@ -338,7 +345,7 @@ class Attempt:
         """What a node's stream writer was given; that it can be stored was seen there (nodes.py),
         and here it is seen that it still can. Raises Unstorable."""
         told = stored_json(data, node=None, channel=CUSTOM)
-        self.journal.note("progress", f'{{"data":{told}}}')
+        self.journal.tell_of("progress", f'{{"data":{told}}}')
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own.
@@ -361,9 +368,8 @@ class Attempt:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            inside = bool(namespace)
             try:
-                self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
+                self.journal.asks(task["id"], node, task["interrupts"], inside=bool(namespace))
             except Unstorable as refused:
                 self.journal.refused(task["id"], refused)
         elif (error := task.get("error")) is not None:
@@ -481,8 +487,16 @@ class Attempt:
     async def _waits(self, graph: Any) -> str | None:
         """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
         asked = {question.node for question in self.journal.questions}
+        if (lost := self.journal.replies.ignored(self.journal.questions)) is not None:
+            raise AnswerIgnored(
+                f"node {lost.node} did not take its answer and asked again: the graph inside it "
+                "that asks keeps no checkpoints; compile that graph without checkpointer=False"
+            )
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
+        if self.journal.stops:
+            told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
+            return "; ".join(told)
         if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
         return await stopped_at(graph, self._config())

@@ -12,12 +12,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
+from ucop.engine.database_file import file_of
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -71,7 +72,7 @@ class SqliteDatabase:
         """`types` are the classes that states may hold beside the project's: see Settings.state."""
         self.url, self._types = url, types
         self._lease = lease
-        self.path = Path(url.removeprefix("sqlite:///"))
+        self.path = file_of(url)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._saver: FencedSqliteSaver | None = None
@@ -85,15 +86,27 @@ class SqliteDatabase:
             self._connection = open_file(self.path, synchronous=self._synchronous)
 
     async def close(self) -> None:
+        """Whoever is the last to close leaves the file alone, without a log beside it."""
         self._apart.close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connection is None:
+            return
+        # By hand: where others only read, SQLite would leave the log to the last of them, who
+        # cannot write it back. Where somebody writes, it is theirs to do.
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.close()
+        self._connection = None
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         return await self._group.write(lambda: self._run(make()))
 
     dispatch = write
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        return await self.write(make)
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
@@ -423,6 +436,12 @@ def explained(path: Path) -> Iterator[None]:
         refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
+        )
+        raise _at(path, refused) from error
+    except OSError as error:
+        refused = DatabaseError(
+            f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
+            "can be written. Name another database with --database or UCOP_DATABASE"
         )
         raise _at(path, refused) from error
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ucop.agents.raised import escaped, text_of, type_of
-from ucop.engine import ledger, overdue, roster, shares
+from ucop.engine import ledger, live_rows, overdue, roster, shares
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import (
@@ -36,8 +36,11 @@ from ucop.engine.errors import (
 from ucop.engine.failure import failure
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
+from ucop.engine.live import LiveChannel
+from ucop.engine.live_rows import Bounds
 from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
+from ucop.engine.pulse import Pulse
 from ucop.engine.queue import Queue
 from ucop.engine.retention import BATCH, carry_out
 from ucop.engine.roster import WorkerAt
@@ -103,6 +106,8 @@ class Worker:
         knows: Callable[[], str],
         serves: str,
         on_lost: Callable[[str], None],
+        on_end: Callable[[str], None],
+        on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
@@ -110,10 +115,16 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
         self._store = store
-        self._on_lost = on_lost
+        self._on_lost, self._on_end = on_lost, on_end
+        self._pulse: Pulse | None = None
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
         self._meshes = Meshes(database, rules)
+        self._live = LiveChannel(
+            database,
+            keep=Bounds(rows=settings.live.rows, bytes=settings.live.bytes),
+            tell=on_live,
+        )
         self._queue = queue(self.id)
         self._duties = duties(self.id)
         self._running: dict[tuple[JobId, int], tuple[Attempt, asyncio.Task[None]]] = {}
@@ -144,12 +155,21 @@ class Worker:
         except BaseException:
             self._held.close()
             raise
+        self._pulse = Pulse(
+            self.id,
+            self._database,
+            self._settings.lease,
+            on_lost=self._declared_lost,
+            on_end=self._on_end,
+        )
+        self._pulse.start()
         beat = self._settings.lease / BEATS_PER_LEASE
         self._loops = [
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
             *(asyncio.create_task(duty.run(), name=f"ucop-{duty.name}") for duty in self._duties),
         ]
+        self._loops.append(asyncio.create_task(self._drop_stale(), name="ucop-live-retention"))
         if not self._settings.retention.is_none:
             # Apart from the sweep, which must not wait for it.
             tidy = self._every(self._settings.sweep, self._tidy)
@@ -196,7 +216,12 @@ class Worker:
             why = str(error) or f"no answer within {SIGN_OFF:g} s"
             log.warning("worker %s could not sign off: %s", self.id, why)
         finally:
+            self._end_pulse()
             self._held.close()
+
+    def _end_pulse(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
 
     async def _sign_off(self) -> None:
         for job, number in list(self._running):
@@ -221,7 +246,9 @@ class Worker:
             duty.wake()
 
     def let_go(self) -> None:
-        """The loop has ended: drop what says that this worker lives. From any thread."""
+        """The loop has ended, or never comes back: drop what says that this worker lives. From any
+        thread."""
+        self._end_pulse()
         self._held.close()
 
     async def _abandon(self, message: str) -> None:
@@ -238,6 +265,7 @@ class Worker:
                 await asyncio.wait(tasks, timeout=self._settings.grace)
         except Exception:  # whatever it is, a new worker must come
             log.exception("worker %s: its end", self.id)
+        self._end_pulse()
         self._held.close()
         self._on_lost(message)
 
@@ -256,6 +284,7 @@ class Worker:
             memory=self._store.memory(self._settings.memory.project, claimed.tenant),
             store=self._store,
             production=self._settings.mode == "production",
+            live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
         )
         key = (claimed.job_id, claimed.attempt)
@@ -269,6 +298,7 @@ class Worker:
     def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
         _ = task.cancelled() or task.exception()
         self._running.pop(key, None)
+        self._live.shut(*key)
         self._notices.tell(key[0])
 
     def spending(self, job: JobId) -> dict[str, Usage]:
@@ -399,6 +429,13 @@ class Worker:
 
     async def _beat(self) -> None:
         if await self._database.write(lambda: roster.beat(self.id, time.time())):
+            if self._live.is_listened_to:
+                await self.hear_listeners()  # the lease of one may have ended
+            return
+        self._declared_lost()
+
+    def _declared_lost(self) -> None:
+        if self._abandoning is not None or self._stopping:
             return
         message = LOST.format(lease=self._settings.lease)
         log.error("worker %s: %s", self.id, message)
@@ -422,6 +459,14 @@ class Worker:
             elif want == PAUSE_NOW:
                 attempt.given_back = True
                 _cancel(attempt, task)
+        await self.hear_listeners()
+
+    async def hear_listeners(self) -> None:
+        """Let what runs emit what somebody listens to, and nothing else."""
+        if self._running:
+            self._live.listen(
+                await self._database.read(lambda: live_rows.modes_on(self.id, time.time()))
+            )
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -498,6 +543,16 @@ class Worker:
     async def _tidy(self) -> None:
         """See to a few jobs whose time in the database is over."""
         await carry_out(self._database, self._settings.retention, BATCH)
+
+    async def _drop_stale(self) -> None:
+        keep = self._settings.live.keep
+
+        async def look() -> None:
+            jobs, gone = await self._database.read(lambda: live_rows.stale(keep, time.time()))
+            if jobs or gone:
+                await self._database.write(lambda: live_rows.drop(jobs, time.time()))
+
+        await self._every(min(max(keep / 10, self._settings.sweep), 60.0), look)
 
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.plain import plain
 from ucop.agents.source import Finding
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
 from ucop.graphs.state import normalise
@@ -108,7 +109,8 @@ class PythonWorkflow(Workflow):
         if not isinstance(data, Mapping):
             raise InvalidInput(f"the input of graph {self.name!r} must be an object")
         try:
-            return dict(normalise(data, None, f"the input of graph {self.name!r}"))
+            given = with_whole_numbers(self.input_schema, data)
+            return dict(normalise(given, None, f"the input of graph {self.name!r}"))
         except StateError as error:
             raise InvalidInput(str(error)) from error
 

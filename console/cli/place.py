@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ucop.agents.secret_url import shown_url
+
 if TYPE_CHECKING:
     import typer
 
@@ -75,16 +77,6 @@ def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> 
     place = Place(project=project or given.project, database=database or given.database)
     ctx.find_root().obj = place
     return place
-
-
-def shown_url(url: str) -> str:
-    """A database's URL without its password."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":…@", 1)
 
 
 def reader_for(place: Place, id: str) -> Reader:

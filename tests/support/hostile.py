@@ -160,8 +160,9 @@ def reducer(act: Act) -> StateGraph[Any]:
     def merge(old: Any, new: Any) -> Any:
         return act() if new == "now" else new
 
-    merged = TypedDict("merged", {"merged": Annotated[Any, merge]})  # type: ignore[misc]  # noqa: UP013
-    return _row(lambda state: {"merged": "now"}, merged)
+    # In a class, the annotation would be a text that nobody can read elsewhere.
+    state = TypedDict("state", {"merged": Annotated[list, merge]})  # type: ignore[misc]  # noqa: UP013
+    return _row(lambda state: {"merged": "now"}, state)
 
 
 def own_task(act: Act) -> StateGraph[Any]:
