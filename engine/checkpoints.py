@@ -65,6 +65,7 @@ from ucop.engine.stored import (
     stored_error,
     too_large,
 )
+from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -74,9 +75,6 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
 T = TypeVar("T")
-
-SMALLEST, LARGEST = -(2**63), 2**64 - 1
-"""Whole numbers that msgpack takes."""
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
@@ -105,6 +103,9 @@ def attach(
     bound.checkpointer = saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
+    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
+    # that the schema does not have, and those of graphs inside; `invoke` does not.
+    bound._output_mapper = bound._state_mapper = None
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound
@@ -125,7 +126,7 @@ def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
     builder = graph.builder
     if builder not in _allowlists:
-        _allowlists[builder] = builder.compile()._serde_allowlist
+        _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import ModelFallback, Models
+from ucop.agents.models import ModelFallback, Models, ModelWarning
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
 from ucop.engine import ledger, roster
@@ -161,7 +161,7 @@ class Engine:
             answers=ModelAnswers(self._database, self._loop),
             cache=settings.model_cache,
         )
-        self._models.listen(_note_model, _note_fallback)
+        self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
         try:
             self._loop.call(self._open(worker))
@@ -847,3 +847,10 @@ def _note_fallback(fallback: ModelFallback) -> None:
     attempt = current_attempt.get(None)
     if attempt is not None:
         attempt.note_fallback(fallback)
+
+
+def _note_warning(warning: ModelWarning) -> None:
+    """Tell the job that is being run that an answer may not be what was wanted."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_warning(warning)

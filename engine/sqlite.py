@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
-from ucop.engine.database_file import file_of
+from ucop.engine.database_file import file_of, is_on_read_only_disk
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -464,6 +464,11 @@ def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
     if name.startswith("SQLITE_FULL") or "disk is full" in text:
         free = _free(path)
         return DatabaseError(f"{path}: the disk is full ({free} free); make room; {kept}")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and is_on_read_only_disk(path):
+        return DatabaseError(
+            f"{path}: the disk is read-only; mount it writable, or name another database with "
+            f"--database or UCOP_DATABASE; {kept}"
+        )
     if name.startswith("SQLITE_READONLY") or "readonly" in text:
         return DatabaseError(
             f"{path}: the database cannot be written: make the file and its folder writable "

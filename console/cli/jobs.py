@@ -252,11 +252,13 @@ def _steps(job: Job) -> None:
 
 
 def remark_on(step: Step) -> str:
-    """Its error, whether the job went on after it, and how often it was tried."""
+    """Its error, whether the job went on after it, how often it was tried, and its warnings."""
     told = step.error.message if step.error else ""
     if step.error and step.error.caught:
         told = f"caught: {told}"
-    return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
+    if step.tries > 1:
+        told = f"{step.tries} tries{': ' if told else ''}{told}"
+    return "; ".join(part for part in (told, *step.warnings) if part)
 
 
 def took(step: Step) -> float | None:
