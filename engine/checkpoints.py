@@ -778,7 +778,7 @@ def _fits_json(value: Any) -> bool:
     if kind is str:
         return "\0" not in value and len(value) <= MOST_INLINE
     if kind is int:
-        return bool(SMALLEST <= value <= LARGEST)
+        return bool(-(2**63) <= value < 2**64)
     return kind is bool or not isinstance(value, (str, int, float))
 
 
