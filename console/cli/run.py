@@ -18,6 +18,7 @@ from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
+from ucop.console.cli.streaming import modes_for, output_is_shown, show_end, show_parts
 from ucop.engine.job import OnBusy
 from ucop.engine.states import ACTIVE
 
@@ -44,6 +45,7 @@ def run(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -84,7 +86,7 @@ def run(
     found = _named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given})
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def generate(
@@ -97,6 +99,7 @@ def generate(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -134,7 +137,7 @@ def generate(
     found = _named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given}, text)
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def _plan(
@@ -200,16 +203,22 @@ def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     return terms
 
 
-def carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+def carry_out(
+    place: Place, order: Order, *, detach: bool, as_json: bool, stream: bool = False
+) -> Exit:
+    if detach and stream:
+        raise UsageProblem("--stream follows the job, --detach does not; give one of the two")
+    listens: dict[str, Any] = {"stream": modes_for(as_json=as_json)} if stream else {}
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
-        return engine.submit(order.workflow, order.input, **order.terms)
+        return engine.submit(order.workflow, order.input, **order.terms, **listens)
 
     if detach:
         return queue(place, begin, as_json=as_json)
     nodes = order.workflow.shown_nodes()
-    return attend(place, begin, as_json=as_json, title=order.workflow.name, nodes=nodes)
+    title = order.workflow.name
+    return attend(place, begin, as_json=as_json, title=title, nodes=nodes, stream=stream)
 
 
 def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
@@ -252,19 +261,28 @@ def attend(
     as_json: bool,
     title: str,
     nodes: Sequence[str] = (),
+    stream: bool = False,
 ) -> Exit:
     """Open an engine with a worker, begin a job there, and stay until it rests."""
     show_warnings()
     engine: Engine | None = None
     handle: JobHandle | None = None
+    shown = False
     with Interrupts():
         try:
-            with display_for(title, nodes, lambda: _spending(handle)) as display:
+            if stream:
                 engine = open_engine(place, worker=True)
                 handle = begin(engine)
-                display.title = f"job {handle.id}  {title}"
-                for event in handle.events():
-                    display.apply(event)
+                note(f"job {handle.id}  {title}")
+                shown = show_parts(handle.stream(modes_for(as_json=as_json)), as_json=as_json)
+                handle.wait()  # also where nobody reads stdout any more
+            else:
+                with display_for(title, nodes, lambda: _spending(handle)) as display:
+                    engine = open_engine(place, worker=True)
+                    handle = begin(engine)
+                    display.title = f"job {handle.id}  {title}"
+                    for event in handle.events():
+                        display.apply(event)
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
@@ -274,7 +292,11 @@ def attend(
         finally:
             if engine is not None:
                 engine.close()
-    return report(place, _job(place, handle.id), as_json=as_json)
+    job = _job(place, handle.id)
+    if stream and as_json:
+        show_end(job)
+    shown = stream and (as_json or output_is_shown(job, shown))
+    return report(place, job, as_json=as_json, shown=shown)
 
 
 def _spending(handle: JobHandle | None) -> dict[str, Spending]:
