@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import ModelFallback, Models
+from ucop.agents.models import ModelFallback, Models, ModelWarning
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
 from ucop.engine import ledger, roster
@@ -82,6 +82,9 @@ if TYPE_CHECKING:
     Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
+
+ANSWERS_WITHIN = 5.0
+"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
 
 
 class Engine:
@@ -158,7 +161,7 @@ class Engine:
             answers=ModelAnswers(self._database, self._loop),
             cache=settings.model_cache,
         )
-        self._models.listen(_note_model, _note_fallback)
+        self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
         try:
             self._loop.call(self._open(worker))
@@ -542,6 +545,9 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
+        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
+            log.error("the engine's loop is blocked, and is left as it is")
+            return
         try:
             with contextlib.suppress(UcopError):
                 self._loop.call(self._shut(grace))
@@ -596,6 +602,7 @@ class Engine:
             serves=names(list(self.settings.served)),
             on_lost=self._lost,
             on_live=self._live.tell,
+            on_end=self._ended,
             duties=self._duties,
         )
         await self._worker.start()
@@ -663,7 +670,8 @@ class Engine:
         )
 
     def _ended(self, why: str) -> None:
-        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        """The loop broke, or never comes back: nothing runs here any more, and others may have this
+        worker's jobs. From any thread."""
         self.lost = why
         if self._worker is not None:
             self._worker.let_go()
@@ -839,3 +847,10 @@ def _note_fallback(fallback: ModelFallback) -> None:
     attempt = current_attempt.get(None)
     if attempt is not None:
         attempt.note_fallback(fallback)
+
+
+def _note_warning(warning: ModelWarning) -> None:
+    """Tell the job that is being run that an answer may not be what was wanted."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_warning(warning)

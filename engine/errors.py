@@ -41,6 +41,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
+├── AnswerIgnored             the graph that asked cannot take answers
 ├── Superseded                this attempt is no longer current: it may write nothing
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
+    "AnswerIgnored",
     "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
@@ -240,7 +242,8 @@ class Unstorable(UcopError):
     def __init__(
         self, kind: str, why: str, *, node: str | None = None, channel: str | None = None
     ) -> None:
-        self.kind, self.why, self.node, self.channel = kind, why, node, channel
+        self.kind = kind = kind.removeprefix("builtins.")
+        self.why, self.node, self.channel = why, node, channel
         giver = f"node {node!r} gave a value" if node else "there is a value"
         place = f" for channel {channel!r}" if channel else ""
         super().__init__(f"{giver} of type {kind}{place} that cannot be stored: {why}")
@@ -256,6 +259,10 @@ class LimitReached(UcopError):
     """The job may not go on: it has used what it was allowed."""
 
     ends_attempt = True
+
+
+class AnswerIgnored(UcopError):
+    """A question was answered, and asked again as if it had not been."""
 
 
 class DeadlinePassed(LimitReached):

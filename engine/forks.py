@@ -100,23 +100,38 @@ async def edited(
     checkpoint: str,
     edit: Edit,
 ) -> list[Kept]:
-    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
+    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
+    or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    # By the graph's saver, which knows the classes of its state.
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     try:
-        if START in at.checkpoint["channel_values"]:
-            return await _with_input(graph, draft, at, values, edit.as_node)
-        step = await superstep(graph, at)
-        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
-        if step is None or node not in step.ran:
-            return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, await _news(graph, at, values), node)
+        calls = await _edited(workflow, graph, draft, at, values, edit.as_node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
+    graph.checkpointer.check(calls)
+    return calls
+
+
+async def _edited(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    if START in at.checkpoint["channel_values"]:
+        return await _with_input(graph, draft, at, values, as_node)
+    step = await superstep(graph, at)
+    node = workflow.edited_as(_made_by(step, at, as_node), as_node)
+    if step is None or node not in step.ran:
+        return await _loosely(workflow, graph, draft, at, values, node)
+    return await _anew(workflow, step, await _news(graph, at, values), node)
 
 
 async def set_back(
@@ -126,7 +141,7 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
     known: Any = at.metadata or {}
     if known.get("source") == "update":

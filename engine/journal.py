@@ -24,7 +24,7 @@ from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.failure import failure
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
-from ucop.engine.replies import Replies, Reply
+from ucop.engine.replies import Replies, Reply, takes_answer
 from ucop.engine.rows import NewEvent, Question, StepRow, shown_json, to_json
 from ucop.engine.states import StepStatus
 from ucop.engine.stored import stored_json
@@ -173,7 +173,9 @@ class Journal:
         """The tasks of this superstep, in LangGraph's order: they end in any."""
         self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
-        self.replies = replies or Replies({})
+        self.stops: dict[str, str] = {}
+        """Nodes that stopped the graph without asking anything that can be answered, and why."""
+        self.replies = replies or Replies(())
         """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
@@ -299,9 +301,16 @@ class Journal:
 
     def refused(self, task_id: str, error: Unstorable) -> None:
         """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
-        if self._unsaved is None:
-            self._unsaved = error
-        self.failed(task_id, failure(error, self.node_of(task_id)))
+        with self.guard:
+            if self._unsaved is None:
+                self._unsaved = error
+            self._start_early(task_id)
+        self.failed(task_id, failure(error, error.node))
+
+    def drop_held(self) -> None:
+        """What is held cannot be saved."""
+        with self.guard:
+            self.held.clear()
 
     def broke_off(self, error: Superseded | DatabaseError) -> None:
         """A commit of this attempt was not made, for no fault of what it was to hold."""
@@ -462,6 +471,9 @@ class Journal:
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
         for interrupt in interrupts:
             id = interrupt["id"]
+            if not takes_answer(id):
+                self.stops.setdefault(node, str(brief(interrupt["value"])))
+                continue
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
             if not inside and self._asked[id] not in self.questions:
@@ -473,9 +485,9 @@ class Journal:
                 self._note(*self._end(step, StepStatus.PENDING, time.time()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
-        return self.note(type, shown_json(data))
+        return self.tell_of(type, shown_json(data))
 
-    def note(self, type: str, data: str) -> NewEvent:
+    def tell_of(self, type: str, data: str) -> NewEvent:
         """`event`, of what is JSON already."""
         event = NewEvent(type=type, at=time.time(), data=data)
         with self.guard:

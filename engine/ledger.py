@@ -155,7 +155,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from questions.given(job)) if attempt > 1 else {},
+        answers=(yield from questions.given(job)) if attempt > 1 else (),
         passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ucop.engine.operation import Many, One, Operation, Row
-from ucop.engine.rows import Question
+from ucop.engine.rows import Given, Question
 
 MOMENT = 1e-6
 """Seconds: enough to tell two times apart as the database keeps them."""
@@ -30,13 +30,21 @@ def _number(question: str) -> int:
     return int(question.partition("-")[2] or 1)
 
 
-_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
+_ANSWERS = "select id, node, question, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
 
 
-def given(job: str) -> Operation[dict[str, Any]]:
-    """The answers that no node has gone past yet, by question."""
+def given(job: str) -> Operation[list[Given]]:
+    """The answers that no node has gone past yet."""
     rows = yield One(_ANSWERS, {"job": job})
-    return {row["id"]: json.loads(row["answer"]) for row in rows}
+    return [
+        Given(
+            question=row["id"],
+            node=row["node"],
+            asked=row["question"],
+            answer=json.loads(row["answer"]),
+        )
+        for row in rows
+    ]
 
 
 # ---------------------------------------------------------------- asking
