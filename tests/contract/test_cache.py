@@ -19,7 +19,7 @@ from ucop.engine.database import Database
 from ucop.engine.states import JobStatus
 from ucop.graphs.cache import Kept
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 FLOW = """
 name: flow

@@ -19,7 +19,7 @@ from tests.support.process import plain_environment
 from ucop.engine import Engine, InvalidInput, JobHandle, JobStopped, Step
 from ucop.engine.states import JobStatus
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 FLOW = """
 name: flow
@@ -177,7 +177,7 @@ name: flow
 limits: {model_calls: 1}
 nodes:
   one: {agent: stubborn, with: {text: a}, writes: x}
-  two: {agent: stubborn, with: {text: b}, writes: y, on_error: continue, retry: {delay: 20s}}
+  two: {agent: stubborn, with: {text: b}, writes: y, on_error: continue, retry: {delay: 60s}}
 edges: [START -> one -> two -> END]
 """
     (tmp_path / "agents.py").write_text(STUBBORN)
