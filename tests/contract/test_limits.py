@@ -343,7 +343,7 @@ def test_a_deadline_cancels_the_model_call_that_hangs(
     job = begin("{deadline: 2s}")
     started = time.monotonic()
     assert job.wait(DEADLINE) == JobStatus.FAILED
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < DEADLINE / 2
     data = job.get()
     assert data.error is not None
     assert data.error.type == "DeadlinePassed"
