@@ -72,6 +72,8 @@ _COUNT = "select status, count(*) as jobs from jobs group by status"
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
 _FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
 
+_WARNINGS = "select data from events where job_id = :id and type = 'model.warning' order by seq"
+
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
     tokens_out, tokens_cached, tokens_reasoning, seconds_waited, seconds_generating, cached_calls,
@@ -89,7 +91,7 @@ from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
 select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
-    by_default
+    by_default, consumed_at, withdrawn_at
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -135,7 +137,7 @@ from jobs where status = 'running' group by queue, tenant"""
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = """
-select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
 
 
@@ -228,7 +230,17 @@ class Reader:
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        steps = [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        told: dict[str, list[str]] = {}
+        for row in self._rows(_WARNINGS, {"id": id}):
+            data = json.loads(row["data"])
+            told.setdefault(data["task_id"], []).append(data["message"])
+        if not told:
+            return steps
+        return [
+            step.model_copy(update={"warnings": tuple(dict.fromkeys(told.get(step.task_id, ())))})
+            for step in steps
+        ]
 
     def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Up to `limit` events with numbers above `after`, in order and without a gap."""
@@ -279,6 +291,8 @@ class Reader:
                 answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
                 by_default=bool(row["by_default"]),
+                consumed_at=_maybe(row["consumed_at"]),
+                withdrawn_at=_maybe(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -377,6 +391,7 @@ class Reader:
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
                     serves=frozenset(json.loads(worker["serves"])),
+                    blocked=json.loads(worker["blocked"]) if worker["blocked"] else None,
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]
@@ -502,7 +517,7 @@ def _error(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
-    return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+    return JobError.model_validate({name: found[name] for name in _OF_ERROR if name in found})
 
 
 def _step_error(text: str | None) -> StepError | None:
@@ -510,6 +525,9 @@ def _step_error(text: str | None) -> StepError | None:
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
+
+
+_OF_ERROR = tuple(JobError.model_fields)
 
 
 def _counted(running: Sequence[Row]) -> Mapping[str, int]:

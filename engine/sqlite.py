@@ -9,14 +9,16 @@ import os
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
+from ucop.engine.database_file import file_of, is_on_read_only_disk
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -59,15 +61,24 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
-        self.path = Path(url.removeprefix("sqlite:///"))
+        self.path = file_of(url)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._saver: FencedSqliteSaver | None = None
         self._version = 0
         self._group = GroupCommit(self._transaction, self.retry)
+        self._apart = Apart(self.path, synchronous, self._end_stopped)
 
     async def open(self) -> None:
         await asyncio.to_thread(prepare, self.path)
@@ -75,14 +86,27 @@ class SqliteDatabase:
             self._connection = open_file(self.path, synchronous=self._synchronous)
 
     async def close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        """Whoever is the last to close leaves the file alone, without a log beside it."""
+        self._apart.close()
+        if self._connection is None:
+            return
+        # By hand: where others only read, SQLite would leave the log to the last of them, who
+        # cannot write it back. Where somebody writes, it is theirs to do.
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.close()
+        self._connection = None
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         return await self._group.write(lambda: self._run(make()))
 
     dispatch = write
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        return await self.write(make)
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
@@ -98,9 +122,13 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
+            saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
+            saver.apart = self._apart
+            saver.place = str(self.path)
             self._saver = saver
         return self._saver
 
@@ -155,10 +183,16 @@ class SqliteDatabase:
         the write lock, so it is ended. It is known by its number, its start and by holding the
         lock; it must be stopped, and silent for a lease."""
         pid = await asyncio.to_thread(holder, self.path)
+        self._end_stopped(pid, self._open())
+
+    def _end_stopped(self, pid: int | None, connection: sqlite3.Connection) -> None:
         if pid is None or not is_stopped(pid):
             return
         with explained(self.path):
-            here = run(roster.workers_at(socket.gethostname(), pid), self._execute)
+            here = run(
+                roster.workers_at(socket.gethostname(), pid),
+                lambda statement: execute(connection, statement),
+            )
         beat = max((worker.beat_at for worker in here), default=None)
         if beat is None or time.time() - beat < self._lease or not started_before(pid, beat):
             log.warning("process %d was stopped while it held the write lock of %s", pid, self.path)
@@ -193,7 +227,7 @@ class SqliteDatabase:
         if isinstance(statement, Save):
             saver = self.saver()
             for method, arguments in statement.calls:
-                getattr(saver, method)(*arguments)
+                saver.save((method, arguments))
             return ()
         return execute(self._open(), statement)
 
@@ -204,6 +238,73 @@ class SqliteDatabase:
 
     def _locks(self) -> Path:
         return self.path.with_name(self.path.name + ".workers")
+
+
+class Apart:
+    """A second connection for other threads than the loop's, one at a time: they may wait for the
+    write lock, and for each other, and never for the loop, which may wait for them."""
+
+    def __init__(
+        self,
+        path: Path,
+        synchronous: str,
+        end_stopped: Callable[[int | None, sqlite3.Connection], None],
+    ) -> None:
+        self._path, self._synchronous, self._end_stopped = path, synchronous, end_stopped
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` finds."""
+        with self._lock, explained(self._path):
+            return work(self._open())
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction, once the write lock is free."""
+        with self._lock, explained(self._path):
+            connection = self._open()
+            self._begin(connection)
+            try:
+                result = work(connection)
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+            return result
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        began = looked = time.monotonic()
+        while True:
+            try:
+                connection.execute("begin immediate")
+            except sqlite3.OperationalError as error:
+                if not isinstance(explain(error, self._path), DatabaseBusy):
+                    raise
+                now = time.monotonic()
+                if now - began > PATIENCE:
+                    raise
+            else:
+                return
+            if time.monotonic() - looked > SUSPICIOUS:
+                self._end_stopped(holder(self._path), connection)
+                looked = time.monotonic()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise DatabaseError(f"{self._path}: the database is not open")
+        if self._connection is None:
+            self._connection = open_file(self._path, synchronous=self._synchronous)
+            self._connection.execute("pragma busy_timeout = 250")
+        return self._connection
 
 
 def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
@@ -330,12 +431,24 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DataError:
         raise  # a value too big for SQLite: the job's own error
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise _at(path, explain(error, path)) from error
     except PermissionError as error:
-        raise DatabaseError(
+        refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
-        ) from error
+        )
+        raise _at(path, refused) from error
+    except OSError as error:
+        refused = DatabaseError(
+            f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
+            "can be written. Name another database with --database or UCOP_DATABASE"
+        )
+        raise _at(path, refused) from error
+
+
+def _at(path: Path, error: DatabaseError) -> DatabaseError:
+    error.place = str(path)
+    return error
 
 
 def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
@@ -351,6 +464,11 @@ def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
     if name.startswith("SQLITE_FULL") or "disk is full" in text:
         free = _free(path)
         return DatabaseError(f"{path}: the disk is full ({free} free); make room; {kept}")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and is_on_read_only_disk(path):
+        return DatabaseError(
+            f"{path}: the disk is read-only; mount it writable, or name another database with "
+            f"--database or UCOP_DATABASE; {kept}"
+        )
     if name.startswith("SQLITE_READONLY") or "readonly" in text:
         return DatabaseError(
             f"{path}: the database cannot be written: make the file and its folder writable "

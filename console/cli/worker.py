@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucop.agents.secret_url import shown_url
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import Interrupts
 from ucop.console.cli.logs import show_activity
 from ucop.console.cli.output import note
-from ucop.console.cli.place import place_of, shown_url
+from ucop.console.cli.place import place_of
 from ucop.console.cli.run import open_engine
 
 if TYPE_CHECKING:
