@@ -37,10 +37,13 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
+├── ForeignThread             the thread belongs to another tenant
+├── MissingSecret             a secret that the job names is not set where it runs
 ├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
+├── AnswerIgnored             the graph that asked cannot take answers
 ├── Superseded                this attempt is no longer current: it may write nothing
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
@@ -90,6 +93,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
+    "AnswerIgnored",
     "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
@@ -100,6 +104,7 @@ __all__ = [
     "DeliveryNotFound",
     "DoublesRefused",
     "EngineClosed",
+    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "InvalidJobFile",
@@ -116,6 +121,7 @@ __all__ = [
     "MeshInputRefused",
     "MeshStopped",
     "MissingCapability",
+    "MissingSecret",
     "ModelError",
     "ModelResponseError",
     "ModelTimeout",
@@ -224,6 +230,14 @@ class ThreadBusy(UcopError):
         )
 
 
+class ForeignThread(UcopError):
+    """The thread belongs to another tenant, whose state would be read and changed."""
+
+
+class MissingSecret(UcopError):
+    """The job names a secret that is not set in the environment of its worker."""
+
+
 class Unstorable(UcopError):
     """A value cannot be stored, or would not come back as it went in.
 
@@ -240,7 +254,8 @@ class Unstorable(UcopError):
     def __init__(
         self, kind: str, why: str, *, node: str | None = None, channel: str | None = None
     ) -> None:
-        self.kind, self.why, self.node, self.channel = kind, why, node, channel
+        self.kind = kind = kind.removeprefix("builtins.")
+        self.why, self.node, self.channel = why, node, channel
         giver = f"node {node!r} gave a value" if node else "there is a value"
         place = f" for channel {channel!r}" if channel else ""
         super().__init__(f"{giver} of type {kind}{place} that cannot be stored: {why}")
@@ -256,6 +271,10 @@ class LimitReached(UcopError):
     """The job may not go on: it has used what it was allowed."""
 
     ends_attempt = True
+
+
+class AnswerIgnored(UcopError):
+    """A question was answered, and asked again as if it had not been."""
 
 
 class DeadlinePassed(LimitReached):

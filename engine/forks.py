@@ -69,12 +69,15 @@ class InputEdit:
     def names(self) -> list[str]:
         return sorted({*self.input, *self.replace})
 
-    def checked(
-        self, workflow: Workflow, job: JobId, before: Mapping[str, Any], *, begun: bool
-    ) -> dict[str, Any]:
+    def checked(self, workflow: Workflow, job: JobId, before: Any, *, begun: bool) -> Any:
         """What is to be given to the graph: where it has not begun the whole input, else those
         inputs that are to be others. Raises InvalidInput."""
-        accepted = workflow.accept({**before, **self.input})
+        if self.input and not isinstance(before, Mapping):
+            raise InvalidInput(
+                f"the input of job {job} is one value ({type(before).__name__}), so no name of it "
+                "can be given another; submit it anew"
+            )
+        accepted = workflow.accept({**before, **self.input} if self.input else before)
         if begun:
             return {name: accepted[name] for name in self.input}
         if self.replace:
@@ -100,23 +103,38 @@ async def edited(
     checkpoint: str,
     edit: Edit,
 ) -> list[Kept]:
-    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
+    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
+    or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    # By the graph's saver, which knows the classes of its state.
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     try:
-        if START in at.checkpoint["channel_values"]:
-            return await _with_input(graph, draft, at, values, edit.as_node)
-        step = await superstep(graph, at)
-        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
-        if step is None or node not in step.ran:
-            return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, await _news(graph, at, values), node)
+        calls = await _edited(workflow, graph, draft, at, values, edit.as_node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
+    graph.checkpointer.check(calls)
+    return calls
+
+
+async def _edited(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    if START in at.checkpoint["channel_values"]:
+        return await _with_input(graph, draft, at, values, as_node)
+    step = await superstep(graph, at)
+    node = workflow.edited_as(_made_by(step, at, as_node), as_node)
+    if step is None or node not in step.ran:
+        return await _loosely(workflow, graph, draft, at, values, node)
+    return await _anew(workflow, step, await _news(graph, at, values), node)
 
 
 async def set_back(
@@ -126,7 +144,7 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
     known: Any = at.metadata or {}
     if known.get("source") == "update":
@@ -312,10 +330,10 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
 
 _ADD_FORK = """
 insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
-    priority, input, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
+    priority, input, run, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
     progress, stalls, not_before, expires_at, created_at, queued_at)
 select cast(:id as text), workflow, fingerprint, needs, 'pending', 1, cast(:id as text), queue,
-    tenant, priority, input, labels, budget, id, cast(:checkpoint as text),
+    tenant, priority, input, coalesce(cast(:run as text), run), labels, budget, id, cast(:checkpoint as text),
     cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + :now,
     cast(:now as double precision), {now}
 from jobs where id = :parent returning workflow, priority"""
@@ -331,10 +349,11 @@ def fork(
     now: float,
     *,
     standing: bool,
+    run: str | None = None,
 ) -> Operation[JobId]:
     """A new job that goes on from a checkpoint of `parent`. Raises JobNotFound,
-    CheckpointNotFound."""
-    new = {"id": id, "parent": parent, "checkpoint": checkpoint}
+    CheckpointNotFound. `run` is its context and config, where they are to be others."""
+    new = {"id": id, "parent": parent, "checkpoint": checkpoint, "run": run}
     rows = yield One(_ADD_FORK, {**new, "newest": newest(draft, checkpoint), "now": now})
     if not rows:
         raise JobNotFound(f"no job {parent}")

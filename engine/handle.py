@@ -20,6 +20,7 @@ from ucop.engine.job_file import save
 from ucop.engine.live_readers import new_reader_id
 from ucop.engine.live_stream import DEFAULT_MODES, LiveStream, Modes, read_modes
 from ucop.engine.pruning import Pruning
+from ucop.engine.run_options import read_regiven
 from ucop.engine.states import JobStatus
 from ucop.graphs.errors import StateError
 from ucop.graphs.state import normalise
@@ -261,6 +262,8 @@ class JobHandle:
         input: Mapping[str, Any] | None = None,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint. One that was
         delayed still waits for its time.
@@ -275,12 +278,15 @@ class JobHandle:
             replace: Other names of the state and what is to be put in their place.
             as_node: The node to write `input` and `replace` as, where several made the
                 checkpoint.
+            context: Names of its context that are to have other values from now on, or an
+                instance of the graph's `context_schema` in the place of the whole.
+            config: What of its config is to be another from now on (see Engine.submit).
 
         With `input` or `replace`, nodes that ended after the last checkpoint, beside one that
         failed, run again. Raises RefusedChange where the job is pending, running, completed or
         cancelled, InvalidInput.
         """
-        onward = read_onward(budget, priority, at_once=now)
+        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         self._call(self._engine._orders.resume(self.id, onward, edit))
 
@@ -293,9 +299,11 @@ class JobHandle:
         input: Mapping[str, Any] | None = None,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, awaited."""
-        onward = read_onward(budget, priority, at_once=now)
+        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         await self._acall(self._engine._orders.resume(self.id, onward, edit))
 
@@ -305,12 +313,15 @@ class JobHandle:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         checkpoint: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, for a failed job alone; from an earlier checkpoint where one is named.
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        self._call(self._retry(read_onward(budget, priority), checkpoint))
+        onward = read_onward(budget, priority, context=context, config=config)
+        self._call(self._retry(onward, checkpoint))
 
     async def aretry(
         self,
@@ -318,9 +329,12 @@ class JobHandle:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         checkpoint: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`retry`, awaited."""
-        await self._acall(self._retry(read_onward(budget, priority), checkpoint))
+        onward = read_onward(budget, priority, context=context, config=config)
+        await self._acall(self._retry(onward, checkpoint))
 
     def fork(
         self,
@@ -329,10 +343,12 @@ class JobHandle:
         *,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> JobHandle:
         """A new job that goes on from a checkpoint of this one, which stays as it is.
 
-        It has this job's workflow, input, tenant, labels and budget; it spends a budget of its
+        It has this job's workflow, input, context, config, tenant, labels and budget; it spends a budget of its
         own. What ran after the checkpoint runs again.
 
         Args:
@@ -342,11 +358,13 @@ class JobHandle:
                 taken anew.
             replace: The same, but put in place of what is there.
             as_node: The node to write as, where several ran.
+            context, config: What is to be another than this job's, as in `resume`.
 
         Raises CheckpointNotFound, and InvalidInput for what the state does not have.
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
-        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit))
+        given = read_regiven(context, config)
+        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, given))
         return JobHandle(self._engine, new)
 
     async def afork(
@@ -356,10 +374,13 @@ class JobHandle:
         *,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> JobHandle:
         """`fork`, awaited."""
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
-        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit))
+        given = read_regiven(context, config)
+        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, given))
         return JobHandle(self._engine, new)
 
     def restore(self, checkpoint: str) -> None:
@@ -439,7 +460,7 @@ class JobHandle:
         database = self._engine._database
         thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
         others = await database.read(lambda: threads.others(thread, self.id))
-        workflow = await self._engine._restore(fingerprint)
+        workflow = await self._engine._restore(fingerprint, self.id)
         return await history(self.id, thread, workflow, database.saver(), others)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:

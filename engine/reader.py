@@ -39,6 +39,7 @@ from ucop.engine.operation import (
 )
 from ucop.engine.read_connection import Connection, connect
 from ucop.engine.read_connection import NoDatabase as NoDatabase
+from ucop.engine.run_options import masked, run_options, shown_config
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ EVERY = Filter()
 """Every job that is not archived."""
 
 _JOBS = """
-select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
+select id, workflow, status, reason, input, run, output, error, thread_id, attempt, queue, priority,
     tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget, archived_at
 from jobs"""
 
 # What a list shows: inputs and outputs may be long.
-_LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
+_LISTED = _JOBS.replace(" input, run, output,", " '{}' as input, '{}' as run, null as output,")
 
 _TOTAL = "select count(*) as jobs from jobs"
 
@@ -71,6 +72,8 @@ _COUNT = "select status, count(*) as jobs from jobs group by status"
 
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
 _FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
+
+_WARNINGS = "select data from events where job_id = :id and type = 'model.warning' order by seq"
 
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
@@ -135,7 +138,7 @@ from jobs where status = 'running' group by queue, tenant"""
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = """
-select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
 
 
@@ -228,7 +231,17 @@ class Reader:
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        steps = [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        told: dict[str, list[str]] = {}
+        for row in self._rows(_WARNINGS, {"id": id}):
+            data = json.loads(row["data"])
+            told.setdefault(data["task_id"], []).append(data["message"])
+        if not told:
+            return steps
+        return [
+            step.model_copy(update={"warnings": tuple(dict.fromkeys(told.get(step.task_id, ())))})
+            for step in steps
+        ]
 
     def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Up to `limit` events with numbers above `after`, in order and without a gap."""
@@ -379,6 +392,7 @@ class Reader:
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
                     serves=frozenset(json.loads(worker["serves"])),
+                    blocked=json.loads(worker["blocked"]) if worker["blocked"] else None,
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]
@@ -418,12 +432,16 @@ def open_reader(url: str) -> Reader:
 
 def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
     parent = row["parent_job_id"]
+    run = run_options(row["run"])
     return Job(
         id=row["id"],
         workflow=row["workflow"],
         status=JobStatus(row["status"]),
         reason=row["reason"],
         input=json.loads(row["input"]),
+        context=masked(run.context),
+        config=shown_config(run.config),
+        notice=run.notice,
         output=json.loads(row["output"]) if row["output"] is not None else None,
         error=_error(row["error"]),
         thread_id=row["thread_id"],

@@ -11,6 +11,7 @@ from typing import Any
 from ucop.agents.raised import clean
 from ucop.engine.budget import Spent
 from ucop.engine.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
+from ucop.engine.run_options import PLAIN, RunOptions
 from ucop.engine.states import Change, StepStatus
 
 PAUSE, PAUSE_NOW = "pause", "pause now"
@@ -28,6 +29,8 @@ class NewJob:
     needs: str
     input: str
     thread_id: ThreadId
+    run: str = "{}"
+    """What its run is given beside: see run_options.py."""
     key: str | None = None
     priority: int = 0
     tenant: str | None = None
@@ -42,6 +45,18 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """An answer, and what it was given to."""
+
+    question: str
+    """The question's id."""
+    node: str
+    asked: str
+    """What was asked, as JSON."""
+    answer: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
     """An attempt that this worker now owns."""
 
@@ -50,11 +65,13 @@ class Claimed:
     workflow: str
     fingerprint: str
     thread_id: ThreadId
-    input: dict[str, Any]
+    input: Any
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    """What people answered and no node has gone past yet, by question."""
+    run: RunOptions = PLAIN
+    """What it is given beside its input."""
+    answers: Sequence[Given] = field(default=())
+    """What people answered and no node has gone past yet."""
     passed: str | None = None
     """The newest saved state that a person let the job go on from."""
     budget: Mapping[str, float] = field(default_factory=dict)

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,10 +23,11 @@ from langgraph.types import Command
 
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
-from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import (
+    AnswerIgnored,
     DatabaseError,
     DatabaseRefusal,
     LimitReached,
@@ -34,10 +35,13 @@ from ucop.engine.errors import (
     Unstorable,
 )
 from ucop.engine.failure import failure
+from ucop.engine.inputs import given_input
 from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
 from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
+from ucop.engine.output import output_of
+from ucop.engine.provision import NOTHING, Provision
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
@@ -52,7 +56,7 @@ from ucop.graphs.workflow import YamlWorkflow
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.models import ModelFallback, Models, ModelWarning
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.mesh import Calls
@@ -130,6 +134,7 @@ class Attempt:
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _unended: set[str] = field(default_factory=set)
     """Tasks of the graph itself that began, and did not say that they ended."""
+    _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -141,6 +146,7 @@ class Attempt:
     _budget: Budget | None = None
     _begun: int = 0
     """Nodes that began, where steps are counted."""
+    _given: Provision = NOTHING
     _refused: str | None = None
     """Why the budget let no further model call begin, once it has refused one."""
 
@@ -166,8 +172,38 @@ class Attempt:
         self._open_journal(workflow, saver)
         current_attempt.set(self)
         watch.set(self.journal)
+        held = AsyncExitStack()
         try:
+            return await self._run(workflow, held, models, folder)
+        finally:
+            await self._let_go(held)
+
+    async def _let_go(self, held: AsyncExitStack) -> None:
+        """Close what a factory holds open for the graph. What it raises changes no result."""
+        try:
+            await held.aclose()
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            log.warning(
+                "job %s: the factory of its graph raised %s while it closed: %s",
+                self.claimed.job_id,
+                type(error).__name__,
+                error,
+            )
+
+    async def _run(
+        self, workflow: Workflow, held: AsyncExitStack, models: Models, folder: Path
+    ) -> Outcome:
+        try:
+            self._given = Provision.of(self.claimed)
+            self.saver.secret = self._given.secret
+            workflow = await held.enter_async_context(
+                workflow.opened(self._given.for_factory(self._config(), self.store))
+            )
+            self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
+            self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             if (stop := await self._unpassed(graph)) is not None:
@@ -213,16 +249,15 @@ class Attempt:
 
     # ------------------------------------------------------------ the stream
 
-    async def _stream(
-        self, graph: Any, workflow: Workflow, models: Models, folder: Path
-    ) -> Mapping[str, Any]:
+    async def _stream(self, graph: Any, workflow: Workflow, models: Models, folder: Path) -> Any:
         values: Any = {}
         stream = graph.astream(
             self._input(workflow),
             self._config(),
-            context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
+            context=self._context(models, folder)
+            if isinstance(workflow, YamlWorkflow)
+            else workflow.context(self._given.context),
             stream_mode=self.live.emission.modes,
-            output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
@@ -247,7 +282,7 @@ class Attempt:
             self._in_nodes = False
             await self._end_flushing()
             await self.live.close()
-        return values  # type: ignore[no-any-return]
+        return output_of(graph, values)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
@@ -305,21 +340,25 @@ class Attempt:
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
-            return workflow.start(self.claimed.input)
+            typed = self.claimed.run.typed_input
+            return workflow.start(given_input(workflow, self.claimed.input, typed))
         answers = self.journal.replies.resume
         return Command(resume=answers) if answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
-        return {
-            "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter, self.live.emission.handler],
-            "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
-        }
+        return self._given.config(
+            {
+                "configurable": {"thread_id": claimed.thread_id},
+                "callbacks": [self.meter, self.live.emission.handler],
+                "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
+            }
+        )
 
     def _context(self, models: Models, folder: Path) -> RunContext:
         return RunContext(
             job_id=self.claimed.job_id,
+            given=self._given.context,
             models=models,
             folder=folder,
             production=self.production,
@@ -345,7 +384,7 @@ class Attempt:
         told = stored_json(data, node=None, channel=CUSTOM)
         way = inside_of(namespace)
         within = f',"within":{to_json(way)}' if way else ""
-        self.journal.note("progress", f'{{"data":{told}{within}}}')
+        self.journal.tell_of("progress", f'{{"data":{told}{within}}}')
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own.
@@ -368,9 +407,8 @@ class Attempt:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            inside = bool(namespace)
             try:
-                self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
+                self.journal.asks(task["id"], node, task["interrupts"], inside=bool(namespace))
             except Unstorable as refused:
                 self.journal.refused(task["id"], refused)
         elif (error := task.get("error")) is not None:
@@ -404,6 +442,22 @@ class Attempt:
         if told not in self._fallbacks:
             self._fallbacks.add(told)
             self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
+
+    def note_warning(self, warning: ModelWarning) -> None:
+        """Tell, once a step, what is to be said of an answer of its model."""
+        metadata = var_child_runnable_config.get() or {}
+        way = way_of(metadata.get("metadata", {}))
+        self._loop.call_soon_threadsafe(self._tell_warning, way, warning)
+
+    def _tell_warning(self, way: Sequence[str], warning: ModelWarning) -> None:
+        nodes = dict(self.journal.open_nodes())
+        task = next((task for task in reversed(way) if task in nodes), None)
+        told = (task or "", warning.name, warning.message)
+        if told not in self._warnings:
+            self._warnings.add(told)
+            node = None if task is None else nodes[task]
+            data = {"node": node, "task_id": task or "", "model": warning.name}
+            self.journal.event("model.warning", {**data, "message": warning.message})
 
     def _note_other(self, name: str) -> None:
         """A graph or an agent of Python asks a model of its own."""
@@ -488,9 +542,17 @@ class Attempt:
     async def _waits(self, graph: Any) -> str | None:
         """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
         asked = {question.node for question in self.journal.questions}
+        if (lost := self.journal.replies.ignored(self.journal.questions)) is not None:
+            raise AnswerIgnored(
+                f"node {lost.node} did not take its answer and asked again: the graph inside it "
+                "that asks keeps no checkpoints; compile that graph without checkpointer=False"
+            )
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
-        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if self.journal.stops:
+            told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
+            return "; ".join(told)
+        if not (self._unended or stops_itself(graph)):
             return None
         return await stopped_at(graph, self._config())
 

@@ -16,6 +16,7 @@ from ucop.console.cli.inputs import read_filter
 from ucop.console.cli.lines import event_line
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
+from ucop.console.cli.questions import state_of
 from ucop.console.cli.streaming import modes_for, output_is_shown, show_end, show_parts
 from ucop.console.cli.tables import (
     Column,
@@ -146,10 +147,13 @@ def show(
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         job = reader.job(id)
+        asked = reader.questions(job.id)
     if json:
-        put_json(job.model_dump(mode="json"))
+        told = [question.model_dump(mode="json") for question in asked]
+        put_json({**job.model_dump(mode="json"), "questions": told})
         return
-    shown = facts(job, datetime.now(UTC)).items()
+    shown = [*facts(job, datetime.now(UTC)).items()]
+    shown += [("question", state_of(question)) for question in asked]
     if all(put(f"{name:<9} {value}") for name, value in shown):
         _steps(job)
     for line in [*next_steps(place, job)[:-2], place.command(f"jobs events {job.id}")]:
@@ -174,7 +178,10 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
         "budget": _budget(job),
         "key": job.key,
         "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
+        "notice": job.notice,
         "input": _value(job.input),
+        "context": None if job.context is None else _value(job.context),
+        "config": _value(job.config) if job.config else None,
         "output": None if job.output is None else _value(job.output),
     }
     return {name: value for name, value in found.items() if value}
@@ -183,7 +190,8 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
 def _error(job: Job) -> str:
     assert job.error is not None
     node = f" (node {job.error.node})" if job.error.node else ""
-    return f"{job.error.type}: {job.error.message}{node}"
+    first = f"{job.error.type}: {job.error.message}{node}"
+    return "\n".join([first, *(f"  {line}" for line in job.error.details())])
 
 
 SHOWN_WAIT = 0.1
@@ -248,11 +256,13 @@ def _steps(job: Job) -> None:
 
 
 def remark_on(step: Step) -> str:
-    """Its error, whether the job went on after it, and how often it was tried."""
+    """Its error, whether the job went on after it, how often it was tried, and its warnings."""
     told = step.error.message if step.error else ""
     if step.error and step.error.caught:
         told = f"caught: {told}"
-    return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
+    if step.tries > 1:
+        told = f"{step.tries} tries{': ' if told else ''}{told}"
+    return "; ".join(part for part in (told, *step.warnings) if part)
 
 
 def took(step: Step) -> float | None:

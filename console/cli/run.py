@@ -12,6 +12,7 @@ from ucop.console.cli import options
 from ucop.console.cli.display import display_for
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import Interrupts, report
+from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
@@ -32,7 +33,7 @@ class Order:
     """A job as it was typed, checked and ready to be submitted."""
 
     workflow: Workflow
-    input: Mapping[str, object]
+    input: Any
     terms: Mapping[str, Any] = field(default_factory=dict)
     """What else is said of it; see Engine.submit."""
 
@@ -56,6 +57,9 @@ def run(
     on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -79,7 +83,9 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, _named(place, workflow), input, input_file, terms)
+    found = _named(place, workflow)
+    given = typed_given(context, context_file, config, found.context_fields)
+    order = order_of(place, found, input, input_file, {**terms, **given})
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
@@ -105,6 +111,9 @@ def generate(
     on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -125,7 +134,9 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, _named(place, workflow), input, input_file, terms, text)
+    found = _named(place, workflow)
+    given = typed_given(context, context_file, config, found.context_fields)
+    order = order_of(place, found, input, input_file, {**terms, **given}, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
@@ -162,11 +173,18 @@ def order_of(
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
+    from ucop.engine.inputs import kept_input
+    from ucop.engine.run_options import for_factory, names_secrets, read_config
+
     if place.settings.mode == "production":
         from ucop.graphs.gate import refuse_doubles
 
         refuse_doubles(workflow)
-    data = workflow.accept(read_input(workflow, typed or (), file, text))
+    data = read_input(workflow, typed or (), file, text)
+    config = read_config(terms.get("config"))
+    found = workflow.configured(for_factory(config))
+    kept_input(found, data)
+    found.accept_context(terms.get("context"), names_secrets)
     return Order(workflow=workflow, input=data, terms=terms)
 
 
@@ -178,7 +196,8 @@ def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     terms = {name: value for name, value in given.items() if value is not None}
     if "queue" in terms and terms["queue"] not in place.settings.declared:
         raise undeclared(terms["queue"], place.settings.declared)
-    checked = {name: terms[name] for name in terms if name not in ("budget", "deadline")}
+    apart = ("budget", "deadline", "context", "config")
+    checked = {name: terms[name] for name in terms if name not in apart}
     read_terms(**checked)
     read_limits(terms.get("budget"), terms.get("deadline"))
     return terms
@@ -193,7 +212,7 @@ def carry_out(
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
-        return engine.submit(order.workflow, dict(order.input), **order.terms, **listens)
+        return engine.submit(order.workflow, order.input, **order.terms, **listens)
 
     if detach:
         return queue(place, begin, as_json=as_json)
@@ -210,7 +229,7 @@ def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
     listed = f"add {workflow.origin!r} to `workflows` in the project's ucop.toml"
     if detach:
         raise UsageProblem(f"no worker would know graph {workflow.name!r}: {listed}")
-    place.catalog.add(workflow.name, workflow.graph())
+    place.catalog.take(workflow)
     note(f"graph {workflow.name!r} is known to this command alone; to resume its jobs, {listed}")
 
 

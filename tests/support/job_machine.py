@@ -82,8 +82,10 @@ def _node(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
             del gates[gate]
         if how == "raise":
             raise ValueError(f"{name} is told to raise")
-        if name in ASKS:
-            interrupt(f"{name}?")
+        for number in range(ASKS.get(name, 0)):
+            question = f"{name} {number}?"
+            if (given := interrupt(question)) != question:
+                raise AssertionError(f"{question} was given the answer to {given}")
         return {"log": [name]}
 
     return node
@@ -411,7 +413,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(often=3, when=lambda self: self._in("waiting"))
     def answer(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._in("waiting")))
-        rows = [row for row in self._questions(life) if row["answered_at"] is None]
+        rows = [row for row in self._questions(life) if _is_open(row)]
         self._answer(life, draw(st.sampled_from(rows)))
 
     @move(when=lambda self: any(life.questions for life in self.lives.values()))
@@ -439,7 +441,7 @@ class JobMachine(RuleBasedStateMachine):
         life = draw(st.sampled_from(resting or self._begun()))
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
-        thread, saver = ThreadId(life.id), self.database.saver()
+        thread, saver = ThreadId(life.id), self._do(self._saver())
         attempt, _ = self._read(lambda: ledger.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
@@ -489,8 +491,10 @@ class JobMachine(RuleBasedStateMachine):
         self._compare_attempts(life, rows)
         self._compare_steps(life, rows)
         self._compare_checkpoints(life, job)
-        asked = sorted((row["node"], row["answered_at"] is not None) for row in rows["questions"])
-        assert asked == sorted((q.node, q.answered) for q in life.questions), rows["questions"]
+        times = ("answered_at", "consumed_at", "withdrawn_at")
+        asked = [(r["node"], *(r[each] is not None for each in times)) for r in rows["questions"]]
+        must = [(q.node, q.answered, q.consumed, q.withdrawn) for q in life.questions]
+        assert sorted(asked) == sorted(must), rows["questions"]
 
     def _compare_events(self, life: Life, rows: Rows, before: Rows | None) -> None:
         events = rows["events"]
@@ -599,7 +603,7 @@ class JobMachine(RuleBasedStateMachine):
                 self._end_first(life)
             case "waiting":
                 rows = self._questions(life)
-                self._answer(life, next(row for row in rows if row["answered_at"] is None))
+                self._answer(life, next(row for row in rows if _is_open(row)))
             case _:
                 self._ask(life, lambda: control.resume(life.id, self._now()), life.resume)
 
@@ -662,6 +666,9 @@ class JobMachine(RuleBasedStateMachine):
     async def _workflow(self, fingerprint: str) -> PythonWorkflow:
         return self.workflow
 
+    async def _saver(self) -> Any:
+        return self.database.saver()  # belongs to the loop
+
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False
         return self.loop.complete(work)
@@ -690,7 +697,7 @@ class JobMachine(RuleBasedStateMachine):
         question = self._question(life, row)
         self._ask(
             life,
-            lambda: control.answer(life.id, row["id"], "true", self._now()),
+            lambda: control.answer(life.id, row["id"], row["question"], self._now()),
             lambda: life.answer(question),
         )
 
@@ -718,6 +725,7 @@ class JobMachine(RuleBasedStateMachine):
             workflow=self._workflow,
             knows=lambda: KNOWN,
             on_lost=lambda _: None,
+            on_end=lambda _: None,
         )
         hand = Hand(worker, queue)
         self.hands.append(hand)
@@ -818,7 +826,7 @@ class JobMachine(RuleBasedStateMachine):
     def _fork(
         self, life: Life, checkpoint: str, at: int, *, edit: bool, as_it_stands: bool = False
     ) -> None:
-        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self.database.saver()
+        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self._do(self._saver())
         mark, draft = self._mark(life.id, checkpoint), []
         if edit:
             mark = f"edited {id}"
@@ -844,6 +852,10 @@ class JobMachine(RuleBasedStateMachine):
         self.lives[id] = life.fork(id, at, entered=entered, as_it_stands=as_it_stands)
         self.marks[id] = mark
         self.touched.add(id)
+
+
+def _is_open(question: dict[str, Any]) -> bool:
+    return question["answered_at"] is None and question["withdrawn_at"] is None
 
 
 def _told(rows: Rows) -> str:
