@@ -50,14 +50,14 @@ def chatty(bare: Ucop) -> Ucop:
 
 
 def test_tokens_go_to_stdout_and_the_rest_to_stderr(chatty: Ucop) -> None:
-    done = chatty("run", "speaks", "-i", ASKED, "--stream")
+    done = chatty("run", "chat", "-i", ASKED, "--stream")
     assert (done.code, done.out) == (0, "tides follow the moon\x1b[2J\n")
     assert "speak:" in done.err
     assert "completed" in done.err
 
 
 def test_json_is_a_line_for_each_part_and_the_job_is_the_last(chatty: Ucop) -> None:
-    done = chatty("run", "speaks", "-i", ASKED, "--stream", "--json")
+    done = chatty("run", "chat", "-i", ASKED, "--stream", "--json")
     *parts, job = map(json.loads, done.out.splitlines())
     tokens = [part["data"][0]["content"] for part in parts if part["type"] == "messages"]
     assert "".join(tokens).startswith("tides follow the moon")
@@ -66,13 +66,13 @@ def test_json_is_a_line_for_each_part_and_the_job_is_the_last(chatty: Ucop) -> N
 
 
 def test_a_job_that_is_over_shows_the_tokens_that_are_kept(chatty: Ucop) -> None:
-    done = chatty("run", "speaks", "-i", ASKED, "--stream", "--json")
+    done = chatty("run", "chat", "-i", ASKED, "--stream", "--json")
     id = json.loads(done.out.splitlines()[-1])["data"]["id"]
     watched = chatty("jobs", "watch", id, "--stream")
     assert (watched.code, watched.out) == (0, "tides follow the moon\x1b[2J\n")
 
 
 def test_stream_and_detach_exclude_each_other(chatty: Ucop) -> None:
-    done = chatty("run", "speaks", "-i", ASKED, "--stream", "--detach")
+    done = chatty("run", "chat", "-i", ASKED, "--stream", "--detach")
     assert done.code == 2
     assert "give one of the two" in done.err
