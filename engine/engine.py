@@ -23,7 +23,7 @@ from ucop.engine import ledger, roster
 from ucop.engine.actions import Action, Changed, action_of
 from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import read_onward
-from ucop.engine.courier import couriers
+from ucop.engine.courier import couriers, delivered
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
@@ -95,6 +95,7 @@ class Engine:
         root: The project's folder; default: found from the current folder upward.
         settings: Ready settings; then `url` and `root` must not be given.
         concurrency: Jobs that the worker runs at the same time.
+        own_jobs: Whether the worker runs no jobs but those that `take_on` names.
 
     Raises InvalidSettings and DatabaseError at once, not at the first job.
     """
@@ -110,7 +111,9 @@ class Engine:
         registry: Registry | None = None,
         models: Models | None = None,
         concurrency: int | None = None,
+        own_jobs: bool = False,
     ) -> None:
+        self._own: frozenset[str] | None = frozenset() if own_jobs else None
         if settings is None:
             settings = Settings.load(root, database=url, concurrency=concurrency)
         self.settings = settings
@@ -204,6 +207,24 @@ class Engine:
         if isinstance(workflow, str | Path):
             return self.catalog.get(workflow)
         return self.add(graph_name(workflow), workflow)
+
+    def take_on(self, job: str) -> None:
+        """Let the worker run this job, by its whole id, where it runs its own jobs alone."""
+        if self._own is not None:
+            self._own |= {job}
+            self._loop.soon(self._wake)
+
+    def deliver(self, job: str, *, timeout: float) -> bool:
+        """Wait until the webhooks were told all that happened to a job; False where that takes
+        more than `timeout` seconds."""
+        waiting = delivered(
+            self._database,
+            self.settings.webhooks,
+            job,
+            timeout=timeout,
+            pause=self.settings.poll,
+        )
+        return self._loop.call(waiting)
 
     # ------------------------------------------------------------ submit and find
 
@@ -584,7 +605,8 @@ class Engine:
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
-            serves=names(list(self.settings.served)),
+            # Whoever looks for a worker for a job is not to find this one.
+            serves=names(list(self.settings.served) if self._own is None else []),
             on_lost=self._lost,
             duties=self._duties,
         )
@@ -592,6 +614,10 @@ class Engine:
 
     def _duties(self, worker: WorkerId) -> list[Duty]:
         """What goes on beside the jobs."""
+        post = self._post(worker)
+        others: list[Duty] = [*couriers(self.settings.webhooks, post), *plugins(post)]
+        if self._own is not None:  # what is due would be queued, and run by nobody
+            return others
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
@@ -599,14 +625,16 @@ class Engine:
             pause=self.settings.sweep,
             on_job=self._wake,
         )
-        post = Post(
+        return [scheduler, *others]
+
+    def _post(self, worker: WorkerId) -> Post:
+        return Post(
             database=self._database,
             worker=worker,
             clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
-        return [scheduler, *couriers(self.settings.webhooks, post), *plugins(post)]
 
     def _wake(self) -> None:
         """There may be work for this process's worker."""
@@ -636,6 +664,7 @@ class Engine:
                 worker=worker,
                 queues=settings.served,
                 workflows=settings.workflow_concurrency,
+                only=None if self._own is None else lambda: self._own or frozenset(),
             ),
             known=self._knows,
             slots=settings.concurrency,

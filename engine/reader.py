@@ -335,10 +335,13 @@ class Reader:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
-        """Ids of workers that gave a heartbeat within `silent_after` seconds."""
+        """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
+        One that runs its own jobs alone serves no queue."""
         oldest = time.time() - silent_after
-        rows = self._rows(_WORKERS, {})
-        return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
+        alive = [
+            row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
+        ]
+        return [row["id"] for row in alive if json.loads(row["serves"])]
 
     def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
         """The queues that the settings declare, and those that have jobs, by name."""

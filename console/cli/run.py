@@ -14,6 +14,7 @@ from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import Interrupts, report
 from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
+from ucop.console.cli.others import tell_others
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.job import Job
     from ucop.graphs.workflow import Workflow
+
+
+DELIVERY = 10.0
+"""Seconds that a command waits, once its job rests, for webhooks to be told of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -241,11 +246,14 @@ def attend(
     with Interrupts():
         try:
             with display_for(title, nodes, lambda: _spending(handle)) as display:
-                engine = open_engine(place, worker=True)
+                engine = open_engine(place, worker=True, own_jobs=True)
                 handle = begin(engine)
+                engine.take_on(handle.id)
+                tell_others(place, handle.id)
                 display.title = f"job {handle.id}  {title}"
                 for event in handle.events():
                     display.apply(event)
+            _deliver(place, engine, handle.id)
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
@@ -267,7 +275,14 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
     }
 
 
-def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
+def _deliver(place: Place, engine: Engine, id: str) -> None:
+    """Where no worker runs, nobody else would tell the webhooks how the job ended."""
+    if engine.settings.webhooks and not engine.deliver(id, timeout=DELIVERY):
+        note("not all webhooks have been told; the next worker tells them: ")
+        note(f"  {place.command('webhooks deliveries')}")
+
+
+def open_engine(place: Place, *, worker: bool, own_jobs: bool = False, **given: Any) -> Engine:
     """The engine of this place, with the workflows and agents that were read already; what is
     `given` goes before its settings."""
     from ucop.engine import Engine
@@ -276,7 +291,13 @@ def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
     settings = place.settings
     if given:
         settings = Settings.load(place.project, database=place.database, **given)
-    return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
+    return Engine(
+        settings=settings,
+        worker=worker,
+        catalog=place.catalog,
+        registry=place.registry,
+        own_jobs=own_jobs,
+    )
 
 
 def _stop(engine: Engine | None) -> None:
