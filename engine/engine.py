@@ -336,7 +336,7 @@ class Engine:
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage: those that have all of what is
+        """Jobs, the newest first, with their usage and without their steps: those that have all of what is
         given, as Filter says. `status` names one or several; archived jobs are left out, or with
         `archived=True` the others; None lists both. Raises InvalidInput for a status or a queue
         that does not exist."""
@@ -809,6 +809,12 @@ class Engine:
     ) -> NewJob:
         """A job as `submit` takes it, for whoever submits it."""
         return self._new_job(workflow, input, read_terms(**terms), read_limits(budget, None))
+
+    def _successor(self, workflow: str | Path | Workflow | Graph) -> Workflow:
+        """A definition that a fork is to go on with. Raises as `submit` does."""
+        found = self.workflow(workflow)
+        self._admit(found)
+        return self._workflows.setdefault(found.fingerprint, found)
 
     def _new_job(
         self,

@@ -41,7 +41,7 @@ BACK_OFF = 1.0
 
 # ---------------------------------------------------------------- submit
 
-_ADD_DEFINITION = """
+ADD_DEFINITION = """
 insert into definitions (fingerprint, workflow, body, created_at)
 values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do nothing"""
 
@@ -72,7 +72,7 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
     raises KeyConflict. The first event has the number 1.
     """
     yield One(
-        _ADD_DEFINITION,
+        ADD_DEFINITION,
         {
             "fingerprint": job.fingerprint,
             "workflow": job.workflow,

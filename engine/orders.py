@@ -26,6 +26,7 @@ from ucop.engine.queues import undeclared
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
 from ucop.engine.submission import input_json
+from ucop.engine.successor import check_fit, successor_of
 
 if TYPE_CHECKING:
     from ucop.engine.database import Database
@@ -163,17 +164,35 @@ class Orders:
 
     # ------------------------------------------------------------ saved states
 
-    async def fork(self, id: JobId, checkpoint: str | None, edit: Edit) -> JobId:
+    async def fork(
+        self, id: JobId, checkpoint: str | None, edit: Edit, successor: Workflow | None = None
+    ) -> JobId:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint)
         saver, draft = self._database.saver(), []
+        other = None
+        if successor is not None:
+            await check_fit(workflow, successor, saver, thread, at)
+            given = await self._database.read(lambda: ledger.given_input(id))
+            other = successor_of(successor, given, {**edit.update, **edit.replace})
+            workflow = successor
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         await self._database.dispatch(
-            lambda: forks.fork(tables, id, thread, at, new, draft, time.time(), standing=standing)
+            lambda: forks.fork(
+                tables,
+                id,
+                thread,
+                at,
+                new,
+                draft,
+                time.time(),
+                standing=standing,
+                successor=other,
+            )
         )
         self._wake()
         return new

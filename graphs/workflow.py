@@ -17,6 +17,7 @@ from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.agents.tool import agents_inside, needs_of
 from ucop.agents.whole_numbers import with_whole_numbers
+from ucop.graphs.changes import Wiring, wiring_of
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -89,6 +90,11 @@ class Workflow(ABC):
     @abstractmethod
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         """The compiled graph, without a checkpointer. Imports LangGraph."""
+
+    @property
+    def wiring(self) -> Wiring:
+        """Its nodes and edges, as its jobs began with them."""
+        return wiring_of(self.graph().builder)
 
     @abstractmethod
     def start(self, data: Mapping[str, Any]) -> dict[str, Any]:

@@ -264,6 +264,15 @@ def fork(
         bool, typer.Option("--edit", help="Change the state as YAML in $EDITOR.")
     ] = False,
     as_node: options.AsNode = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            "--workflow",
+            metavar="FILE",
+            help="Go on with another definition: a file whose prompts were changed, or a name.",
+            show_default=False,
+        ),
+    ] = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -287,8 +296,12 @@ def fork(
     # Where nothing is named, the job is forked as it stands: what finished since then counts.
     named = at.id if checkpoint is not None or replace else None
 
+    successor = None if workflow is None else run.named(place, workflow)
+    if successor is not None:
+        nodes = successor.shown_nodes()
+
     def go_on(engine: Engine) -> JobHandle:
-        return engine.job(job.id).fork(named, replace=replace, as_node=as_node)
+        return engine.job(job.id).fork(named, replace=replace, as_node=as_node, workflow=successor)
 
     if detach:
         raise typer.Exit(run.queue(place, go_on, as_json=json))

@@ -82,7 +82,7 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, _named(place, workflow), input, input_file, terms)
+    order = order_of(place, named(place, workflow), input, input_file, terms)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -127,7 +127,7 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, _named(place, workflow), input, input_file, terms, text)
+    order = order_of(place, named(place, workflow), input, input_file, terms, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
@@ -142,12 +142,12 @@ def _plan(
 ) -> Exit:
     from ucop.console.cli.dry_run import show_plan
 
-    workflow = _named(place, name)
+    workflow = named(place, name)
     data = read_input(workflow, typed or (), file, text)
     return show_plan(place, workflow, data, as_json=as_json)
 
 
-def _named(place: Place, name: str) -> Workflow:
+def named(place: Place, name: str) -> Workflow:
     """The workflow, and a word on what is suspicious in it."""
     workflow = place.catalog.get(name)
     for finding in workflow.warnings:
