@@ -11,12 +11,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.asking import Answered, answer_to
+from ucop.agents.asking import Answered, Ask, answer_to
 from ucop.agents.errors import AgentInputError, AgentOutputError, NobodyToAsk
 from ucop.agents.function import CONTEXT, FunctionBody
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.placeholders import unfilled
 from ucop.agents.prompt import Answer, Prompt, read_answer
+from ucop.agents.raised import escaped
 from ucop.agents.schema import Problem, validate, with_defaults
 from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
@@ -121,10 +122,19 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
 
     Raises AgentInputError before anything runs, AgentOutputError for an output that does not
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
-    whatever a function raises.
+    whatever a function raises: as Escaped, where that is no Exception.
     """
     given = accept(agent, data, context=context)
     context = context.for_agent(agent.name)
+    try:
+        return await _run(agent, given, context)
+    except (Exception, asyncio.CancelledError, Ask):
+        raise
+    except BaseException as error:
+        raise escaped(error) from error
+
+
+async def _run(agent: Agent, given: dict[str, Any], context: AgentContext) -> Any:
     if isinstance(agent.body, AgentSpec):
         if agent.body.tools:
             from ucop.agents.tool_loop import ask_with_tools
@@ -310,8 +320,10 @@ async def in_thread(function: Callable[[], Any]) -> Any:
             value = variables.run(function)
         except StopIteration as error:  # a future cannot carry it
             raised = RuntimeError(f"the agent raised {error!r}")
-        except BaseException as error:  # noqa: BLE001 - carried over to whoever waits
+        except (Exception, asyncio.CancelledError, Ask) as error:  # noqa: BLE001 - carried over
             raised = error
+        except BaseException as error:  # noqa: BLE001 - it must not get to the loop as it is
+            raised = escaped(error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, value, raised)
 

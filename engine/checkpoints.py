@@ -4,6 +4,10 @@ Each attempt has a shallow copy of its worker's saver, bound to the attempt's jo
 anything is written, the saver's own transaction checks that the attempt is current, and
 writes what the journal holds: a zombie or a cancelled attempt can commit nothing, and a step
 is in the ledger exactly when its writes are in the checkpointer.
+
+What runs on the engine's loop writes there. Graphs that a node runs itself (`subgraph.invoke(…)` in
+a thread, in an event loop of its own, or on the engine's loop, which then stands still) read and
+write on connections of their own, behind the same fence: none of them ever waits for the loop.
 """
 
 from __future__ import annotations
@@ -13,11 +17,11 @@ import copy
 import os
 import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
 # LangGraph reads this once, at import. Without it a crafted row in the database can call any
@@ -33,21 +37,35 @@ from langgraph.checkpoint.base import (
     Checkpoint,
     CheckpointMetadata,
     CheckpointTuple,
+    DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres import _ainternal
+from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde import _msgpack
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from ucop.engine import ledger, threads
+from ucop.engine import ledger, pregel_loops, threads
 from ucop.engine.checkpoint_ids import follow
+from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.faults import fault
-from ucop.engine.journal import ERROR, MOST_UNSAVED, Batch, Journal
-from ucop.engine.operation import Many, One, Operation, pyformat, run
+from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal, Load
+from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
+from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
-from ucop.engine.sqlite import execute
+from ucop.engine.serializer import Apart as Row
+from ucop.engine.serializer import StateSerializer
+from ucop.engine.sqlite import Apart, execute
+from ucop.engine.state_types import GraphTypes, StateTypes, graph_types
+from ucop.engine.stored import (
+    MOST_BYTES,
+    MOST_INLINE,
+    ROOM,
+    stored,
+    stored_error,
+    too_large,
+)
+from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -65,40 +83,54 @@ WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 for module in (_msgpack, _serde):
     module.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined, unused-ignore]
 
+pregel_loops.extend()
 
-def serializer() -> JsonPlusSerializer:
-    """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return JsonPlusSerializer(pickle_fallback=False, allowed_msgpack_modules=None)
+
+def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
+    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
+    no graph, and was checked where it came from: see `attach`."""
+    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
     graph: CompiledStateGraph[Any],
-    saver: BaseCheckpointSaver[Any],
+    saver: FencedSaver,
     store: BaseStore | None = None,
 ) -> CompiledStateGraph[Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
-    one; the caller's graph stays as it was."""
+    one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = saver
+    bound.checkpointer = saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
+    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
+    # that the schema does not have, and those of graphs inside; `invoke` does not.
+    bound._output_mapper = bound._state_mapper = None
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound
 
 
 _allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
+
+
+def _types(graph: Any) -> GraphTypes:
+    key = getattr(graph, "builder", None) or graph
+    if key not in _used:
+        _used[key] = graph_types(graph)
+    return _used[key]
 
 
 def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
     builder = graph.builder
     if builder not in _allowlists:
-        _allowlists[builder] = builder.compile()._serde_allowlist
+        _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
 
 
-Kept = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
+Kept = Call
 """A call of a saver that is made later, in the transaction that it belongs to."""
 
 
@@ -106,9 +138,27 @@ class Fenced:
     """What both savers do alike: what an attempt saves passes the fence of its journal, together
     with what the journal holds."""
 
+    serde: Any
+    _by_graph: dict[int, tuple[GraphTypes, StateSerializer]]
+    """A serializer for each graph, which it keeps."""
     journal: Journal | None = None
+    most_bytes = MOST_BYTES
+    """Bytes of one value that the database takes."""
+    place: str | None = None
+    """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
+    loop: asyncio.AbstractEventLoop
+    """The engine's."""
+
+    def for_graph(self, used: GraphTypes) -> Self:
+        """Stores the classes that a graph uses as well, and no others."""
+        clone = copy.copy(self)
+        known = self._by_graph.get(id(used))
+        if known is None or known[0] is not used:
+            known = self._by_graph[id(used)] = (used, self.serde.with_graph(used))
+        clone.serde = known[1]
+        return clone
 
     def for_draft(self, draft: list[Kept]) -> Self:
         """Reads what is saved; what it is to save, it only notes in `draft`."""
@@ -117,14 +167,47 @@ class Fenced:
         return clone
 
     async def _commit(
-        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
     ) -> None:
-        """Check the fence, and write what the journal holds and `more`, in one transaction."""
+        """Check the fence, and write what the journal holds, `notes` and `more`, in one
+        transaction."""
+        raise NotImplementedError
+
+    def _commit_apart(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
+    ) -> None:
+        """The same from any thread, without the engine's loop."""
         raise NotImplementedError
 
     async def _save(self, call: Kept) -> None:
         """Save what belongs to no attempt."""
         raise NotImplementedError
+
+    def _save_apart(self, call: Kept) -> None:
+        """The same from any thread."""
+        raise NotImplementedError
+
+    def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        """What `read` finds with a saver of LangGraph's own, from any thread."""
+        raise NotImplementedError
+
+    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        """The same on another event loop, or in a thread of another's."""
+        return await asyncio.to_thread(self._read_apart, read)
+
+    def _at_home(self) -> bool:
+        """Whether this runs on the engine's loop."""
+        return asyncio.get_running_loop() is self.loop
 
     def _read(self, found: CheckpointTuple | None) -> CheckpointTuple | None:
         """A checkpoint that was read, and may be gone on from."""
@@ -132,7 +215,10 @@ class Fenced:
             follow(found.checkpoint["id"])
             if self.journal is not None:
                 self.journal.kept(found.pending_writes or ())
+                self.journal.replies.known(_namespace(found.config), found.pending_writes or ())
         return found
+
+    # ------------------------------------------------------------ on the engine's loop
 
     async def aput(
         self,
@@ -141,6 +227,8 @@ class Fenced:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        if not self._at_home():
+            return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
         call: Kept = ("put", (config, checkpoint, metadata, new_versions))
         journal = self.journal
         if self.draft is not None:
@@ -152,9 +240,13 @@ class Fenced:
             async with journal.turn:
                 journal.may_advance()
                 if _is_input(metadata):
-                    journal.held.append(call)
+                    journal.hold(call)
                     return _saved(config, checkpoint)
-                await self._commit(journal, 1, _newest(config, checkpoint), call)
+                newest = _newest(config, checkpoint)
+                with self._naming(journal, call):
+                    await self._commit(journal, 1, newest, call)
+                if newest is not None:
+                    journal.advanced()
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -165,9 +257,10 @@ class Fenced:
         task_id: str,
         task_path: str = "",
     ) -> None:
+        if not self._at_home():
+            await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
+            return
         journal = self.journal
-        if journal is not None:
-            writes = _without_remains(writes)
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -175,16 +268,21 @@ class Fenced:
             await self._save(call)
         else:
             now = time.time()
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = self._storing(journal, config, writes, task_id, task_path)
+            saved = _progress(writes)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
                 more_follows = journal.is_last(task_id, task_path) or others_wait
-                with journal.finished(task_id, writes, now):
+                with journal.finished(task_id, writes, now, reply) as notes:
                     if more_follows and _is_values(writes):
-                        journal.held.append(call)
+                        journal.hold(call, notes)
                         return
                     fault("before writes")
-                    await self._commit(journal, 1, None, call)
+                    with self._naming(journal, call):
+                        await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -193,8 +291,164 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._commit(self.journal, 0, None)
+            with self._naming(self.journal):
+                await self._commit(self.journal, 0, None)
         fault("after flush")
+
+    # ------------------------------------------------------------ what cannot be stored
+
+    def _storing(
+        self,
+        journal: Journal,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str,
+    ) -> Kept:
+        """The call that saves what a node gave. Raises Unstorable."""
+        try:
+            kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
+        except Unstorable as error:
+            journal.refused(task_id, error)
+            raise
+        return "put_writes", (config, kept, task_id, task_path)
+
+    def check(self, calls: Sequence[Kept]) -> None:
+        """Raise Unstorable for a value of these calls that would not come back as it is."""
+        for method, arguments in calls:
+            writes = arguments[1]["channel_values"].items() if method == "put" else arguments[1]
+            for channel, value in writes:
+                stored(self.serde, value, node=None, channel=channel)
+
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+
+    @contextmanager
+    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+        """A commit, whose errors tell whether the database failed or a value is to blame: inside,
+        Superseded, DatabaseError or Unstorable is raised."""
+        try:
+            yield
+        except (Superseded, DatabaseError) as error:
+            journal.broke_off(error)
+            raise
+        except Exception as error:
+            if (refused := self._refusal(journal, more)) is not None:
+                raise refused from error
+            if (refused := self._refusal(journal, journal.held)) is not None:
+                journal.drop_held()  # the input, without which nothing else is worth keeping
+                raise refused from error
+            raise
+
+    def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
+        """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
+        node gave."""
+        for method, arguments in calls:
+            if method == "put":
+                values: Mapping[str, Any] = arguments[1]["channel_values"]
+                try:
+                    self._check(values, journal)
+                except Unstorable as error:
+                    return error
+        return None
+
+    def _check(self, values: Mapping[str, Any], journal: Journal) -> None:
+        """Raise Unstorable for the first value that is no good, or the largest of too many."""
+        largest, total, most = "", 0, -1
+        for channel, value in values.items():
+            node = journal.writer_of(channel)
+            size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
+            total += size
+            if size > most:
+                largest, most = channel, size
+        if total > self.most_bytes - ROOM:
+            raise too_large(
+                values[largest], total, self.most_bytes, journal.writer_of(largest), largest
+            )
+
+    # ------------------------------------------------------------ anywhere else
+
+    def put(
+        self,
+        config: RunnableConfig,
+        checkpoint: Checkpoint,
+        metadata: CheckpointMetadata,
+        new_versions: ChannelVersions,
+    ) -> RunnableConfig:
+        call: Kept = ("put", (config, checkpoint, metadata, new_versions))
+        journal = self.journal
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            self._save_apart(call)
+        else:
+            fault("before put")
+            journal.may_advance()
+            if _is_input(metadata):
+                journal.hold(call)
+                return _saved(config, checkpoint)
+            with self._naming(journal, call):
+                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
+            fault("after put")
+        return _saved(config, checkpoint)
+
+    def put_writes(
+        self,
+        config: RunnableConfig,
+        writes: Sequence[tuple[str, Any]],
+        task_id: str,
+        task_path: str = "",
+    ) -> None:
+        journal = self.journal
+        call: Kept = ("put_writes", (config, writes, task_id, task_path))
+        if self.draft is not None:
+            self.draft.append(call)
+        elif journal is None:
+            self._save_apart(call)
+        else:
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
+            call = self._storing(journal, config, writes, task_id, task_path)
+            with journal.finished(task_id, writes, time.time(), reply) as notes:
+                fault("before writes")
+                with self._naming(journal, call):
+                    self._commit_apart(journal, _progress(writes), None, call, notes=notes)
+            fault("after writes")
+
+    def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if self.journal is not None and self.journal.held:
+            with self._naming(self.journal):
+                self._commit_apart(self.journal, 0, None)
+        return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
+
+    def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
+        yield from self._read_apart(lambda saver: [*saver.list(*args, **options)])
+
+    def get_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return self._read_apart(
+            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
+
+
+class Unfenced(SqliteSaver):
+    """LangGraph's own, in a transaction that somebody else ends: it would commit, also after an
+    error."""
+
+    is_setup = True
+
+    def __init__(self, connection: sqlite3.Connection, serde: Any) -> None:
+        super().__init__(connection, serde=serde)
+        self.is_setup = True  # by sqlite.prepare
+
+    @contextmanager
+    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+        with super().cursor(transaction=False) as cursor:
+            yield cursor
 
 
 class FencedSqliteSaver(Fenced, SqliteSaver):
@@ -207,53 +461,99 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
     """Reads again while another process holds the lock, without blocking the loop."""
     commit: Callable[..., Awaitable[Any]]
     """Writes in a transaction; see group_commit.GroupCommit.write."""
+    apart: Apart
+    """Reads and writes from other threads."""
 
     def for_attempt(self, journal: Journal) -> Self:
         clone = copy.copy(self)
         clone.journal = journal
+        clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
     @contextmanager
     def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        if transaction and not self.conn.in_transaction:
-            raise RuntimeError("a fenced saver writes through its asynchronous methods only")
         # The base class would commit, also after an error.
         with super().cursor(transaction=False) as cursor:
             yield cursor
 
+    def save(self, call: Kept) -> None:
+        """Save in the transaction that is open on the loop's connection."""
+        method, arguments = call
+        getattr(SqliteSaver, method)(self, *arguments)
+
     async def _commit(
-        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
     ) -> None:
-        def work() -> tuple[Batch, int]:
-            batch, held = journal.batch(), list(journal.held)
-            tell = journal.tell(batch, saved=saved, checkpoint=checkpoint)
-            run(tell, partial(execute, self.conn))
-            for method, arguments in (*held, *more):
-                getattr(self, method)(*arguments)
-            fault("inside saver write")
-            return batch, len(held)
+        write = _Write(journal, saved, checkpoint, more, notes)
+        with write.undone():
+            await self.commit(
+                lambda: write.into(self.conn, self.save),
+                lambda _: write.told(),
+            )
 
-        def told(committed: tuple[Batch, int]) -> None:
-            batch, held = committed
-            journal.told(batch)
-            del journal.held[:held]
+    def _commit_apart(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
+    ) -> None:
+        write = _Write(journal, saved, checkpoint, more, notes)
 
-        await self.commit(work, told)
+        def work(connection: sqlite3.Connection) -> None:
+            saver = Unfenced(connection, self.serde)
+            write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+
+        with write.undone():
+            self.apart.write(work)
+            write.told()
 
     async def _save(self, call: Kept) -> None:
+        await self.commit(lambda: self.save(call))
+
+    def _save_apart(self, call: Kept) -> None:
         method, arguments = call
-        await self.commit(lambda: getattr(self, method)(*arguments))
+        self.apart.write(lambda at: getattr(Unfenced(at, self.serde), method)(*arguments))
+
+    def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        return self.apart.read(lambda connection: read(Unfenced(connection, self.serde)))
+
+    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        if not self._at_home():
+            return await super()._read_here(read)
+        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
+        return found
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        return self._read(await self.retry(lambda: self.get_tuple(config)))
+        if not self._at_home():
+            return await asyncio.to_thread(self.get_tuple, config)
+        if self.journal is not None and self.journal.held:
+            await self.flush()
+        return self._read(await self.retry(lambda: SqliteSaver.get_tuple(self, config)))
 
     async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
         # get_tuple() while list() is open would wait for its own lock.
-        for item in await self.retry(lambda: list(self.list(*args, **kwargs))):
+        for item in await self._read_here(lambda saver: [*saver.list(*args, **kwargs)]):
             yield item
 
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await self._read_here(
+            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
+
+    def delete_thread(self, thread_id: str) -> None:
+        self.apart.write(lambda at: Unfenced(at, self.serde).delete_thread(thread_id))
+
     async def adelete_thread(self, thread_id: str) -> None:
-        await self.commit(lambda: self.delete_thread(thread_id))
+        await self.commit(lambda: SqliteSaver.delete_thread(self, thread_id))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
@@ -278,6 +578,8 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     url: str = ""
+    apart: ApartPostgres
+    """Connections of other threads."""
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:
@@ -302,7 +604,28 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             await drive(operation, connection)
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        if not self._at_home():
+            return await asyncio.to_thread(self.get_tuple, config)
+        if self.journal is not None and self.journal.held:
+            await self.flush()
         return self._read(await super().aget_tuple(config))
+
+    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        if self._at_home():
+            async for item in super().alist(*args, **options):
+                yield item
+        else:
+            for item in await self._read_here(lambda saver: [*saver.list(*args, **options)]):
+                yield item
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        if self._at_home():
+            return await super().aget_delta_channel_history(config=config, channels=channels)
+        return await self._read_here(
+            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
@@ -321,11 +644,17 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
 
     async def _commit(
-        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
     ) -> None:
         # A commit that was begun is seen to its end: who is cancelled amid it could not know
         # whether it happened, and would tell the same twice.
-        commit = asyncio.ensure_future(self._commit_whole(journal, saved, checkpoint, *more))
+        write = _Write(journal, saved, checkpoint, more, notes)
+        commit = asyncio.ensure_future(self._commit_whole(write))
         try:
             await asyncio.shield(commit)
         except asyncio.CancelledError:
@@ -336,42 +665,74 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             if commit.done() and not commit.cancelled():
                 commit.exception()  # looked at, also where the cancellation goes first
 
-    async def _commit_whole(
-        self, journal: Journal, saved: int, checkpoint: str | None, *more: Kept
+    async def _commit_whole(self, write: _Write) -> None:
+        journal = write.journal
+        while not journal.committing.acquire(blocking=False):  # noqa: ASYNC110 - of a thread
+            await asyncio.sleep(0.001)
+        try:
+            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
+                await self._transact(write)
+                write.told()
+        finally:
+            journal.committing.release()
+
+    async def _transact(self, write: _Write) -> None:
+        async with (
+            _ainternal.get_connection(self.conn) as connection,
+            connection.pipeline(),
+            connection.transaction(),
+            connection.cursor(binary=True, row_factory=dict_row) as cursor,
+        ):
+            await _tell(cursor, write)
+            inside = copy.copy(self)
+            inside._inside = cursor
+            assert write.load is not None
+            for method, group in groupby(write.load.held, key=lambda each: each[0]):
+                given = [arguments for _, arguments in group]
+                if method == "put_writes":
+                    rows = await asyncio.to_thread(self._rows_of, given)
+                    await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
+                else:
+                    for arguments in given:
+                        await inside._save(("put", arguments))
+            for call in write.more:
+                await inside._save(call)
+            fault("inside saver write")
+
+    def _commit_apart(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        *more: Kept,
+        notes: Batch = NO_NOTES,
     ) -> None:
-        with journal.certain(), reachable(self.url):
-            async with _ainternal.get_connection(self.conn) as connection:
-                batch = journal.batch()
-                held = list(journal.held)
-                try:
-                    async with (
-                        connection.pipeline(),
-                        connection.transaction(),
-                        connection.cursor(binary=True, row_factory=dict_row) as cursor,
-                    ):
-                        await _tell(cursor, journal, batch, saved, checkpoint)
-                        inside = copy.copy(self)
-                        inside._inside = cursor
-                        for method, group in groupby(held, key=lambda each: each[0]):
-                            given = [arguments for _, arguments in group]
-                            if method == "put_writes":
-                                rows = await asyncio.to_thread(self._rows_of, given)
-                                await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
-                            else:
-                                for arguments in given:
-                                    await AsyncPostgresSaver.aput(inside, *arguments)
-                        for call in more:
-                            await inside._save(call)
-                        fault("inside saver write")
-                except psycopg.Error as error:
-                    if error.sqlstate == "UC001":
-                        raise ledger.superseded(journal.job_id, journal.attempt) from None
-                    raise
-        journal.told(batch)
-        del journal.held[: len(held)]
+        write = _Write(journal, saved, checkpoint, more, notes)
+        if not journal.committing.acquire(timeout=HELD_UP):
+            raise RuntimeError(HELD_UP_BY_A_NODE)
+        try:
+            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
+                with self.apart.connection() as connection, connection.transaction():
+                    saver = PostgresSaver(connection, serde=self.serde)
+                    write.into(connection, partial(save_by, saver))
+                write.told()
+        finally:
+            journal.committing.release()
+
+    def _save_apart(self, call: Kept) -> None:
+        method, arguments = call
+        with reachable(self.url), self.apart.connection() as connection:
+            save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
+
+    def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        with reachable(self.url), self.apart.connection() as connection:
+            return read(PostgresSaver(connection, serde=self.serde))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._read_apart(lambda saver: saver.delete_thread(thread_id))
 
     async def _save(self, call: Kept) -> None:
-        method, arguments = call
+        method, arguments = as_rows(call)
         await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
     def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -393,6 +754,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
 
 
+def save_by(saver: PostgresSaver, call: Kept) -> None:
+    method, arguments = as_rows(call)
+    getattr(saver, method)(*arguments)
+
+
+def as_rows(call: Kept) -> Kept:
+    """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
+    -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
+    method, arguments = call
+    if method != "put":
+        return call
+    config, checkpoint, *rest = arguments
+    values = checkpoint["channel_values"]
+    odd = {name: Row(value) for name, value in values.items() if not _fits_json(value)}
+    if not odd:
+        return call
+    return "put", (config, {**checkpoint, "channel_values": {**values, **odd}}, *rest)
+
+
+def _fits_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return "\0" not in value and len(value) <= MOST_INLINE
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    return kind is bool or not isinstance(value, (str, int, float))
+
+
 def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
     """What a task that failed, or was cancelled, has to keep: its error. LangGraph saves along
     with it what the task had written before (its channels, say, and not yet its conditional
@@ -412,6 +801,12 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
+def _progress(writes: Sequence[tuple[str, Any]]) -> int:
+    """How much further a job is by writes: what only says that a node failed, or asks, each
+    attempt says again."""
+    return int(any(channel not in WITH_ERROR for channel, _ in writes))
+
+
 def _is_input(metadata: CheckpointMetadata) -> bool:
     """Whether a checkpoint holds the input and nothing else: no node runs before the next."""
     return metadata.get("source") == "input"
@@ -429,24 +824,107 @@ def _saved(config: RunnableConfig, checkpoint: Checkpoint) -> RunnableConfig:
     }
 
 
+def _namespace(config: RunnableConfig) -> str:
+    """The graph that a checkpoint or write belongs to: empty for the job's own."""
+    return str(config["configurable"].get("checkpoint_ns", ""))
+
+
 def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:
     """The checkpoint's id, where it is one of the job's graph itself and not of a subgraph."""
     root = not config["configurable"].get("checkpoint_ns")
     return checkpoint["id"] if root else None
 
 
-async def _tell(
-    cursor: AsyncCursor[DictRow],
-    journal: Journal,
-    batch: Batch,
-    saved: int,
-    checkpoint: str | None,
-) -> None:
+HELD_UP = 10.0
+"""Seconds that a graph which a node runs waits for a commit that is under way."""
+
+HELD_UP_BY_A_NODE = (
+    "a node runs a graph by invoke() or stream() on the engine's event loop, and holds up a commit "
+    "of its own job that is under way there: use `await graph.ainvoke(…)` or `graph.astream(…)`, "
+    "or make the node a plain function (def)"
+)
+
+
+class _Write:
+    """One transaction of an attempt: the fence, what its journal holds, and what is new."""
+
+    def __init__(
+        self,
+        journal: Journal,
+        saved: int,
+        checkpoint: str | None,
+        more: Sequence[Kept],
+        notes: Batch,
+    ) -> None:
+        self.journal, self.more, self.notes = journal, more, notes
+        self.load: Load | None = None
+        """What is taken out of the journal while this is under way."""
+        self._mark: dict[str, Any] = {"saved": saved, "checkpoint": checkpoint}
+
+    def tell(self) -> Operation[None]:
+        """The fence and the notes."""
+        self._untake()
+        self.load = self.journal.take()
+        return self.journal.tell(self.load, self.notes, **self._mark)
+
+    def into(self, connection: Any, save: Callable[[Kept], Any]) -> None:
+        """Write all of it into a transaction that is open on `connection`."""
+        run(self.tell(), partial(_execute, connection))
+        assert self.load is not None
+        for call in (*self.load.held, *self.more):
+            save(call)
+        fault("inside saver write")
+
+    def told(self) -> None:
+        """It has committed."""
+        load, self.load = self.load, None
+        if load is not None:
+            self.journal.told(load, self.notes)
+
+    @contextmanager
+    def undone(self) -> Iterator[None]:
+        """Where it does not commit, all stays in the journal."""
+        try:
+            yield
+        finally:
+            self._untake()
+
+    def _untake(self) -> None:
+        if self.load is not None:
+            self.journal.give_back(self.load)
+            self.load = None
+
+
+def _execute(connection: Any, statement: Statement) -> Sequence[Any]:
+    if isinstance(connection, sqlite3.Connection):
+        return execute(connection, statement)
+    with connection.cursor(row_factory=dict_row) as cursor:
+        match statement:
+            case One(sql, params):
+                cursor.execute(pyformat(sql), params)
+                return cursor.fetchall() if cursor.description else ()
+            case Many(sql, many):
+                cursor.executemany(pyformat(sql), many)
+    return ()
+
+
+@contextmanager
+def _fenced(journal: Journal) -> Iterator[None]:
+    """What PostgreSQL raises at the fence, as what it means."""
+    try:
+        yield
+    except psycopg.Error as error:
+        if error.sqlstate == "UC001":
+            raise ledger.superseded(journal.job_id, journal.attempt) from None
+        raise
+
+
+async def _tell(cursor: AsyncCursor[DictRow], write: _Write) -> None:
     """The fence, then the journal, as one flow of statements: in a pipeline nothing waits
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
-    who = (journal.job_id, journal.attempt)
-    await cursor.execute("select ucop_fence(%s, %s)", who)
-    operation = journal.tell(batch, saved=saved, checkpoint=checkpoint)
+    journal = write.journal
+    await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
+    operation = write.tell()
     statement = next(operation)
     while True:
         rows: Sequence[Any] = ()

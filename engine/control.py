@@ -98,27 +98,40 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
 
 
 _ANSWER = """
-update questions set answer = :answer, answered_at = :now
-where job_id = :job and id = :question and answered_at is null returning id"""
+update questions set answer = :answer, answered_at = :now, by_default = 0
+where job_id = :job and id = :question and answered_at is null and withdrawn_at is null returning id"""
+
+_ANSWER_ANEW = """
+update questions set answer = :answer, answered_at = :now, by_default = 0
+where job_id = :job and id = :question and consumed_at is null and withdrawn_at is null returning id"""
 
 
 def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
     """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
-    other questions are open it comes back to them. Raises JobNotFound or RefusedChange: a
-    question that is no longer open was answered, or never asked.
+    other questions are open it comes back to them. A failed job takes another answer in place of
+    one that no node has gone past, since it may have failed because of it, and is retried. Raises
+    JobNotFound or RefusedChange: a question that is no longer open was answered, withdrawn, or
+    never asked.
     """
     state = yield from existing(job)
+    status = JobStatus(state["status"])
     given = {"job": job, "question": question, "answer": answer, "now": now}
-    if state["status"] != JobStatus.WAITING or not (yield One(_ANSWER, given)):
-        raise RefusedChange((yield from _why_not_open(job, question, state["status"])))
-    return (yield from go_on(job, state, Change.RESUME, "answered", now))
+    if status is JobStatus.WAITING and (yield One(_ANSWER, given)):
+        return (yield from go_on(job, state, Change.RESUME, "answered", now))
+    if status is JobStatus.FAILED and (yield One(_ANSWER_ANEW, given)):
+        return (yield from go_on(job, state, Change.RETRY, "answered", now))
+    raise RefusedChange((yield from _why_not_open(job, question, status)))
 
 
-_GIVEN = "select answered_at, by_default from questions where job_id = :job and id = :question"
+_FOUND = """
+select answered_at, by_default, withdrawn_at from questions
+where job_id = :job and id = :question"""
 
 
 def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
-    rows = yield One(_GIVEN, {"job": job, "question": question})
+    rows = yield One(_FOUND, {"job": job, "question": question})
+    if rows and rows[0]["withdrawn_at"] is not None:
+        return f"question {question} of job {job} is not open; the job does not ask it any more"
     if not rows or rows[0]["answered_at"] is None:
         return f"job {job} is {status}; it waits for no answer to {question}"
     late, before = "nobody answered it in time, and its default holds", "it was answered before"
@@ -126,13 +139,13 @@ def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
     return f"question {question} of job {job} is not open; {how}"
 
 
-_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null"
+_COUNT_OPEN = "select count(*) as open from questions where job_id = :job and answered_at is null and withdrawn_at is null"
 
 
 _SET_INPUT = """
 update jobs set input = :input, seq = seq + 1
-where id = :job and attempt = :attempt and checkpoint_id is null and status in ('paused', 'failed')
-returning seq"""
+where id = :job and attempt = :attempt and checkpoint_id is null
+    and status in ('paused', 'failed', 'waiting') returning seq"""
 
 
 def resume_anew(
@@ -146,16 +159,35 @@ def resume_anew(
     """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
     `names` are those that changed. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
-    if state["status"] not in RESTS:
-        raise RefusedChange(
-            f"job {job} is {state['status']}; only a paused or failed job is edited"
-        )
+    yield from check_edit(job, state)
     rows = yield One(_SET_INPUT, {"job": job, "attempt": attempt, "input": input})
     if not rows:
         raise changed_meanwhile(job)
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.edited", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"names": list(names)})})
     return (yield from resume(job, now, onward))
+
+
+def check_edit(job: str, state: Row) -> Operation[None]:
+    """Raises RefusedChange unless what the job goes on with may be edited: it is paused or failed,
+    or waits at a breakpoint and not for an answer."""
+    status = JobStatus(state["status"])
+    if status in RESTS:
+        return
+    if status is not JobStatus.WAITING:
+        raise RefusedChange(
+            f"job {job} is {status}; only a job that is paused, failed, or stopped at a "
+            "breakpoint is edited"
+        )
+    if (yield from _asks(job)):
+        raise RefusedChange(
+            f"job {job} waits for an answer, and is not edited before: `ucop jobs answer {job} …`"
+        )
+
+
+def _asks(job: str) -> Operation[bool]:
+    rows = yield One(_COUNT_OPEN, {"job": job})
+    return bool(rows[0]["open"])
 
 
 def resume(
@@ -170,10 +202,8 @@ def resume(
     """
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    if status is JobStatus.WAITING:
-        rows = yield One(_OPEN, {"job": job})
-        if rows[0]["open"]:
-            raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
+    if status is JobStatus.WAITING and (yield from _asks(job)):
+        raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
         return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
     if status in sources(Change.RETRY):
@@ -206,6 +236,12 @@ def retry(
     return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
 
 
+# States of workflows inside count too: a breakpoint may stand in one.
+MARK_PASSED = """
+update jobs set passed = (
+    select max(checkpoint_id) from checkpoints where checkpoints.thread_id = jobs.thread_id)
+where id = :job"""
+
 _SET_PRIORITY = """
 update jobs set priority = :priority
 where id = :job and attempt = :attempt and status = :from_status returning id"""
@@ -224,9 +260,11 @@ def go_on(
     why: str,
     now: float,
     onward: Onward = Onward(),
+    *,
+    passes: bool = True,
 ) -> Operation[JobStatus]:
-    """Queue the next attempt because a person says so; `change` is None where one was queued
-    already. Raises RefusedChange."""
+    """Queue the next attempt because a person says so; where the job waits at a breakpoint, it
+    `passes`. `change` is None where one was queued already. Raises RefusedChange."""
     if change is not None and (overtaker := (yield from overtaken(job))):
         raise RefusedChange(overtaker.refusal)
     if onward.priority is not None:
@@ -239,6 +277,8 @@ def go_on(
     new = yield from next_attempt(job, state, change, why, now, until=until)
     if new is None:
         raise changed_meanwhile(job)
+    if passes and state["status"] == JobStatus.WAITING:
+        yield One(MARK_PASSED, {"job": job})
     if onward.budget:
         yield from _change_budget(job, onward.budget)
     return new

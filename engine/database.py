@@ -6,7 +6,7 @@ and pass the same contract tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -39,6 +39,12 @@ class Database(Protocol):
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         """`write`, for an operation that may queue an attempt."""
 
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        """`write` on another connection, from any thread but the loop's."""
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation that only reads."""
 
@@ -65,7 +71,12 @@ def connect(settings: Settings) -> Database:
     if url.startswith(POSTGRES):
         from ucop.engine.postgres import PostgresDatabase
 
-        return PostgresDatabase(url)
+        return PostgresDatabase(url, types=settings.state.types)
     from ucop.engine.sqlite import SqliteDatabase
 
-    return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
+    return SqliteDatabase(
+        url,
+        synchronous=settings.synchronous,
+        lease=settings.lease,
+        types=settings.state.types,
+    )

@@ -45,6 +45,8 @@ from ucop.engine.job import (
 )
 from ucop.engine.job_file import read_job_file
 from ucop.engine.listeners import Post
+from ucop.engine.live_readers import LiveReaders
+from ucop.engine.live_stream import Modes, read_modes
 from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.orders import Orders
@@ -80,6 +82,9 @@ if TYPE_CHECKING:
     Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
+
+ANSWERS_WITHIN = 5.0
+"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
 
 
 class Engine:
@@ -134,6 +139,7 @@ class Engine:
             reader=lambda: self.reader,
             restore=self._restore,
         )
+        self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
@@ -146,7 +152,7 @@ class Engine:
         self.on_lost: Callable[[str], None] | None = None
         """Called on the engine's loop when that happens; without it a new worker starts."""
         self._closed = False
-        self._loop = LoopThread("ucop-engine")
+        self._loop = LoopThread("ucop-engine", self._ended)
         self._models = models or Models(
             aliases=settings.models,
             ollama_host=settings.ollama_host,
@@ -244,6 +250,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -264,6 +271,8 @@ class Engine:
             on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
                 `reject` refuses this one, `interrupt` cancels them and goes on from the state
                 that they saved, `rollback` cancels them and deletes what they saved.
+            stream: Stream modes of which nothing is missed by who calls the job's `stream` or
+                `astream` within 30 seconds. Without it they begin with what is emitted then.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
         InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
@@ -279,8 +288,9 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
-        return JobHandle(self, self._loop.call(self._orders.submit(job)))
+        return JobHandle(self, self._loop.call(self._orders.submit(job, listens)))
 
     async def asubmit(
         self,
@@ -298,6 +308,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
         terms = read_terms(
@@ -311,9 +322,10 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
-        return JobHandle(self, await self._loop.acall(self._orders.submit(job)))
+        return JobHandle(self, await self._loop.acall(self._orders.submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
@@ -554,6 +566,9 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
+        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
+            log.error("the engine's loop is blocked, and is left as it is")
+            return
         try:
             with contextlib.suppress(UcopError):
                 self._loop.call(self._shut(grace))
@@ -608,6 +623,8 @@ class Engine:
             # Whoever looks for a worker for a job is not to find this one.
             serves=names(list(self.settings.served) if self._own is None else []),
             on_lost=self._lost,
+            on_live=self._live.tell,
+            on_end=self._ended,
             duties=self._duties,
         )
         await self._worker.start()
@@ -681,6 +698,19 @@ class Engine:
             poll=settings.poll,
         )
 
+    def _ended(self, why: str) -> None:
+        """The loop broke, or never comes back: nothing runs here any more, and others may have this
+        worker's jobs. From any thread."""
+        self.lost = why
+        if self._worker is not None:
+            self._worker.let_go()
+        if self.on_lost is not None:
+            self.on_lost(why)
+
+    async def _hear_listeners(self) -> None:
+        if self._worker is not None:
+            await self._worker.hear_listeners()
+
     def _lost(self, message: str) -> None:
         self.lost = message
         self._worker = None
@@ -713,6 +743,7 @@ class Engine:
             for telling in self._telling:
                 parts.push_async_callback(_ended, telling)
             parts.push_async_callback(_ended, self._restarting)
+            parts.push_async_callback(self._live.close)
             parts.push_async_callback(_ended, self._ear)
 
     async def _stop_worker(self, grace: float | None) -> None:

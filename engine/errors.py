@@ -37,13 +37,16 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
+├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
+├── AnswerIgnored             the graph that asked cannot take answers
 ├── Superseded                this attempt is no longer current: it may write nothing
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
     ├── DatabaseBusy          another process holds the write lock
+    ├── DatabaseRefusal       it works, and refuses a value: too large, or not to be stored
     ├── DatabaseDamaged
     └── DatabaseTooNew        written by a later version of ucop
 
@@ -53,6 +56,7 @@ A floor raises only errors of its own file or a lower one; this page draws them 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from ucop.agents.errors import (
     AgentInputError,
@@ -81,13 +85,18 @@ from ucop.graphs.errors import (
     WorkflowChanged,
 )
 
+if TYPE_CHECKING:
+    from ucop.engine.job import JobError
+
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
+    "AnswerIgnored",
     "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
     "DatabaseError",
+    "DatabaseRefusal",
     "DatabaseTooNew",
     "DeadlinePassed",
     "DeliveryNotFound",
@@ -126,6 +135,7 @@ __all__ = [
     "UcopError",
     "UnknownAgent",
     "UnknownWorkflow",
+    "Unstorable",
     "WorkflowChanged",
 ]
 
@@ -155,14 +165,25 @@ class DeliveryNotFound(UcopError):
 
 
 class JobFailed(UcopError):
-    """The job failed; `type`, `node` and `message` tell of the error that ended it."""
+    """The job failed; `type`, `node` and `message` tell of the error that ended it, and `error`
+    (a JobError) where in the user's code it was raised, and what it came from."""
 
-    def __init__(self, job_id: str, type: str, message: str, node: str | None) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        type: str,
+        message: str,
+        node: str | None,
+        *,
+        error: JobError | None = None,
+    ) -> None:
         self.job_id, self.type, self.message, self.node = job_id, type, message, node
+        self.error = error
         place = f" in node {node!r}" if node else ""
+        more = "".join(f"\n  {line}" for line in error.details()) if error else ""
         super().__init__(
             f"job {job_id} failed{place}: {type}: {message}. "
-            f"It keeps what it finished: `ucop jobs resume {job_id}` goes on from there"
+            f"It keeps what it finished: `ucop jobs resume {job_id}` goes on from there{more}"
         )
 
 
@@ -205,10 +226,43 @@ class ThreadBusy(UcopError):
         )
 
 
+class Unstorable(UcopError):
+    """A value cannot be stored, or would not come back as it went in.
+
+    A serializer raises it with `kind` and `why`; the saver, which knows where the value comes
+    from, raises it again by `at`.
+
+    Args:
+        kind: The type of the value, as `module.Class`.
+        why: What is wrong with it and, where there is something to do, what.
+        node: The node that gave it.
+        channel: The channel that it was written to.
+    """
+
+    def __init__(
+        self, kind: str, why: str, *, node: str | None = None, channel: str | None = None
+    ) -> None:
+        self.kind = kind = kind.removeprefix("builtins.")
+        self.why, self.node, self.channel = why, node, channel
+        giver = f"node {node!r} gave a value" if node else "there is a value"
+        place = f" for channel {channel!r}" if channel else ""
+        super().__init__(f"{giver} of type {kind}{place} that cannot be stored: {why}")
+
+    def at(self, node: str | None, channel: str | None) -> Unstorable:
+        """The same, with what was not known yet of where the value comes from."""
+        return Unstorable(
+            self.kind, self.why, node=self.node or node, channel=self.channel or channel
+        )
+
+
 class LimitReached(UcopError):
     """The job may not go on: it has used what it was allowed."""
 
     ends_attempt = True
+
+
+class AnswerIgnored(UcopError):
+    """A question was answered, and asked again as if it had not been."""
 
 
 class DeadlinePassed(LimitReached):
@@ -233,10 +287,18 @@ class DatabaseError(UcopError):
     """The database cannot be used."""
 
     ends_attempt = True
+    place: str | None = None
+    """Which one, where that is known: a node may use another one than its job's."""
 
 
 class DatabaseBusy(DatabaseError):
     """Another process holds the database's write lock."""
+
+
+class DatabaseRefusal(DatabaseError):
+    """The database works, and refuses what it was given."""
+
+    ends_attempt = False
 
 
 class DatabaseDamaged(DatabaseError):

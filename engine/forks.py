@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
 from ucop.agents.whole_numbers import with_whole_numbers
+from ucop.engine import questions
 from ucop.engine.checkpoints import Kept, attach
-from ucop.engine.control import RESTS, Onward, changed_meanwhile, go_on
+from ucop.engine.control import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
 from ucop.engine.errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ucop.engine.job import JobId, ThreadId
 from ucop.engine.ledger import ADD_ATTEMPT, ADD_EVENT, existing
@@ -100,23 +101,38 @@ async def edited(
     checkpoint: str,
     edit: Edit,
 ) -> list[Kept]:
-    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
+    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
+    or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    # By the graph's saver, which knows the classes of its state.
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     try:
-        if START in at.checkpoint["channel_values"]:
-            return await _with_input(graph, draft, at, values, edit.as_node)
-        step = await superstep(graph, at)
-        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
-        if step is None or node not in step.ran:
-            return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, await _news(graph, at, values), node)
+        calls = await _edited(workflow, graph, draft, at, values, edit.as_node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
+    graph.checkpointer.check(calls)
+    return calls
+
+
+async def _edited(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    if START in at.checkpoint["channel_values"]:
+        return await _with_input(graph, draft, at, values, as_node)
+    step = await superstep(graph, at)
+    node = workflow.edited_as(_made_by(step, at, as_node), as_node)
+    if step is None or node not in step.ran:
+        return await _loosely(workflow, graph, draft, at, values, node)
+    return await _anew(workflow, step, await _news(graph, at, values), node)
 
 
 async def set_back(
@@ -126,7 +142,7 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
     known: Any = at.metadata or {}
     if known.get("source") == "update":
@@ -347,6 +363,7 @@ def fork(
         raise JobNotFound(f"no job {parent}")
     yield from copy_branch(tables, thread, id, checkpoint, standing=standing)
     yield _to(id, ThreadId(id), draft)
+    yield One(MARK_PASSED, {"job": id})
     yield One(ADD_ATTEMPT, {"job": id, "attempt": 1, "now": now})
     told = {"workflow": rows[0]["workflow"], "parent": parent, "checkpoint": checkpoint}
     event = {"job": id, "seq": 1, "type": "job.submitted", "at": now}
@@ -375,7 +392,7 @@ def restore(
     if status not in (RESTS if retry is None else sources(Change.RETRY)):
         what = "paused or failed job can be set back" if retry is None else "failed job is retried"
         raise RefusedChange(f"job {job} is {status}; only a {what}")
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.restored", {"checkpoint": checkpoint}, now)
     if retry is None:
         return status
@@ -392,13 +409,12 @@ def resume_edited(
     now: float,
     onward: Onward,
 ) -> Operation[JobStatus]:
-    """Let a paused or failed job go on from its last checkpoint with an edited state; `names` are
-    those that changed. Raises JobNotFound or RefusedChange."""
+    """Let a job that rests go on from its last checkpoint with an edited state; `names` are those
+    that changed. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    if status not in RESTS:
-        raise RefusedChange(f"job {job} is {status}; only a paused or failed job is edited")
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from check_edit(job, state)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
     if status in sources(Change.RETRY):
         return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
@@ -417,12 +433,15 @@ _LAST = """
 select max(checkpoint_id) as id from checkpoints
 where thread_id = :thread and checkpoint_ns = ''"""
 
-_WITHDRAW = "delete from questions where job_id = :job and answered_at is null"
-"""What was asked after the checkpoint: should the job come there again, it asks anew."""
-
 
 def _stand(
-    job: JobId, state: Row, attempt: int, thread: ThreadId, newest: str, draft: Sequence[Kept]
+    job: JobId,
+    state: Row,
+    attempt: int,
+    thread: ThreadId,
+    newest: str,
+    draft: Sequence[Kept],
+    now: float,
 ) -> Operation[None]:
     """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
     for row in (yield One(_BUSY, {"job": job, "thread": thread})):
@@ -436,7 +455,7 @@ def _stand(
     which = {"job": job, "attempt": attempt, "from_status": state["status"]}
     if not (yield One(_STAND, {**which, "newest": newest})):
         raise changed_meanwhile(job)
-    yield One(_WITHDRAW, {"job": job})
+    yield from questions.withdraw(job, now)
     yield _to(job, thread, draft)
 
 

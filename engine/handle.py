@@ -17,6 +17,8 @@ from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChang
 from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from ucop.engine.job_file import save
+from ucop.engine.live_readers import new_reader_id
+from ucop.engine.live_stream import DEFAULT_MODES, LiveStream, Modes, read_modes
 from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
 from ucop.graphs.errors import StateError
@@ -107,6 +109,33 @@ class JobHandle:
             if rests:
                 return
             after = found[-1].seq if found else after
+
+    def stream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
+        """Follow what the job's graph emits, live, until the job rests: LangGraph's version 2 parts,
+        from whatever process runs it.
+
+        Args:
+            modes: `values`, `updates`, `messages` (tokens, with metadata), `custom`, `tasks`,
+                `checkpoints`, `debug`; one, or several.
+            after: The `id` of a part, to go on behind it. Default: from the first that is kept.
+
+        What nobody listened to is not kept: submit with `stream=` where the beginning matters.
+        See LiveStream, and docs/streaming.md. Raises InvalidInput.
+        """
+        found = self._follow(modes, after)
+        self._call(found.join())
+        return found
+
+    def astream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
+        """`stream`, for `async for`: not awaited, as LangGraph's."""
+        found = self._follow(modes, after)
+        self._engine._loop.begin(found.join())
+        return found
+
+    def _follow(self, modes: Modes, after: str | None) -> LiveStream:
+        wanted = read_modes(modes)
+        engine, id = self._engine, new_reader_id()
+        return LiveStream(engine._live, engine._loop, id, self.id, wanted, after)
 
     def steps(self) -> list[Step]:
         """The job's node runs in the order in which they began."""
@@ -360,14 +389,16 @@ class JobHandle:
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
         asked = self._engine.reader.questions(self.id)
-        return [question for question in asked if question.answered_at is None]
+        return [question for question in asked if question.is_open]
 
     async def aquestions(self) -> list[Question]:
         """`questions`, awaited."""
         return await asyncio.to_thread(self.questions)
 
     def answer(self, answer: Any, *, question: str | None = None) -> None:
-        """Answer the open question, or the one named where several are open; the job goes on.
+        """Answer the open question, or the one named where several are open; the job goes on. A
+        failed job can be given another answer in place of one that no node has gone past yet, and
+        is retried with it.
 
         Raises RefusedChange where no such question is open, and InvalidInput where the answer
         does not fit the question's schema.
@@ -382,12 +413,14 @@ class JobHandle:
 
     def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
         """The open question's id, and the answer as JSON that fits it."""
-        asked = self._engine.reader.questions(self.id)
+        reader = self._engine.reader
+        asked, status = reader.questions(self.id), reader.job(self.id).status
         meant = [q for q in asked if name is None or q.id.startswith(name)]
-        found = [q for q in meant if q.answered_at is None]
+        found = [q for q in meant if q.takes_answer(status)]
         if len(found) != 1:
             what = "several questions are open" if found else "no such question is open"
-            ids = ", ".join(f"{q.id} ({q.node})" for q in asked if q.answered_at is None) or "none"
+            able = (q for q in asked if q.takes_answer(status))
+            ids = ", ".join(f"{q.id} ({q.node})" for q in able) or "none"
             late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
             told = f" (nobody answered {late} in time, and the default holds)" if late else ""
             raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")
@@ -437,5 +470,5 @@ def _output(id: JobId, rest: ledger.Rest) -> Any:
         return json.loads(rest.output or "null")
     if rest.status is JobStatus.FAILED and rest.error is not None:
         error = JobError.model_validate_json(rest.error)
-        raise JobFailed(id, error.type, error.message, error.node)
+        raise JobFailed(id, error.type, error.message, error.node, error=error)
     raise JobStopped(id, rest.status.value, rest.reason)

@@ -9,7 +9,7 @@ from typing import Any
 
 from ucop.engine.errors import JobExists
 from ucop.engine.job import JobId
-from ucop.engine.job_parts import Contents, StepPart
+from ucop.engine.job_parts import Contents, QuestionPart, StepPart
 from ucop.engine.ledger import ADD_EVENT
 from ucop.engine.operation import Many, One, Operation, Params
 from ucop.engine.packed import pack, unpack
@@ -52,9 +52,9 @@ values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :in
 
 _ADD_QUESTION = """
 insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
-    default_answer, answer, answered_at, by_default)
+    default_answer, answer, answered_at, by_default, consumed_at, withdrawn_at)
 values (:job, :id, :node, :question, :answer_schema, :asked_at, null, :default_answer, :answer,
-    :answered_at, :by_default)"""
+    :answered_at, :by_default, :consumed_at, :withdrawn_at)"""
 
 _ADD_STATE = {
     False: """
@@ -131,11 +131,22 @@ def _questions(contents: Contents, job: JobId) -> Iterator[Params]:
     names = ("question", "answer_schema", "default_answer", "answer")
     for each in contents.questions:
         record = each.model_dump()
+        if "consumed_at" not in each.model_fields_set:
+            record["consumed_at"] = _consumed_at(contents, each)
         texts = _texts(record, names)
         texts["question"] = to_json(each.question)
         if each.answered_at is not None:
             texts["answer"] = to_json(each.answer)
         yield {**record, **texts, "job": job}
+
+
+def _consumed_at(contents: Contents, question: QuestionPart) -> float | None:
+    """Of a file that does not say it: an attempt that began after the answer may have taken it."""
+    given = question.answered_at
+    if given is None:
+        return None
+    starts = (attempt.started_at for attempt in contents.attempts)
+    return given if any(start is not None and start >= given for start in starts) else None
 
 
 def _add_states(tables: Tables, contents: Contents, job: JobId) -> Operation[None]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import json
 import re
 import secrets
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, NewType
+from typing import Annotated, Any, Final, Literal, NewType
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic_core import PydanticCustomError
@@ -69,14 +70,69 @@ Text = Annotated[str, AfterValidator(_kept_by_every_database)]
 """A text that people give."""
 
 
+class Frame(Record):
+    """A place in the user's own code that an error came through."""
+
+    file: str
+    line: int
+    function: str
+
+
+class Cause(Record):
+    """An error that another one came from."""
+
+    type: str
+    message: str
+    how: Literal["cause", "context", "group"]
+    """`cause`: the other was raised from it. `context`: the other was raised while it was handled.
+    `group`: the other is an exception group that holds it."""
+    frames: tuple[Frame, ...] = ()
+
+
+class FailedItem(Record):
+    """The item of an `each` that failed."""
+
+    key: int | str
+    """Its index in the list, or its key in the map."""
+    value: Any = None
+    """The item, cut where it is long."""
+
+
 class JobError(Record):
     """Why a job or a step failed."""
 
     type: str
     """Name of the exception's class."""
     message: str
+    """Its text, cut where it is long."""
     node: str | None = None
     """The node that raised, where one did."""
+    channel: str | None = None
+    """Of a value that cannot be stored: the channel that it was written to."""
+    kind: str | None = None
+    """Of a value that cannot be stored: its type."""
+    item: FailedItem | None = None
+    frames: tuple[Frame, ...] = ()
+    """Where in the user's own code it was raised, the outermost first; the middle of many is left
+    out. Empty for an error that no code of the user's raised."""
+    causes: tuple[Cause, ...] = ()
+    """What it came from, the nearest first; at most 10."""
+
+    def details(self) -> list[str]:
+        """What is known beside type and message, line by line, as a person reads it."""
+        found = [f"item {self.item.key} of its each: {self.item.value!r}"] if self.item else []
+        found += _places(self.frames)
+        for cause in self.causes:
+            found.append(f"{_HOW[cause.how]} {cause.type}: {cause.message}")
+            found += [f"  {place}" for place in _places(cause.frames)]
+        return found
+
+
+_HOW = {"cause": "raised from", "context": "raised while handling", "group": "one of the group:"}
+
+
+def _places(frames: Sequence[Frame]) -> list[str]:
+    return [f"at {frame.file}:{frame.line} in {frame.function}" for frame in frames]
 
 
 class StepError(JobError):
@@ -175,9 +231,27 @@ class Question(Record):
     """Whether there is such a default; without one the job fails then."""
     answer: Any = None
     answered_at: datetime | None = None
-    """None while the question is open."""
+    """None while nobody has answered."""
     by_default: bool = False
     """Whether nobody answered in time, and the default holds."""
+    consumed_at: datetime | None = None
+    """When the node that asked had gone past the answer; None while it has not."""
+    withdrawn_at: datetime | None = None
+    """When the job stopped asking without having used an answer: its node asked something else,
+    or another way was taken."""
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the job asks, and nobody has answered yet."""
+        return self.answered_at is None and self.withdrawn_at is None
+
+    def takes_answer(self, status: JobStatus) -> bool:
+        """Whether a job of this status lets people answer it: a waiting job what is open; a failed
+        job also what was answered and no node has gone past, for it may have failed because of
+        that answer."""
+        if status is JobStatus.FAILED:
+            return self.consumed_at is None and self.withdrawn_at is None
+        return status is JobStatus.WAITING and self.is_open
 
 
 class Checkpoint(Record):

@@ -138,6 +138,8 @@ class QuestionPart(Part):
     answer: JsonValue
     answered_at: Time | None
     by_default: Annotated[int, Field(ge=0, le=1)]
+    consumed_at: Time | None = None
+    withdrawn_at: Time | None = None
 
 
 class ValuePart(Part):

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ucop.engine import live_rows, questions
 from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
@@ -23,14 +24,14 @@ from ucop.engine.rows import (
     NewEvent,
     NewJob,
     Outcome,
-    Question,
     StepRow,
     to_json,
 )
 from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, follow, target
 
 POISON_ATTEMPTS = 3
-"""Attempts in a row that lost their worker and saved nothing new, before a job is failed."""
+"""Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is
+failed."""
 
 UNBEGUN_ATTEMPTS = 10
 """The same, where the last of them did not even begin a node: then the job is hardly to blame."""
@@ -125,7 +126,8 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    tenant, created_at"""
+    tenant, created_at, passed, exists (select 1 from live_listeners
+        where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -153,20 +155,14 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from _answers(job)) if attempt > 1 else {},
+        answers=(yield from questions.given(job)) if attempt > 1 else (),
+        passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
         created_at=row["created_at"],
         spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
+        listened=(yield from live_rows.modes_of(job, now)) if row["listened"] else frozenset(),
     )
-
-
-_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null"
-
-
-def _answers(job: str) -> Operation[dict[str, Any]]:
-    rows = yield One(_ANSWERS, {"job": job})
-    return {row["id"]: json.loads(row["answer"]) for row in rows}
 
 
 _SPENT = """
@@ -223,11 +219,15 @@ def tell(
     events: Sequence[NewEvent] = (),
     saved: int = 0,
     checkpoint: str | None = None,
+    consumed: Sequence[str] = (),
+    rejected: Sequence[str] = (),
+    now: float = 0.0,
 ) -> Operation[None]:
     """The fence, and what the attempt has to tell, as one: raises Superseded where the
     attempt is no longer current, else writes its steps and events.
 
-    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest.
+    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest;
+    `consumed` and `rejected` are questions whose answers a task of it took, or could not take.
     """
     mark = {"events": len(events), "saved": saved, "checkpoint": checkpoint}
     rows = yield One(_TELL, {"job": job, "attempt": attempt, **mark})
@@ -238,6 +238,8 @@ def tell(
         yield Many(ADD_EVENT, _numbered(job, first, events))
     if steps:
         yield Many(_PUT_STEP, [_step_params(job, attempt, step) for step in steps])
+    yield from questions.consume(job, consumed, now)
+    yield from questions.reopen(job, rejected)
 
 
 def superseded(job: str, attempt: int) -> Superseded:
@@ -287,7 +289,15 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     skipped = yield from _skipped(job, outcome, now)
     told = [NewEvent(type="step.skipped", at=now, data=to_json({"node": s.node})) for s in skipped]
     steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
-    yield from tell(job, attempt, steps=steps, events=events)
+    yield from tell(
+        job,
+        attempt,
+        steps=steps,
+        events=events,
+        consumed=outcome.consumed,
+        rejected=outcome.rejected,
+        now=now,
+    )
     status = target(outcome.change)
     params: dict[str, Any] = {
         "status": status.value,
@@ -303,10 +313,10 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
     data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
     if outcome.error:
         data["error"] = json.loads(outcome.error)
-    if outcome.questions and status is JobStatus.WAITING:
-        data["questions"] = [question.id for question in outcome.questions]
-        asked = [_question_params(job, question, now) for question in outcome.questions]
-        yield Many(_ASK, asked)
+    if status is JobStatus.WAITING:
+        data["questions"] = yield from questions.ask(job, outcome.questions, now)
+    elif status is JobStatus.COMPLETED:
+        yield from questions.withdraw_open(job, now)
     event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
     return status
@@ -342,28 +352,6 @@ def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]
     ]
 
 
-# A question that comes back keeps its time, unless that was taken from it: see overdue.py.
-_ASK = """
-insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
-    default_answer, by_default)
-values (:job, :id, :node, :question, :answer_schema, :now, :due, :default, 0)
-on conflict (job_id, id) do update set due_at = excluded.due_at
-where questions.due_at is null and questions.answered_at is null"""
-
-
-def _question_params(job: str, question: Question, now: float) -> Params:
-    return {
-        "job": job,
-        "id": question.id,
-        "node": question.node,
-        "question": question.question,
-        "answer_schema": question.answer_schema,
-        "now": now,
-        "due": None if question.within is None else now + question.within,
-        "default": question.default,
-    }
-
-
 def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[None]:
     yield One(_END_ATTEMPT, {"job": job, "attempt": attempt, "outcome": outcome, "now": now})
     error = {"type": "Interrupted", "message": f"attempt {attempt} ended first ({outcome})"}
@@ -394,21 +382,22 @@ _BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1
 
 
 def release(
-    job: str, attempt: int, why: str, now: float, *, lost: bool
+    job: str, attempt: int, why: str, now: float, *, lost: bool, broke_off: bool = False
 ) -> Operation[JobStatus | None]:
     """End a running attempt that its worker cannot finish, and queue the next.
 
-    `lost`: the worker is gone. Then attempts that saved nothing new are counted; they wait
-    longer each time, and after POISON_ATTEMPTS the job is failed, because it may be what
-    takes the workers down. Returns the new status, or None where the attempt is no longer
-    current.
+    `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
+    in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
+    and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
+    Returns the new status, or None where the attempt is no longer current.
     """
     state = yield from _state(job)
     if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
         return None
-    idle = lost and state["progress"] == state["progress_before"]
+    idle = (lost or broke_off) and state["progress"] == state["progress_before"]
     stalls = state["stalls"] + 1 if idle else 0
-    begun = bool(stalls and (yield One(_BEGAN, {"job": job, "attempt": attempt})))
+    began = stalls and not broke_off and (yield One(_BEGAN, {"job": job, "attempt": attempt}))
+    begun = broke_off or bool(began)
     if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
         reason = _POISON.format(stalls=stalls, why=why)
         error = {"type": "PoisonJob", "message": reason, "node": None}
@@ -422,8 +411,8 @@ def release(
 
 
 _POISON = (
-    "{stalls} attempts in a row lost their worker and saved nothing new ({why}); "
-    "the job itself may take its worker down"
+    "{stalls} attempts in a row ended before their time and saved nothing new (the last one: "
+    "{why}); the job itself may take its worker down"
 )
 
 

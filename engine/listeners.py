@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from ucop.engine.errors import DatabaseError
 from ucop.engine.operation import One, Operation
+from ucop.engine.stopping import is_cancelled
 from ucop.engine.subscriptions import Page, Wanted, page
 
 if TYPE_CHECKING:
@@ -143,7 +144,9 @@ class Listener:
             return 0.0 if len(found.events) == TOGETHER else min(pause, LOOK_AGAIN)
         except DatabaseError as error:
             log.error("%s: %s", self.name, error)
-        except Exception:  # a loop that ends in silence would tell nobody anything any more
+        except BaseException as error:  # a loop that ends in silence would tell nobody any more
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
             log.exception("%s", self.name)
         return LOOK_AGAIN
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 Params = Mapping[str, Any]
 
@@ -63,7 +63,7 @@ class Alone:
 class Save:
     """Calls of LangGraph's saver, by method and arguments, in this transaction."""
 
-    calls: Sequence[tuple[str, tuple[Any, ...]]]
+    calls: Sequence[tuple[Literal["put", "put_writes"], tuple[Any, ...]]]
 
 
 Statement = One | Many | Enqueue | Alone | Save

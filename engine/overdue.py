@@ -13,22 +13,22 @@ from ucop.engine.states import Change, JobStatus
 
 _JOBS = """
 select distinct job_id from questions
-where answered_at is null and due_at <= :now and exists (
+where answered_at is null and withdrawn_at is null and due_at <= :now and exists (
     select 1 from jobs where jobs.id = questions.job_id and jobs.status = 'waiting')
 limit :limit"""
 
 _QUESTIONS = """
 select id, node, default_answer from questions
-where job_id = :job and answered_at is null and due_at <= :now order by due_at, id"""
+where job_id = :job and answered_at is null and withdrawn_at is null and due_at <= :now order by due_at, id"""
 
 _ANSWER = """
 update questions set answer = default_answer, answered_at = :now, by_default = 1
-where job_id = :job and id = :question and answered_at is null returning id"""
+where job_id = :job and id = :question and answered_at is null and withdrawn_at is null returning id"""
 
 _COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job and attempt = :attempt returning seq"
 
 # Asked again after a retry, each has its whole time.
-_TAKE_TIME = "update questions set due_at = null where job_id = :job and answered_at is null"
+_TAKE_TIME = "update questions set due_at = null where job_id = :job and answered_at is null and withdrawn_at is null"
 
 
 def waiting(limit: int, now: float) -> Operation[list[JobId]]:
@@ -61,7 +61,7 @@ def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
         yield from _answer(job, state, question, now)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))
     why = f"nobody answered {nodes} in time: the default holds"
-    return (yield from go_on(job, state, Change.RESUME, why, now))
+    return (yield from go_on(job, state, Change.RESUME, why, now, passes=False))
 
 
 def _answer(job: JobId, state: Row, question: Row, now: float) -> Operation[None]:

@@ -74,7 +74,7 @@ def _loaded(entry_point: EntryPoint) -> Iterator[tuple[Callable[[Event], object]
         asked = wanted(
             getattr(subscriber, "types", None), None, getattr(subscriber, "workflows", None)
         )
-    except Exception:  # a package that is broken takes nobody's worker down
+    except BaseException:  # a package that is broken, or exits, takes nobody's worker down
         log.exception(
             "the subscriber %r (%s) cannot be used, and hears of nothing",
             *(entry_point.name, entry_point.value),

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,9 +20,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
 from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool
 
 from ucop.agents.secret_url import shown_url, with_password_in_front, without_url_secrets
-from ucop.engine.errors import DatabaseBusy, DatabaseError
+from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.migrations import HEAD, upgrade
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from ucop.engine.checkpoints import FencedPostgresSaver
+    from ucop.engine.journal import Call
     from ucop.engine.queue.dbos import Sender
 
 log = logging.getLogger("ucop.database")
@@ -72,6 +75,11 @@ select set_config('idle_in_transaction_session_timeout', '15s', true), pg_adviso
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
 
+LIVE_CHANNEL = "ucop_live"
+"""NOTIFY channel that tells which jobs emitted something."""
+
+LONGEST_NOTICE = 7000
+
 KEEPALIVES: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -83,12 +91,20 @@ KEEPALIVES: dict[str, Any] = {
 class PostgresDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        self.url = with_password_in_front(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 10,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = with_password_in_front(url), types
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
         self._sync: sa.Engine | None = None
+        self._apart = Apart(url)
         self._ear: AsyncConnection[Any] | None = None
         self._saver: FencedPostgresSaver | None = None
         self._heard = False
@@ -131,6 +147,7 @@ class PostgresDatabase:
             await self._ear.close()
         if self._pool is not None:
             await self._pool.close()
+        self._apart.close()
         if self._sync is not None:
             self._sync.dispose()
         if self._sender is not None:
@@ -143,6 +160,26 @@ class PostgresDatabase:
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        named = " ".join(jobs)
+        with explained(self.url):
+            async with self._opened().connection() as connection, connection.transaction():
+                result = await drive(make(), connection)
+                # A payload has at most 8000 bytes; an empty one tells of all jobs.
+                told = named if len(named) < LONGEST_NOTICE else ""
+                await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
+            return result
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url), self._apart.connection() as connection, connection.transaction():
+
+            def execute(statement: Statement) -> Sequence[Any]:
+                assert isinstance(statement, One)
+                cursor = connection.execute(_clocked(statement.sql), statement.params)
+                return cursor.fetchall() if cursor.description else ()
+
+            return run(make(), execute)
 
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -171,8 +208,11 @@ class PostgresDatabase:
         from ucop.engine.checkpoints import FencedPostgresSaver, serializer
 
         if self._saver is None:
-            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
-            self._saver.url = self.url
+            serde = serializer(self._types)
+            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
+            self._saver._by_graph = {}
+            self._saver.url = self._saver.place = self.url
+            self._saver.apart = self._apart
         return self._saver
 
     @contextmanager
@@ -254,14 +294,60 @@ class PostgresDatabase:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+class Apart:
+    """Connections for other threads than the loop's: they may wait for each other, and never for
+    the loop, which may wait for them."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    @contextmanager
+    def connection(self) -> Iterator[psycopg.Connection[Any]]:
+        with self._lock:
+            pool = self._opened()
+        with pool.connection() as connection:
+            yield connection
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close(timeout=1.0)
+
+    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
+        if self._closed:
+            raise DatabaseError("the database is not open")
+        if self._pool is None:
+            self._pool = ConnectionPool(
+                self._url,
+                min_size=0,
+                max_size=4,
+                open=True,
+                timeout=30,
+                kwargs={
+                    "autocommit": True,
+                    "prepare_threshold": 0,
+                    "row_factory": dict_row,
+                    "options": OPTIONS,
+                    "application_name": _session(socket.gethostname(), os.getpid()),
+                    **KEEPALIVES,
+                },
+            )
+        return self._pool
+
+
+def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
     from langgraph.checkpoint.postgres import PostgresSaver
 
-    from ucop.engine.checkpoints import serializer
+    from ucop.engine.checkpoints import save_by, serializer
 
     saver = PostgresSaver(connection, serde=serializer())
     for method, arguments in calls:
-        getattr(saver, method)(*arguments)
+        save_by(saver, (method, arguments))
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
@@ -383,15 +469,33 @@ def reachable(url: str) -> Iterator[None]:
     try:
         yield
     except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        if _is_refusal(error):
+            raise
         raise _explain(error, url) from error
 
 
+def _is_refusal(error: BaseException) -> bool:
+    """Whether PostgreSQL works, and a value is too large for it, or is none."""
+    state = getattr(error, "sqlstate", None) or ""
+    if isinstance(error, psycopg.DataError) or state.startswith(("22", "54")):
+        return True
+    return state == "XX000" and "alloc" in str(error)
+
+
 def _explain(error: BaseException, url: str) -> DatabaseError:
+    explained = _explanation(error, url)
+    explained.place = url
+    return explained
+
+
+def _explanation(error: BaseException, url: str) -> DatabaseError:
     place = shown_url(url).split("://", 1)[1].rsplit("@", 1)[-1]
     said = without_url_secrets(str(error).strip(), url)
     text = said.splitlines()[0] if said else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
+    if _is_refusal(error):
+        return DatabaseRefusal(f"PostgreSQL at {place} refuses a value: {text}")
     if state.startswith("53"):
         return DatabaseError(f"PostgreSQL at {place} is out of resources ({text}); {kept}")
     if state == "55P03":

@@ -103,7 +103,7 @@ from attempts where job_id = :id order by number"""
 
 _QUESTIONS = """
 select id, node, question, answer_schema, asked_at, due_at, default_answer, answer, answered_at,
-    by_default
+    by_default, consumed_at, withdrawn_at
 from questions where job_id = :id order by asked_at, id"""
 
 _DEFINITION = """
@@ -149,7 +149,7 @@ from jobs where status = 'running' group by queue, tenant"""
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = """
-select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
 
 
@@ -309,6 +309,8 @@ class Reader:
                 answer=_json(row["answer"]),
                 answered_at=_maybe(row["answered_at"]),
                 by_default=bool(row["by_default"]),
+                consumed_at=_maybe(row["consumed_at"]),
+                withdrawn_at=_maybe(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -410,6 +412,7 @@ class Reader:
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
                     serves=frozenset(json.loads(worker["serves"])),
+                    blocked=json.loads(worker["blocked"]) if worker["blocked"] else None,
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]
@@ -557,7 +560,7 @@ def _error(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
-    return JobError(type=found["type"], message=found["message"], node=found.get("node"))
+    return JobError.model_validate({name: found[name] for name in _OF_ERROR if name in found})
 
 
 def _step_error(text: str | None) -> StepError | None:
@@ -565,6 +568,9 @@ def _step_error(text: str | None) -> StepError | None:
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
+
+
+_OF_ERROR = tuple(JobError.model_fields)
 
 
 def _counted(running: Sequence[Row]) -> Mapping[str, int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from ucop.agents.raised import clean
 from ucop.engine.budget import Spent
 from ucop.engine.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
 from ucop.engine.states import Change, StepStatus
@@ -40,6 +42,18 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """An answer, and what it was given to."""
+
+    question: str
+    """The question's id."""
+    node: str
+    asked: str
+    """What was asked, as JSON."""
+    answer: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
     """An attempt that this worker now owns."""
 
@@ -51,14 +65,18 @@ class Claimed:
     input: dict[str, Any]
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    """What people answered so far, by question."""
+    answers: Sequence[Given] = field(default=())
+    """What people answered and no node has gone past yet."""
+    passed: str | None = None
+    """The newest saved state that a person let the job go on from."""
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
     tenant: str | None = None
     created_at: float = 0.0
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""
+    listened: frozenset[str] = frozenset()
+    """The stream modes that somebody listens to already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -119,9 +137,30 @@ class Outcome:
     steps: Sequence[StepRow] = field(default=())
     events: Sequence[NewEvent] = field(default=())
     questions: Sequence[Question] = field(default=())
+    consumed: Sequence[str] = field(default=())
+    """Questions whose answers nodes have gone past."""
+    rejected: Sequence[str] = field(default=())
+    """Questions whose answers did not fit."""
     passed_over: Sequence[str] = field(default=())
     """Nodes that this attempt did not run and that a completed job need not have run."""
 
 
 to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 """JSON as the ledger keeps it. One encoder for all: to make one costs more than to use it."""
+
+
+def shown_json(value: Any) -> str:
+    """JSON of what is only shown (a step's output, an event's data): never raises. Half surrogate
+    pairs are written out, and what JSON cannot hold is named."""
+    try:
+        text = to_json(value)
+    except (ValueError, TypeError, RecursionError) as error:
+        return to_json({"…": f"cannot be shown: {clean(str(error))}"})
+    return text if text.isascii() else _HALF.sub(_written_out, text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
+
+
+def _written_out(found: re.Match[str]) -> str:
+    return f"\\\\u{ord(found[0]):x}"

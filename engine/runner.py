@@ -23,17 +23,32 @@ from langgraph.types import Command
 
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
-from ucop.agents.plain import plain
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
-from ucop.engine.errors import DatabaseError, LimitReached, Superseded, UcopError
+from ucop.engine.errors import (
+    AnswerIgnored,
+    DatabaseError,
+    DatabaseRefusal,
+    LimitReached,
+    Superseded,
+    Unstorable,
+)
+from ucop.engine.failure import failure
+from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
-from ucop.engine.rows import Claimed, Outcome, to_json
+from ucop.engine.live import Outlet
+from ucop.engine.node_runs import CUSTOM, watch
+from ucop.engine.output import output_of
+from ucop.engine.replies import Replies
+from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
-from ucop.engine.stopping import insist
+from ucop.engine.stopping import insist, is_cancelled
+from ucop.engine.stored import stored_json
 from ucop.graphs.context import RunContext
-from ucop.graphs.routing import way_to
+from ucop.graphs.failures import chain
+from ucop.graphs.routing import inside_of, way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
@@ -107,12 +122,16 @@ class Attempt:
     """What agents remember, in this job's tenant."""
     store: BaseStore | None = None
     """The same for a graph's own code, as `runtime.store`."""
+    live: Outlet = field(default_factory=Outlet)
+    """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _used: set[tuple[str, str]] = field(default_factory=set)
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
+    _unended: set[str] = field(default_factory=set)
+    """Tasks of the graph itself that began, and did not say that they ended."""
     _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
@@ -149,62 +168,87 @@ class Attempt:
         """
         self._open_journal(workflow, saver)
         current_attempt.set(self)
-        graph = attach(workflow.graph(), self.saver, self.store)
+        watch.set(self.journal)
         try:
+            graph = attach(workflow.graph(), self.saver, self.store)
+            self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
+            if (stop := await self._unpassed(graph)) is not None:
+                return self._outcome(Change.ASK, reason=stop)
             values = await self._in_time(self._stream(graph, workflow, models, folder))
+            self.journal.may_advance()
             waits = await self._waits(graph)
             await self._keep_finished()
-        except GraphDrained:
-            return await self._drained()
-        except asyncio.CancelledError:
-            await self._keep_stopped()
-            raise
-        except (Superseded, DatabaseError):
-            raise
-        except Exception as error:  # noqa: BLE001 - the boundary of an attempt
-            if self._refused is not None and _caused_by(error, GraphDrained):
-                return await self._drained()
-            return await self._failed(error, workflow)
+        except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
+            return await self._broken(error, workflow)
         if waits:
             return self._outcome(Change.ASK, reason=waits)
         return self._completed(workflow, values)
 
+    async def _broken(self, error: BaseException, workflow: Workflow) -> Outcome:
+        """How the attempt ended that `error` ended, the boundary of what runs in it: whatever it
+        is that a graph's code raised, no more than its job ends."""
+        if self._is_drain(error):
+            return await self._drained()
+        if isinstance(error, asyncio.CancelledError) and is_cancelled():
+            await self._keep_stopped()
+            raise error
+        if (own := self._own_trouble(error)) is not None:
+            raise own from None
+        return await self._failed(error, workflow)
+
+    def _is_drain(self, error: BaseException) -> bool:
+        """Whether the graph stopped because it was asked to, and no node raised that by itself."""
+        if not self.control.drain_requested:
+            return False
+        if isinstance(error, GraphDrained):
+            return True
+        return self._refused is not None and _caused_by(error, GraphDrained) is not None
+
+    def _own_trouble(self, error: BaseException) -> BaseException | None:
+        """What kept this attempt from saving, behind an error: LangGraph may wrap what its saver
+        raised. A node that uses another database raises errors of its own."""
+        found = _caused_by(error, Superseded, DatabaseError)
+        if found is None or self.journal.broke(found):
+            return found
+        ours = isinstance(found, DatabaseError) and found.place == self.saver.place
+        return found if ours and not isinstance(found, DatabaseRefusal) else None
+
     # ------------------------------------------------------------ the stream
 
-    async def _stream(
-        self, graph: Any, workflow: Workflow, models: Models, folder: Path
-    ) -> Mapping[str, Any]:
+    async def _stream(self, graph: Any, workflow: Workflow, models: Models, folder: Path) -> Any:
         values: Any = {}
         stream = graph.astream(
             self._input(workflow),
             self._config(),
             context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
-            stream_mode=["tasks", "values", "custom"],
-            output_keys=graph.output_channels,
+            stream_mode=self.live.emission.modes,
             durability="sync",
             version="v2",
             control=self.control,
-            subgraphs=workflow.nested,
+            subgraphs=True,
         )
+        self.live.follow(stream, workflow)
         self._in_nodes = True
         try:
             async for part in stream:
+                self.live.put(part)
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
-                    case "tasks":
+                    case "tasks" if not part["ns"] or workflow.nested:
                         self._note_task(part["data"], part["ns"])
                     case "custom":
-                        self.journal.event("progress", {"data": plain(part["data"])})
-        except LimitReached:  # raised here, and not in the stream
+                        self._note_custom(part["data"], part["ns"])
+        except (LimitReached, Unstorable):  # raised here, and not in the stream
             await stream.aclose()
             raise
         finally:
             self._in_nodes = False
             await self._end_flushing()
-        return values  # type: ignore[no-any-return]
+            await self.live.close()
+        return output_of(graph, values)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
@@ -260,17 +304,17 @@ class Attempt:
         self._budget.begin_step(self._begun, node)
 
     def _input(self, workflow: Workflow) -> Any:
-        """The job's input, once; after that, what people answered. LangGraph takes each answer
-        where its question is open, so that one given before may be given again."""
+        """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
             return workflow.start(self.claimed.input)
-        return Command(resume=dict(self.claimed.answers)) if self.claimed.answers else None
+        answers = self.journal.replies.resume
+        return Command(resume=answers) if answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
         return {
             "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter],
+            "callbacks": [self.meter, self.live.emission.handler],
             "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
         }
 
@@ -296,27 +340,44 @@ class Attempt:
         told = {"node": node, "attempt": self.claimed.attempt, **data}
         self.journal.event(f"mesh.{what}", told)
 
+    def _note_custom(self, data: Any, namespace: Sequence[str]) -> None:
+        """What a node's stream writer was given, and inside which nodes; that it can be stored was
+        seen there (nodes.py), and here it is seen that it still can. Raises Unstorable."""
+        told = stored_json(data, node=None, channel=CUSTOM)
+        way = inside_of(namespace)
+        within = f',"within":{to_json(way)}' if way else ""
+        self.journal.tell_of("progress", f'{{"data":{told}{within}}}')
+
     def _progress(self, node: str, text: str) -> None:
-        """An agent tells how far it is; from any thread, for synchronous agents have their own."""
+        """An agent tells how far it is; from any thread, for synchronous agents have their own.
+        Raises Unstorable."""
         loop = self._loop
+        stored_json(text, node=node, channel="progress")
         loop.call_soon_threadsafe(self.journal.event, "progress", {"node": node, "text": text})
 
     def _retried(self, task_id: str, node: str, number: int, error: BaseException | None) -> None:
         """Nodes of YAML run on the engine's loop. What is stopped for its time raises nothing."""
         late = {"type": "TimeoutError", "message": "its time was over", "node": None}
-        told = late if error is None else _describe(error, None)
+        told = late if error is None else failure(error)
         self.journal.retried(task_id, node, number, told)
 
     def _note_task(self, task: Mapping[str, Any], namespace: Sequence[str]) -> None:
         node = way_to(namespace, task["name"])
+        if not namespace:
+            (self._unended.add if "input" in task else self._unended.discard)(task["id"])
         if "input" in task:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            self.journal.asks(task["id"], task["interrupts"])
+            try:
+                self.journal.asks(task["id"], node, task["interrupts"], inside=bool(namespace))
+            except Unstorable as refused:
+                self.journal.refused(task["id"], refused)
         elif (error := task.get("error")) is not None:
             self._raised.append((node, error))
-            self.journal.failed(task["id"], _describe(error, node))
+            self.journal.failed(task["id"], failure(error, node))
+        else:
+            self.journal.ended(task["id"], namespace, task.get("result"))
 
     def spending(self) -> list[tuple[str, Usage]]:
         """(node, what it spent so far) of the nodes that run now."""
@@ -384,6 +445,7 @@ class Attempt:
             on_told=lambda: self.on_news(self.claimed.job_id),
             on_begin=self._begin_step if "steps" in self.claimed.budget else None,
             live=self.meter.live if self.claimed.budget else None,
+            replies=Replies(self.claimed.answers),
         )
         self.saver = saver.for_attempt(self.journal)
 
@@ -442,20 +504,31 @@ class Attempt:
     async def _waits(self, graph: Any) -> str | None:
         """What a graph that ended its stream still waits for: an answer, or a breakpoint."""
         asked = {question.node for question in self.journal.questions}
+        if (lost := self.journal.replies.ignored(self.journal.questions)) is not None:
+            raise AnswerIgnored(
+                f"node {lost.node} did not take its answer and asked again: the graph inside it "
+                "that asks keeps no checkpoints; compile that graph without checkpointer=False"
+            )
         if asked:
             return f"an answer is due in {', '.join(sorted(asked))}"
-        if not (graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if self.journal.stops:
+            told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
+            return "; ".join(told)
+        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
             return None
-        state = await graph.aget_state(self._config())
-        if state.next:
-            return f"stopped at a breakpoint before {', '.join(state.next)}"
+        return await stopped_at(graph, self._config())
+
+    async def _unpassed(self, graph: Any) -> str | None:
+        """The breakpoint that an earlier attempt came to, if nobody has let the job pass it."""
+        if self.claimed.begun and has_breakpoints(graph):
+            return await due_at(graph, self._config(), self.claimed.passed)
         return None
 
     def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
         try:
-            output = to_json(workflow.result(values))
-        except UcopError as error:
-            return self._outcome(Change.FAIL, error=_describe(error, None))
+            output = stored_json(workflow.result(values), node=None, channel="output")
+        except BaseException as error:  # noqa: BLE001 - the code of values, whatever it does
+            return self._outcome(Change.FAIL, error=failure(error))
         passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
         return self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
 
@@ -468,18 +541,25 @@ class Attempt:
             raise Drained from None
         return self._outcome(Change.PAUSE, reason=self._refused)
 
-    async def _failed(self, error: Exception, workflow: Workflow) -> Outcome:
-        if (cause := _caused_by(error, Superseded, DatabaseError)) is not None:
-            raise cause from None
+    async def _failed(self, error: BaseException, workflow: Workflow) -> Outcome:
         # Where two nodes raise at once, LangGraph passes on the error of either.
         node = next((node for node, raised in self._raised if raised is error), None)
+        if node is None and isinstance(error, Unstorable):
+            node = error.node
         node = node and workflow.shown_name(node)
         if isinstance(error, LimitReached):
             self.journal.stopped(str(error))
         else:
             self.journal.stopped(f"node {node} failed" if node else "the graph failed")
-        await self._keep_finished()
-        return self._outcome(Change.FAIL, error=_describe(error, node))
+        try:
+            await self._keep_finished()
+        except Unstorable as refused:  # the input, with which nothing was saved
+            error = refused
+        told = failure(error, node)
+        place = f" in node {node}" if node else ""
+        lines = [f"{told['type']}{place}: {told['message']}", *JobError(**told).details()]
+        log.error("job %s: %s", self.claimed.job_id, "\n  ".join(lines))
+        return self._outcome(Change.FAIL, error=told)
 
     async def _keep_stopped(self) -> None:
         """Write what a stopped attempt finished and spent, if it still is the current one."""
@@ -508,42 +588,18 @@ class Attempt:
         return Outcome(
             change=change,
             output=output,
-            error=to_json(error) if error else None,
+            error=shown_json(error) if error else None,
             reason=reason,
             steps=batch.steps,
             events=batch.events,
             questions=self.journal.questions,
+            consumed=batch.consumed,
+            rejected=batch.rejected,
             passed_over=passed_over,
         )
-
-
-def _describe(error: BaseException, node: str | None) -> dict[str, Any]:
-    message = str(error) or repr(error)
-    if (asked := _asked(error)) is not None:
-        message = f"{message} ({asked})"
-    return {"type": type(error).__name__, "message": message, "node": node}
-
-
-def _asked(error: BaseException) -> str | None:
-    """Whom a graph's own code asked over HTTP: httpx does not tell, and its timeouts say
-    nothing at all. Without credentials."""
-    import httpx
-
-    if not isinstance(error, httpx.RequestError):
-        return None
-    try:
-        url = error.request.url
-    except RuntimeError:  # it was raised before there was a request
-        return None
-    return f"{error.request.method} {url.scheme}://{url.netloc.decode('ascii')}{url.path}"
 
 
 def _caused_by(error: BaseException, *kinds: type[BaseException]) -> BaseException | None:
     """The first of `kinds` behind an error: LangGraph may wrap what its saver raised, and the
     fence's word counts, however deep."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, kinds):
-            return seen
-        seen = seen.__cause__ or seen.__context__
-    return None
+    return next((each for each in chain(error) if isinstance(each, kinds)), None)

@@ -11,12 +11,14 @@ import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ucop.agents.raised import text_of, type_of
 from ucop.engine import schedules
 from ucop.engine.errors import DatabaseError, KeyConflict, UcopError, UnknownWorkflow
 from ucop.engine.faults import fault
 from ucop.engine.recurrence import LATE, turn
 from ucop.engine.rows import NewJob
 from ucop.engine.schedules import Fired, Schedule, key_of, recurrence_of, told
+from ucop.engine.stopping import is_cancelled
 
 if TYPE_CHECKING:
     from ucop.engine.database import Database
@@ -69,7 +71,9 @@ class Scheduler:
             except DatabaseError as error:
                 log.error("cannot look at the schedules: %s", error)
                 sleep = AGAIN
-            except Exception:  # a loop that ends in silence would lose every later run
+            except BaseException as error:  # a loop that ends in silence would lose every later run
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 log.exception("schedules")
                 sleep = AGAIN
             await self._sleep(sleep)
@@ -101,7 +105,10 @@ class Scheduler:
             await self._submit(schedule, at, now)
         except DatabaseError:
             raise
-        except Exception as error:  # noqa: BLE001 - noted; one schedule keeps no other back
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            # Noted; one schedule keeps no other back, whatever its workflow's code raises.
             await self._blame(schedule, error, now - at)
             self._held[schedule.name] = loop.time() + AGAIN
             return AGAIN
@@ -144,12 +151,12 @@ class Scheduler:
         ):
             log.warning("schedule %s: %s", schedule.name, why)
 
-    async def _blame(self, schedule: Schedule, error: Exception, late: float) -> None:
+    async def _blame(self, schedule: Schedule, error: BaseException, late: float) -> None:
         if isinstance(error, UnknownWorkflow) and late < LATE:
             return  # a worker of the project that has it may be about to submit
         if not isinstance(error, UcopError):
             log.exception("schedule %s", schedule.name, exc_info=error)
-        text = f"{type(error).__name__}: {error}"
+        text = f"{type_of(error)}: {text_of(error)}"
         if await self._database.write(lambda: schedules.blame(schedule, text, self._clock())):
             log.error("schedule %s: what is due cannot be submitted: %s", schedule.name, text)
 

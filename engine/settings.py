@@ -62,6 +62,19 @@ class Retention(BaseModel):
         return self == Retention()
 
 
+class LiveSettings(BaseModel):
+    """How long what jobs emit for those who follow them is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: Age = 600.0
+    """After the job rests."""
+    rows: int = Field(default=10_000, ge=1)
+    """Batches of one job, of which 50 are made in a second at most; the oldest go."""
+    bytes: int = Field(default=16 << 20, ge=1 << 20)
+    """Of one job; the oldest go."""
+
+
 class MemorySettings(BaseModel):
     """What agents remember beyond a job."""
 
@@ -72,6 +85,18 @@ class MemorySettings(BaseModel):
     model: str | None = None
     """What makes the vectors of texts: `provider:model` or an alias. Default: that of the memory;
     of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
+
+
+class StateSettings(BaseModel):
+    """What the states of graphs may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    types: tuple[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(\.\*)?(:([\w.]+|\*))?$")], ...
+    ] = ()
+    """Classes of other packages, beside those of the project and of its graphs' schemas:
+    `package.module:Class`, `package.module`, or `package.*`."""
 
 
 class Settings(BaseSettings):
@@ -99,6 +124,8 @@ class Settings(BaseSettings):
     """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
     memory: MemorySettings = Field(default_factory=MemorySettings)
     """The table `[memory]`."""
+    state: StateSettings = Field(default_factory=StateSettings)
+    """The table `[state]`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")
@@ -132,6 +159,8 @@ class Settings(BaseSettings):
     """How long a stopping worker lets running nodes end before it stops them."""
     retention: Retention = Field(default_factory=Retention)
     """How long jobs that have ended are kept. Its workers delete what is older."""
+    live: LiveSettings = Field(default_factory=LiveSettings)
+    """The table `[live]`: how long what jobs emit is kept; see docs/streaming.md."""
     webhooks: dict[str, Webhook] = Field(default_factory=dict)
     """Addresses that are told of events, by name; see docs/events.md."""
     mesh_failures: int = Field(default=3, ge=1)

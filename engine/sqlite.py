@@ -9,6 +9,7 @@ import os
 import signal
 import socket
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -60,8 +61,16 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
         self.path = file_of(url)
         self._synchronous = synchronous
@@ -69,6 +78,7 @@ class SqliteDatabase:
         self._saver: FencedSqliteSaver | None = None
         self._version = 0
         self._group = GroupCommit(self._transaction, self.retry)
+        self._apart = Apart(self.path, synchronous, self._end_stopped)
 
     async def open(self) -> None:
         await asyncio.to_thread(prepare, self.path)
@@ -77,6 +87,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Whoever is the last to close leaves the file alone, without a log beside it."""
+        self._apart.close()
         if self._connection is None:
             return
         # By hand: where others only read, SQLite would leave the log to the last of them, who
@@ -90,6 +101,12 @@ class SqliteDatabase:
         return await self._group.write(lambda: self._run(make()))
 
     dispatch = write
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        return await self.write(make)
+
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
@@ -105,9 +122,13 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
+            saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
+            saver.apart = self._apart
+            saver.place = str(self.path)
             self._saver = saver
         return self._saver
 
@@ -162,10 +183,16 @@ class SqliteDatabase:
         the write lock, so it is ended. It is known by its number, its start and by holding the
         lock; it must be stopped, and silent for a lease."""
         pid = await asyncio.to_thread(holder, self.path)
+        self._end_stopped(pid, self._open())
+
+    def _end_stopped(self, pid: int | None, connection: sqlite3.Connection) -> None:
         if pid is None or not is_stopped(pid):
             return
         with explained(self.path):
-            here = run(roster.workers_at(socket.gethostname(), pid), self._execute)
+            here = run(
+                roster.workers_at(socket.gethostname(), pid),
+                lambda statement: execute(connection, statement),
+            )
         beat = max((worker.beat_at for worker in here), default=None)
         if beat is None or time.time() - beat < self._lease or not started_before(pid, beat):
             log.warning("process %d was stopped while it held the write lock of %s", pid, self.path)
@@ -200,7 +227,7 @@ class SqliteDatabase:
         if isinstance(statement, Save):
             saver = self.saver()
             for method, arguments in statement.calls:
-                getattr(saver, method)(*arguments)
+                saver.save((method, arguments))
             return ()
         return execute(self._open(), statement)
 
@@ -211,6 +238,73 @@ class SqliteDatabase:
 
     def _locks(self) -> Path:
         return self.path.with_name(self.path.name + ".workers")
+
+
+class Apart:
+    """A second connection for other threads than the loop's, one at a time: they may wait for the
+    write lock, and for each other, and never for the loop, which may wait for them."""
+
+    def __init__(
+        self,
+        path: Path,
+        synchronous: str,
+        end_stopped: Callable[[int | None, sqlite3.Connection], None],
+    ) -> None:
+        self._path, self._synchronous, self._end_stopped = path, synchronous, end_stopped
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+        self._closed = False
+
+    def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """What `work` finds."""
+        with self._lock, explained(self._path):
+            return work(self._open())
+
+    def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `work` in a transaction, once the write lock is free."""
+        with self._lock, explained(self._path):
+            connection = self._open()
+            self._begin(connection)
+            try:
+                result = work(connection)
+                connection.execute("commit")
+            except BaseException:
+                if connection.in_transaction:
+                    connection.execute("rollback")
+                raise
+            return result
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            if self._connection is not None:
+                self._connection.close()
+                self._connection = None
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        began = looked = time.monotonic()
+        while True:
+            try:
+                connection.execute("begin immediate")
+            except sqlite3.OperationalError as error:
+                if not isinstance(explain(error, self._path), DatabaseBusy):
+                    raise
+                now = time.monotonic()
+                if now - began > PATIENCE:
+                    raise
+            else:
+                return
+            if time.monotonic() - looked > SUSPICIOUS:
+                self._end_stopped(holder(self._path), connection)
+                looked = time.monotonic()
+
+    def _open(self) -> sqlite3.Connection:
+        if self._closed:
+            raise DatabaseError(f"{self._path}: the database is not open")
+        if self._connection is None:
+            self._connection = open_file(self._path, synchronous=self._synchronous)
+            self._connection.execute("pragma busy_timeout = 250")
+        return self._connection
 
 
 def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
@@ -337,17 +431,24 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.DataError:
         raise  # a value too big for SQLite: the job's own error
     except sqlite3.Error as error:
-        raise explain(error, path) from error
+        raise _at(path, explain(error, path)) from error
     except PermissionError as error:
-        raise DatabaseError(
+        refused = DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
-        ) from error
+        )
+        raise _at(path, refused) from error
     except OSError as error:
-        raise DatabaseError(
+        refused = DatabaseError(
             f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
             "can be written. Name another database with --database or UCOP_DATABASE"
-        ) from error
+        )
+        raise _at(path, refused) from error
+
+
+def _at(path: Path, error: DatabaseError) -> DatabaseError:
+    error.place = str(path)
+    return error
 
 
 def explain(error: sqlite3.Error, path: Path) -> DatabaseError:

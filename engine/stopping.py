@@ -61,3 +61,9 @@ def nodes(job: str, attempt: int) -> Iterator[asyncio.Task[Any]]:
         told = coroutine.cr_frame.f_locals["task"].config.get("metadata", {})
         if (told.get("ucop_job"), told.get("ucop_attempt")) == (job, attempt):
             yield task
+
+
+def is_cancelled() -> bool:
+    """Whether somebody cancelled this task: code may also raise CancelledError by itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0

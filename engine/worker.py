@@ -21,20 +21,33 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from ucop.engine import ledger, overdue, roster, shares
+from ucop.agents.raised import escaped, text_of, type_of
+from ucop.engine import ledger, live_rows, overdue, roster, shares
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
-from ucop.engine.errors import DatabaseError, JobNotFound, RefusedChange, Superseded, UcopError
+from ucop.engine.errors import (
+    DatabaseError,
+    DatabaseRefusal,
+    JobNotFound,
+    RefusedChange,
+    Superseded,
+    UcopError,
+)
+from ucop.engine.failure import failure
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
+from ucop.engine.live import LiveChannel
+from ucop.engine.live_rows import Bounds
 from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
+from ucop.engine.pulse import Pulse
 from ucop.engine.queue import Queue
 from ucop.engine.retention import BATCH, carry_out
 from ucop.engine.roster import WorkerAt
-from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, to_json
+from ucop.engine.rows import PAUSE, PAUSE_NOW, Claimed, Outcome, shown_json
 from ucop.engine.runner import Attempt, Drained, Pace
-from ucop.engine.states import Change
+from ucop.engine.states import Change, JobStatus
+from ucop.engine.stopping import is_cancelled
 from ucop.graphs.breaker import BreakerRules
 
 if TYPE_CHECKING:
@@ -93,6 +106,8 @@ class Worker:
         knows: Callable[[], str],
         serves: str,
         on_lost: Callable[[str], None],
+        on_end: Callable[[str], None],
+        on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
@@ -100,10 +115,16 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
         self._store = store
-        self._on_lost = on_lost
+        self._on_lost, self._on_end = on_lost, on_end
+        self._pulse: Pulse | None = None
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
         self._meshes = Meshes(database, rules)
+        self._live = LiveChannel(
+            database,
+            keep=Bounds(rows=settings.live.rows, bytes=settings.live.bytes),
+            tell=on_live,
+        )
         self._queue = queue(self.id)
         self._duties = duties(self.id)
         self._running: dict[tuple[JobId, int], tuple[Attempt, asyncio.Task[None]]] = {}
@@ -116,6 +137,8 @@ class Worker:
         self._beats: dict[str, tuple[float | None, float]] = {}
         """Each other worker's last heartbeat, and since when (monotonic) it is the last."""
         self._missing: set[tuple[str, int]] = set()
+        self._broken: dict[tuple[str, int], str] = {}
+        """Why attempts broke off whose jobs are not given back yet."""
 
     @property
     def folder(self) -> Path:
@@ -132,16 +155,37 @@ class Worker:
         except BaseException:
             self._held.close()
             raise
+        self._pulse = Pulse(
+            self.id,
+            self._database,
+            self._settings.lease,
+            on_lost=self._declared_lost,
+            on_end=self._on_end,
+        )
+        self._pulse.start()
         beat = self._settings.lease / BEATS_PER_LEASE
         self._loops = [
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
             *(asyncio.create_task(duty.run(), name=f"ucop-{duty.name}") for duty in self._duties),
         ]
+        self._loops.append(asyncio.create_task(self._drop_stale(), name="ucop-live-retention"))
         if not self._settings.retention.is_none:
             # Apart from the sweep, which must not wait for it.
             tidy = self._every(self._settings.sweep, self._tidy)
             self._loops.append(asyncio.create_task(tidy, name="ucop-retention"))
+        for loop in self._loops:
+            loop.add_done_callback(self._ended_early)
+
+    def _ended_early(self, loop: asyncio.Task[None]) -> None:
+        """One of the loops ended that go on as long as the worker: without it jobs would hang."""
+        if self._stopping or self._abandoning is not None:
+            return
+        error = None if loop.cancelled() else loop.exception()
+        why = "it was cancelled" if loop.cancelled() else error and text_of(error)
+        message = f"this worker cannot go on: its loop {loop.get_name()!r} ended ({why})"
+        log.critical("worker %s: %s", self.id, message, exc_info=error)
+        self._abandoning = asyncio.create_task(self._abandon(message), name="ucop-abandon")
 
     async def _join(self) -> None:
         host, pid, now = socket.gethostname(), os.getpid(), time.time()
@@ -172,7 +216,12 @@ class Worker:
             why = str(error) or f"no answer within {SIGN_OFF:g} s"
             log.warning("worker %s could not sign off: %s", self.id, why)
         finally:
+            self._end_pulse()
             self._held.close()
+
+    def _end_pulse(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
 
     async def _sign_off(self) -> None:
         for job, number in list(self._running):
@@ -196,6 +245,12 @@ class Worker:
         for duty in self._duties:
             duty.wake()
 
+    def let_go(self) -> None:
+        """The loop has ended, or never comes back: drop what says that this worker lives. From any
+        thread."""
+        self._end_pulse()
+        self._held.close()
+
     async def _abandon(self, message: str) -> None:
         """Stop at once and write nothing: this worker was declared lost."""
         self._stopping = True
@@ -210,6 +265,7 @@ class Worker:
                 await asyncio.wait(tasks, timeout=self._settings.grace)
         except Exception:  # whatever it is, a new worker must come
             log.exception("worker %s: its end", self.id)
+        self._end_pulse()
         self._held.close()
         self._on_lost(message)
 
@@ -228,6 +284,7 @@ class Worker:
             memory=self._store.memory(self._settings.memory.project, claimed.tenant),
             store=self._store,
             production=self._settings.mode == "production",
+            live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
         )
         key = (claimed.job_id, claimed.attempt)
@@ -241,6 +298,7 @@ class Worker:
     def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
         _ = task.cancelled() or task.exception()
         self._running.pop(key, None)
+        self._live.shut(*key)
         self._notices.tell(key[0])
 
     def spending(self, job: JobId) -> dict[str, Usage]:
@@ -258,14 +316,15 @@ class Worker:
         try:
             outcome = await self._outcome(attempt)
             fault("before finish")
-            status = await self._database.write(
-                lambda: ledger.finish(job, number, outcome, time.time())
-            )
+            status = await self._finish(job, number, outcome)
             fault("after finish")
             log.info("job %s: %s", job, status)
         except Drained:
             await self._release(job, number, "the worker was stopped")
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
+            if not is_cancelled():  # code that is no node's raised it by itself
+                self._broke_off(attempt, error)
+                return
             if not (self._stopping or attempt.given_back):
                 log.info("job %s: attempt %d was stopped", job, number)
                 return
@@ -274,12 +333,37 @@ class Worker:
             log.error("%s", error)
         except DatabaseError as error:
             # The row stays as it is; the sweep queues the job again once the database works.
-            log.error("job %s: attempt %d broke off: %s", job, number, error)
-            self._notices.trouble(job, error)
+            self._broke_off(attempt, error)
             await self._tell_superseded(job, number)
-        except Exception as error:  # never let one job take the worker down
-            log.exception("job %s: attempt %d broke off", job, number)
-            self._notices.trouble(job, error)
+        except BaseException as error:  # noqa: BLE001 - never let one job take the worker down
+            self._broke_off(attempt, error)
+
+    async def _finish(self, job: JobId, number: int, outcome: Outcome) -> JobStatus:
+        """Write how an attempt ended. What the database refuses of it fails the job."""
+        try:
+            return await self._database.write(
+                lambda: ledger.finish(job, number, outcome, time.time())
+            )
+        except Superseded:
+            raise
+        except DatabaseError as error:
+            if not isinstance(error, DatabaseRefusal):
+                raise
+            refused: Exception = error
+        except Exception as error:  # noqa: BLE001 - too large for SQLite, or no text of its
+            refused = error
+        log.error("job %s: its end cannot be written: %s", job, text_of(refused))
+        failed = _failure(refused)
+        return await self._database.write(lambda: ledger.finish(job, number, failed, time.time()))
+
+    def _broke_off(self, attempt: Attempt, error: BaseException) -> None:
+        """An attempt ended for no fault of its graph's; the sweep gives its job back."""
+        job, number = attempt.claimed.job_id, attempt.claimed.attempt
+        trace = None if isinstance(error, DatabaseError) else error
+        log.error("job %s: attempt %d broke off: %s", job, number, text_of(error), exc_info=trace)
+        self._broken[(job, number)] = f"{type_of(error)}: {text_of(error)}"
+        told = error if isinstance(error, Exception) else escaped(error)
+        self._notices.trouble(job, told)
 
     async def _tell_superseded(self, job: JobId, number: int) -> None:
         """An attempt that lost its connection may have lost it because its worker was taken
@@ -292,13 +376,17 @@ class Worker:
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
             workflow = await self._workflow(attempt.claimed.fingerprint)
-        except DatabaseError:
-            raise  # not the job's fault: it goes on when the database works
-        except Exception as error:
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            if isinstance(error, DatabaseError) and error.place == self._database.saver().place:
+                raise  # not the job's fault: it goes on when the database works
             # A graph that cannot be built fails its job; tried again for ever it would only
             # keep the workers busy.
             if not isinstance(error, UcopError):
-                log.exception("job %s: its workflow cannot be built", attempt.claimed.job_id)
+                log.error(
+                    "job %s: its workflow cannot be built", attempt.claimed.job_id, exc_info=error
+                )
             return _failure(error)
         return await attempt.run(
             workflow,
@@ -307,16 +395,23 @@ class Worker:
             folder=self.folder,
         )
 
-    async def _release(self, job: JobId, number: int, why: str) -> None:
+    async def _release(self, job: JobId, number: int, why: str, *, broke_off: bool = False) -> None:
         if self._abandoning is not None:
             log.error("job %s: attempt %d was stopped; this worker was declared lost", job, number)
             return
         try:
-            await self._database.dispatch(
-                lambda: ledger.release(job, number, why, time.time(), lost=False)
+            status = await self._database.dispatch(
+                lambda: ledger.release(
+                    job, number, why, time.time(), lost=False, broke_off=broke_off
+                )
             )
         except DatabaseError as error:
+            if broke_off:
+                self._broken[(job, number)] = why
             log.error("job %s: could not be given back: %s", job, error)
+            return
+        if status is JobStatus.FAILED:
+            log.error("job %s: failed, because its attempts break off: %s", job, why)
 
     # ------------------------------------------------------------ the loops
 
@@ -327,11 +422,20 @@ class Worker:
                 await look()
             except DatabaseError as error:
                 log.error("worker %s: %s", self.id, error)
-            except Exception:  # a loop that ends in silence would leave jobs stuck
+            except BaseException as error:  # a loop that ends in silence would leave jobs stuck
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 log.exception("worker %s", self.id)
 
     async def _beat(self) -> None:
         if await self._database.write(lambda: roster.beat(self.id, time.time())):
+            if self._live.is_listened_to:
+                await self.hear_listeners()  # the lease of one may have ended
+            return
+        self._declared_lost()
+
+    def _declared_lost(self) -> None:
+        if self._abandoning is not None or self._stopping:
             return
         message = LOST.format(lease=self._settings.lease)
         log.error("worker %s: %s", self.id, message)
@@ -355,6 +459,14 @@ class Worker:
             elif want == PAUSE_NOW:
                 attempt.given_back = True
                 _cancel(attempt, task)
+        await self.hear_listeners()
+
+    async def hear_listeners(self) -> None:
+        """Let what runs emit what somebody listens to, and nothing else."""
+        if self._running:
+            self._live.listen(
+                await self._database.read(lambda: live_rows.modes_on(self.id, time.time()))
+            )
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -432,6 +544,16 @@ class Worker:
         """See to a few jobs whose time in the database is over."""
         await carry_out(self._database, self._settings.retention, BATCH)
 
+    async def _drop_stale(self) -> None:
+        keep = self._settings.live.keep
+
+        async def look() -> None:
+            jobs, gone = await self._database.read(lambda: live_rows.stale(keep, time.time()))
+            if jobs or gone:
+                await self._database.write(lambda: live_rows.drop(jobs, time.time()))
+
+        await self._every(min(max(keep / 10, self._settings.sweep), 60.0), look)
+
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of
         one could not be written. One that was only just claimed is not among `_running` yet,
@@ -443,7 +565,8 @@ class Worker:
             if (job, number) not in self._missing:
                 missing.add((job, number))
                 continue
-            await self._release(JobId(job), number, "its end could not be written")
+            why = self._broken.pop((job, number), "its end could not be written")
+            await self._release(JobId(job), number, why, broke_off=True)
             self._notices.tell(job)
             self._queue.wake()
         self._missing = missing
@@ -457,9 +580,8 @@ def _cancel(attempt: Attempt, task: asyncio.Task[None]) -> None:
         attempt.insist(task)
 
 
-def _failure(error: Exception) -> Outcome:
-    described = {"type": type(error).__name__, "message": str(error) or repr(error), "node": None}
-    return Outcome(change=Change.FAIL, error=to_json(described))
+def _failure(error: BaseException) -> Outcome:
+    return Outcome(change=Change.FAIL, error=shown_json(failure(error)))
 
 
 def names(known: list[str]) -> str:

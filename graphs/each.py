@@ -15,7 +15,7 @@ from langgraph.types import Interrupt
 from ucop.graphs.context import RunContext
 from ucop.graphs.errors import ExpressionError
 from ucop.graphs.expressions import kind_of
-from ucop.graphs.failures import failure, failures, may_be_caught
+from ucop.graphs.failures import failure, failures, mark_item, may_be_caught
 from ucop.graphs.nodes import Call, Outcome
 from ucop.graphs.routing import ITEM
 
@@ -170,6 +170,7 @@ async def _gather(
             except GraphDrained:
                 return _Drained()
             except Exception as error:
+                mark_item(error, pairs[index][0], value)
                 if not (call.node.catches and may_be_caught(error)):
                     raise
                 end = _Broken(error)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from langgraph.errors import GraphBubbleUp, GraphDrained
 
 from ucop.agents.errors import UcopError
+from ucop.agents.raised import text_of, type_of
 
 Failed = Mapping[str, Any]
 
@@ -16,7 +18,22 @@ def may_be_caught(error: BaseException) -> bool:
     """Whether `error` is the node's own, and not a question, a pause, or the attempt's end."""
     if not isinstance(error, Exception) or isinstance(error, GraphBubbleUp):
         return False
-    return not any(_ends_attempt(e) for e in _chain(error))
+    return not any(_ends_attempt(e) for e in chain(error))
+
+
+def mark_item(error: BaseException, key: int | str, value: Any) -> None:
+    """Note on an error which item of an `each` failed with it."""
+    with suppress(AttributeError, TypeError):  # an error of compiled code may take no notes
+        error.ucop_item = (key, value)  # type: ignore[attr-defined]
+
+
+def item_of(error: BaseException | None) -> tuple[int | str, Any] | None:
+    """The key and the value of the item of an `each` that failed, where one did."""
+    for each in chain(error):
+        found = getattr(each, "ucop_item", None)
+        if isinstance(found, tuple) and len(found) == 2:
+            return found
+    return None
 
 
 def _ends_attempt(error: BaseException) -> bool:
@@ -36,13 +53,14 @@ def failures(node: str, found: Sequence[tuple[int | str, BaseException]]) -> Fai
 
 
 def _told(error: BaseException) -> dict[str, str]:
-    message = str(error) or repr(error)
     # The state holds neither NUL nor half a character (`state.py`).
-    clean = message.encode(errors="replace").decode().replace("\0", "\N{REPLACEMENT CHARACTER}")
-    return {"type": type(error).__name__, "message": clean}
+    return {"type": type_of(error), "message": text_of(error)}
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what is behind it. Code may have made a ring of them."""
+    seen = set[int]()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
         yield error
         error = error.__cause__ or error.__context__

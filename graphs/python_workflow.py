@@ -17,6 +17,7 @@ from ucop.agents.plain import plain
 from ucop.agents.source import Finding
 from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
+from ucop.graphs.compiling import compile_again
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
 from ucop.graphs.state import normalise
 from ucop.graphs.topology import reach
@@ -32,6 +33,7 @@ class PythonWorkflow(Workflow):
     """A graph of the project's own Python. It is built when it is first needed."""
 
     kind = "python"
+    nested = True
 
     def __init__(
         self, name: str, source: Any, *, origin: str = "Python", description: str = ""
@@ -180,7 +182,7 @@ class PythonWorkflow(Workflow):
 
         made = _made(self._source)
         if isinstance(made, StateGraph):
-            made = made.compile(name=self.name)
+            made = compile_again(made, name=self.name)
         if not isinstance(made, CompiledStateGraph):
             raise InvalidDefinition([self._not_a_graph(made)])
         return made.copy({"checkpointer": None})

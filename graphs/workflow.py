@@ -125,6 +125,10 @@ class Workflow(ABC):
         """The node of the definition that `node` belongs to."""
         return node
 
+    def shown_part(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What of a part that the graph emits is not the compiler's own."""
+        return part
+
     def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
         """The node as which a checkpoint that the nodes `ran` made is edited; see edit.py.
         Raises InvalidInput."""
@@ -327,6 +331,11 @@ class YamlWorkflow(Workflow):
 
     def shown_name(self, node: str) -> str:
         return shown_name(node)
+
+    def shown_part(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        from ucop.graphs.emitted import shown_part
+
+        return shown_part(part)
 
     @cached_property
     def _router(self) -> Router:

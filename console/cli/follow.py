@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ucop.console.cli.exits import Exit, exit_of_job
 from ucop.console.cli.output import as_text, note, put, put_json
-from ucop.console.cli.questions import how_to_answer
+from ucop.console.cli.questions import how_to_go_on
 from ucop.console.cli.tables import duration, plural
 from ucop.engine.states import ACTIVE, JobStatus
 
@@ -93,7 +93,7 @@ def _tell(place: Place, job: Job) -> None:
     if spent := _spent(job):
         note(spent)
     if job.status is JobStatus.WAITING:
-        for line in how_to_answer(place, job):
+        for line in how_to_go_on(place, job):
             note(f"  {line}")
     for line in next_steps(place, job):
         note(f"  {line}")

@@ -16,6 +16,7 @@ from ucop.console.cli.inputs import read_filter
 from ucop.console.cli.lines import event_line
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
+from ucop.console.cli.questions import state_of
 from ucop.console.cli.tables import (
     Column,
     Table,
@@ -145,10 +146,13 @@ def show(
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         job = reader.job(id)
+        asked = reader.questions(job.id)
     if json:
-        put_json(job.model_dump(mode="json"))
+        told = [question.model_dump(mode="json") for question in asked]
+        put_json({**job.model_dump(mode="json"), "questions": told})
         return
-    shown = facts(job, datetime.now(UTC)).items()
+    shown = [*facts(job, datetime.now(UTC)).items()]
+    shown += [("question", state_of(question)) for question in asked]
     if all(put(f"{name:<9} {value}") for name, value in shown):
         _steps(job)
     for line in [*next_steps(place, job)[:-2], place.command(f"jobs events {job.id}")]:
@@ -182,7 +186,8 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
 def _error(job: Job) -> str:
     assert job.error is not None
     node = f" (node {job.error.node})" if job.error.node else ""
-    return f"{job.error.type}: {job.error.message}{node}"
+    first = f"{job.error.type}: {job.error.message}{node}"
+    return "\n".join([first, *(f"  {line}" for line in job.error.details())])
 
 
 SHOWN_WAIT = 0.1

@@ -204,7 +204,7 @@ class JobOrders(LiveScreen):
 
     async def _answer(self, job: Job) -> None:
         asked = await self._seen(
-            lambda reader: [q for q in reader.questions(job.id) if q.answered_at is None]
+            lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if not asked:
             return

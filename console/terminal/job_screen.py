@@ -177,7 +177,7 @@ class JobScreen(JobOrders):
         return Seen(
             job=job,
             events=events,
-            questions=[q for q in reader.questions(id) if q.answered_at is None],
+            questions=[q for q in reader.questions(id) if q.is_open],
             explanation=explanation,
             checkpoints=reader.checkpoints(id) if whole else None,
             forks=reader.forks(id) if whole else (),

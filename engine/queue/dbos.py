@@ -33,6 +33,7 @@ from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Enqueue
 from ucop.engine.queue import Run
+from ucop.engine.stopping import is_cancelled
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -143,7 +144,9 @@ class DbosQueue:
             except DatabaseError as error:
                 log.error("cannot claim jobs: %s", error)
                 self._spend(self._tickets)
-            except Exception:  # a loop that ended in silence would leave jobs stuck
+            except BaseException as error:  # a loop that ended in silence would leave jobs stuck
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 log.exception("cannot claim jobs")
                 self._spend(self._tickets)
             await self._wait()

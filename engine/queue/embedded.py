@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from ucop.engine.errors import DatabaseError
 from ucop.engine.queue import Run
 from ucop.engine.queue.claims import Claims
+from ucop.engine.stopping import is_cancelled
 
 log = logging.getLogger("ucop.queue")
 
@@ -53,7 +54,9 @@ class EmbeddedQueue:
                 log.error("cannot claim jobs: %s", error)
                 await asyncio.sleep(LOOK_AGAIN)
                 continue
-            except Exception:  # a loop that ended in silence would leave jobs stuck
+            except BaseException as error:  # a loop that ended in silence would leave jobs stuck
+                if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                    raise
                 log.exception("cannot claim jobs")
                 await asyncio.sleep(LOOK_AGAIN)
                 continue

@@ -1,0 +1,112 @@
+"""Breakpoints: where a graph was compiled to stop (`interrupt_before`, `interrupt_after`).
+
+LangGraph ends its stream there without a word, and any later run of the thread passes the
+breakpoint, whoever began it. A job must not: its next attempt may follow a crash, and nobody
+has let it pass. So the ledger keeps the newest saved state (`jobs.passed`) that a person let the
+job go on from, and an attempt stops again at a breakpoint that stands behind a later one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from langgraph.constants import TAG_HIDDEN
+from langgraph.types import StateSnapshot
+
+if TYPE_CHECKING:
+    from langgraph.pregel import Pregel
+
+SEEN = "__interrupt__"
+"""LangGraph's name for the versions at which a graph last stopped."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """A graph that has breakpoints, or one inside a node, and where it stands."""
+
+    path: tuple[str, ...]
+    """The nodes that it runs in, from the outermost."""
+    graph: Pregel[Any, Any, Any, Any]
+    snapshot: StateSnapshot
+
+
+def has_breakpoints(graph: Any) -> bool:
+    """Whether a graph, or one that its nodes are known to run, can stop at a breakpoint."""
+    return bool(
+        graph.interrupt_before_nodes
+        or graph.interrupt_after_nodes
+        or any(
+            inner.interrupt_before_nodes or inner.interrupt_after_nodes
+            for _, inner in graph.get_subgraphs(recurse=True)
+        )
+    )
+
+
+async def stopped_at(graph: Any, config: Mapping[str, Any]) -> str | None:
+    """Where a graph whose stream has ended stands, though it has not ended; None if it has."""
+    snapshot = await graph.aget_state(config, subgraphs=True)
+    if not snapshot.next:
+        return None
+    innermost = max(_places(graph, snapshot, ()), key=lambda place: len(place.path))
+    return _told(innermost.path, innermost.snapshot.next)
+
+
+async def due_at(graph: Any, config: Mapping[str, Any], passed: str | None) -> str | None:
+    """The breakpoint at which a job stands that nobody let pass, where there is one. What was
+    saved up to `passed`, a person let go on."""
+    snapshot = await graph.aget_state(config, subgraphs=True)
+    for place in _places(graph, snapshot, ()):
+        id = place.snapshot.config["configurable"].get("checkpoint_id")
+        is_new = id is not None and (passed is None or id > passed)
+        if is_new and place.snapshot.next and await _is_due(graph, place):
+            return _told(place.path, place.snapshot.next)
+    return None
+
+
+def _told(path: Sequence[str], due: Sequence[str]) -> str:
+    inside = f" in {'/'.join(path)}" if path else ""
+    return f"stopped at a breakpoint{inside} before {', '.join(dict.fromkeys(due))}"
+
+
+def _places(graph: Any, snapshot: StateSnapshot, path: tuple[str, ...]) -> Iterator[Place]:
+    """A graph, and those inside that its open tasks have begun."""
+    yield Place(path=path, graph=graph, snapshot=snapshot)
+    inner = dict(graph.get_subgraphs())
+    for task in snapshot.tasks:
+        state: Any = task.state
+        if task.name in inner and isinstance(state, StateSnapshot) and state.next:
+            yield from _places(inner[task.name], state, (*path, task.name))
+
+
+async def _is_due(root: Any, place: Place) -> bool:
+    """Whether LangGraph would have stopped here, in the run that saved this state."""
+    graph, snapshot = place.graph, place.snapshot
+    if (snapshot.metadata or {}).get("source") != "loop":
+        return False
+    saver: Any = root.checkpointer
+    found = await saver.aget_tuple(snapshot.config)
+    if found is None or not _is_new(found.checkpoint):
+        return False
+    if _named(graph, graph.interrupt_before_nodes, snapshot.next):
+        return True
+    if not graph.interrupt_after_nodes or snapshot.parent_config is None:
+        return False
+    before = await root.aget_state(snapshot.parent_config)
+    return _named(graph, graph.interrupt_after_nodes, before.next)
+
+
+def _is_new(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether anything was written since the graph last stopped."""
+    seen = checkpoint["versions_seen"].get(SEEN, {})
+    return any(
+        channel not in seen or version > seen[channel]
+        for channel, version in checkpoint["channel_versions"].items()
+    )
+
+
+def _named(graph: Any, breakpoints: Literal["*"] | Sequence[str], nodes: Collection[str]) -> bool:
+    if breakpoints == "*":
+        return any(TAG_HIDDEN not in (graph.nodes[node].tags or ()) for node in nodes)
+    return any(node in breakpoints for node in nodes)
