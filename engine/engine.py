@@ -23,7 +23,7 @@ from ucop.engine import ledger, roster
 from ucop.engine.actions import Action, Changed, action_of
 from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import read_onward
-from ucop.engine.courier import couriers
+from ucop.engine.courier import couriers, delivered
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
@@ -103,6 +103,7 @@ class Engine:
         root: The project's folder; default: found from the current folder upward.
         settings: Ready settings; then `url` and `root` must not be given.
         concurrency: Jobs that the worker runs at the same time.
+        own_jobs: Whether the worker runs no jobs but those that `take_on` names.
 
     Raises InvalidSettings and DatabaseError at once, not at the first job.
     """
@@ -118,7 +119,9 @@ class Engine:
         registry: Registry | None = None,
         models: Models | None = None,
         concurrency: int | None = None,
+        own_jobs: bool = False,
     ) -> None:
+        self._own: frozenset[str] | None = frozenset() if own_jobs else None
         if settings is None:
             settings = Settings.load(root, database=url, concurrency=concurrency)
         self.settings = settings
@@ -234,6 +237,24 @@ class Engine:
             return self.catalog.get(workflow)
         name = graph_name(workflow)
         return self._local.unnamed(workflow) if name is None else self._add(name, workflow)
+
+    def take_on(self, job: str) -> None:
+        """Let the worker run this job, by its whole id, where it runs its own jobs alone."""
+        if self._own is not None:
+            self._own |= {job}
+            self._loop.soon(self._wake)
+
+    def deliver(self, job: str, *, timeout: float) -> bool:
+        """Wait until the webhooks were told all that happened to a job; False where that takes
+        more than `timeout` seconds."""
+        waiting = delivered(
+            self._database,
+            self.settings.webhooks,
+            job,
+            timeout=timeout,
+            pause=self.settings.poll,
+        )
+        return self._loop.call(waiting)
 
     # ------------------------------------------------------------ submit and find
 
@@ -366,7 +387,7 @@ class Engine:
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage: those that have all of what is
+        """Jobs, the newest first, with their usage and without their steps: those that have all of what is
         given, as Filter says. `status` names one or several; archived jobs are left out, or with
         `archived=True` the others; None lists both. Raises InvalidInput for a status or a queue
         that does not exist."""
@@ -638,7 +659,8 @@ class Engine:
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
-            serves=names(list(self.settings.served)),
+            # Whoever looks for a worker for a job is not to find this one.
+            serves=names(list(self.settings.served) if self._own is None else []),
             on_lost=self._lost,
             on_live=self._live.tell,
             on_end=self._ended,
@@ -648,6 +670,10 @@ class Engine:
 
     def _duties(self, worker: WorkerId) -> list[Duty]:
         """What goes on beside the jobs."""
+        post = self._post(worker)
+        others: list[Duty] = [*couriers(self.settings.webhooks, post), *plugins(post)]
+        if self._own is not None:  # what is due would be queued, and run by nobody
+            return others
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
@@ -655,14 +681,16 @@ class Engine:
             pause=self.settings.sweep,
             on_job=self._wake,
         )
-        post = Post(
+        return [scheduler, *others]
+
+    def _post(self, worker: WorkerId) -> Post:
+        return Post(
             database=self._database,
             worker=worker,
             clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
-        return [scheduler, *couriers(self.settings.webhooks, post), *plugins(post)]
 
     def _wake(self) -> None:
         """There may be work for this process's worker."""
@@ -692,6 +720,7 @@ class Engine:
                 worker=worker,
                 queues=settings.served,
                 workflows=settings.workflow_concurrency,
+                only=None if self._own is None else lambda: self._own or frozenset(),
             ),
             known=self._knows,
             slots=settings.concurrency,
@@ -865,6 +894,12 @@ class Engine:
         """A job as `submit` takes it, for whoever submits it."""
         most = read_limits(budget, None)
         return self._new_job(workflow, input, read_terms(**terms), most, context, config)
+
+    def _successor(self, workflow: str | Path | Workflow | Graph) -> Workflow:
+        """A definition that a fork is to go on with. Raises as `submit` does."""
+        found = self.workflow(workflow)
+        self._admit(found)
+        return self._workflows.setdefault(found.fingerprint, found)
 
     def _new_job(
         self,

@@ -95,6 +95,10 @@ class PythonWorkflow(Workflow):
         return begun
 
     @property
+    def wiring(self) -> Wiring:
+        return self._begun or self._shape.wiring
+
+    @property
     def changed(self) -> bool:
         return self._begun is not None
 

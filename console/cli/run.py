@@ -15,6 +15,7 @@ from ucop.console.cli.follow import Interrupts, report
 from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
+from ucop.console.cli.others import tell_others
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
@@ -26,6 +27,10 @@ if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.job import Job
     from ucop.graphs.workflow import Workflow
+
+
+DELIVERY = 10.0
+"""Seconds that a command waits, once its job rests, for webhooks to be told of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +88,7 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    found = _named(place, workflow)
+    found = named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given})
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
@@ -134,7 +139,7 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    found = _named(place, workflow)
+    found = named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given}, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
@@ -151,12 +156,12 @@ def _plan(
 ) -> Exit:
     from ucop.console.cli.dry_run import show_plan
 
-    workflow = _named(place, name)
+    workflow = named(place, name)
     data = read_input(workflow, typed or (), file, text)
     return show_plan(place, workflow, data, as_json=as_json)
 
 
-def _named(place: Place, name: str) -> Workflow:
+def named(place: Place, name: str) -> Workflow:
     """The workflow, and a word on what is suspicious in it."""
     workflow = place.catalog.get(name)
     for finding in workflow.warnings:
@@ -271,18 +276,23 @@ def attend(
     with Interrupts():
         try:
             if stream:
-                engine = open_engine(place, worker=True)
+                engine = open_engine(place, worker=True, own_jobs=True)
                 handle = begin(engine)
+                engine.take_on(handle.id)
+                tell_others(place, handle.id)
                 note(f"job {handle.id}  {title}")
                 shown = show_parts(handle.stream(modes_for(as_json=as_json)), as_json=as_json)
                 handle.wait()  # also where nobody reads stdout any more
             else:
                 with display_for(title, nodes, lambda: _spending(handle)) as display:
-                    engine = open_engine(place, worker=True)
+                    engine = open_engine(place, worker=True, own_jobs=True)
                     handle = begin(engine)
+                    engine.take_on(handle.id)
+                    tell_others(place, handle.id)
                     display.title = f"job {handle.id}  {title}"
                     for event in handle.events():
                         display.apply(event)
+            _deliver(place, engine, handle.id)
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
@@ -308,7 +318,14 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
     }
 
 
-def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
+def _deliver(place: Place, engine: Engine, id: str) -> None:
+    """Where no worker runs, nobody else would tell the webhooks how the job ended."""
+    if engine.settings.webhooks and not engine.deliver(id, timeout=DELIVERY):
+        note("not all webhooks have been told; the next worker tells them: ")
+        note(f"  {place.command('webhooks deliveries')}")
+
+
+def open_engine(place: Place, *, worker: bool, own_jobs: bool = False, **given: Any) -> Engine:
     """The engine of this place, with the workflows and agents that were read already; what is
     `given` goes before its settings."""
     from ucop.engine import Engine
@@ -317,7 +334,13 @@ def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
     settings = place.settings
     if given:
         settings = Settings.load(place.project, database=place.database, **given)
-    return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
+    return Engine(
+        settings=settings,
+        worker=worker,
+        catalog=place.catalog,
+        registry=place.registry,
+        own_jobs=own_jobs,
+    )
 
 
 def _stop(engine: Engine | None) -> None:
