@@ -39,6 +39,10 @@ class Database(Protocol):
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         """`write`, for an operation that may queue an attempt."""
 
+    async def touch(self, make: Callable[[], Operation[T]]) -> T:
+        """Run an operation of one statement, which holds no lock while the loop does something
+        else, and wakes nobody."""
+
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
         """`write` on another connection, from any thread but the loop's."""
 

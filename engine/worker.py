@@ -417,7 +417,7 @@ class Worker:
                 log.exception("worker %s", self.id)
 
     async def _beat(self) -> None:
-        if await self._database.write(lambda: roster.beat(self.id, time.time())):
+        if await self._database.touch(lambda: roster.beat(self.id, time.time())):
             return
         self._declared_lost()
 
