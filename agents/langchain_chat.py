@@ -24,6 +24,7 @@ from ucop.agents.http_errors import causes_of, is_broken, is_timeout, is_unconne
 from ucop.agents.provider import ProviderSettings
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
+from ucop.agents.secret_url import shown_url
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,10 @@ its own: a timeout that has no hash is never shared."""
 
 CONNECT_TIMEOUT = 10.0
 
-OPTIONS = {"num_predict": ("max_output_tokens", "max_tokens")}
+OPTIONS = {
+    "num_predict": ("max_output_tokens", "max_tokens"),
+    "think": ("reasoning_effort",),
+}
 """Ollama's names of options, and the fields of LangChain's models that mean the same. Others
 are fields of the same name."""
 
@@ -67,6 +71,8 @@ ANSWER = "answer"
 _RESUME = "A job keeps what it finished: `ucop jobs resume` goes on from there."
 _TRANSIENT = frozenset({408, 425, 429})
 _SHOWN = 400
+_READ = 10_000
+"""Characters of an error that are looked at: it may hold a whole answer."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
@@ -227,7 +233,11 @@ def _prepared(
 def _options(chat: BaseChatModel, options: Mapping[str, Any], name: str) -> dict[str, Any]:
     fields = {}
     for option, value in options.items():
-        if option == "stop":  # given with the call
+        if option == "stop" or value is None:  # the one is given with the call
+            continue
+        if option == "think" and isinstance(value, bool):
+            if value:
+                log.warning("%s: say how hard it thinks, such as `think: medium`", name)
             continue
         known = type(chat).model_fields
         field = next((f for f in OPTIONS.get(option, (option,)) if f in known), None)
@@ -386,5 +396,5 @@ def _missing_key(chat: BaseChatModel) -> str | None:
 
 
 def _shown(error: BaseException) -> str:
-    text = " ".join(str(error).split()) or type(error).__name__
+    text = shown_url(" ".join(str(error)[:_READ].split())) or type(error).__name__
     return text[:_SHOWN].rstrip(".")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from ucop.agents.errors import ToolUnavailable
+from ucop.agents.secret_url import shown_url
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -70,7 +71,7 @@ class McpTools:
 
     @property
     def description(self) -> str:
-        where = self.settings.url or self.settings.command
+        where = shown_url(self.settings.url or "") or self.settings.command
         return f"{self.only or 'all tools'} of the MCP server {self.server!r} ({where})"
 
 
@@ -188,5 +189,5 @@ def _connection(name: str, server: McpServer, folder: Path) -> dict[str, Any]:
 
 
 def _does_not_start(name: str, server: McpServer, why: str) -> str:
-    where = f"at {server.url}" if server.url else f"`{server.command}`"
+    where = f"at {shown_url(server.url)}" if server.url else f"`{server.command}`"
     return f"MCP server {name!r} ({where}) does not answer: {why}. Look at [mcp.{name}]"

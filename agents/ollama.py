@@ -6,6 +6,7 @@ second.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -24,8 +25,12 @@ from pydantic import Field, ValidationError
 
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.ollama_loading import is_loading, loaded_window, shown
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
+from ucop.agents.secret_url import shown_url
+from ucop.agents.thinking import REASONING, ROOM, Thinking
+from ucop.agents.window import TRUNCATED, may_be_cut
 
 CONNECT_TIMEOUT = 10.0
 LIST_TIMEOUT = 5.0
@@ -35,6 +40,8 @@ _RESUME = (
     "when the endpoint answers again."
 )
 _SHOWN = 400
+_READ = 10_000
+"""Characters, or bytes, of an error that are looked at: it may hold a whole answer."""
 
 
 class OllamaChat(ChatOllama):
@@ -47,6 +54,21 @@ class OllamaChat(ChatOllama):
 
     request_options: dict[str, Any] = Field(default_factory=dict)
     """Ollama's `options` of each request, passed on unchanged."""
+    think: bool | str | None = None
+    """Whether, or how hard, the model thinks before it answers; None leaves it to the model."""
+    idle_timeout: float = 60.0
+    """Seconds of silence before the first token, unless the model is still loaded."""
+    thinkers: dict[str, bool] = Field(default_factory=dict)
+    """Models of which is known whether they think. Shared by the copies of a chat."""
+
+    async def thinks(self) -> bool:
+        """Whether the model thinks before it answers, unless told not to."""
+        if self.think is not None:
+            return bool(self.think)
+        if self.model not in self.thinkers:
+            told = await shown(self._async_client, self.model)
+            self.thinkers[self.model] = "thinking" in (told.get("capabilities") or ())
+        return self.thinkers[self.model]
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -113,6 +135,51 @@ class OllamaChat(ChatOllama):
                 yield chunk
             self._check_ended(last)
 
+    async def _acreate_chat_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[Mapping[str, Any] | str]:
+        parts = super()._acreate_chat_stream(messages, stop, **kwargs)
+        first = asyncio.ensure_future(anext(parts, None))
+        try:
+            await self._wait(first)
+            if (part := first.result()) is not None:
+                yield part
+                async for part in parts:
+                    yield part
+        finally:
+            if not first.done():
+                first.cancel()
+                await asyncio.wait([first])
+
+    async def _wait(self, first: asyncio.Future[Any]) -> None:
+        """For the first piece; as long as it takes where the model is loaded meanwhile. The time of
+        the whole call bounds it."""
+        while not (await asyncio.wait([first], timeout=self.idle_timeout))[0]:
+            if not await is_loading(self._async_client, self.model):
+                raise httpx.ReadTimeout("nothing came")
+
+    async def _aiterate_over_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        thinking = Thinking()
+        given = {**kwargs, "reasoning": True}  # else LangChain drops what the server parted
+        async for chunk in super()._aiterate_over_stream(messages, stop, **given):
+            yield _parted(chunk, thinking)
+
+    def _iterate_over_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        thinking = Thinking()
+        given = {**kwargs, "reasoning": True}
+        for chunk in super()._iterate_over_stream(messages, stop, **given):
+            yield _parted(chunk, thinking)
+
+    def _chat_params(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params: dict[str, Any] = super()._chat_params(messages, stop, **kwargs)
+        return {**params, "think": self.think}
+
     def _with_options(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         options = {**self.request_options, **(kwargs.pop("options", None) or {})}
         if stop:
@@ -124,15 +191,45 @@ class OllamaChat(ChatOllama):
             raise _broken_off(self.model, str(self.base_url), "the stream ended without `done`")
 
 
+def _parted(chunk: ChatGenerationChunk, thinking: Thinking) -> ChatGenerationChunk:
+    """A piece without the reasoning in its text, which stands beside it."""
+    message = chunk.message
+    if not isinstance(message.content, str):
+        return chunk
+    reasoning, answer = thinking.feed(message.content)
+    if (chunk.generation_info or {}).get("done") is True:
+        more, rest = thinking.end()
+        reasoning, answer = reasoning + more, answer + rest
+    if answer == message.content:
+        return chunk
+    known = message.additional_kwargs
+    if reasoning:
+        known = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
+    update = {"content": answer, "additional_kwargs": known}
+    return ChatGenerationChunk(
+        message=message.model_copy(update=update), generation_info=chunk.generation_info
+    )
+
+
 async def ask(chat: OllamaChat, request: ModelRequest, config: RunnableConfig) -> AIMessage:
     """One try. Raises ModelError."""
-    asked = chat.model_copy(
-        update={"request_options": dict(request.options), "format": request.schema}
-    )
+    options = dict(request.options)
+    chat = chat.model_copy(update={"think": options.pop("think", None)})
+    if options.get("num_predict", 0) > 0 and await chat.thinks():
+        options["num_predict"] += ROOM
+    asked = chat.model_copy(update={"request_options": options, "format": request.schema})
     if request.tools:
         bound = asked.bind_tools(request.tools, **request.binding)
-        return await bound.ainvoke(list(request.messages), config)
-    return await asked.ainvoke(list(request.messages), config, **request.binding)
+        answer = await bound.ainvoke(list(request.messages), config)
+    else:
+        answer = await asked.ainvoke(list(request.messages), config, **request.binding)
+    read = answer.response_metadata.get("prompt_eval_count")
+    window = options.get("num_ctx")
+    if window is None and may_be_cut(read):
+        window = await loaded_window(chat._async_client, chat.model)
+    if window is not None and isinstance(read, int) and read >= window:
+        answer.response_metadata[TRUNCATED] = window
+    return answer
 
 
 def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaChat:
@@ -141,15 +238,20 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     Credentials stay in headers and out of the address, so that no error can show them.
     """
 
+    async def unhurried(request: httpx.Request) -> None:
+        # Until the answer begins, `_wait` keeps the time: it knows of models that are loaded.
+        request.extensions["timeout"]["read"] = None
+
     def refuse(response: httpx.Response) -> None:
         if not response.is_success:
-            response.read()
-            raise _refusal(model, endpoint.url, response)
+            body = _beginning(response.iter_bytes())
+            raise _refusal(model, endpoint.url, response, body)
 
     async def arefuse(response: httpx.Response) -> None:
+        response.request.extensions["timeout"]["read"] = idle_timeout
         if not response.is_success:
-            await response.aread()
-            raise _refusal(model, endpoint.url, response)
+            body = await _abeginning(response.aiter_bytes())
+            raise _refusal(model, endpoint.url, response, body)
 
     # A redirect is an answer to be told: followed, one call would be several requests, and go
     # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
@@ -163,7 +265,8 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
             "follow_redirects": False,
         },
         sync_client_kwargs={"event_hooks": {"response": [refuse]}},
-        async_client_kwargs={"event_hooks": {"response": [arefuse]}},
+        async_client_kwargs={"event_hooks": {"request": [unhurried], "response": [arefuse]}},
+        idle_timeout=idle_timeout,
     )
 
 
@@ -211,7 +314,7 @@ def translated(model: str, url: str) -> Iterator[None]:
     except ollama.ResponseError as error:
         raise ModelResponseError(
             f"{where}: the endpoint reported an error inside its answer: "
-            f"{error.error[:_SHOWN]}. {_RESUME}",
+            f"{shown_url(error.error[:_SHOWN])}. {_RESUME}",
             transient=True,
         ) from error
     except ValidationError as error:
@@ -231,11 +334,30 @@ def translated(model: str, url: str) -> Iterator[None]:
         raise _broken_off(model, url, "the answer is empty") from error
 
 
-def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
+def _beginning(pieces: Iterator[bytes]) -> bytes:
+    """As much of an error's body as is looked at: nothing says how long it is."""
+    body = b""
+    for piece in pieces:
+        body += piece[: _READ - len(body)]
+        if len(body) >= _READ:
+            break
+    return body
+
+
+async def _abeginning(pieces: AsyncIterator[bytes]) -> bytes:
+    body = b""
+    async for piece in pieces:
+        body += piece[: _READ - len(body)]
+        if len(body) >= _READ:
+            break
+    return body
+
+
+def _refusal(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
     status = response.status_code
     wait = parse_retry_after(response.headers.get("Retry-After"))
     return ModelResponseError(
-        f"{model} at {url}: HTTP {status}: {_reason(response)}. "
+        f"{model} at {url}: HTTP {status}: {_reason(response, body)}. "
         + (f"It asks to wait {wait:g} s. " if wait else "")
         + _advice(model, status),
         status=status,
@@ -244,13 +366,13 @@ def _refusal(model: str, url: str, response: httpx.Response) -> ModelError:
     )
 
 
-def _reason(response: httpx.Response) -> str:
+def _reason(response: httpx.Response, body: bytes) -> str:
     """What the endpoint said, without its own final full stop."""
     try:
-        text = str(response.json()["error"])
+        text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
-        text = response.text.strip() or response.reason_phrase
-    return text[:_SHOWN].rstrip(".")
+        text = body.decode(errors="replace").strip() or response.reason_phrase
+    return shown_url(text[:_SHOWN]).rstrip(".")
 
 
 def _advice(model: str, status: int) -> str:
@@ -290,7 +412,7 @@ def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> Model
 
 
 def _shown(error: BaseException) -> str:
-    text = str(error).strip()
+    text = shown_url(str(error)[:_READ]).strip()
     return (text or type(error).__name__)[:_SHOWN]
 
 

@@ -21,6 +21,7 @@ from ucop.agents.raised import escaped
 from ucop.agents.schema import Problem, validate, with_defaults
 from ucop.agents.spec import Agent, AgentSpec, filled_schema
 from ucop.agents.template import TemplateError, path_lookup
+from ucop.agents.whole_numbers import with_whole_numbers
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -148,7 +149,8 @@ def accept(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> d
     given: dict[str, Any] = with_defaults(agent.input_schema, dict(data))
     if problems := validate(agent.input_schema, given):
         raise AgentInputError(_does_not_fit("input", agent.name, context, problems))
-    return given
+    accepted: dict[str, Any] = with_whole_numbers(agent.input_schema, given)
+    return accepted
 
 
 async def ask(

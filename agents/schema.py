@@ -156,7 +156,7 @@ def coerce_text(schema: Mapping[str, Any], text: str) -> Any:
     """
     types = _types_of(schema)
     if types is not None and "string" not in types:
-        return _json_or_text(text)
+        return json_or_text(text)
     return text
 
 
@@ -227,7 +227,8 @@ def _types_of(schema: Mapping[str, Any]) -> set[str] | None:
     return found or None
 
 
-def _json_or_text(text: str) -> Any:
+def json_or_text(text: str) -> Any:
+    """What a text says as JSON; the text itself if it is none."""
     try:
         return json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):

@@ -47,13 +47,14 @@ from ucop.agents.run import (
 )
 from ucop.agents.spec import Agent, AgentSpec
 from ucop.agents.tool import Tool
+from ucop.agents.whole_numbers import with_whole_numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from langchain.agents.middleware import ModelRequest, ModelResponse
     from langchain.agents.middleware.types import ToolCallRequest
-    from langchain_core.messages import ToolMessage
+    from langchain_core.messages import ToolCall, ToolMessage
     from langgraph.runtime import Runtime
     from langgraph.types import Command
 
@@ -167,7 +168,18 @@ class _Calls(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         name, id = request.tool_call["name"], request.tool_call["id"]
         context.progress(f"calls {name}")
         own = replace(context, key=f"{context.key}/{id}")
-        return await handler(replace(request, runtime=replace(runtime, context=own)))
+        asked = replace(request, tool_call=_with_whole_numbers(request))
+        return await handler(replace(asked, runtime=replace(runtime, context=own)))
+
+
+def _with_whole_numbers(request: ToolCallRequest) -> ToolCall:
+    """The call as its tool declares it. Where pydantic reads the arguments it sees to that; the
+    tools of servers are sent what the model wrote."""
+    call, tool = request.tool_call, request.tool
+    declared = tool.args_schema if tool is not None else None
+    if not isinstance(declared, dict):
+        return call
+    return {**call, "args": with_whole_numbers(declared, call["args"])}
 
 
 class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):

@@ -21,7 +21,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
-from types import FunctionType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -29,7 +28,6 @@ from weakref import WeakKeyDictionary
 # importable function.
 os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
-import ormsgpack
 import psycopg
 from langgraph._internal import _serde
 from langgraph.checkpoint.base import (
@@ -43,8 +41,7 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde import _msgpack, jsonplus
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
@@ -56,16 +53,19 @@ from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Jour
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
+from ucop.engine.serializer import Apart as Row
+from ucop.engine.serializer import StateSerializer
 from ucop.engine.sqlite import Apart, execute
+from ucop.engine.state_types import GraphTypes, StateTypes, graph_types
 from ucop.engine.stored import (
     MOST_BYTES,
+    MOST_INLINE,
     ROOM,
-    Stored,
-    check_inline,
     stored,
     stored_error,
     too_large,
 )
+from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -75,9 +75,6 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
 T = TypeVar("T")
-
-SMALLEST, LARGEST = -(2**63), 2**64 - 1
-"""Whole numbers that msgpack takes."""
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
@@ -89,59 +86,47 @@ for module in (_msgpack, _serde):
 pregel_loops.extend()
 
 
-class Serializer(JsonPlusSerializer):
-    """LangGraph's own, which takes values that are bytes already as they are, and texts only as
-    they are: LangGraph writes a question mark for half a surrogate pair."""
-
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        if type(obj) is Stored:
-            return obj.typed
-        if obj is None or isinstance(obj, bytes | bytearray):
-            return super().dumps_typed(obj)
-        return "msgpack", _strict_enc(obj)
-
-
-def _strict_enc(data: Any) -> bytes:
-    return ormsgpack.packb(data, default=_strict_default, option=_STRICT)
-
-
-_STRICT = jsonplus._option & ~ormsgpack.OPT_REPLACE_SURROGATES
-
-# LangGraph's function, which calls for what a value is made of the encoder above.
-_strict_default = FunctionType(
-    jsonplus._msgpack_default.__code__, {**vars(jsonplus), "_msgpack_enc": _strict_enc}
-)
-
-
-def serializer() -> JsonPlusSerializer:
-    """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return Serializer(pickle_fallback=False, allowed_msgpack_modules=None)
+def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
+    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
+    no graph, and was checked where it came from: see `attach`."""
+    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
     graph: CompiledStateGraph[Any],
-    saver: BaseCheckpointSaver[Any],
+    saver: FencedSaver,
     store: BaseStore | None = None,
 ) -> CompiledStateGraph[Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
-    one; the caller's graph stays as it was."""
+    one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = saver
+    bound.checkpointer = saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
+    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
+    # that the schema does not have, and those of graphs inside; `invoke` does not.
+    bound._output_mapper = bound._state_mapper = None
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound
 
 
 _allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
+
+
+def _types(graph: Any) -> GraphTypes:
+    key = getattr(graph, "builder", None) or graph
+    if key not in _used:
+        _used[key] = graph_types(graph)
+    return _used[key]
 
 
 def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
     builder = graph.builder
     if builder not in _allowlists:
-        _allowlists[builder] = builder.compile()._serde_allowlist
+        _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
 
 
@@ -154,17 +139,26 @@ class Fenced:
     with what the journal holds."""
 
     serde: Any
+    _by_graph: dict[int, tuple[GraphTypes, StateSerializer]]
+    """A serializer for each graph, which it keeps."""
     journal: Journal | None = None
     most_bytes = MOST_BYTES
     """Bytes of one value that the database takes."""
-    inlines = False
-    """Whether texts and numbers of a state are kept in JSON of the database's own."""
     place: str | None = None
     """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
     loop: asyncio.AbstractEventLoop
     """The engine's."""
+
+    def for_graph(self, used: GraphTypes) -> Self:
+        """Stores the classes that a graph uses as well, and no others."""
+        clone = copy.copy(self)
+        known = self._by_graph.get(id(used))
+        if known is None or known[0] is not used:
+            known = self._by_graph[id(used)] = (used, self.serde.with_graph(used))
+        clone.serde = known[1]
+        return clone
 
     def for_draft(self, draft: list[Kept]) -> Self:
         """Reads what is saved; what it is to save, it only notes in `draft`."""
@@ -245,7 +239,6 @@ class Fenced:
             fault("before put")
             async with journal.turn:
                 journal.may_advance()
-                self._check_numbers(journal, checkpoint, new_versions)
                 if _is_input(metadata):
                     journal.hold(call)
                     return _saved(config, checkpoint)
@@ -268,9 +261,6 @@ class Fenced:
             await asyncio.to_thread(self.put_writes, config, writes, task_id, task_path)
             return
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
@@ -278,6 +268,8 @@ class Fenced:
             await self._save(call)
         else:
             now = time.time()
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
             saved = _progress(writes)
             async with journal.turn:
@@ -321,6 +313,13 @@ class Fenced:
             raise
         return "put_writes", (config, kept, task_id, task_path)
 
+    def check(self, calls: Sequence[Kept]) -> None:
+        """Raise Unstorable for a value of these calls that would not come back as it is."""
+        for method, arguments in calls:
+            writes = arguments[1]["channel_values"].items() if method == "put" else arguments[1]
+            for channel, value in writes:
+                stored(self.serde, value, node=None, channel=channel)
+
     def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
         """A write as it is stored. Raises Unstorable."""
         if channel == ERROR:
@@ -344,18 +343,6 @@ class Fenced:
                 raise refused from error
             raise
 
-    def _check_numbers(
-        self, journal: Journal, checkpoint: Checkpoint, changed: ChannelVersions
-    ) -> None:
-        """What no other database takes, PostgreSQL's JSON does not either: a long number."""
-        if self.inlines:
-            for channel in changed:
-                value = checkpoint["channel_values"].get(channel)
-                if type(value) is int and not SMALLEST <= value <= LARGEST:
-                    why = "it has more than 64 bits; store it as text"
-                    node = journal.writer_of(channel)
-                    raise Unstorable("int", why, node=node, channel=channel)
-
     def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
         """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
         node gave."""
@@ -374,8 +361,6 @@ class Fenced:
         for channel, value in values.items():
             node = journal.writer_of(channel)
             size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
-            if self.inlines:
-                check_inline(value, node=node, channel=channel)
             total += size
             if size > most:
                 largest, most = channel, size
@@ -402,7 +387,6 @@ class Fenced:
         else:
             fault("before put")
             journal.may_advance()
-            self._check_numbers(journal, checkpoint, new_versions)
             if _is_input(metadata):
                 journal.hold(call)
                 return _saved(config, checkpoint)
@@ -419,15 +403,14 @@ class Fenced:
         task_path: str = "",
     ) -> None:
         journal = self.journal
-        if journal is not None:
-            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
-            writes = reply.writes
         call: Kept = ("put_writes", (config, writes, task_id, task_path))
         if self.draft is not None:
             self.draft.append(call)
         elif journal is None:
             self._save_apart(call)
         else:
+            reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
+            writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
@@ -595,7 +578,6 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     not wait for each other, and the writes of one attempt keep their order."""
 
     url: str = ""
-    inlines = True
     apart: ApartPostgres
     """Connections of other threads."""
     _inside: AsyncCursor[DictRow] | None = None
@@ -712,7 +694,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
                     await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
                 else:
                     for arguments in given:
-                        await AsyncPostgresSaver.aput(inside, *arguments)
+                        await inside._save(("put", arguments))
             for call in write.more:
                 await inside._save(call)
             fault("inside saver write")
@@ -732,7 +714,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
                 with self.apart.connection() as connection, connection.transaction():
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+                    write.into(connection, partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -740,7 +722,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     def _save_apart(self, call: Kept) -> None:
         method, arguments = call
         with reachable(self.url), self.apart.connection() as connection:
-            getattr(PostgresSaver(connection, serde=self.serde), method)(*arguments)
+            save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
 
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         with reachable(self.url), self.apart.connection() as connection:
@@ -750,7 +732,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         self._read_apart(lambda saver: saver.delete_thread(thread_id))
 
     async def _save(self, call: Kept) -> None:
-        method, arguments = call
+        method, arguments = as_rows(call)
         await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
     def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -770,6 +752,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def save_by(saver: PostgresSaver, call: Kept) -> None:
+    method, arguments = as_rows(call)
+    getattr(saver, method)(*arguments)
+
+
+def as_rows(call: Kept) -> Kept:
+    """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
+    -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
+    method, arguments = call
+    if method != "put":
+        return call
+    config, checkpoint, *rest = arguments
+    values = checkpoint["channel_values"]
+    odd = {name: Row(value) for name, value in values.items() if not _fits_json(value)}
+    if not odd:
+        return call
+    return "put", (config, {**checkpoint, "channel_values": {**values, **odd}}, *rest)
+
+
+def _fits_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return "\0" not in value and len(value) <= MOST_INLINE
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    return kind is bool or not isinstance(value, (str, int, float))
 
 
 def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:

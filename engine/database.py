@@ -6,7 +6,7 @@ and pass the same contract tests.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
@@ -43,6 +43,9 @@ class Database(Protocol):
         """Run an operation of one statement, which holds no lock while the loop does something
         else, and wakes nobody."""
 
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
+
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
         """`write` on another connection, from any thread but the loop's."""
 
@@ -72,7 +75,12 @@ def connect(settings: Settings) -> Database:
     if url.startswith(POSTGRES):
         from ucop.engine.postgres import PostgresDatabase
 
-        return PostgresDatabase(url)
+        return PostgresDatabase(url, types=settings.state.types)
     from ucop.engine.sqlite import SqliteDatabase
 
-    return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
+    return SqliteDatabase(
+        url,
+        synchronous=settings.synchronous,
+        lease=settings.lease,
+        types=settings.state.types,
+    )

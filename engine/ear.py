@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from ucop.engine.database_file import PREFIX, file_of, sweep_log
 from ucop.engine.errors import DatabaseError
 from ucop.engine.read_connection import NoDatabase, connect_to_file, connect_to_server
 
@@ -26,8 +27,8 @@ class Ear(Protocol):
 
 def open_ear(url: str) -> Ear:
     """An ear at the database of `url`. Raises DatabaseError; creates nothing."""
-    if url.startswith("sqlite:///"):
-        return _FileEar(Path(url.removeprefix("sqlite:///")))
+    if url.startswith(PREFIX):
+        return _FileEar(file_of(url))
     return _ServerEar(url)
 
 
@@ -52,6 +53,7 @@ class _FileEar:
     def close(self) -> None:
         with self._lock:
             self._connection.close()
+        sweep_log(self._path)
 
     def _is_news(self) -> bool:
         # An open file can be read long after it was deleted, or another took its place.

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import ModelFallback, Models
+from ucop.agents.models import ModelFallback, Models, ModelWarning
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
 from ucop.engine import ledger, roster
@@ -45,6 +45,8 @@ from ucop.engine.job import (
 )
 from ucop.engine.job_file import read_job_file
 from ucop.engine.listeners import Post
+from ucop.engine.live_readers import LiveReaders
+from ucop.engine.live_stream import Modes, read_modes
 from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.orders import Orders
@@ -134,6 +136,7 @@ class Engine:
             reader=lambda: self.reader,
             restore=self._restore,
         )
+        self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None
         self._ear: asyncio.Task[None] | None = None
@@ -158,7 +161,7 @@ class Engine:
             answers=ModelAnswers(self._database, self._loop),
             cache=settings.model_cache,
         )
-        self._models.listen(_note_model, _note_fallback)
+        self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
         try:
             self._loop.call(self._open(worker))
@@ -226,6 +229,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -246,6 +250,8 @@ class Engine:
             on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
                 `reject` refuses this one, `interrupt` cancels them and goes on from the state
                 that they saved, `rollback` cancels them and deletes what they saved.
+            stream: Stream modes of which nothing is missed by who calls the job's `stream` or
+                `astream` within 30 seconds. Without it they begin with what is emitted then.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
         InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
@@ -261,8 +267,9 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
-        return JobHandle(self, self._loop.call(self._orders.submit(job)))
+        return JobHandle(self, self._loop.call(self._orders.submit(job, listens)))
 
     async def asubmit(
         self,
@@ -280,6 +287,7 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        stream: Modes | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
         terms = read_terms(
@@ -293,9 +301,10 @@ class Engine:
             thread_id=thread_id,
             on_busy=on_busy,
         )
+        listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
-        return JobHandle(self, await self._loop.acall(self._orders.submit(job)))
+        return JobHandle(self, await self._loop.acall(self._orders.submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
@@ -592,6 +601,7 @@ class Engine:
             knows=self._knows,
             serves=names(list(self.settings.served)),
             on_lost=self._lost,
+            on_live=self._live.tell,
             on_end=self._ended,
             duties=self._duties,
         )
@@ -668,6 +678,10 @@ class Engine:
         if self.on_lost is not None:
             self.on_lost(why)
 
+    async def _hear_listeners(self) -> None:
+        if self._worker is not None:
+            await self._worker.hear_listeners()
+
     def _lost(self, message: str) -> None:
         self.lost = message
         self._worker = None
@@ -691,6 +705,8 @@ class Engine:
         """From the last to the first; each ends though another could not."""
         async with contextlib.AsyncExitStack() as parts:
             parts.push_async_callback(self._database.close)
+            if self._reader is not None:  # before: the last to close writes SQLite's log back
+                parts.push_async_callback(asyncio.to_thread, self._reader.close)
             parts.push_async_callback(self._models.aclose, connections_only=not self._owns_models)
             if self._store is not None:
                 parts.push_async_callback(self._store.aclose)
@@ -698,6 +714,7 @@ class Engine:
             for telling in self._telling:
                 parts.push_async_callback(_ended, telling)
             parts.push_async_callback(_ended, self._restarting)
+            parts.push_async_callback(self._live.close)
             parts.push_async_callback(_ended, self._ear)
 
     async def _stop_worker(self, grace: float | None) -> None:
@@ -830,3 +847,10 @@ def _note_fallback(fallback: ModelFallback) -> None:
     attempt = current_attempt.get(None)
     if attempt is not None:
         attempt.note_fallback(fallback)
+
+
+def _note_warning(warning: ModelWarning) -> None:
+    """Tell the job that is being run that an answer may not be what was wanted."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_warning(warning)

@@ -41,6 +41,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
 │   └── StepsUsedUp
+├── AnswerIgnored             the graph that asked cannot take answers
 ├── Superseded                this attempt is no longer current: it may write nothing
 ├── EngineClosed
 └── DatabaseError             the database cannot be used
@@ -90,6 +91,7 @@ if TYPE_CHECKING:
 __all__ = [
     "AgentInputError",
     "AgentOutputError",
+    "AnswerIgnored",
     "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
@@ -257,6 +259,10 @@ class LimitReached(UcopError):
     """The job may not go on: it has used what it was allowed."""
 
     ends_attempt = True
+
+
+class AnswerIgnored(UcopError):
+    """A question was answered, and asked again as if it had not been."""
 
 
 class DeadlinePassed(LimitReached):

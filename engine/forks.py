@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.engine import questions
 from ucop.engine.checkpoints import Kept, attach
 from ucop.engine.control import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
@@ -22,6 +23,7 @@ from ucop.engine.operation import Enqueue, One, Operation, Row, Save
 from ucop.engine.rows import to_json
 from ucop.engine.states import Change, JobStatus, sources
 from ucop.engine.threads import Tables, copy_branch
+from ucop.graphs.definition import Merge
 from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError
 from ucop.graphs.state import normalise
@@ -98,23 +100,38 @@ async def edited(
     checkpoint: str,
     edit: Edit,
 ) -> list[Kept]:
-    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
+    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
+    or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    # By the graph's saver, which knows the classes of its state.
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     try:
-        if START in at.checkpoint["channel_values"]:
-            return await _with_input(graph, draft, at, values, edit.as_node)
-        step = await superstep(graph, at)
-        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
-        if step is None or node not in step.ran:
-            return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, await _news(graph, at, values), node)
+        calls = await _edited(workflow, graph, draft, at, values, edit.as_node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
+    graph.checkpointer.check(calls)
+    return calls
+
+
+async def _edited(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    if START in at.checkpoint["channel_values"]:
+        return await _with_input(graph, draft, at, values, as_node)
+    step = await superstep(graph, at)
+    node = workflow.edited_as(_made_by(step, at, as_node), as_node)
+    if step is None or node not in step.ran:
+        return await _loosely(workflow, graph, draft, at, values, node)
+    return await _anew(workflow, step, await _news(graph, at, values), node)
 
 
 async def set_back(
@@ -124,7 +141,7 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
     known: Any = at.metadata or {}
     if known.get("source") == "update":
@@ -231,6 +248,7 @@ def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
     check_names({**edit.update, **edit.replace}, workflow.state_names())
     workflow.check_edit({**edit.update, **edit.replace})
     if isinstance(workflow, YamlWorkflow):
+        edit = _with_whole_numbers(workflow, edit)
         _check_kept({**edit.update, **edit.replace})
         _check_types(workflow, edit.replace)
     channels = workflow.graph().channels
@@ -242,6 +260,25 @@ def _values(workflow: Workflow, edit: Edit) -> dict[str, Any]:
                 whole = add_messages([], value) if merge is add_messages else value
                 replaced[name] = {OVERWRITE: whole}
     return {**edit.update, **replaced}
+
+
+def _with_whole_numbers(workflow: YamlWorkflow, edit: Edit) -> Edit:
+    """The edit as nodes would have written it: what is declared an integer is one."""
+    declared = workflow.definition.channels
+
+    def read(name: str, value: Any, *, merged: bool) -> Any:
+        channel = declared.get(name)
+        if channel is None:
+            return value
+        if merged and channel.merge is Merge.append:
+            return with_whole_numbers(channel.schema, [value])[0]
+        return with_whole_numbers(channel.schema, value)
+
+    return replace(
+        edit,
+        update={name: read(name, value, merged=True) for name, value in edit.update.items()},
+        replace={name: read(name, value, merged=False) for name, value in edit.replace.items()},
+    )
 
 
 def _check_kept(values: Mapping[str, Any]) -> None:

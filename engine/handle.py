@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ucop.agents.schema import validate
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.engine import ledger, threads
 from ucop.engine.control import Onward, read_onward
 from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from ucop.engine.forks import Edit, InputEdit
 from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from ucop.engine.job_file import save
+from ucop.engine.live_readers import new_reader_id
+from ucop.engine.live_stream import DEFAULT_MODES, LiveStream, Modes, read_modes
 from ucop.engine.pruning import Pruning
 from ucop.engine.states import JobStatus
 from ucop.graphs.errors import StateError
@@ -103,6 +106,33 @@ class JobHandle:
             if rests:
                 return
             after = found[-1].seq if found else after
+
+    def stream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
+        """Follow what the job's graph emits, live, until the job rests: LangGraph's version 2 parts,
+        from whatever process runs it.
+
+        Args:
+            modes: `values`, `updates`, `messages` (tokens, with metadata), `custom`, `tasks`,
+                `checkpoints`, `debug`; one, or several.
+            after: The `id` of a part, to go on behind it. Default: from the first that is kept.
+
+        What nobody listened to is not kept: submit with `stream=` where the beginning matters.
+        See LiveStream, and docs/streaming.md. Raises InvalidInput.
+        """
+        found = self._follow(modes, after)
+        self._call(found.join())
+        return found
+
+    def astream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
+        """`stream`, for `async for`: not awaited, as LangGraph's."""
+        found = self._follow(modes, after)
+        self._engine._loop.begin(found.join())
+        return found
+
+    def _follow(self, modes: Modes, after: str | None) -> LiveStream:
+        wanted = read_modes(modes)
+        engine, id = self._engine, new_reader_id()
+        return LiveStream(engine._live, engine._loop, id, self.id, wanted, after)
 
     def steps(self) -> list[Step]:
         """The job's node runs in the order in which they began."""
@@ -388,7 +418,11 @@ class JobHandle:
             listed = "; ".join(str(problem) for problem in problems)
             raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
         try:
-            kept = normalise(answer, None, f"the answer to {question.node}")
+            kept = normalise(
+                with_whole_numbers(question.answer_schema, answer),
+                None,
+                f"the answer to {question.node}",
+            )
         except StateError as error:
             raise InvalidInput(str(error)) from None
         return question.id, json.dumps(kept, ensure_ascii=False)

@@ -196,6 +196,8 @@ class Step(Record):
     tries: int = 1
     """How often it was called in this attempt, its `retry` included; with `each`, its item that
     was called most."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said of its models' answers, such as that a prompt was cut."""
 
 
 class Attempt(Record):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from ucop.engine.errors import DatabaseError, Superseded, Unstorable
 from ucop.engine.failure import failure
 from ucop.engine.job import JobId, TaskId
 from ucop.engine.operation import Operation
-from ucop.engine.replies import Replies, Reply
+from ucop.engine.replies import Replies, Reply, takes_answer
 from ucop.engine.rows import NewEvent, Question, StepRow, shown_json, to_json
 from ucop.engine.states import StepStatus
 from ucop.engine.stored import stored_json
@@ -114,6 +115,10 @@ def _nothing() -> None:
     return None
 
 
+def _place(placed: tuple[int, int, Question]) -> tuple[int, int]:
+    return placed[:2]
+
+
 class Turn:
     """The journal's lock, which knows how many want it: `async with journal.turn:`."""
 
@@ -164,9 +169,13 @@ class Journal:
         """What is saved together with what follows at once: the input and the writes of a superstep's
         last task with the checkpoint, other writes with those that wait behind them. The saver's
         methods and their arguments."""
-        self.questions: list[Question] = []
+        self._places: dict[str, int] = {}
+        """The tasks of this superstep, in LangGraph's order: they end in any."""
+        self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
-        self.replies = replies or Replies({})
+        self.stops: dict[str, str] = {}
+        """Nodes that stopped the graph without asking anything that can be answered, and why."""
+        self.replies = replies or Replies(())
         """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
@@ -251,6 +260,9 @@ class Journal:
     ) -> None:
         if task_id in self._open or task_id in self._kept:
             return
+        if not self._open:  # the first of a superstep
+            self._places.clear()
+        self._places[task_id] = len(self._places)
         for outer in within:
             self._inside.setdefault(outer, []).append(task_id)
         if self._hides(node):
@@ -447,6 +459,11 @@ class Journal:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
+    @property
+    def questions(self) -> list[Question]:
+        """What the job waits for, in the order of the tasks that ask."""
+        return [question for *_, question in self._placed]
+
     def asks(
         self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
     ) -> None:
@@ -454,9 +471,14 @@ class Journal:
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
         for interrupt in interrupts:
             id = interrupt["id"]
-            question = self._asked.setdefault(id, _question(interrupt, node))
-            if not inside and question not in self.questions:
-                self.questions.append(question)
+            if not takes_answer(id):
+                self.stops.setdefault(node, str(brief(interrupt["value"])))
+                continue
+            if id not in self._asked:
+                self._asked[id] = _question(interrupt, node)
+            if not inside and self._asked[id] not in self.questions:
+                place = self._places.get(task_id, len(self._places))
+                insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
         with self.guard:
             step = self._open.pop(task_id, None)
             if step is not None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ucop.engine import questions
+from ucop.engine import live_rows, questions
 from ucop.engine.budget import Spent
 from ucop.engine.errors import JobNotFound, KeyConflict, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
@@ -126,7 +126,8 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    tenant, created_at, passed"""
+    tenant, created_at, passed, exists (select 1 from live_listeners
+        where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
 update attempts set status = 'running', worker = :worker, started_at = :now
@@ -154,12 +155,13 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from questions.given(job)) if attempt > 1 else {},
+        answers=(yield from questions.given(job)) if attempt > 1 else (),
         passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
         created_at=row["created_at"],
         spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
+        listened=(yield from live_rows.modes_of(job, now)) if row["listened"] else frozenset(),
     )
 
 

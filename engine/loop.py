@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import threading
+import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -26,6 +27,9 @@ CLOSED = "the engine is closed; open a new one. A job that was not done goes on 
 
 LAST_WORDS = 5.0
 """Seconds that what is left on the loop gets to end, once it was cancelled."""
+
+PULSE = 0.2
+"""Seconds after which the main thread looks up from waiting; see `_result`."""
 
 
 class BlockingCalls(ThreadPoolExecutor):
@@ -132,7 +136,7 @@ class LoopThread:
             )
         future = self._submit(work)
         try:
-            return future.result(timeout)
+            return _result(future, timeout)
         except CancelledError:
             raise EngineClosed(CLOSED) from None
         except BaseException:
@@ -148,6 +152,10 @@ class LoopThread:
             if me is None or not me.cancelling():  # the engine's loop ended, not the caller
                 raise EngineClosed(CLOSED) from None
             raise
+
+    def begin(self, work: Coroutine[Any, Any, object]) -> None:
+        """Run on the loop, from any thread, and wait for nothing. Raises EngineClosed."""
+        self._submit(work)
 
     def soon(self, tell: Callable[[], None]) -> None:
         """Have something called on the loop, from any thread. A loop that has ended calls nothing."""
@@ -218,3 +226,21 @@ def _contained_task(
     context = options.get("context")
     node = at_work.get() if context is None else context.get(at_work)
     return asyncio.Task(Contained(work, node), loop=loop, **options)
+
+
+def _result(future: Future[T], timeout: float | None) -> T:
+    """What the future gives. Python runs the handlers of signals on its main thread, between two
+    steps of it: a signal that comes just before a wait, or that another thread receives, would be
+    heard only after it, and Ctrl-C be lost. So that thread waits in pieces."""
+    if threading.current_thread() is not threading.main_thread():
+        return future.result(timeout)
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = PULSE if end is None else min(PULSE, max(0.0, end - time.monotonic()))
+        try:
+            return future.result(left)
+        except TimeoutError:
+            if future.done():  # it may have raised the same
+                return future.result()
+            if end is not None and time.monotonic() >= end:
+                raise

@@ -28,6 +28,7 @@ from langgraph.store.base.embed import get_text_at_path, tokenize_path
 
 from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.memory import ROOT, TEXT, Memory
+from ucop.engine.database_file import file_of
 from ucop.engine.project import POSTGRES
 
 if TYPE_CHECKING:
@@ -234,7 +235,7 @@ async def _opened_sqlite(url: str, index: Any) -> AsyncIterator[BaseStore]:
     import aiosqlite
     from langgraph.store.sqlite import AsyncSqliteStore
 
-    path = url.removeprefix("sqlite:///")
+    path = file_of(url)
 
     class Connection(aiosqlite.Connection):
         """Many Pythons have a sqlite3 that loads no extensions: there sqlite-vec's three

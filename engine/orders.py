@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ucop.engine import busy, control, forks, importing, ledger, queues, retention, threads
@@ -21,6 +22,7 @@ from ucop.engine.filter import Filter
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
 from ucop.engine.job import JobId, ThreadId, new_job_id
 from ucop.engine.job_parts import Contents
+from ucop.engine.live_rows import followed
 from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queues import undeclared
 from ucop.engine.retention import Rule
@@ -59,10 +61,14 @@ class Orders:
         self._worker, self._reader, self._restore = worker, reader, restore
         self._tables = threads.tables_of(database.url)
 
-    async def submit(self, job: NewJob) -> JobId:
+    async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
+        """`listens`: stream modes to keep from its beginning on."""
         fault("before submit")
         now = time.time()
-        id, new = await self._database.dispatch(lambda: busy.submit(job, self._tables, now))
+        submission = partial(busy.submit, job, self._tables, now)
+        if listens:
+            submission = partial(followed, submission, listens, now)
+        id, new = await self._database.dispatch(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
             self._notices.tell_all()

@@ -22,6 +22,7 @@ import psycopg
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
 
+from ucop.agents.secret_url import shown_url, with_password_in_front, without_url_secrets
 from ucop.engine.errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ucop.engine.faults import fault
 from ucop.engine.job import WorkerId
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from ucop.engine.checkpoints import FencedPostgresSaver
+    from ucop.engine.journal import Call
     from ucop.engine.queue.dbos import Sender
 
 log = logging.getLogger("ucop.database")
@@ -73,6 +75,11 @@ select set_config('idle_in_transaction_session_timeout', '15s', true), pg_adviso
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
 
+LIVE_CHANNEL = "ucop_live"
+"""NOTIFY channel that tells which jobs emitted something."""
+
+LONGEST_NOTICE = 7000
+
 KEEPALIVES: dict[str, Any] = {
     "keepalives": 1,
     "keepalives_idle": 10,
@@ -84,8 +91,15 @@ KEEPALIVES: dict[str, Any] = {
 class PostgresDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 10,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = with_password_in_front(url), types
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
@@ -147,6 +161,16 @@ class PostgresDatabase:
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
 
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        named = " ".join(jobs)
+        with explained(self.url):
+            async with self._opened().connection() as connection, connection.transaction():
+                result = await drive(make(), connection)
+                # A payload has at most 8000 bytes; an empty one tells of all jobs.
+                told = named if len(named) < LONGEST_NOTICE else ""
+                await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
+            return result
+
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url), self._apart.connection() as connection, connection.transaction():
 
@@ -186,7 +210,9 @@ class PostgresDatabase:
         from ucop.engine.checkpoints import FencedPostgresSaver, serializer
 
         if self._saver is None:
-            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
+            serde = serializer(self._types)
+            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
+            self._saver._by_graph = {}
             self._saver.url = self._saver.place = self.url
             self._saver.apart = self._apart
         return self._saver
@@ -316,14 +342,14 @@ class Apart:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
     from langgraph.checkpoint.postgres import PostgresSaver
 
-    from ucop.engine.checkpoints import serializer
+    from ucop.engine.checkpoints import save_by, serializer
 
     saver = PostgresSaver(connection, serde=serializer())
     for method, arguments in calls:
-        getattr(saver, method)(*arguments)
+        save_by(saver, (method, arguments))
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
@@ -465,8 +491,9 @@ def _explain(error: BaseException, url: str) -> DatabaseError:
 
 
 def _explanation(error: BaseException, url: str) -> DatabaseError:
-    place = url.rsplit("@", 1)[-1] if "@" in url else url.split("://", 1)[1]
-    text = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    place = shown_url(url).split("://", 1)[1].rsplit("@", 1)[-1]
+    said = without_url_secrets(str(error).strip(), url)
+    text = said.splitlines()[0] if said else type(error).__name__
     kept = "what was accepted before is kept, and jobs go on when the cause is gone"
     state = getattr(error, "sqlstate", None) or ""
     if _is_refusal(error):

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ucop.agents.secret_url import shown_url
 from ucop.engine.errors import InvalidSettings
 
 POSTGRES = ("postgresql://", "postgres://")
@@ -31,7 +32,9 @@ def database_url(start: Path | str | None = None, given: str | None = None) -> s
     known = {"database": DATABASE, "root": str(root), **project, **_environment()}
     url = known["database"] if given is None else given
     if not isinstance(url, str):
-        raise InvalidSettings(f"{where}: setting 'database': must be text (got {url!r})")
+        raise InvalidSettings(
+            f"{where}: setting 'database': must be text (got {shown_url(repr(url))})"
+        )
     return absolute_url(url, Path(str(known["root"])))
 
 
@@ -49,7 +52,7 @@ def absolute_url(url: str, root: Path) -> str:
         return url
     if not url.startswith(prefix) or url == prefix:
         raise InvalidSettings(
-            f"the database URL {url.rpartition('@')[2]!r} is not known; "
+            f"the database URL {shown_url(url)!r} is not known; "
             "use sqlite:///path/to/file.db or postgresql://user@host/name"
         )
     return prefix + str((root / url.removeprefix(prefix)).absolute())

@@ -14,7 +14,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ucop.engine.operation import Many, One, Operation, Row
-from ucop.engine.rows import Question
+from ucop.engine.rows import Given, Question
+
+MOMENT = 1e-6
+"""Seconds: enough to tell two times apart as the database keeps them."""
 
 
 def slot(question: str) -> str:
@@ -27,13 +30,21 @@ def _number(question: str) -> int:
     return int(question.partition("-")[2] or 1)
 
 
-_ANSWERS = "select id, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
+_ANSWERS = "select id, node, question, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
 
 
-def given(job: str) -> Operation[dict[str, Any]]:
-    """The answers that no node has gone past yet, by question."""
+def given(job: str) -> Operation[list[Given]]:
+    """The answers that no node has gone past yet."""
     rows = yield One(_ANSWERS, {"job": job})
-    return {row["id"]: json.loads(row["answer"]) for row in rows}
+    return [
+        Given(
+            question=row["id"],
+            node=row["node"],
+            asked=row["question"],
+            answer=json.loads(row["answer"]),
+        )
+        for row in rows
+    ]
 
 
 # ---------------------------------------------------------------- asking
@@ -60,7 +71,9 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
     latest: dict[str, Row] = {}
     for row in sorted((yield One(_ALL, {"job": job})), key=lambda row: _number(row["id"])):
         latest[slot(row["id"])] = row
-    ids, new, renewed = [], [], []
+    ids: list[str] = []
+    new: list[Mapping[str, Any]] = []
+    renewed: list[Mapping[str, Any]] = []
     for question in asked:
         before = latest.get(question.id)
         if before is not None and _is_open(before) and _same(before, question):
@@ -70,7 +83,8 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
             continue
         id = question.id if before is None else f"{question.id}-{_number(before['id']) + 1}"
         ids.append(id)
-        new.append(_params(job, id, question, before, now))
+        # What is asked at one moment keeps its order: each counts as asked a moment later.
+        new.append(_params(job, id, question, before, now + len(new) * MOMENT))
     over = [row["id"] for row in latest.values() if _is_unsettled(row) and row["id"] not in ids]
     asks = {question.id for question in asked}
     # An answer that its node has not come to yet stays, unless its place was asked again.

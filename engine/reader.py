@@ -72,6 +72,8 @@ _COUNT = "select status, count(*) as jobs from jobs group by status"
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
 _FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
 
+_WARNINGS = "select data from events where job_id = :id and type = 'model.warning' order by seq"
+
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
     tokens_out, tokens_cached, tokens_reasoning, seconds_waited, seconds_generating, cached_calls,
@@ -228,7 +230,17 @@ class Reader:
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        steps = [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        told: dict[str, list[str]] = {}
+        for row in self._rows(_WARNINGS, {"id": id}):
+            data = json.loads(row["data"])
+            told.setdefault(data["task_id"], []).append(data["message"])
+        if not told:
+            return steps
+        return [
+            step.model_copy(update={"warnings": tuple(dict.fromkeys(told.get(step.task_id, ())))})
+            for step in steps
+        ]
 
     def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Up to `limit` events with numbers above `after`, in order and without a gap."""

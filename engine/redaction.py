@@ -30,6 +30,7 @@ _SECRETS = re.compile(
     | \beyJ[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}\.[A-Za-z0-9_\-]{8,}  # a JSON Web Token
     | (?<=\b[Bb]earer\ )[A-Za-z0-9_\-.=+/]{8,}
     | (?<=://)[^\s/:@]*:[^\s/@]+(?=@)             # a URL's user and password
+    | (?<=[?&]password=)[^\s&\#"']+ | (?<=[?&]sslpassword=)[^\s&\#"']+
     | -----BEGIN\ [A-Z ]*PRIVATE\ KEY-----[\s\S]*?(?:-----END\ [A-Z ]*PRIVATE\ KEY-----|\Z)
     """,
     re.VERBOSE,

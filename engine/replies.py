@@ -8,11 +8,13 @@ passes here: what it has gone past is consumed in the same transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ucop.engine.questions import slot
+from ucop.engine.rows import Given, Question
 
 ERROR = "__error__"
 ERROR_SOURCE = "__error_source_node__"
@@ -20,6 +22,9 @@ INTERRUPT = "__interrupt__"
 RESUME = "__resume__"
 
 Writes = Sequence[tuple[str, Any]]
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+"""How LangGraph writes the hash of a task and how many answers it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +39,12 @@ class Reply:
 
 
 class Replies:
-    """The answers of one attempt, by question."""
+    """The answers of one attempt."""
 
-    def __init__(self, given: Mapping[str, Any]) -> None:
-        self._given = dict(given)
-        self._sent = {slot(id): id for id in given}
+    def __init__(self, given: Iterable[Given]) -> None:
+        self._given = {each.question: each for each in given}
+        self._sent = {slot(id): id for id in self._given}
+        self._settled: set[str] = set()
         self._tasks: dict[str, tuple[int, set[str]]] = {}
         """The tasks that asked, by LangGraph's id of the question: those of the innermost graph,
         for LangGraph notes each question for the tasks around it too."""
@@ -46,7 +52,7 @@ class Replies:
     @property
     def resume(self) -> dict[str, Any]:
         """LangGraph's resume map."""
-        return {place: self._given[id] for place, id in self._sent.items()}
+        return {place: self._given[id].answer for place, id in self._sent.items()}
 
     def known(self, namespace: str, pending: Iterable[tuple[str, str, Any]]) -> None:
         """Writes that a checkpoint held when it was read: who asked what in earlier attempts."""
@@ -68,10 +74,21 @@ class Replies:
             # It may have raised because of the answer. Until it goes past it, a person can give
             # another one, so the checkpoint must not hold it.
             kept = [write for write in writes if write[0] != RESUME]
-            return Reply(kept, rejected=tuple(mine) if _rejects(found[ERROR]) else ())
+            rejected = tuple(mine) if _rejects(found[ERROR]) else ()
+            self._settled.update(rejected)
+            return Reply(kept, rejected=rejected)
         if INTERRUPT in found and RESUME not in found:
             return Reply(writes)
+        self._settled.update(mine)
         return Reply(writes, consumed=tuple(mine))
+
+    def ignored(self, asked: Iterable[Question]) -> Given | None:
+        """An answer that reached nobody, and whose question was asked again under another id: the
+        graph that asks keeps no checkpoints, so that LangGraph takes each of its runs for a new
+        one."""
+        again = {(question.node, question.question) for question in asked}
+        lost = (each for id, each in self._given.items() if id not in self._settled)
+        return next((each for each in lost if (each.node, each.asked) in again), None)
 
     def _note(self, namespace: str, task: str, interrupts: Any) -> None:
         depth = namespace.count("|") + 1 if namespace else 0
@@ -81,6 +98,12 @@ class Replies:
                 self._tasks[interrupt.id] = (depth, {task})
             elif depth == known:
                 tasks.add(task)
+
+
+def takes_answer(interrupt: str) -> bool:
+    """Whether LangGraph can give an answer to an interrupt of this id: what is raised by hand, as
+    `NodeInterrupt`, has an id that names no task, and only stops the graph."""
+    return bool(_DIGEST.fullmatch(interrupt))
 
 
 def _rejects(error: object) -> bool:

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ucop.retention")
 
-OWNED = ("questions", "steps", "deliveries", "events", "attempts")
+OWNED = ("questions", "steps", "deliveries", "events", "attempts", "live", "live_listeners")
 """The tables whose rows belong to a job, by their `job_id`."""
 
 BATCH = 20

@@ -42,6 +42,18 @@ class NewJob:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Given:
+    """An answer, and what it was given to."""
+
+    question: str
+    """The question's id."""
+    node: str
+    asked: str
+    """What was asked, as JSON."""
+    answer: Any
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Claimed:
     """An attempt that this worker now owns."""
 
@@ -53,8 +65,8 @@ class Claimed:
     input: dict[str, Any]
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
-    answers: Mapping[str, Any] = field(default_factory=dict)
-    """What people answered and no node has gone past yet, by question."""
+    answers: Sequence[Given] = field(default=())
+    """What people answered and no node has gone past yet."""
     passed: str | None = None
     """The newest saved state that a person let the job go on from."""
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -63,6 +75,8 @@ class Claimed:
     created_at: float = 0.0
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""
+    listened: frozenset[str] = frozenset()
+    """The stream modes that somebody listens to already."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,6 +5,7 @@ The project's file is found by project.py.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +20,7 @@ from pydantic_settings import (
 from ucop.agents.duration import seconds_of
 from ucop.agents.mcp import McpServer
 from ucop.agents.provider import ProviderSettings
+from ucop.agents.secret_url import shown_url
 from ucop.engine.errors import InvalidSettings
 from ucop.engine.job import DEFAULT_QUEUE
 from ucop.engine.project import DATABASE, absolute_url, find_project
@@ -60,6 +62,19 @@ class Retention(BaseModel):
         return self == Retention()
 
 
+class LiveSettings(BaseModel):
+    """How long what jobs emit for those who follow them is kept."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keep: Age = 600.0
+    """After the job rests."""
+    rows: int = Field(default=10_000, ge=1)
+    """Batches of one job, of which 50 are made in a second at most; the oldest go."""
+    bytes: int = Field(default=16 << 20, ge=1 << 20)
+    """Of one job; the oldest go."""
+
+
 class MemorySettings(BaseModel):
     """What agents remember beyond a job."""
 
@@ -70,6 +85,18 @@ class MemorySettings(BaseModel):
     model: str | None = None
     """What makes the vectors of texts: `provider:model` or an alias. Default: that of the memory;
     of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
+
+
+class StateSettings(BaseModel):
+    """What the states of graphs may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    types: tuple[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(\.\*)?(:([\w.]+|\*))?$")], ...
+    ] = ()
+    """Classes of other packages, beside those of the project and of its graphs' schemas:
+    `package.module:Class`, `package.module`, or `package.*`."""
 
 
 class Settings(BaseSettings):
@@ -97,6 +124,8 @@ class Settings(BaseSettings):
     """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
     memory: MemorySettings = Field(default_factory=MemorySettings)
     """The table `[memory]`."""
+    state: StateSettings = Field(default_factory=StateSettings)
+    """The table `[state]`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")
@@ -130,6 +159,8 @@ class Settings(BaseSettings):
     """How long a stopping worker lets running nodes end before it stops them."""
     retention: Retention = Field(default_factory=Retention)
     """How long jobs that have ended are kept. Its workers delete what is older."""
+    live: LiveSettings = Field(default_factory=LiveSettings)
+    """The table `[live]`: how long what jobs emit is kept; see docs/streaming.md."""
     webhooks: dict[str, Webhook] = Field(default_factory=dict)
     """Addresses that are told of events, by name; see docs/events.md."""
     mesh_failures: int = Field(default=3, ge=1)
@@ -169,6 +200,10 @@ class Settings(BaseSettings):
         except ValidationError as error:
             raise InvalidSettings(_explain(error, where)) from None
 
+    def __repr_args__(self) -> Iterator[tuple[str | None, Any]]:
+        for name, value in super().__repr_args__():
+            yield name, shown_url(value) if isinstance(value, str) else value
+
     @property
     def declared(self) -> dict[str, QueueLimits]:
         """All queues, as they were declared."""
@@ -195,7 +230,7 @@ def _explain(error: ValidationError, where: Path) -> str:
         name = ".".join(str(part) for part in problem["loc"])
         # What is said of a server or an address may be, or hold, a secret.
         hidden = problem["loc"][:1] in {("mcp",), ("webhooks",)}
-        got = "" if hidden else f" (got {problem['input']!r})"
+        got = "" if hidden else f" (got {shown_url(repr(problem['input']))})"
         lines.append(f"setting {name!r}: {problem['msg']}{got}")
     known = ", ".join(sorted(Settings.model_fields))
     return f"{where}: " + "; ".join(lines) + f". Known settings: {known}"

@@ -12,12 +12,13 @@ import sqlite3
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
+from ucop.engine.database_file import file_of, is_on_read_only_disk
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -60,10 +61,18 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
-        self.path = Path(url.removeprefix("sqlite:///"))
+        self.path = file_of(url)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
         self._saver: FencedSqliteSaver | None = None
@@ -77,15 +86,24 @@ class SqliteDatabase:
             self._connection = open_file(self.path, synchronous=self._synchronous)
 
     async def close(self) -> None:
+        """Whoever is the last to close leaves the file alone, without a log beside it."""
         self._apart.close()
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._connection is None:
+            return
+        # By hand: where others only read, SQLite would leave the log to the last of them, who
+        # cannot write it back. Where somebody writes, it is theirs to do.
+        with suppress(sqlite3.Error):
+            self._connection.execute("pragma wal_checkpoint(truncate)").fetchall()
+        self._connection.close()
+        self._connection = None
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         return await self._group.write(lambda: self._run(make()))
 
     dispatch = write
+
+    async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
+        return await self.write(make)
 
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
         return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
@@ -106,12 +124,13 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
             saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
-            saver.place = str(self.path)
             saver.apart = self._apart
+            saver.place = str(self.path)
             self._saver = saver
         return self._saver
 
@@ -421,6 +440,12 @@ def explained(path: Path) -> Iterator[None]:
             "for this user, or name another database with --database or UCOP_DATABASE"
         )
         raise _at(path, refused) from error
+    except OSError as error:
+        refused = DatabaseError(
+            f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
+            "can be written. Name another database with --database or UCOP_DATABASE"
+        )
+        raise _at(path, refused) from error
 
 
 def _at(path: Path, error: DatabaseError) -> DatabaseError:
@@ -441,6 +466,11 @@ def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
     if name.startswith("SQLITE_FULL") or "disk is full" in text:
         free = _free(path)
         return DatabaseError(f"{path}: the disk is full ({free} free); make room; {kept}")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and is_on_read_only_disk(path):
+        return DatabaseError(
+            f"{path}: the disk is read-only; mount it writable, or name another database with "
+            f"--database or UCOP_DATABASE; {kept}"
+        )
     if name.startswith("SQLITE_READONLY") or "readonly" in text:
         return DatabaseError(
             f"{path}: the database cannot be written: make the file and its folder writable "

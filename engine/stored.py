@@ -7,8 +7,6 @@ Unstorable: an error of the node, and not of the database.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -31,7 +29,6 @@ MOST_ERROR = 16_000
 MOST_INLINE = 200_000_000
 """Characters of a text that PostgreSQL's JSON takes: LangGraph keeps texts of the state so."""
 
-_HALF = re.compile("[\ud800-\udfff]")
 
 _DEEP = 20
 """Levels that are searched for the part of a value that cannot be stored."""
@@ -67,19 +64,6 @@ def stored(
     if len(typed[1]) > most - ROOM:
         raise too_large(value, len(typed[1]), most, node, channel)
     return Stored(typed)
-
-
-def check_inline(value: Any, *, node: str | None, channel: str) -> None:
-    """Raise Unstorable for a value that PostgreSQL's JSON refuses, where LangGraph keeps it so."""
-    if isinstance(value, str) and ("\0" in value or _HALF.search(value)):
-        why = "the text holds a NUL character, or half of a surrogate pair"
-    elif isinstance(value, float) and not math.isfinite(value):
-        why = f"{value} is not a JSON number"
-    elif isinstance(value, str) and len(value) > MOST_INLINE:
-        why = f"it is longer than {MOST_INLINE:,} characters"
-    else:
-        return
-    raise Unstorable(kind_of(value), why, node=node, channel=channel)
 
 
 def too_large(value: Any, size: int, most: int, node: str | None, channel: str) -> Unstorable:

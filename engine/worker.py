@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from ucop.agents.raised import escaped, text_of, type_of
-from ucop.engine import ledger, overdue, roster, shares
+from ucop.engine import ledger, live_rows, overdue, roster, shares
 from ucop.engine.answers import KeptAnswers
 from ucop.engine.database import Database
 from ucop.engine.errors import (
@@ -36,6 +36,8 @@ from ucop.engine.errors import (
 from ucop.engine.failure import failure
 from ucop.engine.faults import fault
 from ucop.engine.job import JobId, WorkerId
+from ucop.engine.live import LiveChannel
+from ucop.engine.live_rows import Bounds
 from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
 from ucop.engine.pulse import Pulse
@@ -105,6 +107,7 @@ class Worker:
         serves: str,
         on_lost: Callable[[str], None],
         on_end: Callable[[str], None],
+        on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
@@ -117,6 +120,11 @@ class Worker:
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
         self._meshes = Meshes(database, rules)
+        self._live = LiveChannel(
+            database,
+            keep=Bounds(rows=settings.live.rows, bytes=settings.live.bytes),
+            tell=on_live,
+        )
         self._queue = queue(self.id)
         self._duties = duties(self.id)
         self._running: dict[tuple[JobId, int], tuple[Attempt, asyncio.Task[None]]] = {}
@@ -161,6 +169,7 @@ class Worker:
             asyncio.create_task(self._every(self._settings.sweep, self._sweep), name="ucop-sweep"),
             *(asyncio.create_task(duty.run(), name=f"ucop-{duty.name}") for duty in self._duties),
         ]
+        self._loops.append(asyncio.create_task(self._drop_stale(), name="ucop-live-retention"))
         if not self._settings.retention.is_none:
             # Apart from the sweep, which must not wait for it.
             tidy = self._every(self._settings.sweep, self._tidy)
@@ -275,6 +284,7 @@ class Worker:
             memory=self._store.memory(self._settings.memory.project, claimed.tenant),
             store=self._store,
             production=self._settings.mode == "production",
+            live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
         )
         key = (claimed.job_id, claimed.attempt)
@@ -288,6 +298,7 @@ class Worker:
     def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
         _ = task.cancelled() or task.exception()
         self._running.pop(key, None)
+        self._live.shut(*key)
         self._notices.tell(key[0])
 
     def spending(self, job: JobId) -> dict[str, Usage]:
@@ -418,6 +429,8 @@ class Worker:
 
     async def _beat(self) -> None:
         if await self._database.touch(lambda: roster.beat(self.id, time.time())):
+            if self._live.is_listened_to:
+                await self.hear_listeners()  # the lease of one may have ended
             return
         self._declared_lost()
 
@@ -446,6 +459,14 @@ class Worker:
             elif want == PAUSE_NOW:
                 attempt.given_back = True
                 _cancel(attempt, task)
+        await self.hear_listeners()
+
+    async def hear_listeners(self) -> None:
+        """Let what runs emit what somebody listens to, and nothing else."""
+        if self._running:
+            self._live.listen(
+                await self._database.read(lambda: live_rows.modes_on(self.id, time.time()))
+            )
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -522,6 +543,16 @@ class Worker:
     async def _tidy(self) -> None:
         """See to a few jobs whose time in the database is over."""
         await carry_out(self._database, self._settings.retention, BATCH)
+
+    async def _drop_stale(self) -> None:
+        keep = self._settings.live.keep
+
+        async def look() -> None:
+            jobs, gone = await self._database.read(lambda: live_rows.stale(keep, time.time()))
+            if jobs or gone:
+                await self._database.write(lambda: live_rows.drop(jobs, time.time()))
+
+        await self._every(min(max(keep / 10, self._settings.sweep), 60.0), look)
 
     async def _release_forgotten(self) -> None:
         """Attempts that the ledger gives to this worker, and that it does not run: the end of

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.plain import plain
 from ucop.agents.source import Finding
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
+from ucop.graphs.compiling import compile_again
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
 from ucop.graphs.state import normalise
 from ucop.graphs.topology import reach
@@ -108,7 +110,8 @@ class PythonWorkflow(Workflow):
         if not isinstance(data, Mapping):
             raise InvalidInput(f"the input of graph {self.name!r} must be an object")
         try:
-            return dict(normalise(data, None, f"the input of graph {self.name!r}"))
+            given = with_whole_numbers(self.input_schema, data)
+            return dict(normalise(given, None, f"the input of graph {self.name!r}"))
         except StateError as error:
             raise InvalidInput(str(error)) from error
 
@@ -175,7 +178,7 @@ class PythonWorkflow(Workflow):
 
         made = _made(self._source)
         if isinstance(made, StateGraph):
-            made = made.compile(name=self.name)
+            made = compile_again(made, name=self.name)
         if not isinstance(made, CompiledStateGraph):
             raise InvalidDefinition([self._not_a_graph(made)])
         return made.copy({"checkpointer": None})

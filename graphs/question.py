@@ -10,6 +10,7 @@ from langgraph.types import interrupt
 
 from ucop.agents.duration import seconds_of
 from ucop.agents.schema import validate, with_defaults
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.definition import AnswerDeadline
 from ucop.graphs.errors import WorkflowError
 from ucop.graphs.state import normalise
@@ -59,4 +60,5 @@ def deadline_of(schema: Mapping[str, Any], node: str) -> AnswerDeadline | None:
     if problems := validate(schema, schema["default"]):
         listed = "; ".join(str(problem) for problem in problems)
         raise WorkflowError(f"node {node}: the default does not fit the answer: {listed}")
-    return AnswerDeadline(within=within, fails=False, default=schema["default"])
+    default = with_whole_numbers(schema, schema["default"])
+    return AnswerDeadline(within=within, fails=False, default=default)

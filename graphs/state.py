@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.schema import validate
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.definition import Channel, Merge
 from ucop.graphs.errors import StateError
 from ucop.graphs.expressions import kind_of, path_text
@@ -110,11 +111,14 @@ def write(channel: Channel, value: Any, schema: Schema, where: str) -> Any:
 
 
 def normalise(value: Any, schema: Schema | None, where: str) -> Any:
-    """A copy of a JSON value, with whole numbers made floats where `schema` says number.
+    """A copy of a JSON value, with whole numbers made floats where `schema` says number, and
+    integers where it says integer.
 
     Raises StateError, beginning with `where`, for what JSON or a checkpoint cannot hold.
     """
-    return _normalise(value, schema if isinstance(schema, Mapping) else {}, (), where)
+    if not isinstance(schema, Mapping):
+        return _normalise(value, {}, (), where)
+    return _normalise(with_whole_numbers(schema, value), schema, (), where)
 
 
 def _normalise(value: Any, schema: Schema, path: tuple[str | int, ...], where: str) -> Any:

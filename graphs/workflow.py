@@ -16,6 +16,7 @@ from ucop.agents.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.agents.tool import agents_inside, needs_of
+from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -117,6 +118,10 @@ class Workflow(ABC):
     def shown_name(self, node: str) -> str:
         """The node of the definition that `node` belongs to."""
         return node
+
+    def shown_part(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What of a part that the graph emits is not the compiler's own."""
+        return part
 
     def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
         """The node as which a checkpoint that the nodes `ran` made is edited; see edit.py.
@@ -321,6 +326,11 @@ class YamlWorkflow(Workflow):
     def shown_name(self, node: str) -> str:
         return shown_name(node)
 
+    def shown_part(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        from ucop.graphs.emitted import shown_part
+
+        return shown_part(part)
+
     @cached_property
     def _router(self) -> Router:
         return Router(self.definition, topology_of(self.definition))
@@ -427,7 +437,7 @@ def _class_of(definition: Definition) -> type[YamlWorkflow]:
 
 def _first(channel: Channel) -> Any:
     """The value that a channel begins with, also where the thread held another job's."""
-    value = channel.schema.get("default")
+    value = with_whole_numbers(channel.schema, channel.schema.get("default"))
     return value if channel.merge is Merge.replace else {OVERWRITE: value}
 
 

@@ -13,7 +13,7 @@ from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.inputs import pairs
 from ucop.console.cli.output import note, put_json
 from ucop.console.cli.place import Place, place_of, reader_for
-from ucop.console.cli.questions import JOB, SHORT, asked_as_text, due, open_questions
+from ucop.console.cli.questions import JOB, SHORT, asked_as_text, due, open_questions, typed
 from ucop.console.cli.tables import Column, Table, first_line, moment
 from ucop.engine.errors import RefusedChange
 from ucop.engine.filter import Filter
@@ -70,28 +70,36 @@ def answer(
     id: options.JobId,
     value: Annotated[
         str | None,
-        typer.Argument(metavar="[TEXT]", help="The answer, where it has no fields."),
+        typer.Argument(
+            metavar="[VALUE]",
+            help="The answer, where it has no fields: text, or JSON such as false, 3 or null.",
+        ),
     ] = None,
     input: Fields = None,
+    text: Annotated[
+        bool, typer.Option("--text", help="Take VALUE as text, even if it is JSON.")
+    ] = False,
     question: QuestionId = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
-    """Answer what a job asks; it goes on here and now, as with `ucop jobs resume`."""
+    """Answer what a job asks; it goes on here and now, as with `ucop jobs resume`.
+
+    A failed job can be given another answer in place of one that no node has gone past."""
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)
         asked = reader.questions(job.id)
-    if job.status is not JobStatus.WAITING:
+    found = [each for each in asked if each.takes_answer(job.status)]
+    if not found:
         late = ", ".join(each.node for each in asked if each.by_default)
         told = f" (nobody answered {late} in time, and the default holds)" if late else ""
         raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer{told}")
-    found = [each for each in asked if each.answered_at is None]
     chosen = _chosen(place, job, found, question)
-    given = _typed(chosen.answer_schema or {}, value, input or ())
+    given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)
     raise typer.Exit(
         _give(place, job, chosen, given, nodes_of(definition), detach=detach, as_json=json)
     )
@@ -112,8 +120,12 @@ def _record(job: Job, question: Question) -> dict[str, Any]:
     return {
         "job": job.id,
         "workflow": job.workflow,
-        **question.model_dump(mode="json", exclude={"answer", "answered_at", "by_default"}),
+        **question.model_dump(mode="json", exclude=_NOT_YET),
     }
+
+
+_NOT_YET = {"answer", "answered_at", "by_default", "consumed_at", "withdrawn_at"}
+"""What is not known of an open question."""
 
 
 def _table(found: Sequence[Asked]) -> Table:
@@ -146,17 +158,19 @@ def _chosen(place: Place, job: Job, found: Sequence[Question], named: str | None
     raise UsageProblem(f"job {job.id}: {what}:{listed}")
 
 
-def _typed(schema: Mapping[str, Any], value: str | None, fields: Sequence[str]) -> Any:
+def _typed(
+    schema: Mapping[str, Any], value: str | None, fields: Sequence[str], *, verbatim: bool
+) -> Any:
     """The answer that was typed, as the types that are asked for say."""
-    from ucop.agents.schema import coerce_text
-
     if (value is None) == (not fields):
-        raise UsageProblem("give the answer as one TEXT, or its fields as -i KEY=VALUE")
+        raise UsageProblem("give the answer as one VALUE, or its fields as -i KEY=VALUE")
     if value is not None:
-        return coerce_text(schema, value)
+        return value if verbatim else typed(schema, value)
+    if verbatim:
+        raise UsageProblem("--text goes with one VALUE, and not with fields")
     known: Mapping[str, Any] = schema.get("properties") or {}
-    typed = pairs(fields, "-i")
-    return {name: coerce_text(known.get(name, {}), text) for name, text in typed.items()}
+    given = pairs(fields, "-i")
+    return {name: typed(known.get(name, {}), text) for name, text in given.items()}
 
 
 def _give(

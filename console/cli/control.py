@@ -16,7 +16,7 @@ from ucop.console.cli.follow import nodes_of
 from ucop.console.cli.inputs import read_budget, read_filter, read_input
 from ucop.console.cli.output import note, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
-from ucop.console.cli.questions import how_to_answer
+from ucop.console.cli.questions import how_to_go_on, is_asking
 from ucop.console.cli.tables import Column, Table, plural
 from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import RefusedChange
@@ -394,9 +394,9 @@ def _go_on(
     detach: bool,
     as_json: bool,
 ) -> Exit:
-    if job.status is JobStatus.WAITING:
+    if job.status is JobStatus.WAITING and is_asking(place, job):
         note(f"job {job.id} waits for a person's answer; going on would only ask again")
-        for line in how_to_answer(place, job):
+        for line in how_to_go_on(place, job):
             note(f"  {line}")
         return Exit.WAITS
     _check_resumable(place, job, definition, detach=detach)

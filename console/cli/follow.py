@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ucop.console.cli.exits import Exit, exit_of_job
 from ucop.console.cli.output import as_text, note, put, put_json
-from ucop.console.cli.questions import how_to_answer
+from ucop.console.cli.questions import how_to_go_on
 from ucop.console.cli.tables import duration, plural
 from ucop.engine.states import ACTIVE, JobStatus
 
@@ -78,19 +78,25 @@ class Interrupts:
 
 def report(place: Place, job: Job, *, as_json: bool) -> Exit:
     """Tell how a job that rests came out: its output to stdout, the rest to stderr."""
-    if as_json:
-        put_json(job.model_dump(mode="json"))
-    elif job.status is JobStatus.COMPLETED and job.output is not None:
-        put(as_text(job.output))
+    try:
+        if as_json:
+            put_json(job.model_dump(mode="json"))
+        elif job.status is JobStatus.COMPLETED and job.output is not None:
+            put(as_text(job.output))
+    finally:
+        _tell(place, job)
+    return exit_of_job(job.status)
+
+
+def _tell(place: Place, job: Job) -> None:
     note(_summary(job))
     if spent := _spent(job):
         note(spent)
     if job.status is JobStatus.WAITING:
-        for line in how_to_answer(place, job):
+        for line in how_to_go_on(place, job):
             note(f"  {line}")
     for line in next_steps(place, job):
         note(f"  {line}")
-    return exit_of_job(job.status)
 
 
 def next_steps(place: Place, job: Job) -> list[str]:

@@ -16,6 +16,7 @@ from ucop.console.cli.inputs import read_filter
 from ucop.console.cli.lines import event_line
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
+from ucop.console.cli.questions import state_of
 from ucop.console.cli.tables import (
     Column,
     Table,
@@ -145,10 +146,13 @@ def show(
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
         job = reader.job(id)
+        asked = reader.questions(job.id)
     if json:
-        put_json(job.model_dump(mode="json"))
+        told = [question.model_dump(mode="json") for question in asked]
+        put_json({**job.model_dump(mode="json"), "questions": told})
         return
-    shown = facts(job, datetime.now(UTC)).items()
+    shown = [*facts(job, datetime.now(UTC)).items()]
+    shown += [("question", state_of(question)) for question in asked]
     if all(put(f"{name:<9} {value}") for name, value in shown):
         _steps(job)
     for line in [*next_steps(place, job)[:-2], place.command(f"jobs events {job.id}")]:
@@ -248,11 +252,13 @@ def _steps(job: Job) -> None:
 
 
 def remark_on(step: Step) -> str:
-    """Its error, whether the job went on after it, and how often it was tried."""
+    """Its error, whether the job went on after it, how often it was tried, and its warnings."""
     told = step.error.message if step.error else ""
     if step.error and step.error.caught:
         told = f"caught: {told}"
-    return f"{step.tries} tries{': ' if told else ''}{told}" if step.tries > 1 else told
+    if step.tries > 1:
+        told = f"{step.tries} tries{': ' if told else ''}{told}"
+    return "; ".join(part for part in (told, *step.warnings) if part)
 
 
 def took(step: Step) -> float | None:

@@ -8,6 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ucop.agents.secret_url import shown_url
+from ucop.console.cli import streams
+
 if TYPE_CHECKING:
     import typer
 
@@ -71,20 +74,11 @@ class Place:
 
 def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
     """The place of a command: its own options, else those before it."""
+    streams.part()  # whoever asks for its place may load the project's code
     given = ctx.obj if isinstance(ctx.obj, Place) else Place()
     place = Place(project=project or given.project, database=database or given.database)
     ctx.find_root().obj = place
     return place
-
-
-def shown_url(url: str) -> str:
-    """A database's URL without its password."""
-    from urllib.parse import urlsplit
-
-    parts = urlsplit(url)
-    if parts.password is None:
-        return url
-    return url.replace(f":{parts.password}@", ":…@", 1)
 
 
 def reader_for(place: Place, id: str) -> Reader:

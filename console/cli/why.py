@@ -121,7 +121,7 @@ def _advice(
     if cannot_go_on(job, dispatch):
         yield Advice(place.command(f"checkpoints fork {job.id}"), "go on in a new job")
     elif job.status is JobStatus.FAILED:
-        yield from _after_failure(place, job, last)
+        yield from _after_failure(place, job, questions, last)
     elif job.status is JobStatus.PAUSED:
         yield _go_on(place, job, used_up(job), at_once=dispatch.not_before > now)
     elif job.status is JobStatus.WAITING:
@@ -153,13 +153,19 @@ def _sooner(place: Place, job: Job, dispatch: Dispatch, now: float) -> Iterator[
         yield Advice(place.command("jobs list --status running"), "what runs now")
 
 
-def _after_failure(place: Place, job: Job, last: Checkpoint | None) -> Iterator[Advice]:
+def _after_failure(
+    place: Place, job: Job, questions: Sequence[Question], last: Checkpoint | None
+) -> Iterator[Advice]:
     kind = job.error.type if job.error else ""
     if kind.startswith("Model"):
         yield Advice(place.command("models list"), "which model answers to which name")
     if limit := LIMITS.get(kind):
         yield _go_on(place, job, limit)
         return
+    anew = [question for question in questions if question.takes_answer(job.status)]
+    for question in anew:
+        words = answer_command(job.id, question, several=len(anew) > 1)
+        yield Advice(place.command(words), f"give {question.node} another answer")
     yield Advice(place.command(f"jobs retry {job.id}"), "once the cause is gone")
     if last is not None:
         at = f"checkpoints fork {job.id} {last.id} --set NAME=VALUE"
@@ -187,7 +193,7 @@ def twice(limit: str, most: float) -> str:
 
 
 def _answers(place: Place, job: Job, questions: Sequence[Question]) -> Iterator[Advice]:
-    asked = [question for question in questions if question.answered_at is None]
+    asked = [question for question in questions if question.takes_answer(job.status)]
     for question in asked:
         words = answer_command(job.id, question, several=len(asked) > 1)
         yield Advice(place.command(words), f"answer {question.node}")

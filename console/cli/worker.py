@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import signal
+from select import select
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucop.agents.secret_url import shown_url
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import Interrupts
 from ucop.console.cli.logs import show_activity
 from ucop.console.cli.output import note
-from ucop.console.cli.place import place_of, shown_url
+from ucop.console.cli.place import place_of
 from ucop.console.cli.run import open_engine
 
 if TYPE_CHECKING:
@@ -71,10 +73,14 @@ def _announce(engine: Engine) -> None:
 
 def _wait_until_lost(engine: Engine) -> None:
     """Returns when the worker was declared lost; a signal raises KeyboardInterrupt."""
+    from ucop.engine.loop import PULSE
+
     heard, tell = os.pipe()
     try:
         engine.on_lost = lambda message: _poke(tell, message)
-        os.read(heard, 1)
+        # In pieces: a signal that comes just before a wait does not wake it.
+        while not select([heard], [], [], PULSE)[0]:
+            pass
     finally:
         os.close(heard)
 

@@ -13,8 +13,8 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 
-from ucop.agents.schema import coerce_text, validate
-from ucop.console.cli.questions import asked_as_text
+from ucop.agents.schema import validate
+from ucop.console.cli.questions import asked_as_text, typed
 from ucop.console.terminal.signs import clean
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class _Entry(Widget):
             return json.loads(control.text) if control.text.strip() else _BLANK
         if not control.value and self.field:
             return _BLANK
-        return coerce_text(self._schema, control.value)
+        return typed(self._schema, control.value)
 
     def _control(self) -> Input | Select[str] | TextArea:
         given = self._schema.get("default")

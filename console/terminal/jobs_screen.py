@@ -15,8 +15,8 @@ from textual.containers import VerticalScroll
 from textual.message import Message
 from textual.widgets import Static
 
+from ucop.agents.secret_url import shown_url
 from ucop.console.cli.jobs import lasted, reason_of
-from ucop.console.cli.place import shown_url
 from ucop.console.cli.tables import COLOURS, ago, duration, first_line, plural
 from ucop.console.terminal.filter_form import FilterForm, Wanted
 from ucop.console.terminal.job_orders import SHORT, JobOrders

@@ -6,6 +6,7 @@ that finds an up-to-date database the import of Alembic.
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 HEAD = "0006"
+
+_alone = threading.Lock()
+"""Alembic keeps the migration that runs in globals of its modules (`alembic.context`,
+`alembic.op`): two engines that are opened at the same moment would take each other's connection."""
 
 
 def upgrade(connection: Connection) -> None:
@@ -23,4 +28,5 @@ def upgrade(connection: Connection) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent).replace("%", "%%"))
     config.attributes["connection"] = connection
-    command.upgrade(config, HEAD)
+    with _alone:
+        command.upgrade(config, HEAD)

@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import mazes
+from tests.chaos import inquiries, mazes
 from tests.chaos.witness import Witness
 from ucop.engine import faults, ledger, roster
 
@@ -48,6 +48,8 @@ def open_engine(
     catalog = Catalog(folder, ["quarry.yaml", "swarm.yaml", "graphs/*.yaml"], registry)
     catalog.add("maze", mazes.maze())
     catalog.add("twig", mazes.twig())
+    catalog.add("inquiry", inquiries.inquiry())
+    catalog.add("halts", inquiries.halts())
     return Engine(
         settings=Settings.load(folder, database=url, **(settings or {})),
         worker=worker,

@@ -10,6 +10,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from langchain.agents import create_agent
+from langchain.agents.middleware import HumanInTheLoopMiddleware
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, ChatResult
 from langgraph.checkpoint.memory import InMemorySaver
 from langgraph.func import entrypoint, task
 from langgraph.graph import START, StateGraph
@@ -464,3 +469,130 @@ def test_given_each_in_yaml_then_items_are_answered_in_any_order_and_once(
     assert _asked(job) == ["Sure?"]
     job.answer(True)
     assert job.result(DEADLINE) == {"kept": [True, False, False], "sure": True}
+
+
+# ---------------------------------------------------------------- agents
+
+
+class Caller(BaseChatModel):
+    """Calls two tools at once, and then says what came of them."""
+
+    @property
+    def _llm_type(self) -> str:
+        return "caller"
+
+    def bind_tools(self, tools: Any, **kwargs: Any) -> Any:
+        return self
+
+    def _generate(self, messages: Any, *args: Any, **kwargs: Any) -> ChatResult:
+        told = [str(each.content) for each in messages if each.type == "tool"]
+        calls = [{"name": "buy", "args": {"what": what}, "id": what} for what in ("tea", "jam")]
+        said = AIMessage(", ".join(told)) if told else AIMessage("", tool_calls=calls)
+        return ChatResult(generations=[ChatGeneration(message=said)])
+
+
+def test_given_tools_of_an_agent_that_ask_twice_then_each_call_gets_its_own_answers(
+    engine: Engine,
+) -> None:
+    breaks = Breaks()
+
+    def buy(what: str) -> str:
+        """Buy something."""
+        price = interrupt(f"price of {what}?")
+        breaks()
+        return f"{what} {price} {interrupt(f'buy {what}?')}"
+
+    agent = create_agent(Caller(), [buy])
+    start = {"messages": [{"role": "user", "content": "go"}]}
+    job = engine.submit(engine.add("buyer", agent), start)
+    assert job.wait(DEADLINE) == "waiting"
+    assert sorted(_asked(job)) == ["price of jam?", "price of tea?"]
+    breaks.due = 1
+    _answer(job, "price of jam?", 2)
+    assert job.wait(DEADLINE) == "failed"
+    job.retry()
+    assert job.wait(DEADLINE) == "waiting"
+    assert sorted(_asked(job)) == ["buy jam?", "price of tea?"]
+    _answer(job, "buy jam?", "no")
+    assert job.wait(DEADLINE) == "waiting"
+    _answer(job, "price of tea?", 3)
+    assert job.wait(DEADLINE) == "waiting"
+    assert _asked(job) == ["buy tea?"]
+    job.answer("yes")
+    said = job.result(DEADLINE)["messages"][-1]
+    assert said["content"] == "tea 3 yes, jam 2 no"
+
+
+@pytest.mark.parametrize("mode", ["batched", "per_call"])
+def test_given_middleware_that_asks_then_its_decisions_are_taken(engine: Engine, mode: Any) -> None:
+    def buy(what: str) -> str:
+        """Buy something."""
+        return f"bought {what}"
+
+    asks = HumanInTheLoopMiddleware(interrupt_on={"buy": True}, interrupt_mode=mode)
+    agent = create_agent(Caller(), [buy], middleware=[asks])
+    start = {"messages": [{"role": "user", "content": "go"}]}
+    job = engine.submit(engine.add("careful", agent), start)
+    assert job.wait(DEADLINE) == "waiting"
+    approve, reject = {"type": "approve"}, {"type": "reject", "message": "no jam"}
+    if mode == "batched":
+        job.answer({"decisions": [approve]})  # too few: the node raises
+        assert job.wait(DEADLINE) == "failed"
+        job.answer({"decisions": [approve, reject]})
+    else:
+        for question in job.questions():
+            decision = approve if question.question["args"]["what"] == "tea" else reject
+            job.answer(decision, question=question.id)
+            job.wait(DEADLINE)
+    content = job.result(DEADLINE)["messages"][-1]["content"]
+    assert "bought tea" in content
+    assert "bought jam" not in content
+    assert "no jam" in content
+
+
+def test_given_an_old_answer_then_the_job_file_tells_whether_it_was_taken(
+    engine: Engine, tmp_path: Path
+) -> None:
+    job = engine.submit(engine.add("file", _two_questions(Breaks())), {})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("yes")
+    assert job.wait(DEADLINE) == "waiting"
+    path = tmp_path / "job.jsonl"
+    job.export(path)
+    copied = engine.import_job(path, new_id=True)
+    assert _asked(copied) == ["Delete the PRODUCTION database?"]
+    copied.answer("no")
+    assert copied.result(DEADLINE) == {"log": ["test yes", "production no"]}
+
+
+def test_given_a_graph_that_keeps_no_checkpoints_then_its_answers_are_refused_with_the_reason(
+    engine: Engine,
+) -> None:
+    def deep(state: Log) -> Log:
+        return {"log": [interrupt("deep?")]}
+
+    inner = StateGraph(Log).add_node("deep", deep).add_edge(START, "deep")
+    graph = StateGraph(Log).add_node("calls", inner.compile(checkpointer=False))
+    job = engine.submit(engine.add("forgets", graph.add_edge(START, "calls")), {})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("lost")
+    with pytest.raises(JobFailed, match="checkpointer=False"):
+        job.result(DEADLINE)
+
+
+def test_given_a_handler_of_errors_that_asks_then_it_gets_its_own_answer(engine: Engine) -> None:
+    def fails(state: Log) -> Log:
+        raise ValueError(f"no {interrupt('Go on?')}")
+
+    def handles(state: Log) -> Log:
+        return {"log": [interrupt("And now?")]}
+
+    graph = StateGraph(Log).add_node("fails", fails, error_handler=handles)
+    job = engine.submit(engine.add("handled", graph.add_edge(START, "fails")), {})
+    assert job.wait(DEADLINE) == "waiting"
+    assert _asked(job) == ["Go on?"]
+    job.answer("yes")
+    assert job.wait(DEADLINE) == "waiting"
+    assert _asked(job) == ["And now?"]
+    job.answer("stop")
+    assert job.result(DEADLINE) == {"log": ["stop"]}

@@ -251,7 +251,7 @@ def test_sync_nodes_and_subgraphs_run(engine: Engine) -> None:
     graph.add_edge("sync", "inner")
     job = engine.submit(engine.add("nested", graph))
     assert job.result(DEADLINE)["log"] == ["sync", "sync", "x", "y"]
-    assert [s.node for s in job.steps()] == ["sync", "inner"]
+    assert [s.node for s in job.steps()] == ["sync", "inner", "inner/x", "inner/y"]
 
 
 def test_jobs_of_one_thread_see_the_state_before_them(engine: Engine) -> None:

@@ -411,7 +411,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(often=3, when=lambda self: self._in("waiting"))
     def answer(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._in("waiting")))
-        rows = [row for row in self._questions(life) if row["answered_at"] is None]
+        rows = [row for row in self._questions(life) if _is_open(row)]
         self._answer(life, draw(st.sampled_from(rows)))
 
     @move(when=lambda self: any(life.questions for life in self.lives.values()))
@@ -489,8 +489,10 @@ class JobMachine(RuleBasedStateMachine):
         self._compare_attempts(life, rows)
         self._compare_steps(life, rows)
         self._compare_checkpoints(life, job)
-        asked = sorted((row["node"], row["answered_at"] is not None) for row in rows["questions"])
-        assert asked == sorted((q.node, q.answered) for q in life.questions), rows["questions"]
+        times = ("answered_at", "consumed_at", "withdrawn_at")
+        asked = [(r["node"], *(r[each] is not None for each in times)) for r in rows["questions"]]
+        must = [(q.node, q.answered, q.consumed, q.withdrawn) for q in life.questions]
+        assert sorted(asked) == sorted(must), rows["questions"]
 
     def _compare_events(self, life: Life, rows: Rows, before: Rows | None) -> None:
         events = rows["events"]
@@ -599,7 +601,7 @@ class JobMachine(RuleBasedStateMachine):
                 self._end_first(life)
             case "waiting":
                 rows = self._questions(life)
-                self._answer(life, next(row for row in rows if row["answered_at"] is None))
+                self._answer(life, next(row for row in rows if _is_open(row)))
             case _:
                 self._ask(life, lambda: control.resume(life.id, self._now()), life.resume)
 
@@ -844,6 +846,10 @@ class JobMachine(RuleBasedStateMachine):
         self.lives[id] = life.fork(id, at, entered=entered, as_it_stands=as_it_stands)
         self.marks[id] = mark
         self.touched.add(id)
+
+
+def _is_open(question: dict[str, Any]) -> bool:
+    return question["answered_at"] is None and question["withdrawn_at"] is None
 
 
 def _told(rows: Rows) -> str:

@@ -49,6 +49,18 @@ class Asked:
     standing: int
     """Counts how often the job was set back before it was asked: the graph asks anew then."""
     answered: bool = False
+    consumed: bool = False
+    """Whether the node has gone past the answer."""
+    withdrawn: bool = False
+    """Whether the job stopped asking before that."""
+
+    @property
+    def is_open(self) -> bool:
+        return not (self.answered or self.withdrawn)
+
+    @property
+    def is_settled(self) -> bool:
+        return self.consumed or self.withdrawn
 
 
 @dataclass
@@ -103,6 +115,8 @@ class Life:
             self.asked.add(node)
             self.steps["pending", node] += 1
         else:
+            for question in self._given(node):
+                question.consumed = True
             self.done.add(node)
             self.runs[node] += 1
             self.steps["completed", node] += 1
@@ -171,7 +185,8 @@ class Life:
         self._queue(stalls=0)
 
     def answer(self, question: Asked) -> None:
-        if self.status != "waiting" or question.answered:
+        takes = question.is_open if self.status == "waiting" else not question.is_settled
+        if self.status not in ("waiting", "failed") or not takes:
             raise Refused
         question.answered = True
         self._queue(stalls=0)
@@ -181,7 +196,8 @@ class Life:
             raise Refused
         self.at, self.done, self.standing, self.stalls = at, set(), self.standing + 1, 0
         self.entered = entered
-        self.questions = [question for question in self.questions if question.answered]
+        for question in self.questions:
+            question.withdrawn = not question.consumed
         self.story.append("restored")
         if retry:
             self._queue(stalls=0)
@@ -214,11 +230,14 @@ class Life:
             self.steps["failed", node] += 1
 
     def _is_answered(self, node: str) -> bool:
-        return Asked(node, self.standing, True) in self.questions
+        return bool(self._given(node))
+
+    def _given(self, node: str) -> list[Asked]:
+        return [q for q in self.questions if q.node == node and q.answered and not q.is_settled]
 
     def _note_questions(self) -> None:
         for node in sorted(self.asked):
-            if Asked(node, self.standing) not in self.questions:
+            if not any(q.node == node and q.is_open for q in self.questions):
                 self.questions.append(Asked(node, self.standing))
 
     def _give_back(self, stalls: int = 0) -> None:

@@ -325,6 +325,16 @@ GOOGLE = {
 }
 
 
+async def test_an_error_whose_body_has_no_end_is_told_by_its_beginning() -> None:
+    with Wire([[head(400), b"y" * 20_000, HANG]]) as wire:
+        models = Models(ollama_host=wire.url, embedded=False, retry=RETRY, idle_timeout=60.0)
+        with pytest.raises(ModelResponseError, match=r"HTTP 400: y{400}\. ") as caught:
+            async with asyncio.timeout(DEADLINE):
+                await models.ask("ollama:m", [HumanMessage("Well?")])
+        assert len(str(caught.value)) < 1_000
+        await models.aclose()
+
+
 @pytest.mark.parametrize("provider", ["openai", "google_genai"])
 async def test_another_provider_that_is_gone_is_asked_nothing(
     provider: str, monkeypatch: pytest.MonkeyPatch

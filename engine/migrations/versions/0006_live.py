@@ -12,6 +12,8 @@ down_revision = "0005"
 
 def upgrade() -> None:
     on_postgres = op.get_bind().dialect.name == "postgresql"
+    # Unlogged: what a crash of the server loses is emitted again by the attempt that follows.
+    prefixes = ["unlogged"] if on_postgres else []
     op.create_table(
         "live",
         sa.Column("id", sa.BigInteger if on_postgres else sa.Integer, primary_key=True),
@@ -19,11 +21,12 @@ def upgrade() -> None:
         sa.Column("attempt", sa.Integer, nullable=False),
         sa.Column("n", sa.Integer, nullable=False),
         sa.Column("at", sa.Double, nullable=False),
-        sa.Column("body", sa.Text, nullable=False),
+        sa.Column("size", sa.Integer, nullable=False),
+        sa.Column("body", sa.LargeBinary, nullable=False),
         sqlite_autoincrement=True,
-        prefixes=["unlogged"] if on_postgres else [],
+        prefixes=prefixes,
     )
-    op.create_index("live_of_job", "live", ["job_id", "id"])
+    op.create_index("live_of_job", "live", ["job_id", "attempt", "n"], unique=True)
     op.create_index("live_age", "live", ["at"])
     op.create_table(
         "live_listeners",
@@ -31,6 +34,7 @@ def upgrade() -> None:
         sa.Column("job_id", sa.Text, nullable=False),
         sa.Column("modes", sa.Text, nullable=False),
         sa.Column("until", sa.Double, nullable=False),
+        prefixes=prefixes,
     )
     op.create_index("live_listeners_of_job", "live_listeners", ["job_id"])
     # JSON: the node and the job that block it now.

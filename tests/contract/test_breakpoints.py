@@ -1,0 +1,169 @@
+"""A graph that was compiled to stop waits there for a person, as bare LangGraph does; no later
+attempt of its own passes."""
+
+from __future__ import annotations
+
+import operator
+from typing import Annotated, Any
+
+import pytest
+from langgraph.checkpoint.memory import InMemorySaver
+from langgraph.errors import NodeInterrupt
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
+from typing_extensions import TypedDict
+
+from ucop.engine import Engine, JobHandle
+from ucop.engine.errors import RefusedChange
+
+DEADLINE = 30.0
+
+
+class Log(TypedDict, total=False):
+    log: Annotated[list[str], operator.add]
+
+
+class Inner(TypedDict, total=False):
+    inner: Annotated[list[str], operator.add]
+
+
+def _visit(key: str, name: str) -> Any:
+    def node(state: Any) -> dict[str, list[str]]:
+        return {key: [name]}
+
+    return node
+
+
+def _row(state: Any, key: str, *names: str) -> StateGraph[Any]:
+    graph = StateGraph(state)
+    for before, name in zip([START, *names], names, strict=False):
+        graph.add_node(name, _visit(key, name)).add_edge(before, name)
+    return graph
+
+
+def _around(inner: Any) -> StateGraph[Any]:
+    middle = StateGraph(Inner).add_node("deep", inner).add_edge(START, "deep").compile()
+
+    class Both(Log, Inner):
+        pass
+
+    graph = StateGraph(Both).add_node("a", _visit("log", "a")).add_node("sub", middle)
+    graph.add_node("b", _visit("log", "b"))
+    return graph.add_edge(START, "a").add_edge("a", "sub").add_edge("sub", "b")
+
+
+CASES: dict[str, tuple[Any, dict[str, Any]]] = {
+    "before": (lambda: _row(Log, "log", "a", "b", "c"), {"interrupt_before": ["b", "c"]}),
+    "after": (lambda: _row(Log, "log", "a", "b", "c"), {"interrupt_after": ["a", "c"]}),
+    "before all": (lambda: _row(Log, "log", "a", "b", "c"), {"interrupt_before": "*"}),
+    "after all": (lambda: _row(Log, "log", "a", "b"), {"interrupt_after": "*"}),
+    "inside": (
+        lambda: _around(_row(Inner, "inner", "x", "y", "z").compile(interrupt_before=["y", "z"])),
+        {},
+    ),
+    "inside after": (
+        lambda: _around(_row(Inner, "inner", "x", "y").compile(interrupt_after="*")),
+        {"interrupt_before": ["b"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_graph_stops_as_often_as_in_bare_langgraph_and_then_completes(
+    engine: Engine, name: str
+) -> None:
+    make, stops = CASES[name]
+    bare = make().compile(checkpointer=InMemorySaver(), **stops)
+    thread: Any = {"configurable": {"thread_id": "1"}}
+    expected = []
+    given: Any = {"log": []}
+    while True:
+        values = bare.invoke(given, thread)
+        given = None
+        expected.append((bare.get_state(thread).next, values.get("log")))
+        if not bare.get_state(thread).next:
+            break
+    job = engine.submit(engine.add(name, make().compile(**stops)), {"log": []})
+    found = []
+    while job.wait(DEADLINE) == "waiting":
+        assert (job.get().reason or "").startswith("stopped at a breakpoint")
+        state = job.checkpoints()[0]
+        found.append((state.next, state.values.get("log")))
+        job.resume()
+    assert found == expected[:-1]
+    assert job.result(DEADLINE)["log"] == expected[-1][1]
+
+
+def test_given_a_breakpoint_then_the_state_is_edited_and_the_job_goes_on(engine: Engine) -> None:
+    graph = _row(Log, "log", "a", "b").compile(interrupt_before=["b"])
+    job = engine.submit(engine.add("edited", graph), {})
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(RefusedChange):
+        job.answer("yes")
+    fork = job.fork(replace={"log": ["forked"]})
+    assert fork.result(DEADLINE) == {"log": ["forked", "b"]}
+    job.resume(replace={"log": ["edited"]})
+    assert job.result(DEADLINE) == {"log": ["edited", "b"]}
+
+
+def test_given_a_question_then_an_edit_is_refused_until_it_is_answered(engine: Engine) -> None:
+    def asks(state: Log) -> Log:
+        return {"log": [interrupt("What?")]}
+
+    graph = StateGraph(Log).add_node("asks", asks).add_edge(START, "asks")
+    job = engine.submit(engine.add("asks", graph), {})
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(RefusedChange, match="waits for an answer"):
+        job.resume(replace={"log": ["edited"]})
+    with pytest.raises(RefusedChange, match="waits for an answer"):
+        job.resume()
+    assert [question.question for question in job.questions()] == ["What?"]
+    job.answer("that")
+    assert job.result(DEADLINE) == {"log": ["that"]}
+
+
+def test_given_a_breakpoint_beside_a_question_then_both_are_waited_for(engine: Engine) -> None:
+    inner = _row(Inner, "inner", "x", "y").compile(interrupt_before=["y"])
+
+    def asks(state: Log) -> Log:
+        return {"log": [interrupt("What?")]}
+
+    class Both(Log, Inner):
+        pass
+
+    graph = StateGraph(Both).add_node("asks", asks).add_node("sub", inner)
+    graph.add_edge(START, "asks").add_edge(START, "sub")
+    job = engine.submit(engine.add("both", graph), {})
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("that")
+    _resumed(job)
+    assert job.result(DEADLINE) == {"log": ["that"], "inner": ["x", "y"]}
+
+
+def _resumed(job: JobHandle) -> None:
+    if job.wait(DEADLINE) == "waiting":
+        job.resume()
+
+
+@pytest.mark.filterwarnings("ignore:NodeInterrupt is deprecated")
+def test_given_nodes_that_stop_the_graph_by_hand_then_the_job_waits_to_be_edited(
+    engine: Engine,
+) -> None:
+    def stops(state: Log) -> Log:
+        if "ready" not in state.get("log", []):
+            raise NodeInterrupt("not ready")
+        return {"log": ["done"]}
+
+    graph = StateGraph(Log).add_node("one", stops).add_node("two", stops)
+    graph.add_edge(START, "one").add_edge(START, "two")
+    job = engine.submit(engine.add("stops", graph), {"log": []})
+    for _ in range(2):
+        assert job.wait(DEADLINE) == "waiting"
+        assert job.questions() == []
+        assert "node one stopped it: not ready" in (job.get().reason or "")
+        job.resume()
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(RefusedChange):
+        job.answer("go on")
+    job.resume(replace={"log": ["ready"]})
+    assert job.result(DEADLINE) == {"log": ["ready", "done", "done"]}
