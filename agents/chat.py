@@ -17,6 +17,7 @@ from langchain_core.runnables.config import ensure_config, merge_configs
 from pydantic import Field, PrivateAttr
 
 from ucop.agents.meter import AROUND
+from ucop.agents.thinking import REASONING, Thinking
 
 if TYPE_CHECKING:
     from ucop.agents.models import Models
@@ -112,6 +113,8 @@ class ModelChat(BaseChatModel):
             answer = await work
             if not pieces.any:
                 yield AIMessageChunk(**answer.model_dump(exclude={"type"}))
+            elif (rest := pieces.rest()) is not None:
+                yield rest
         finally:
             work.cancel()
             await asyncio.wait([work])
@@ -148,12 +151,30 @@ class _Pieces(AsyncCallbackHandler):
     def __init__(self) -> None:
         self.queue: asyncio.Queue[AIMessageChunk | None] = asyncio.Queue()
         self.any = False
+        self._thinking = Thinking()
 
     async def on_llm_new_token(self, token: Any, *, chunk: Any = None, **kwargs: Any) -> None:
         message = getattr(chunk, "message", None)
         if isinstance(message, AIMessageChunk):
             self.any = True
-            self.queue.put_nowait(message)
+            self.queue.put_nowait(self._without_thinking(message))
+
+    def rest(self) -> AIMessageChunk | None:
+        """What was held back, because it might have been the beginning of a tag."""
+        _, answer = self._thinking.end()
+        return AIMessageChunk(content=answer) if answer else None
+
+    def _without_thinking(self, message: AIMessageChunk) -> AIMessageChunk:
+        if not isinstance(message.content, str):
+            return message
+        reasoning, answer = self._thinking.feed(message.content)
+        if answer == message.content:
+            return message
+        known = message.additional_kwargs
+        if reasoning:
+            known = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
+        update = {"content": answer, "additional_kwargs": known}
+        return message.model_copy(update=update)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -9,6 +9,7 @@ UcopError
 ├── ToolUnavailable          a tool that an agent may call cannot be had
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
+├── NotJson                  a value that is to be JSON has no form there
 ├── NobodyToAsk              an agent asks for help where it is not called in a mesh
 └── ModelError               a chat model did not give an answer
     ├── ModelUnavailable     nobody serves this model, or the endpoint cannot be reached
@@ -32,6 +33,10 @@ class UcopError(Exception):
 
     ends_attempt: ClassVar[bool] = False
     """Whether it ends the job's whole attempt, whatever a workflow's `on_error` says."""
+
+
+class NotJson(UcopError):
+    """A value that is to be given out as JSON has no form there."""
 
 
 class InvalidDefinition(UcopError):

@@ -48,7 +48,10 @@ its own: a timeout that has no hash is never shared."""
 
 CONNECT_TIMEOUT = 10.0
 
-OPTIONS = {"num_predict": ("max_output_tokens", "max_tokens")}
+OPTIONS = {
+    "num_predict": ("max_output_tokens", "max_tokens"),
+    "think": ("reasoning_effort",),
+}
 """Ollama's names of options, and the fields of LangChain's models that mean the same. Others
 are fields of the same name."""
 
@@ -230,7 +233,11 @@ def _prepared(
 def _options(chat: BaseChatModel, options: Mapping[str, Any], name: str) -> dict[str, Any]:
     fields = {}
     for option, value in options.items():
-        if option == "stop":  # given with the call
+        if option == "stop" or value is None:  # the one is given with the call
+            continue
+        if option == "think" and isinstance(value, bool):
+            if value:
+                log.warning("%s: say how hard it thinks, such as `think: medium`", name)
             continue
         known = type(chat).model_fields
         field = next((f for f in OPTIONS.get(option, (option,)) if f in known), None)

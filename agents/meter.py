@@ -20,6 +20,7 @@ from langchain_core.callbacks import BaseCallbackHandler
 from ucop.agents.errors import ModelError
 from ucop.agents.http_errors import causes_of, is_unconnected
 from ucop.agents.prices import price_of
+from ucop.agents.thinking import has_thought
 
 if TYPE_CHECKING:
     from langchain_core.messages import BaseMessage
@@ -193,10 +194,14 @@ class Meter(BaseCallbackHandler):
     ) -> None:
         self._start(run_id, metadata or {})
 
-    def on_llm_new_token(self, token: Any, *, run_id: UUID, **kwargs: Any) -> None:
+    def on_llm_new_token(
+        self, token: Any, *, run_id: UUID, chunk: Any = None, **kwargs: Any
+    ) -> None:
+        message = getattr(chunk, "message", None)
+        said = token or (message is not None and has_thought(message))
         with self._lock:
             call = self._running.get(run_id)
-            if call is not None and token:
+            if call is not None and said:
                 call.pieces += 1
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:

@@ -12,7 +12,7 @@ import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
@@ -27,6 +27,8 @@ from ucop.agents.rates import ProcessRates, Rates
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import Retry
 from ucop.agents.serving import Absence, ModelUse, Serving
+from ucop.agents.thinking import without_thinking
+from ucop.agents.window import truncation
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
@@ -58,6 +60,15 @@ class ModelFallback:
     name: str
     """`provider:model` of what is asked now."""
     reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelWarning:
+    """An answer that may not be what was wanted."""
+
+    name: str
+    """`provider:model` of what answered."""
+    message: str
 
 
 class KeptAnswers(Protocol):
@@ -139,6 +150,7 @@ class Models:
         self._answers, self._cache = answers, cache
         self._on_use = [on_use] if on_use else []
         self._on_fallback = [on_fallback] if on_fallback else []
+        self._on_warning: list[Callable[[ModelWarning], None]] = []
         self._serving = Serving(
             ollama=self._ollama,
             embedded=self._embedded,
@@ -272,12 +284,16 @@ class Models:
         self,
         on_use: Callable[[ModelUse], None],
         on_fallback: Callable[[ModelFallback], None] | None = None,
+        on_warning: Callable[[ModelWarning], None] | None = None,
     ) -> None:
-        """Let one more hear, before each call, which model it goes to, and why to another."""
+        """Let one more hear, before each call, which model it goes to, and why to another; and
+        what is to be said of an answer."""
         if on_use not in self._on_use:
             self._on_use.append(on_use)
         if on_fallback is not None and on_fallback not in self._on_fallback:
             self._on_fallback.append(on_fallback)
+        if on_warning is not None and on_warning not in self._on_warning:
+            self._on_warning.append(on_warning)
 
     async def embed(self, name: str, texts: Sequence[str]) -> list[list[float]]:
         """One vector a text, all of one length, by the model of a name, with retries.
@@ -366,6 +382,9 @@ class Models:
             if error.status == 404:
                 self._serving.forget()  # the model was there and is not: look again next time
             raise
+        if told := truncation(answer):
+            for warned in self._on_warning:
+                warned(ModelWarning(name=use.name, message=told))
         return await self._keep(question, use, answer)
 
     def _call(self, use: ModelUse, question: _Question) -> ModelCall:
@@ -392,16 +411,29 @@ class Models:
         self, use: ModelUse, request: ModelRequest, config: RunnableConfig
     ) -> AIMessage:
         provider, _, model = use.name.partition(":")
+        request = self._thinking(request, provider)
         if provider not in {EMBEDDED, "ollama"}:
             from ucop.agents import langchain_chat
 
             chat = await self._other(use.name)
             idle = self._settings(provider).idle_timeout or self._idle_timeout
-            return await langchain_chat.ask(chat, request, config, name=use.name, idle_timeout=idle)
+            return without_thinking(
+                await langchain_chat.ask(chat, request, config, name=use.name, idle_timeout=idle)
+            )
         from ucop.agents import ollama
 
         chat = self._connected(await self._endpoint(use), model, provider)
         return await ollama.ask(chat, request, config)
+
+    def _thinking(self, request: ModelRequest, provider: str) -> ModelRequest:
+        """The request with what the settings say of thinking, where it says nothing itself."""
+        if provider == EMBEDDED:  # it has no thoughts, and refuses to be asked for them
+            kept = {name: value for name, value in request.options.items() if name != "think"}
+            return replace(request, options=kept)
+        think = self._settings(provider).think
+        if think is None or request.options.get("think") is not None:
+            return request
+        return replace(request, options={**request.options, "think": think})
 
     async def _endpoint(self, use: ModelUse) -> Endpoint:
         """An Ollama's, asked anew at each try: a child that died has a new address."""
@@ -469,7 +501,8 @@ class Models:
         return self._cache if request.is_repeatable else None
 
     def _key(self, request: ModelRequest, model: str) -> str | None:
-        return request.key(model, self._settings(model.partition(":")[0]).base_url)
+        provider = model.partition(":")[0]
+        return self._thinking(request, provider).key(model, self._settings(provider).base_url)
 
     async def _find(self, question: _Question, models: Sequence[str]) -> AIMessage | None:
         """The kept answer of the first of `models` that has one: also a fallback's was paid."""

@@ -6,6 +6,7 @@ second.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -24,9 +25,12 @@ from pydantic import Field, ValidationError
 
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ucop.agents.ollama_loading import is_loading, loaded_window, shown
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
 from ucop.agents.secret_url import shown_url
+from ucop.agents.thinking import REASONING, ROOM, Thinking
+from ucop.agents.window import TRUNCATED, may_be_cut
 
 CONNECT_TIMEOUT = 10.0
 LIST_TIMEOUT = 5.0
@@ -50,6 +54,21 @@ class OllamaChat(ChatOllama):
 
     request_options: dict[str, Any] = Field(default_factory=dict)
     """Ollama's `options` of each request, passed on unchanged."""
+    think: bool | str | None = None
+    """Whether, or how hard, the model thinks before it answers; None leaves it to the model."""
+    idle_timeout: float = 60.0
+    """Seconds of silence before the first token, unless the model is still loaded."""
+    thinkers: dict[str, bool] = Field(default_factory=dict)
+    """Models of which is known whether they think. Shared by the copies of a chat."""
+
+    async def thinks(self) -> bool:
+        """Whether the model thinks before it answers, unless told not to."""
+        if self.think is not None:
+            return bool(self.think)
+        if self.model not in self.thinkers:
+            told = await shown(self._async_client, self.model)
+            self.thinkers[self.model] = "thinking" in (told.get("capabilities") or ())
+        return self.thinkers[self.model]
 
     async def aclose(self) -> None:
         """Close the connections of this event loop."""
@@ -116,6 +135,51 @@ class OllamaChat(ChatOllama):
                 yield chunk
             self._check_ended(last)
 
+    async def _acreate_chat_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[Mapping[str, Any] | str]:
+        parts = super()._acreate_chat_stream(messages, stop, **kwargs)
+        first = asyncio.ensure_future(anext(parts, None))
+        try:
+            await self._wait(first)
+            if (part := first.result()) is not None:
+                yield part
+                async for part in parts:
+                    yield part
+        finally:
+            if not first.done():
+                first.cancel()
+                await asyncio.wait([first])
+
+    async def _wait(self, first: asyncio.Future[Any]) -> None:
+        """For the first piece; as long as it takes where the model is loaded meanwhile. The time of
+        the whole call bounds it."""
+        while not (await asyncio.wait([first], timeout=self.idle_timeout))[0]:
+            if not await is_loading(self._async_client, self.model):
+                raise httpx.ReadTimeout("nothing came")
+
+    async def _aiterate_over_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        thinking = Thinking()
+        given = {**kwargs, "reasoning": True}  # else LangChain drops what the server parted
+        async for chunk in super()._aiterate_over_stream(messages, stop, **given):
+            yield _parted(chunk, thinking)
+
+    def _iterate_over_stream(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> Iterator[ChatGenerationChunk]:
+        thinking = Thinking()
+        given = {**kwargs, "reasoning": True}
+        for chunk in super()._iterate_over_stream(messages, stop, **given):
+            yield _parted(chunk, thinking)
+
+    def _chat_params(
+        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        params: dict[str, Any] = super()._chat_params(messages, stop, **kwargs)
+        return {**params, "think": self.think}
+
     def _with_options(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         options = {**self.request_options, **(kwargs.pop("options", None) or {})}
         if stop:
@@ -127,15 +191,45 @@ class OllamaChat(ChatOllama):
             raise _broken_off(self.model, str(self.base_url), "the stream ended without `done`")
 
 
+def _parted(chunk: ChatGenerationChunk, thinking: Thinking) -> ChatGenerationChunk:
+    """A piece without the reasoning in its text, which stands beside it."""
+    message = chunk.message
+    if not isinstance(message.content, str):
+        return chunk
+    reasoning, answer = thinking.feed(message.content)
+    if (chunk.generation_info or {}).get("done") is True:
+        more, rest = thinking.end()
+        reasoning, answer = reasoning + more, answer + rest
+    if answer == message.content:
+        return chunk
+    known = message.additional_kwargs
+    if reasoning:
+        known = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
+    update = {"content": answer, "additional_kwargs": known}
+    return ChatGenerationChunk(
+        message=message.model_copy(update=update), generation_info=chunk.generation_info
+    )
+
+
 async def ask(chat: OllamaChat, request: ModelRequest, config: RunnableConfig) -> AIMessage:
     """One try. Raises ModelError."""
-    asked = chat.model_copy(
-        update={"request_options": dict(request.options), "format": request.schema}
-    )
+    options = dict(request.options)
+    chat = chat.model_copy(update={"think": options.pop("think", None)})
+    if options.get("num_predict", 0) > 0 and await chat.thinks():
+        options["num_predict"] += ROOM
+    asked = chat.model_copy(update={"request_options": options, "format": request.schema})
     if request.tools:
         bound = asked.bind_tools(request.tools, **request.binding)
-        return await bound.ainvoke(list(request.messages), config)
-    return await asked.ainvoke(list(request.messages), config, **request.binding)
+        answer = await bound.ainvoke(list(request.messages), config)
+    else:
+        answer = await asked.ainvoke(list(request.messages), config, **request.binding)
+    read = answer.response_metadata.get("prompt_eval_count")
+    window = options.get("num_ctx")
+    if window is None and may_be_cut(read):
+        window = await loaded_window(chat._async_client, chat.model)
+    if window is not None and isinstance(read, int) and read >= window:
+        answer.response_metadata[TRUNCATED] = window
+    return answer
 
 
 def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaChat:
@@ -144,12 +238,17 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     Credentials stay in headers and out of the address, so that no error can show them.
     """
 
+    async def unhurried(request: httpx.Request) -> None:
+        # Until the answer begins, `_wait` keeps the time: it knows of models that are loaded.
+        request.extensions["timeout"]["read"] = None
+
     def refuse(response: httpx.Response) -> None:
         if not response.is_success:
             body = _beginning(response.iter_bytes())
             raise _refusal(model, endpoint.url, response, body)
 
     async def arefuse(response: httpx.Response) -> None:
+        response.request.extensions["timeout"]["read"] = idle_timeout
         if not response.is_success:
             body = await _abeginning(response.aiter_bytes())
             raise _refusal(model, endpoint.url, response, body)
@@ -166,7 +265,8 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
             "follow_redirects": False,
         },
         sync_client_kwargs={"event_hooks": {"response": [refuse]}},
-        async_client_kwargs={"event_hooks": {"response": [arefuse]}},
+        async_client_kwargs={"event_hooks": {"request": [unhurried], "response": [arefuse]}},
+        idle_timeout=idle_timeout,
     )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.schema import Problem, Schema, validate, with_defaults
 from ucop.agents.spec import AgentSpec
 from ucop.agents.template import parse, path_lookup
+from ucop.agents.thinking import has_thought, without_thinking
 from ucop.agents.whole_numbers import with_whole_numbers
 
 if TYPE_CHECKING:
@@ -103,12 +104,13 @@ def read_answer(
     check: Callable[[Any], list[Problem]] | None = None,
 ) -> Answer:
     """What a model's message says under `schema`; None is plain text that must not be empty."""
+    message = without_thinking(message)
     text = message.text.strip()
     value, problems = _value(text, schema)
     if not problems and check is not None:
         problems = check(value)
     if _was_cut(message):
-        problems = [Problem((), "the answer was cut off at `num_predict` tokens; raise it")]
+        problems = [Problem((), _cut(message, text))]
     return Answer(text=text, value=value, problems=tuple(problems))
 
 
@@ -135,6 +137,15 @@ def _was_cut(message: AIMessage) -> bool:
     metadata = message.response_metadata
     reason = metadata.get("done_reason") or metadata.get("finish_reason") or ""
     return str(reason).lower() in ("length", "max_tokens")
+
+
+def _cut(message: AIMessage, text: str) -> str:
+    if text or not has_thought(message):
+        return "the answer was cut off at `num_predict` tokens; raise it"
+    return (
+        "the model was still thinking when `num_predict` tokens were used up; raise it, or set "
+        "`think: false`"
+    )
 
 
 def _without_fence(text: str) -> str:

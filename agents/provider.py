@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from ucop.agents.rates import Rate
 
@@ -26,13 +26,16 @@ class ProviderSettings:
     """Seconds before the first token and between two; else `model_idle_timeout`."""
     retries: int | None = None
     """Tries after the first; else 3."""
+    think: bool | Literal["low", "medium", "high"] | None = None
+    """Whether, or how hard (`low`, `medium`, `high`), its models think; an agent's own option
+    overrides it."""
     base_url: str | None = None
     """Where the provider's API answers, if not at its usual address."""
 
     def __post_init__(self) -> None:
         """Raises ValueError for a limit that lets nothing through."""
         for name, value in asdict(self).items():
-            if name == "retries" or not isinstance(value, int | float):
+            if name in ("retries", "think") or not isinstance(value, int | float):
                 continue
             if value <= 0:
                 raise ValueError(f"{name} must be above 0")

@@ -322,8 +322,10 @@ async def in_thread(function: Callable[[], Any]) -> Any:
             value = variables.run(function)
         except StopIteration as error:  # a future cannot carry it
             raised = RuntimeError(f"the agent raised {error!r}")
-        except BaseException as error:  # noqa: BLE001 - carried over to whoever waits
+        except (Exception, asyncio.CancelledError, Ask) as error:  # noqa: BLE001 - carried over
             raised = error
+        except BaseException as error:  # noqa: BLE001 - it must not get to the loop as it is
+            raised = escaped(error)
         if not loop.is_closed():
             loop.call_soon_threadsafe(settle, value, raised)
 

@@ -51,7 +51,7 @@ class Options(BaseModel):
     temperature: float | None = Field(default=None, ge=0, le=2)
     seed: int | None = None
     num_predict: int | None = Field(default=None, ge=1)
-    """Longest answer, in tokens."""
+    """Longest answer, in tokens; what the model thinks before it has room of its own."""
     num_ctx: int | None = Field(default=None, ge=1)
     """Size of the model's window, in tokens."""
     repeat_penalty: float | None = Field(default=None, gt=0)
@@ -59,6 +59,8 @@ class Options(BaseModel):
     top_k: int | None = Field(default=None, ge=1)
     stop: str | list[str] | None = None
     """Text at which the answer ends."""
+    think: bool | Literal["low", "medium", "high"] | None = None
+    """Whether, or how hard, the model thinks before it answers; `num_predict` is the answer's own."""
 
     def given(self) -> dict[str, Any]:
         """What was set, as the model's endpoint takes it."""

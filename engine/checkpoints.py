@@ -42,7 +42,6 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.checkpoint.serde import _msgpack
-from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
@@ -54,16 +53,20 @@ from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Jour
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
+from ucop.engine.replies import Reply
+from ucop.engine.serializer import Apart as Row
+from ucop.engine.serializer import StateSerializer
 from ucop.engine.sqlite import Apart, execute
+from ucop.engine.state_types import GraphTypes, StateTypes, graph_types
 from ucop.engine.stored import (
     MOST_BYTES,
+    MOST_INLINE,
     ROOM,
-    Stored,
-    check_inline,
     stored,
     stored_error,
     too_large,
 )
+from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -84,35 +87,40 @@ for module in (_msgpack, _serde):
 pregel_loops.extend()
 
 
-class Serializer(JsonPlusSerializer):
-    """LangGraph's own, which takes values that are bytes already as they are."""
-
-    def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        return obj.typed if type(obj) is Stored else super().dumps_typed(obj)
-
-
-def serializer() -> JsonPlusSerializer:
-    """Strict msgpack: only JSON's types, and those of the graph's own schema (`attach`)."""
-    return Serializer(pickle_fallback=False, allowed_msgpack_modules=None)
+def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
+    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
+    no graph, and was checked where it came from: see `attach`."""
+    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
     graph: Pregel[Any, Any, Any, Any],
-    saver: BaseCheckpointSaver[Any] | None,
+    saver: FencedSaver | None,
     store: BaseStore | None = None,
 ) -> Pregel[Any, Any, Any, Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
-    one; the caller's graph stays as it was."""
+    one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = saver
+    bound.checkpointer = None if saver is None else saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
+    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
+    # that the schema does not have, and those of graphs inside; `invoke` does not.
+    bound._output_mapper = bound._state_mapper = None
     if bound._serde_allowlist is None:
         bound._serde_allowlist = _allowlist(graph)
     return bound
 
 
 _allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
+
+
+def _types(graph: Any) -> GraphTypes:
+    key = getattr(graph, "builder", None) or graph
+    if key not in _used:
+        _used[key] = graph_types(graph)
+    return _used[key]
 
 
 def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
@@ -121,7 +129,7 @@ def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
     if builder is None:  # made by `@entrypoint`, or by hand
         return _serde.build_serde_allowlist(channels=graph.channels)
     if builder not in _allowlists:
-        _allowlists[builder] = builder.compile()._serde_allowlist
+        _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
 
 
@@ -134,11 +142,11 @@ class Fenced:
     with what the journal holds."""
 
     serde: Any
+    _by_graph: dict[int, tuple[GraphTypes, StateSerializer]]
+    """A serializer for each graph, which it keeps."""
     journal: Journal | None = None
     most_bytes = MOST_BYTES
     """Bytes of one value that the database takes."""
-    inlines = False
-    """Whether texts and numbers of a state are kept in JSON of the database's own."""
     place: str | None = None
     """The database, as its errors name it."""
     draft: list[Kept] | None = None
@@ -150,6 +158,15 @@ class Fenced:
     """Names of the config's `configurable` that LangGraph must not write beside a checkpoint."""
     loop: asyncio.AbstractEventLoop
     """The engine's."""
+
+    def for_graph(self, used: GraphTypes) -> Self:
+        """Stores the classes that a graph uses as well, and no others."""
+        clone = copy.copy(self)
+        known = self._by_graph.get(id(used))
+        if known is None or known[0] is not used:
+            known = self._by_graph[id(used)] = (used, self.serde.with_graph(used))
+        clone.serde = known[1]
+        return clone
 
     def for_draft(self, draft: list[Kept]) -> Self:
         """Reads what is saved; what it is to save, it only notes in `draft`."""
@@ -235,7 +252,8 @@ class Fenced:
                     journal.hold(call)
                     return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
-                await self._store(journal, 1, newest, call)
+                with self._naming(journal, call):
+                    await self._commit(journal, 1, newest, call)
                 if newest is not None:
                     journal.advanced()
             fault("after put")
@@ -261,9 +279,8 @@ class Fenced:
             now = time.time()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
-            call = self._call(journal, config, writes, task_id, task_path)
-            # What only says that a node failed, or asks, is said again by each attempt.
-            saved = int(_is_values(writes))
+            call = self._storing(journal, config, writes, task_id, task_path)
+            saved = _progress(writes, reply)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -273,7 +290,8 @@ class Fenced:
                         journal.hold(call, notes)
                         return
                     fault("before writes")
-                    await self._store(journal, saved, None, call, notes=notes)
+                    with self._naming(journal, call):
+                        await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -282,16 +300,13 @@ class Fenced:
             return
         fault("before flush")
         async with self.journal.turn:
-            await self._store(self.journal, 0, None)
+            with self._naming(self.journal):
+                await self._commit(self.journal, 0, None)
         fault("after flush")
 
-    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
-        """A write as it is stored. Raises Unstorable."""
-        if channel == ERROR:
-            return channel, stored_error(self.serde, value)
-        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
+    # ------------------------------------------------------------ what cannot be stored
 
-    def _call(
+    def _storing(
         self,
         journal: Journal,
         config: RunnableConfig,
@@ -299,7 +314,7 @@ class Fenced:
         task_id: str,
         task_path: str,
     ) -> Kept:
-        """How a task's writes are stored. Raises Unstorable; then the task has failed."""
+        """The call that saves what a node gave. Raises Unstorable."""
         try:
             kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
         except Unstorable as error:
@@ -307,33 +322,23 @@ class Fenced:
             raise
         return "put_writes", (config, kept, task_id, task_path)
 
-    async def _store(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        """`_commit`, whose errors tell whether the database failed or a value is to blame. Raises
-        Superseded, DatabaseError or Unstorable."""
-        with self._blaming(journal, more):
-            await self._commit(journal, saved, checkpoint, *more, notes=notes)
+    def check(self, calls: Sequence[Kept]) -> None:
+        """Raise Unstorable for a value of these calls that would not come back as it is."""
+        for method, arguments in calls:
+            writes = arguments[1]["channel_values"].items() if method == "put" else arguments[1]
+            for channel, value in writes:
+                stored(self.serde, value, node=None, channel=channel)
 
-    def _store_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        """The same from any thread."""
-        with self._blaming(journal, more):
-            self._commit_apart(journal, saved, checkpoint, *more, notes=notes)
+    def _kept(self, channel: str, value: Any, node: str | None) -> tuple[str, Any]:
+        """A write as it is stored. Raises Unstorable."""
+        if channel == ERROR:
+            return channel, stored_error(self.serde, value)
+        return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
 
     @contextmanager
-    def _blaming(self, journal: Journal, more: Sequence[Kept]) -> Iterator[None]:
+    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+        """A commit, whose errors tell whether the database failed or a value is to blame: inside,
+        Superseded, DatabaseError or Unstorable is raised."""
         try:
             yield
         except (Superseded, DatabaseError) as error:
@@ -343,7 +348,7 @@ class Fenced:
             if (refused := self._refusal(journal, more)) is not None:
                 raise refused from error
             if (refused := self._refusal(journal, journal.held)) is not None:
-                journal.held.clear()  # the input, without which nothing else is worth keeping
+                journal.drop_held()  # the input, without which nothing else is worth keeping
                 raise refused from error
             raise
 
@@ -365,8 +370,6 @@ class Fenced:
         for channel, value in values.items():
             node = journal.writer_of(channel)
             size = len(stored(self.serde, value, node=node, channel=channel).typed[1])
-            if self.inlines:
-                check_inline(value, node=node, channel=channel)
             total += size
             if size > most:
                 largest, most = channel, size
@@ -397,7 +400,8 @@ class Fenced:
             if _is_input(metadata):
                 journal.hold(call)
                 return _saved(config, checkpoint)
-            self._store_apart(journal, 1, _newest(config, checkpoint), call)
+            with self._naming(journal, call):
+                self._commit_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
 
@@ -417,15 +421,18 @@ class Fenced:
         else:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
-            call = self._call(journal, config, writes, task_id, task_path)
+            call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
-                self._store_apart(journal, int(_is_values(writes)), None, call, notes=notes)
+                saved = _progress(writes, reply)
+                with self._naming(journal, call):
+                    self._commit_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if self.journal is not None and self.journal.held:
-            self._store_apart(self.journal, 0, None)
+            with self._naming(self.journal):
+                self._commit_apart(self.journal, 0, None)
         return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
 
     def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
@@ -584,7 +591,6 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     url: str = ""
     apart: ApartPostgres
     """Connections of other threads."""
-    inlines = True
     _inside: AsyncCursor[DictRow] | None = None
 
     def for_attempt(self, journal: Journal) -> Self:
@@ -699,7 +705,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
                     await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
                 else:
                     for arguments in given:
-                        await AsyncPostgresSaver.aput(inside, *arguments)
+                        await inside._save(("put", arguments))
             for call in write.more:
                 await inside._save(call)
             fault("inside saver write")
@@ -719,7 +725,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
                 with self.apart.connection() as connection, connection.transaction():
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+                    write.into(connection, partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -727,7 +733,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     def _save_apart(self, call: Kept) -> None:
         method, arguments = call
         with reachable(self.url), self.apart.connection() as connection:
-            getattr(PostgresSaver(connection, serde=self.serde), method)(*arguments)
+            save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
 
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         with reachable(self.url), self.apart.connection() as connection:
@@ -737,7 +743,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         self._read_apart(lambda saver: saver.delete_thread(thread_id))
 
     async def _save(self, call: Kept) -> None:
-        method, arguments = call
+        method, arguments = as_rows(call)
         await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
     def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
@@ -767,6 +773,34 @@ def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
 
 
+def save_by(saver: PostgresSaver, call: Kept) -> None:
+    method, arguments = as_rows(call)
+    getattr(saver, method)(*arguments)
+
+
+def as_rows(call: Kept) -> Kept:
+    """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
+    -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
+    method, arguments = call
+    if method != "put":
+        return call
+    config, checkpoint, *rest = arguments
+    values = checkpoint["channel_values"]
+    odd = {name: Row(value) for name, value in values.items() if not _fits_json(value)}
+    if not odd:
+        return call
+    return "put", (config, {**checkpoint, "channel_values": {**values, **odd}}, *rest)
+
+
+def _fits_json(value: Any) -> bool:
+    kind = type(value)
+    if kind is str:
+        return "\0" not in value and len(value) <= MOST_INLINE
+    if kind is int:
+        return bool(-(2**63) <= value < 2**64)
+    return kind is bool or not isinstance(value, (str, int, float))
+
+
 def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
     """What a task that failed, or was cancelled, has to keep: its error. LangGraph saves along
     with it what the task had written before (its channels, say, and not yet its conditional
@@ -784,6 +818,13 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     LangGraph does not wait for it, and a kill would lose them all.
     """
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
+
+
+def _progress(writes: Sequence[tuple[str, Any]], reply: Reply) -> int:
+    """How much further a job is by writes: what only says that a node failed, or asks, each
+    attempt says again, unless the node has gone past an answer."""
+    values = any(channel not in WITH_ERROR for channel, _ in writes)
+    return int(values or bool(reply.consumed))
 
 
 def _is_input(metadata: CheckpointMetadata) -> bool:

@@ -42,6 +42,9 @@ class Database(Protocol):
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        """`write` on another connection, from any thread but the loop's."""
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation that only reads."""
 
@@ -68,7 +71,12 @@ def connect(settings: Settings) -> Database:
     if url.startswith(POSTGRES):
         from ucop.engine.postgres import PostgresDatabase
 
-        return PostgresDatabase(url)
+        return PostgresDatabase(url, types=settings.state.types)
     from ucop.engine.sqlite import SqliteDatabase
 
-    return SqliteDatabase(url, synchronous=settings.synchronous, lease=settings.lease)
+    return SqliteDatabase(
+        url,
+        synchronous=settings.synchronous,
+        lease=settings.lease,
+        types=settings.state.types,
+    )

@@ -6,6 +6,7 @@ symlink would otherwise look for locks where nobody else holds them, and take ev
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
@@ -34,6 +35,19 @@ def file_of(url: str) -> Path:
             f"symlinks; `find / -samefile {real}` lists them"
         )
     return real
+
+
+def is_left_alone(path: Path) -> bool:
+    """Whether nobody can write the file, and no write-ahead log is there."""
+    log = path.with_name(path.name + "-wal")
+    return is_on_read_only_disk(path) and not (log.exists() and log.stat().st_size)
+
+
+def is_on_read_only_disk(path: Path) -> bool:
+    try:
+        return bool(os.statvfs(path.parent).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
 
 
 def sweep_log(path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ucop.engine.control import RESTS, Overtaker
 from ucop.engine.job import Job, Question, Step
@@ -28,6 +29,8 @@ class WorkerSeen:
     beat_at: float
     knows: frozenset[str]
     serves: frozenset[str]
+    blocked: Mapping[str, Any] | None = None
+    """What blocks its loop: `job`, `node`, `place` and `since`, where something does."""
 
     def is_silent(self, now: float) -> bool:
         return now - self.beat_at > SILENT
@@ -122,6 +125,7 @@ def _failed(job: Job) -> Iterator[str]:
         return
     node = f" in node {job.error.node}" if job.error.node else ""
     yield f"{job.error.type}{node}: {job.error.message}"
+    yield from job.error.details()
     broken = [step for step in job.steps if step.node == job.error.node and _broke(step)]
     if broken and broken[-1].tries > 1:
         yield f"its last attempt tried that node {broken[-1].tries} times"
@@ -262,6 +266,8 @@ def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield f"its worker {dispatch.worker} gives no sign of life" + (
             "" if others else ", and no other runs that could take it over"
         )
+    if mine is not None and mine.blocked is not None:
+        yield _blocked(job, mine.blocked, now)
     running = [step for step in job.steps if step.status is StepStatus.RUNNING]
     if dispatch.want:
         yield "it was asked to pause, and does when the nodes that run now have ended"
@@ -270,6 +276,15 @@ def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield f"node {step.node} runs, for {now - began:.0f} s now"
     if mine is not None and not running:
         yield "it runs, between two nodes"
+
+
+def _blocked(job: Job, by: Mapping[str, Any], now: float) -> str:
+    mine = by["job"] == job.id
+    node = f" in node {by['node']}" if by["node"] else ""
+    other = f" of job {by['job']}" if node and not mine else ""
+    place = f" (at {by['place']})" if by["place"] else ""
+    told = f"its worker's loop is blocked{node}{other} for {max(now - by['since'], 0):.0f} s{place}"
+    return f"{told}: what blocks belongs into a plain function, or asyncio.to_thread"
 
 
 def finished(job: Job) -> int:

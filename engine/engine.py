@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakSet
 
 from ucop.agents.meter import Usage
-from ucop.agents.models import ModelFallback, Models
+from ucop.agents.models import ModelFallback, Models, ModelWarning
 from ucop.agents.registry import Registry, load_registry
 from ucop.agents.serving import ModelUse
 from ucop.engine import ledger, roster
 from ucop.engine.actions import Action, Changed, action_of
 from ucop.engine.answers import ModelAnswers
 from ucop.engine.control import read_onward
-from ucop.engine.courier import couriers
+from ucop.engine.courier import couriers, delivered
 from ucop.engine.database import connect
 from ucop.engine.errors import (
     DatabaseError,
@@ -86,6 +86,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("ucop.engine")
 
+ANSWERS_WITHIN = 5.0
+"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
+
 
 class Engine:
     """Submits jobs, runs them (unless `worker=False`), and reads them.
@@ -100,6 +103,7 @@ class Engine:
         root: The project's folder; default: found from the current folder upward.
         settings: Ready settings; then `url` and `root` must not be given.
         concurrency: Jobs that the worker runs at the same time.
+        own_jobs: Whether the worker runs no jobs but those that `take_on` names.
 
     Raises InvalidSettings and DatabaseError at once, not at the first job.
     """
@@ -115,7 +119,9 @@ class Engine:
         registry: Registry | None = None,
         models: Models | None = None,
         concurrency: int | None = None,
+        own_jobs: bool = False,
     ) -> None:
+        self._own: frozenset[str] | None = frozenset() if own_jobs else None
         if settings is None:
             settings = Settings.load(root, database=url, concurrency=concurrency)
         self.settings = settings
@@ -168,7 +174,7 @@ class Engine:
             answers=ModelAnswers(self._database, self._loop),
             cache=settings.model_cache,
         )
-        self._models.listen(_note_model, _note_fallback)
+        self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
         try:
             self._loop.call(self._open(worker))
@@ -231,6 +237,24 @@ class Engine:
             return self.catalog.get(workflow)
         name = graph_name(workflow)
         return self._local.unnamed(workflow) if name is None else self._add(name, workflow)
+
+    def take_on(self, job: str) -> None:
+        """Let the worker run this job, by its whole id, where it runs its own jobs alone."""
+        if self._own is not None:
+            self._own |= {job}
+            self._loop.soon(self._wake)
+
+    def deliver(self, job: str, *, timeout: float) -> bool:
+        """Wait until the webhooks were told all that happened to a job; False where that takes
+        more than `timeout` seconds."""
+        waiting = delivered(
+            self._database,
+            self.settings.webhooks,
+            job,
+            timeout=timeout,
+            pause=self.settings.poll,
+        )
+        return self._loop.call(waiting)
 
     # ------------------------------------------------------------ submit and find
 
@@ -363,7 +387,7 @@ class Engine:
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, without their steps and usage: those that have all of what is
+        """Jobs, the newest first, with their usage and without their steps: those that have all of what is
         given, as Filter says. `status` names one or several; archived jobs are left out, or with
         `archived=True` the others; None lists both. Raises InvalidInput for a status or a queue
         that does not exist."""
@@ -581,6 +605,9 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
+        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
+            log.error("the engine's loop is blocked, and is left as it is")
+            return
         try:
             with contextlib.suppress(UcopError):
                 self._loop.call(self._shut(grace))
@@ -632,15 +659,21 @@ class Engine:
             notices=self._notices,
             workflow=self._restore,
             knows=self._knows,
-            serves=names(list(self.settings.served)),
+            # Whoever looks for a worker for a job is not to find this one.
+            serves=names(list(self.settings.served) if self._own is None else []),
             on_lost=self._lost,
             on_live=self._live.tell,
+            on_end=self._ended,
             duties=self._duties,
         )
         await self._worker.start()
 
     def _duties(self, worker: WorkerId) -> list[Duty]:
         """What goes on beside the jobs."""
+        post = self._post(worker)
+        others: list[Duty] = [*couriers(self.settings.webhooks, post), *plugins(post)]
+        if self._own is not None:  # what is due would be queued, and run by nobody
+            return others
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
@@ -648,14 +681,16 @@ class Engine:
             pause=self.settings.sweep,
             on_job=self._wake,
         )
-        post = Post(
+        return [scheduler, *others]
+
+    def _post(self, worker: WorkerId) -> Post:
+        return Post(
             database=self._database,
             worker=worker,
             clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
-        return [scheduler, *couriers(self.settings.webhooks, post), *plugins(post)]
 
     def _wake(self) -> None:
         """There may be work for this process's worker."""
@@ -685,6 +720,7 @@ class Engine:
                 worker=worker,
                 queues=settings.served,
                 workflows=settings.workflow_concurrency,
+                only=None if self._own is None else lambda: self._own or frozenset(),
             ),
             known=self._knows,
             slots=settings.concurrency,
@@ -702,7 +738,8 @@ class Engine:
         )
 
     def _ended(self, why: str) -> None:
-        """The loop broke: nothing runs here any more, and others may have this worker's jobs."""
+        """The loop broke, or never comes back: nothing runs here any more, and others may have this
+        worker's jobs. From any thread."""
         self.lost = why
         if self._worker is not None:
             self._worker.let_go()
@@ -858,6 +895,12 @@ class Engine:
         most = read_limits(budget, None)
         return self._new_job(workflow, input, read_terms(**terms), most, context, config)
 
+    def _successor(self, workflow: str | Path | Workflow | Graph) -> Workflow:
+        """A definition that a fork is to go on with. Raises as `submit` does."""
+        found = self.workflow(workflow)
+        self._admit(found)
+        return self._workflows.setdefault(found.fingerprint, found)
+
     def _new_job(
         self,
         workflow: str | Path | Workflow | Graph,
@@ -912,3 +955,10 @@ def _note_fallback(fallback: ModelFallback) -> None:
     attempt = current_attempt.get(None)
     if attempt is not None:
         attempt.note_fallback(fallback)
+
+
+def _note_warning(warning: ModelWarning) -> None:
+    """Tell the job that is being run that an answer may not be what was wanted."""
+    attempt = current_attempt.get(None)
+    if attempt is not None:
+        attempt.note_warning(warning)

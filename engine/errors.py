@@ -254,7 +254,8 @@ class Unstorable(UcopError):
     def __init__(
         self, kind: str, why: str, *, node: str | None = None, channel: str | None = None
     ) -> None:
-        self.kind, self.why, self.node, self.channel = kind, why, node, channel
+        self.kind = kind = kind.removeprefix("builtins.")
+        self.why, self.node, self.channel = why, node, channel
         giver = f"node {node!r} gave a value" if node else "there is a value"
         place = f" for channel {channel!r}" if channel else ""
         super().__init__(f"{giver} of type {kind}{place} that cannot be stored: {why}")

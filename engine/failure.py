@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import sysconfig
 from collections.abc import Iterator, Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 from ucop.agents.plain import brief
@@ -74,20 +74,22 @@ def causes_of(error: BaseException) -> list[dict[str, Any]]:
     ]
 
 
+def is_own(frame: FrameType) -> bool:
+    """Whether a frame is of the user's own code, or of a package that it uses."""
+    module = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+    if module in INTERNAL or (module in sys.stdlib_module_names and module != "__main__"):
+        return False
+    path = frame.f_code.co_filename
+    return not path.startswith(_STDLIB) or path.startswith(_PACKAGES)
+
+
 def _frames(trace: TracebackType | None) -> Iterator[tuple[dict[str, Any], str]]:
     while trace is not None:
-        code = trace.tb_frame.f_code
-        module = str(trace.tb_frame.f_globals.get("__name__", "")).partition(".")[0]
-        path = code.co_filename
-        standard = module in sys.stdlib_module_names and module != "__main__"
-        if module not in INTERNAL and not standard and not _is_standard(path):
-            line = trace.tb_lineno or code.co_firstlineno
+        if is_own(trace.tb_frame):
+            code = trace.tb_frame.f_code
+            path, line = code.co_filename, trace.tb_lineno or code.co_firstlineno
             yield {"file": clean(path), "line": line, "function": clean(code.co_qualname)}, path
         trace = trace.tb_next
-
-
-def _is_standard(path: str) -> bool:
-    return path.startswith(_STDLIB) and not path.startswith(_PACKAGES)
 
 
 def _causes(error: BaseException) -> Iterator[tuple[BaseException, str]]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
     from ucop.engine.checkpoints import FencedSaver
+    from ucop.engine.successor import Successor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,23 +104,38 @@ async def edited(
     checkpoint: str,
     edit: Edit,
 ) -> list[Kept]:
-    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound."""
+    """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
+    or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    # By the graph's saver, which knows the classes of its state.
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     try:
-        if START in at.checkpoint["channel_values"]:
-            return await _with_input(graph, draft, at, values, edit.as_node)
-        step = await superstep(graph, at)
-        node = workflow.edited_as(_made_by(step, at, edit.as_node), edit.as_node)
-        if step is None or node not in step.ran:
-            return await _loosely(workflow, graph, draft, at, values, node)
-        return await _anew(workflow, step, await _news(graph, at, values), node)
+        calls = await _edited(workflow, graph, draft, at, values, edit.as_node)
     except InvalidUpdateError as error:
         raise InvalidInput(f"job {job}: the state cannot be edited so: {error}") from error
+    graph.checkpointer.check(calls)
+    return calls
+
+
+async def _edited(
+    workflow: Workflow,
+    graph: Any,
+    draft: list[Kept],
+    at: CheckpointTuple,
+    values: Mapping[str, Any],
+    as_node: str | None,
+) -> list[Kept]:
+    if START in at.checkpoint["channel_values"]:
+        return await _with_input(graph, draft, at, values, as_node)
+    step = await superstep(graph, at)
+    node = workflow.edited_as(_made_by(step, at, as_node), as_node)
+    if step is None or node not in step.ran:
+        return await _loosely(workflow, graph, draft, at, values, node)
+    return await _anew(workflow, step, await _news(graph, at, values), node)
 
 
 async def set_back(
@@ -129,7 +145,7 @@ async def set_back(
     followed on it stays, as a branch."""
     draft: list[Kept] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
-    at = await _saved(saver, thread, checkpoint)
+    at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
     known: Any = at.metadata or {}
     if known.get("source") == "update":
@@ -317,8 +333,11 @@ _ADD_FORK = """
 insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
     priority, input, run, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
     progress, stalls, not_before, expires_at, created_at, queued_at)
-select cast(:id as text), workflow, fingerprint, needs, 'pending', 1, cast(:id as text), queue,
-    tenant, priority, input, coalesce(cast(:run as text), run), labels, budget, id, cast(:checkpoint as text),
+select cast(:id as text), coalesce(cast(:workflow as text), workflow),
+    coalesce(cast(:fingerprint as text), fingerprint), coalesce(cast(:needs as text), needs),
+    'pending', 1, cast(:id as text), queue, tenant, priority,
+    coalesce(cast(:input as text), input), coalesce(cast(:run as text), run), labels, budget, id,
+    cast(:checkpoint as text),
     cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + :now,
     cast(:now as double precision), {now}
 from jobs where id = :parent returning workflow, priority"""
@@ -334,11 +353,17 @@ def fork(
     now: float,
     *,
     standing: bool,
+    successor: Successor | None = None,
     run: str | None = None,
 ) -> Operation[JobId]:
-    """A new job that goes on from a checkpoint of `parent`. Raises JobNotFound,
-    CheckpointNotFound. `run` is its context and config, where they are to be others."""
-    new = {"id": id, "parent": parent, "checkpoint": checkpoint, "run": run}
+    """A new job that goes on from a checkpoint of `parent`, maybe under another definition.
+    `run` is its context and config, where they are to be others. Raises JobNotFound,
+    CheckpointNotFound."""
+    fields = ("workflow", "fingerprint", "needs", "input")
+    other = {name: getattr(successor, name, None) for name in fields}
+    new = {"id": id, "parent": parent, "checkpoint": checkpoint, "run": run, **other}
+    if successor is not None:
+        yield from successor.kept(now)
     rows = yield One(_ADD_FORK, {**new, "newest": newest(draft, checkpoint), "now": now})
     if not rows:
         raise JobNotFound(f"no job {parent}")

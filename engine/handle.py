@@ -7,7 +7,7 @@ import json
 from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from ucop.agents.schema import validate
 from ucop.agents.whole_numbers import with_whole_numbers
@@ -27,7 +27,10 @@ from ucop.graphs.state import normalise
 
 if TYPE_CHECKING:
     from ucop.agents.meter import Usage
-    from ucop.engine.engine import Engine
+    from ucop.engine.engine import Engine, Graph
+    from ucop.graphs.workflow import Workflow
+
+    Source: TypeAlias = str | Path | Workflow | Graph
 
 T = TypeVar("T")
 
@@ -345,6 +348,7 @@ class JobHandle:
         as_node: str | None = None,
         context: Any = None,
         config: Mapping[str, Any] | None = None,
+        workflow: Source | None = None,
     ) -> JobHandle:
         """A new job that goes on from a checkpoint of this one, which stays as it is.
 
@@ -359,12 +363,16 @@ class JobHandle:
             replace: The same, but put in place of what is there.
             as_node: The node to write as, where several ran.
             context, config: What is to be another than this job's, as in `resume`.
+            workflow: The definition to go on with, such as this job's file after its prompts
+                were changed; as `Engine.submit` takes it. Default: the job's own.
 
-        Raises CheckpointNotFound, and InvalidInput for what the state does not have.
+        Raises CheckpointNotFound, InvalidInput for what the state does not have, and
+        WorkflowChanged for a definition without a node that is due.
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
         given = read_regiven(context, config)
-        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, given))
+        other = None if workflow is None else self._engine._successor(workflow)
+        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
         return JobHandle(self._engine, new)
 
     async def afork(
@@ -376,11 +384,15 @@ class JobHandle:
         as_node: str | None = None,
         context: Any = None,
         config: Mapping[str, Any] | None = None,
+        workflow: Source | None = None,
     ) -> JobHandle:
         """`fork`, awaited."""
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
         given = read_regiven(context, config)
-        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, given))
+        other = None
+        if workflow is not None:
+            other = await asyncio.to_thread(self._engine._successor, workflow)
+        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
         return JobHandle(self._engine, new)
 
     def restore(self, checkpoint: str) -> None:

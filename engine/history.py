@@ -6,7 +6,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.plain import plain
+from ucop.agents.plain import shown
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.job import Checkpoint, JobId, ThreadId
 from ucop.engine.snapshots import OWN, lineage
@@ -27,6 +27,7 @@ async def history(
     """The checkpoints that this job saved, the newest first; of a fork also those that it was
     given by its parent. `others` are the jobs that share its thread."""
     graph = attach(workflow.graph(), saver)
+    graph.checkpointer = saver  # for who only looks: a class that is gone is shown as what it held
     config: Any = {"configurable": {"thread_id": thread}}
     snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
     due = {_id(snapshot): snapshot.next for snapshot in snapshots}
@@ -64,7 +65,7 @@ def _checkpoint(
         next=_shown(snapshot.next, workflow),
         created_at=datetime.fromisoformat(snapshot.created_at or ""),
         values={
-            name: plain(value)
+            name: shown(value)
             for name, value in _values(snapshot, whole).items()
             if not (workflow.kind == "yaml" and name in OWN)
         },

@@ -196,6 +196,8 @@ class Step(Record):
     tries: int = 1
     """How often it was called in this attempt, its `retry` included; with `each`, its item that
     was called most."""
+    warnings: tuple[str, ...] = ()
+    """What is to be said of its models' answers, such as that a prompt was cut."""
 
 
 class Attempt(Record):
@@ -274,7 +276,8 @@ class Event(Record):
     seq: int
     type: str
     """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
-    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `progress`."""
+    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `question.expired|rejected`,
+    `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
     position: int = 0

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -114,6 +115,10 @@ def _nothing() -> None:
     return None
 
 
+def _place(placed: tuple[int, int, Question]) -> tuple[int, int]:
+    return placed[:2]
+
+
 class Turn:
     """The journal's lock, which knows how many want it: `async with journal.turn:`."""
 
@@ -164,7 +169,9 @@ class Journal:
         """What is saved together with what follows at once: the input and the writes of a superstep's
         last task with the checkpoint, other writes with those that wait behind them. The saver's
         methods and their arguments."""
-        self.questions: list[Question] = []
+        self._places: dict[str, int] = {}
+        """The tasks of this superstep, in LangGraph's order: they end in any."""
+        self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
         self.stops: dict[str, str] = {}
         """Nodes that stopped the graph without asking anything that can be answered, and why."""
@@ -253,6 +260,9 @@ class Journal:
     ) -> None:
         if task_id in self._open or task_id in self._kept:
             return
+        if not self._open:  # the first of a superstep
+            self._places.clear()
+        self._places[task_id] = len(self._places)
         for outer in within:
             self._inside.setdefault(outer, []).append(task_id)
         if self._hides(node):
@@ -291,9 +301,16 @@ class Journal:
 
     def refused(self, task_id: str, error: Unstorable) -> None:
         """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
-        if self._unsaved is None:
-            self._unsaved = error
-        self.failed(task_id, failure(error, self.node_of(task_id)))
+        with self.guard:
+            if self._unsaved is None:
+                self._unsaved = error
+            self._start_early(task_id)
+        self.failed(task_id, failure(error, error.node))
+
+    def drop_held(self) -> None:
+        """What is held cannot be saved."""
+        with self.guard:
+            self.held.clear()
 
     def broke_off(self, error: Superseded | DatabaseError) -> None:
         """A commit of this attempt was not made, for no fault of what it was to hold."""
@@ -442,6 +459,11 @@ class Journal:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
+    @property
+    def questions(self) -> list[Question]:
+        """What the job waits for, in the order of the tasks that ask."""
+        return [question for *_, question in self._placed]
+
     def asks(
         self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
     ) -> None:
@@ -455,16 +477,17 @@ class Journal:
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
             if not inside and self._asked[id] not in self.questions:
-                self.questions.append(self._asked[id])
+                place = self._places.get(task_id, len(self._places))
+                insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
         with self.guard:
             step = self._open.pop(task_id, None)
             if step is not None:
                 self._note(*self._end(step, StepStatus.PENDING, time.time()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
-        return self.note(type, shown_json(data))
+        return self.tell_of(type, shown_json(data))
 
-    def note(self, type: str, data: str) -> NewEvent:
+    def tell_of(self, type: str, data: str) -> NewEvent:
         """`event`, of what is JSON already."""
         event = NewEvent(type=type, at=time.time(), data=data)
         with self.guard:

@@ -43,7 +43,7 @@ BACK_OFF = 1.0
 
 # ---------------------------------------------------------------- submit
 
-_ADD_DEFINITION = """
+ADD_DEFINITION = """
 insert into definitions (fingerprint, workflow, body, created_at)
 values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do nothing"""
 
@@ -89,7 +89,7 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
         if (yield One(_FOREIGN, {"thread": job.thread_id, "tenant": job.tenant})):
             raise ForeignThread(_foreign(job))
     yield One(
-        _ADD_DEFINITION,
+        ADD_DEFINITION,
         {
             "fingerprint": job.fingerprint,
             "workflow": job.workflow,

@@ -75,20 +75,25 @@ class Outlet:
             return
         if (shown := self._shown(part)) is not None:
             self._batch.add(shown)
-            self._channel.gather(self, at_once=self._batch.is_full)
+            if full := self._batch.is_full:
+                self._end_batch()
+            self._channel.gather(self, at_once=full)
 
     def take(self, most: int) -> list[LiveRow]:
         """The rows to write now. Where the database takes none, the oldest go beyond `most` bytes:
         readers see from the numbers that some are missing."""
         if self._batch:
-            self._n += 1
-            body, self._batch = self._batch.body(), Batch()
-            row = LiveRow(job=self._job, attempt=self._attempt, n=self._n, body=body)
-            self._rows.append(row)
+            self._end_batch()
         held = sum(len(row.body) for row in self._rows)
         while len(self._rows) > 1 and held > most:
             held -= len(self._rows.pop(0).body)
         return list(self._rows)
+
+    def _end_batch(self) -> None:
+        self._n += 1
+        body, self._batch = self._batch.body(), Batch()
+        row = LiveRow(job=self._job, attempt=self._attempt, n=self._n, body=body)
+        self._rows.append(row)
 
     def written(self, rows: Collection[LiveRow]) -> None:
         """These rows are in the database, or refused there for good."""

@@ -16,6 +16,7 @@ from enum import Enum
 from typing import Any
 
 import ormsgpack
+from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
@@ -87,7 +88,7 @@ def _form_of(value: Any) -> Any:
     kind = type(value)
     if isinstance(value, tuple):
         return ormsgpack.Ext(_TUPLE, _inner(list(value)))
-    if isinstance(value, BaseMessage) and _is_safe(kind):
+    if isinstance(value, BaseMessage | Document) and _is_safe(kind):
         return ormsgpack.Ext(_LEAF, _strict.dumps_typed(value)[1])
     if kind in (Interrupt, Send, Command, Overwrite):
         return ormsgpack.Ext(_OBJECT, _inner([kind.__name__, _parts(value)]))

@@ -67,7 +67,7 @@ delete from live where job_id = :job and id <= (
     select coalesce(max(id), 0) from (
         select id, sum(size) over (order by id desc) as bytes, count(*) over (order by id desc) as nth
         from live where job_id = :job) kept
-    where bytes > :bytes or nth > :rows)"""
+    where nth > 1 and (bytes > :bytes or nth > :rows))"""
 
 _STATUS = "select status from jobs where id = :job"
 

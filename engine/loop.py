@@ -10,11 +10,13 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Coroutine
+import time
+from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from ucop.agents.raised import escaped, text_of, type_of
+from ucop.engine.at_work import AtWork, at_work
 from ucop.engine.errors import EngineClosed
 
 log = logging.getLogger("ucop.engine")
@@ -25,6 +27,9 @@ CLOSED = "the engine is closed; open a new one. A job that was not done goes on 
 
 LAST_WORDS = 5.0
 """Seconds that what is left on the loop gets to end, once it was cancelled."""
+
+PULSE = 0.2
+"""Seconds after which the main thread looks up from waiting; see `_result`."""
 
 
 class BlockingCalls(ThreadPoolExecutor):
@@ -42,8 +47,10 @@ class BlockingCalls(ThreadPoolExecutor):
                 return
             try:
                 result = call(*args, **kwargs)
-            except BaseException as error:  # noqa: BLE001 - carried over to who waits
+            except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - carried over
                 future.set_exception(error)
+            except BaseException as error:  # noqa: BLE001 - it must not get to the loop as it is
+                future.set_exception(escaped(error))
             else:
                 future.set_result(result)
 
@@ -80,6 +87,7 @@ class LoopThread:
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
+        self._loop.set_task_factory(_contained_task)
         self._loop.set_default_executor(BlockingCalls())
         broken = self._run_until_stopped()
         with self._asking:
@@ -128,7 +136,7 @@ class LoopThread:
             )
         future = self._submit(work)
         try:
-            return future.result(timeout)
+            return _result(future, timeout)
         except CancelledError:
             raise EngineClosed(CLOSED) from None
         except BaseException:
@@ -154,6 +162,12 @@ class LoopThread:
         with contextlib.suppress(RuntimeError):
             self._loop.call_soon_threadsafe(tell)
 
+    def answers(self, seconds: float) -> bool:
+        """Whether the loop does something within so many seconds: code may block it."""
+        heard = threading.Event()
+        self.soon(heard.set)
+        return not self._ends and heard.wait(seconds)
+
     def stop(self) -> None:
         self._stopping = True
         with contextlib.suppress(RuntimeError):  # it has ended
@@ -165,17 +179,65 @@ class LoopThread:
             if self._ends:
                 work.close()
                 raise EngineClosed(CLOSED)
-            future = asyncio.run_coroutine_threadsafe(_contained(work), self._loop)
+            future = asyncio.run_coroutine_threadsafe(work, self._loop)
             self._asked.add(future)
         future.add_done_callback(self._asked.discard)
         return future
 
 
-async def _contained(work: Coroutine[Any, Any, T]) -> T:
-    """`work`, of which nothing escapes that would end the loop: it may run a project's code."""
-    try:
-        return await work
-    except (Exception, asyncio.CancelledError):
-        raise
-    except BaseException as error:
-        raise escaped(error) from error
+class Contained(Coroutine[Any, Any, T]):
+    """A task's code, which cannot end the loop: it may be a project's. In all else it is as it was."""
+
+    __slots__ = ("_work", "at_work")
+
+    def __init__(self, work: Coroutine[Any, Any, T], at_work: AtWork | None = None) -> None:
+        self._work = work
+        self.at_work = at_work
+        """The node that it belongs to."""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._work, name)
+
+    def __await__(self) -> Generator[Any, None, T]:
+        return (yield from self._work.__await__())
+
+    def send(self, value: Any) -> Any:
+        try:
+            return self._work.send(value)
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            raise escaped(error) from error
+
+    def throw(self, *raised: Any) -> Any:
+        try:
+            return self._work.throw(*raised)
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
+            raise escaped(error) from error
+
+    def close(self) -> None:
+        self._work.close()
+
+
+def _contained_task(
+    loop: asyncio.AbstractEventLoop, work: Any, **options: Any
+) -> asyncio.Task[Any]:
+    context = options.get("context")
+    node = at_work.get() if context is None else context.get(at_work)
+    return asyncio.Task(Contained(work, node), loop=loop, **options)
+
+
+def _result(future: Future[T], timeout: float | None) -> T:
+    """What the future gives. Python runs the handlers of signals on its main thread, between two
+    steps of it: a signal that comes just before a wait, or that another thread receives, would be
+    heard only after it, and Ctrl-C be lost. So that thread waits in pieces."""
+    if threading.current_thread() is not threading.main_thread():
+        return future.result(timeout)
+    end = None if timeout is None else time.monotonic() + timeout
+    while True:
+        left = PULSE if end is None else min(PULSE, max(0.0, end - time.monotonic()))
+        try:
+            return future.result(left)
+        except TimeoutError:
+            if future.done():  # it may have raised the same
+                return future.result()
+            if end is not None and time.monotonic() >= end:
+                raise

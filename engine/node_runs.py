@@ -25,6 +25,8 @@ from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
 from ucop.agents.raised import Escaped, escaped
+from ucop.engine.at_work import AtWork, at_work
+from ucop.engine.job import JobId
 from ucop.engine.stored import stored_json
 from ucop.graphs.routing import way_to
 
@@ -39,6 +41,8 @@ _OWN_WORD = "only LangGraph itself may raise that"
 
 class Watch(Protocol):
     """What hears of each run: the attempt's journal."""
+
+    job_id: JobId
 
     def begins(self, task_id: str, node: str) -> None: ...
 
@@ -61,16 +65,19 @@ async def arun_with_retry(
         return await _run(task, retry_policy, stream, configurable)
     node = name_of(task)
     watching.begins(task.id, node)
+    token = at_work.set(AtWork(watching.job_id, node))
     try:
         return await _run(task, retry_policy, stream, _checking(task, node, configurable))
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
             raise
         raise Escaped(word, why) from word
-    except (Exception, asyncio.CancelledError):
-        raise
+    except (Exception, asyncio.CancelledError, GeneratorExit):
+        raise  # Python closes this coroutine by a GeneratorExit; a node's own stays in its task
     except BaseException as error:
         raise escaped(error) from error
+    finally:
+        at_work.reset(token)
 
 
 vars(_runner)["arun_with_retry"] = arun_with_retry

@@ -30,6 +30,7 @@ from ucop.engine.queues import undeclared
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
 from ucop.engine.run_options import AS_IT_IS, Regiven, run_options
+from ucop.engine.successor import check_fit, successor_of
 
 if TYPE_CHECKING:
     from ucop.engine.database import Database
@@ -194,13 +195,24 @@ class Orders:
     # ------------------------------------------------------------ saved states
 
     async def fork(
-        self, id: JobId, checkpoint: str | None, edit: Edit, given: Regiven = AS_IT_IS
+        self,
+        id: JobId,
+        checkpoint: str | None,
+        edit: Edit,
+        successor: Workflow | None = None,
+        given: Regiven = AS_IT_IS,
     ) -> JobId:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         run = await self._given_anew(id, given) if given else None
         saver, draft = self._database.saver(), []
+        other = None
+        if successor is not None:
+            await check_fit(workflow, successor, saver, thread, at)
+            input, _ = await self._database.read(lambda: ledger.given(id))
+            other = successor_of(successor, input, {**edit.update, **edit.replace})
+            workflow = successor
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
@@ -208,7 +220,16 @@ class Orders:
         self._keep(new, workflow)
         await self._database.dispatch(
             lambda: forks.fork(
-                tables, id, thread, at, new, draft, time.time(), standing=standing, run=run
+                tables,
+                id,
+                thread,
+                at,
+                new,
+                draft,
+                time.time(),
+                standing=standing,
+                successor=other,
+                run=run,
             )
         )
         self._wake()

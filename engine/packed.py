@@ -91,8 +91,14 @@ def _mapped_object(value: Packed, change: Change) -> Any:
             given = mapped(given, change)
         case 1, "langgraph.types" if isinstance(given, list):  # a node to send to, and its input
             given = [*given[:1], *mapped(given[1:], change)]
+        case 0, _ if rest[1:] == ["str"]:  # a text of a class of its own
+            given = mapped(given, change)
         case (1, "pathlib") | ((2 | 4 | 5), _):
+            given = mapped(given, change)
+        case 1, _ if rest and isinstance(rest[0], dict):  # an error
             given = mapped(given, change)
         case _:
             return value  # a date, a pattern, an array: their texts are no words
+    # What an object holds beside its fields; see encoding.py.
+    rest = [mapped(each, change) if isinstance(each, dict) else each for each in rest]
     return Packed(value.code, pack([module, name, given, *rest]))

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
     from ucop.engine.checkpoints import FencedPostgresSaver
+    from ucop.engine.journal import Call
     from ucop.engine.queue.dbos import Sender
 
 log = logging.getLogger("ucop.database")
@@ -90,8 +91,15 @@ KEEPALIVES: dict[str, Any] = {
 class PostgresDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, connections: int = 10) -> None:
-        self.url = with_password_in_front(url)
+    def __init__(
+        self,
+        url: str,
+        *,
+        connections: int = 10,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = with_password_in_front(url), types
         self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
@@ -163,6 +171,16 @@ class PostgresDatabase:
                 await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
             return result
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        with explained(self.url), self._apart.connection() as connection, connection.transaction():
+
+            def execute(statement: Statement) -> Sequence[Any]:
+                assert isinstance(statement, One)
+                cursor = connection.execute(_clocked(statement.sql), statement.params)
+                return cursor.fetchall() if cursor.description else ()
+
+            return run(make(), execute)
+
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             return await asyncio.to_thread(self._dispatch, make)
@@ -190,7 +208,9 @@ class PostgresDatabase:
         from ucop.engine.checkpoints import FencedPostgresSaver, serializer
 
         if self._saver is None:
-            self._saver = FencedPostgresSaver(self._opened(), serde=serializer())
+            serde = serializer(self._types)
+            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
+            self._saver._by_graph = {}
             self._saver.url = self._saver.place = self.url
             self._saver.apart = self._apart
         return self._saver
@@ -320,14 +340,14 @@ class Apart:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[tuple[str, Any]]) -> None:
+def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
     from langgraph.checkpoint.postgres import PostgresSaver
 
-    from ucop.engine.checkpoints import serializer
+    from ucop.engine.checkpoints import save_by, serializer
 
     saver = PostgresSaver(connection, serde=serializer())
     for method, arguments in calls:
-        getattr(saver, method)(*arguments)
+        save_by(saver, (method, arguments))
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:

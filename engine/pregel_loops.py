@@ -12,6 +12,8 @@ from langgraph.constants import TAG_HIDDEN
 from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
 from langgraph.pregel.debug import map_debug_tasks
 
+from ucop.graphs.routing import way_to
+
 _emit = PregelLoop._emit
 
 
@@ -42,6 +44,7 @@ def announcing(
                 if TAG_HIDDEN not in (task.config or {}).get("tags", ()):
                     told = {"id": task.id, "name": task.name, "input": task.input}
                     journal.announced(self.checkpoint_ns, told)
+                    journal.begins(task.id, way_to(self.checkpoint_ns, task.name))
     _emit(self, mode, values, *args, **options)
 
 

@@ -16,6 +16,9 @@ from typing import Any
 from ucop.engine.operation import Many, One, Operation, Row
 from ucop.engine.rows import Given, Question
 
+MOMENT = 1e-6
+"""Seconds: enough to tell two times apart as the database keeps them."""
+
 
 def slot(question: str) -> str:
     """LangGraph's id of a question: a task, and which of its answers."""
@@ -27,7 +30,10 @@ def _number(question: str) -> int:
     return int(question.partition("-")[2] or 1)
 
 
-_ANSWERS = "select id, node, question, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
+_ANSWERS = """
+select id, node, question, answer from questions
+where job_id = :job and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 
 def given(job: str) -> Operation[list[Given]]:
@@ -68,7 +74,9 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
     latest: dict[str, Row] = {}
     for row in sorted((yield One(_ALL, {"job": job})), key=lambda row: _number(row["id"])):
         latest[slot(row["id"])] = row
-    ids, new, renewed = [], [], []
+    ids: list[str] = []
+    new: list[Mapping[str, Any]] = []
+    renewed: list[Mapping[str, Any]] = []
     for question in asked:
         before = latest.get(question.id)
         if before is not None and _is_open(before) and _same(before, question):
@@ -78,7 +86,8 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
             continue
         id = question.id if before is None else f"{question.id}-{_number(before['id']) + 1}"
         ids.append(id)
-        new.append(_params(job, id, question, before, now))
+        # What is asked at one moment keeps its order: each counts as asked a moment later.
+        new.append(_params(job, id, question, before, now + len(new) * MOMENT))
     over = [row["id"] for row in latest.values() if _is_unsettled(row) and row["id"] not in ids]
     asks = {question.id for question in asked}
     # An answer that its node has not come to yet stays, unless its place was asked again.
@@ -137,11 +146,14 @@ def _params(
 # ---------------------------------------------------------------- the end of a question
 
 _CONSUME = """
-update questions set consumed_at = :now where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
+update questions set consumed_at = :now
+where job_id = :job and id = :id and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 _REOPEN = """
 update questions set answer = null, answered_at = null, by_default = 0, due_at = null
-where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
+where job_id = :job and id = :id and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 
 def consume(job: str, ids: Sequence[str], now: float) -> Operation[None]:
@@ -157,7 +169,8 @@ def reopen(job: str, ids: Sequence[str]) -> Operation[None]:
 
 
 _WITHDRAW_OPEN = """
-update questions set withdrawn_at = :now where job_id = :job and answered_at is null and withdrawn_at is null"""
+update questions set withdrawn_at = :now
+where job_id = :job and answered_at is null and withdrawn_at is null"""
 
 _WITHDRAW = """
 update questions set withdrawn_at = :now

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from ucop.engine.database_file import PREFIX, file_of, sweep_log
+from ucop.engine.database_file import PREFIX, file_of, is_left_alone, sweep_log
 from ucop.engine.errors import DatabaseError
 from ucop.engine.operation import SETTLED_LITE, SETTLED_POSTGRES, Params, Row, pyformat
 
@@ -154,8 +154,21 @@ class _Postgres:
 
 def connect_to_file(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error."""
+    connection = _opened(path, "mode=ro")
+    try:
+        connection.execute("select 1 from sqlite_master limit 1").fetchall()
+    except sqlite3.OperationalError:
+        connection.close()
+        if not is_left_alone(path):
+            raise
+        # A backup, say, on a disk that cannot be written: SQLite cannot lock it, and need not.
+        connection = _opened(path, "mode=ro&immutable=1")
+    return connection
+
+
+def _opened(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode=ro",
+        f"{path.absolute().as_uri()}?{how}",
         uri=True,
         timeout=10,
         isolation_level=None,

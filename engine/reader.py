@@ -73,12 +73,26 @@ _COUNT = "select status, count(*) as jobs from jobs group by status"
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
 _FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
 
+_WARNINGS = "select data from events where job_id = :id and type = 'model.warning' order by seq"
+
 _STEPS = """
 select node, task_id, status, attempt, started_at, finished_at, model_calls, tokens_in,
     tokens_out, tokens_cached, tokens_reasoning, seconds_waited, seconds_generating, cached_calls,
     cost, models, cached, output, error, tries
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
+
+# What `_usage` counts, without reading what the steps wrote. Times in whole microseconds, as
+# records have them.
+_SPENT = """
+select job_id, node, sum(model_calls) as model_calls, sum(tokens_in) as tokens_in,
+    sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
+    sum(tokens_reasoning) as tokens_reasoning, sum(seconds_waited) as seconds_waited,
+    sum(seconds_generating) as seconds_generating, sum(cached_calls) as cached_calls,
+    sum(case when model_calls > 0 then cost end) as cost,
+    sum(case when model_calls > 0 and cost is null then 1 else 0 end) as unpriced,
+    sum(round(finished_at * 1000000) - round(started_at * 1000000)) / 1000000 as seconds
+from steps where job_id in (select id from jobs{chosen}) group by job_id, node"""
 
 _EVENTS = """
 select job_id, seq, type, at, data, position from events
@@ -136,7 +150,7 @@ from jobs where status = 'running' group by queue, tenant"""
 _STATUS = "select status, reason from jobs where id = :id"
 
 _WORKERS = """
-select id, host, pid, started_at, beat_at, lost, knows, serves from workers
+select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
 
 
@@ -156,17 +170,23 @@ class Reader:
         self._connection.close()
 
     def jobs(self, filter: Filter = EVERY, *, limit: int = 50) -> list[Job]:
-        """The jobs that a filter names, the newest first, without their steps and usage."""
-        where, params = self._where(filter)
-        sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
-        return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
+        """The jobs that a filter names, the newest first, with their usage and without their
+        steps."""
+        return self._listed(_JOBS, filter, limit, 0)
 
     def page(self, filter: Filter, *, offset: int, limit: int) -> list[Job]:
         """`jobs` from the job at `offset` on, without inputs and outputs."""
+        return self._listed(_LISTED, filter, limit, offset)
+
+    def _listed(self, columns: str, filter: Filter, limit: int, offset: int) -> list[Job]:
         where, params = self._where(filter)
-        sql = f"{_LISTED}{where} order by created_at desc, id limit :limit offset :offset"
-        rows = self._rows(sql, {**params, "limit": limit, "offset": offset})
-        return [_job(row) for row in rows]
+        chosen = f"{where} order by created_at desc, id limit :limit offset :offset"
+        params = {**params, "limit": limit, "offset": offset}
+        rows = self._rows(f"{columns}{chosen}", params)
+        spent: dict[str, list[Row]] = {}
+        for row in self._rows(_SPENT.format(chosen=chosen), params) if rows else ():
+            spent.setdefault(row["job_id"], []).append(row)
+        return [_job(row, usage=usage_of(spent.get(row["id"], ()))) for row in rows]
 
     def total(self, filter: Filter) -> int:
         """How many jobs a filter names."""
@@ -229,7 +249,17 @@ class Reader:
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        steps = [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        told: dict[str, list[str]] = {}
+        for row in self._rows(_WARNINGS, {"id": id}):
+            data = json.loads(row["data"])
+            told.setdefault(data["task_id"], []).append(data["message"])
+        if not told:
+            return steps
+        return [
+            step.model_copy(update={"warnings": tuple(dict.fromkeys(told.get(step.task_id, ())))})
+            for step in steps
+        ]
 
     def events(self, id: str, *, after: int = 0, limit: int = 1000) -> list[Event]:
         """Up to `limit` events with numbers above `after`, in order and without a gap."""
@@ -326,10 +356,13 @@ class Reader:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
-        """Ids of workers that gave a heartbeat within `silent_after` seconds."""
+        """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
+        One that runs its own jobs alone serves no queue."""
         oldest = time.time() - silent_after
-        rows = self._rows(_WORKERS, {})
-        return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
+        alive = [
+            row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
+        ]
+        return [row["id"] for row in alive if json.loads(row["serves"])]
 
     def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
         """The queues that the settings declare, and those that have jobs, by name."""
@@ -380,6 +413,7 @@ class Reader:
                     beat_at=worker["beat_at"],
                     knows=frozenset(json.loads(worker["knows"])),
                     serves=frozenset(json.loads(worker["serves"])),
+                    blocked=json.loads(worker["blocked"]) if worker["blocked"] else None,
                 )
                 for worker in self._rows(_WORKERS, {})
                 if not worker["lost"]
@@ -417,7 +451,7 @@ def open_reader(url: str) -> Reader:
     return Reader(connect(url))
 
 
-def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
+def _job(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> Job:
     parent = row["parent_job_id"]
     run = run_options(row["run"])
     return Job(
@@ -444,7 +478,7 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         started_at=_maybe(row["started_at"]),
         finished_at=_maybe(row["finished_at"]),
         steps=tuple(steps),
-        usage=_usage(steps),
+        usage=_usage(steps) if usage is None else usage,
         budget=json.loads(row["budget"]),
         archived_at=_maybe(row["archived_at"]),
     )
@@ -465,6 +499,28 @@ def _usage(steps: Sequence[Step]) -> Usage:
         # One unknown price makes the sum unknown; no calls cost nothing.
         cost=sum(known) if len(known) == len(costs) else None,
         seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
+    )
+
+
+def usage_of(nodes: Sequence[Row]) -> Usage:
+    """`_usage` of a job from the sums of its nodes."""
+
+    def total(name: str) -> Any:
+        return sum(row[name] or 0 for row in nodes)
+
+    names = {row["node"] for row in nodes}
+    outermost = (row for row in nodes if row["node"].rpartition("/")[0] not in names)
+    return Usage(
+        model_calls=total("model_calls"),
+        tokens_in=total("tokens_in"),
+        tokens_out=total("tokens_out"),
+        tokens_cached=total("tokens_cached"),
+        tokens_reasoning=total("tokens_reasoning"),
+        seconds_waited=round(total("seconds_waited"), 6),
+        seconds_generating=round(total("seconds_generating"), 6),
+        cached_calls=total("cached_calls"),
+        cost=None if total("unpriced") else total("cost"),
+        seconds=round(sum(row["seconds"] or 0 for row in outermost), 6),
     )
 
 

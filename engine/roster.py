@@ -16,7 +16,12 @@ _ADD_WORKER = """
 insert into workers (id, host, pid, started_at, beat_at, lost, knows, serves)
 values (:worker, :host, :pid, :now, {now}, 0, :knows, :serves)"""
 
-_BEAT = "update workers set beat_at = {now} where id = :worker and lost = 0 returning id"
+_BEAT = """
+update workers set beat_at = {now}, blocked = null where id = :worker and lost = 0 returning id"""
+
+_SPEAK = """
+update workers set beat_at = {now}, blocked = :blocked
+where id = :worker and lost = 0 returning id"""
 
 _LEARN = "update workers set knows = :knows where id = :worker"
 
@@ -41,6 +46,11 @@ def join(
 def beat(worker: WorkerId, now: float) -> Operation[bool]:
     """Say that this worker lives. False: it was declared lost and must stop."""
     return bool((yield One(_BEAT, {"worker": worker, "now": now})))
+
+
+def speak(worker: WorkerId, blocked: str) -> Operation[bool]:
+    """`beat`, for a worker whose loop is blocked, with what blocks it, in JSON (pulse.py)."""
+    return bool((yield One(_SPEAK, {"worker": worker, "blocked": blocked})))
 
 
 def learn(worker: WorkerId, knows: str) -> Operation[None]:

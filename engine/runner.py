@@ -23,7 +23,7 @@ from langgraph.types import Command
 
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
-from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import (
@@ -40,22 +40,23 @@ from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
 from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
+from ucop.engine.output import output_of
 from ucop.engine.provision import NOTHING, Provision
 from ucop.engine.replies import Replies
-from ucop.engine.rows import Claimed, Outcome, shown_json
+from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
 from ucop.engine.states import Change
 from ucop.engine.stopping import insist, is_cancelled
 from ucop.engine.stored import stored_json
 from ucop.graphs.context import RunContext
 from ucop.graphs.failures import chain
-from ucop.graphs.routing import way_to
+from ucop.graphs.routing import inside_of, way_to
 from ucop.graphs.workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models import ModelFallback, Models
+    from ucop.agents.models import ModelFallback, Models, ModelWarning
     from ucop.agents.serving import ModelUse
     from ucop.graphs.cache import Answers
     from ucop.graphs.mesh import Calls
@@ -133,6 +134,7 @@ class Attempt:
     _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _unended: set[str] = field(default_factory=set)
     """Tasks of the graph itself that began, and did not say that they ended."""
+    _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -201,6 +203,7 @@ class Attempt:
             )
             self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
+            self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             if (stop := await self._unpassed(graph)) is not None:
@@ -246,9 +249,7 @@ class Attempt:
 
     # ------------------------------------------------------------ the stream
 
-    async def _stream(
-        self, graph: Any, workflow: Workflow, models: Models, folder: Path
-    ) -> Mapping[str, Any]:
+    async def _stream(self, graph: Any, workflow: Workflow, models: Models, folder: Path) -> Any:
         values: Any = {}
         stream = graph.astream(
             self._input(workflow),
@@ -257,7 +258,6 @@ class Attempt:
             if isinstance(workflow, YamlWorkflow)
             else workflow.context(self._given.context),
             stream_mode=self.live.emission.modes,
-            output_keys=graph.output_channels,
             durability="sync",
             version="v2",
             control=self.control,
@@ -271,10 +271,10 @@ class Attempt:
                 match part["type"]:
                     case "values" if not part["ns"]:
                         values = part["data"]
-                    case "tasks":
+                    case "tasks" if not part["ns"] or workflow.nested:
                         self._note_task(part["data"], part["ns"])
                     case "custom":
-                        self._note_custom(part["data"])
+                        self._note_custom(part["data"], part["ns"])
         except (LimitReached, Unstorable):  # raised here, and not in the stream
             await stream.aclose()
             raise
@@ -282,7 +282,7 @@ class Attempt:
             self._in_nodes = False
             await self._end_flushing()
             await self.live.close()
-        return values  # type: ignore[no-any-return]
+        return output_of(graph, values)
 
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
@@ -378,11 +378,13 @@ class Attempt:
         told = {"node": node, "attempt": self.claimed.attempt, **data}
         self.journal.event(f"mesh.{what}", told)
 
-    def _note_custom(self, data: Any) -> None:
-        """What a node's stream writer was given; that it can be stored was seen there (nodes.py),
-        and here it is seen that it still can. Raises Unstorable."""
+    def _note_custom(self, data: Any, namespace: Sequence[str]) -> None:
+        """What a node's stream writer was given, and inside which nodes; that it can be stored was
+        seen there (nodes.py), and here it is seen that it still can. Raises Unstorable."""
         told = stored_json(data, node=None, channel=CUSTOM)
-        self.journal.note("progress", f'{{"data":{told}}}')
+        way = inside_of(namespace)
+        within = f',"within":{to_json(way)}' if way else ""
+        self.journal.tell_of("progress", f'{{"data":{told}{within}}}')
 
     def _progress(self, node: str, text: str) -> None:
         """An agent tells how far it is; from any thread, for synchronous agents have their own.
@@ -405,9 +407,8 @@ class Attempt:
             within = (part.rpartition(":")[2] for part in namespace)
             self.journal.started(task["id"], node, task["input"], within=within)
         elif task.get("interrupts"):
-            inside = bool(namespace)
             try:
-                self.journal.asks(task["id"], node, task["interrupts"], inside=inside)
+                self.journal.asks(task["id"], node, task["interrupts"], inside=bool(namespace))
             except Unstorable as refused:
                 self.journal.refused(task["id"], refused)
         elif (error := task.get("error")) is not None:
@@ -441,6 +442,22 @@ class Attempt:
         if told not in self._fallbacks:
             self._fallbacks.add(told)
             self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
+
+    def note_warning(self, warning: ModelWarning) -> None:
+        """Tell, once a step, what is to be said of an answer of its model."""
+        metadata = var_child_runnable_config.get() or {}
+        way = way_of(metadata.get("metadata", {}))
+        self._loop.call_soon_threadsafe(self._tell_warning, way, warning)
+
+    def _tell_warning(self, way: Sequence[str], warning: ModelWarning) -> None:
+        nodes = dict(self.journal.open_nodes())
+        task = next((task for task in reversed(way) if task in nodes), None)
+        told = (task or "", warning.name, warning.message)
+        if told not in self._warnings:
+            self._warnings.add(told)
+            node = None if task is None else nodes[task]
+            data = {"node": node, "task_id": task or "", "model": warning.name}
+            self.journal.event("model.warning", {**data, "message": warning.message})
 
     def _note_other(self, name: str) -> None:
         """A graph or an agent of Python asks a model of its own."""
@@ -535,7 +552,7 @@ class Attempt:
         if self.journal.stops:
             told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
             return "; ".join(told)
-        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if not (self._unended or stops_itself(graph)):
             return None
         return await stopped_at(graph, self._config())
 

@@ -87,6 +87,18 @@ class MemorySettings(BaseModel):
     of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
 
 
+class StateSettings(BaseModel):
+    """What the states of graphs may hold."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    types: tuple[
+        Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(\.\*)?(:([\w.]+|\*))?$")], ...
+    ] = ()
+    """Classes of other packages, beside those of the project and of its graphs' schemas:
+    `package.module:Class`, `package.module`, or `package.*`."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Durations are seconds."""
 
@@ -112,6 +124,8 @@ class Settings(BaseSettings):
     """Servers of the Model Context Protocol, whose tools agents may name as `mcp:NAME`."""
     memory: MemorySettings = Field(default_factory=MemorySettings)
     """The table `[memory]`."""
+    state: StateSettings = Field(default_factory=StateSettings)
+    """The table `[state]`."""
     models: dict[str, str | tuple[str, ...]] = Field(default_factory=dict)
     """Aliases: a name for `provider:model`, or for a list of them, a fallback chain."""
     ollama_host: str | None = Field(default=None, validation_alias="OLLAMA_HOST")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from ucop.agents.plain import plain
+from ucop.agents.plain import shown as for_people
 from ucop.engine.job import Checkpoint
 from ucop.engine.operation import Params, Row
 
@@ -166,7 +166,7 @@ def _checkpoint(
         next=_shown(due[saved.id], yaml=yaml),
         created_at=datetime.fromisoformat(saved.at),
         values={
-            name: plain(value)
+            name: for_people(value)
             for name, value in saved.values.items()
             if (name in WHOLE or not name.startswith(("__", BRANCH, JOIN)))
             and not (yaml and name in OWN)
@@ -252,4 +252,20 @@ def _shape(code: int, data: bytes) -> Any:
         return Send(node=given[0])
     if (module, name) == ("uuid", "UUID"):
         return "-".join((given[:8], given[8:12], given[12:16], given[16:20], given[20:]))
+    if (module, name) in PAIRS or made[4:] == ["dict"]:
+        return _by_key(given)
+    if (module, name) == ("collections", "defaultdict"):
+        return _by_key(given[1])
+    if (module, name, code) == ("collections", "deque", 1):
+        return given[0]
     return "… (array)" if code == 6 else given
+
+
+PAIRS = frozenset(
+    {("builtins", "dict"), ("collections", "OrderedDict"), ("collections", "Counter")}
+)
+"""Dicts whose keys need not be texts: see encoding.py."""
+
+
+def _by_key(pairs: Any) -> Any:
+    return {key if isinstance(key, str) else str(for_people(key)): value for key, value in pairs}

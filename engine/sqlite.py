@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from ucop.engine import roster
-from ucop.engine.database_file import file_of
+from ucop.engine.database_file import file_of, is_on_read_only_disk
 from ucop.engine.errors import (
     DatabaseBusy,
     DatabaseDamaged,
@@ -61,8 +61,16 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
-    def __init__(self, url: str, *, synchronous: str = "NORMAL", lease: float = 30.0) -> None:
-        self.url = url
+    def __init__(
+        self,
+        url: str,
+        *,
+        synchronous: str = "NORMAL",
+        lease: float = 30.0,
+        types: Sequence[str] = (),
+    ) -> None:
+        """`types` are the classes that states may hold beside the project's: see Settings.state."""
+        self.url, self._types = url, types
         self._lease = lease
         self.path = file_of(url)
         self._synchronous = synchronous
@@ -97,6 +105,9 @@ class SqliteDatabase:
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         return await self.write(make)
 
+    def write_apart(self, make: Callable[[], Operation[T]]) -> T:
+        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
+
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
         return await self.retry(lambda: run(make(), self._execute))
@@ -111,7 +122,8 @@ class SqliteDatabase:
         from ucop.engine.checkpoints import FencedSqliteSaver, serializer
 
         if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer())
+            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
+            saver._by_graph = {}
             saver.is_setup = True  # by `prepare`
             saver.loop = asyncio.get_running_loop()
             saver.retry, saver.commit = self.retry, self._group.write
@@ -452,6 +464,11 @@ def explain(error: sqlite3.Error, path: Path) -> DatabaseError:
     if name.startswith("SQLITE_FULL") or "disk is full" in text:
         free = _free(path)
         return DatabaseError(f"{path}: the disk is full ({free} free); make room; {kept}")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN")) and is_on_read_only_disk(path):
+        return DatabaseError(
+            f"{path}: the disk is read-only; mount it writable, or name another database with "
+            f"--database or UCOP_DATABASE; {kept}"
+        )
     if name.startswith("SQLITE_READONLY") or "readonly" in text:
         return DatabaseError(
             f"{path}: the database cannot be written: make the file and its folder writable "

@@ -7,10 +7,10 @@ Unstorable: an error of the node, and not of the database.
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
+
+from langgraph.types import Send
 
 from ucop.agents.plain import plain
 from ucop.agents.raised import bounded, clean, text_of, type_of
@@ -28,8 +28,6 @@ MOST_ERROR = 16_000
 
 MOST_INLINE = 200_000_000
 """Characters of a text that PostgreSQL's JSON takes: LangGraph keeps texts of the state so."""
-
-_HALF = re.compile("[\ud800-\udfff]")
 
 _DEEP = 20
 """Levels that are searched for the part of a value that cannot be stored."""
@@ -67,19 +65,6 @@ def stored(
     return Stored(typed)
 
 
-def check_inline(value: Any, *, node: str | None, channel: str) -> None:
-    """Raise Unstorable for a value that PostgreSQL's JSON refuses, where LangGraph keeps it so."""
-    if isinstance(value, str) and ("\0" in value or _HALF.search(value)):
-        why = "the text holds a NUL character, or half of a surrogate pair"
-    elif isinstance(value, float) and not math.isfinite(value):
-        why = f"{value} is not a JSON number"
-    elif isinstance(value, str) and len(value) > MOST_INLINE:
-        why = f"it is longer than {MOST_INLINE:,} characters"
-    else:
-        return
-    raise Unstorable(kind_of(value), why, node=node, channel=channel)
-
-
 def too_large(value: Any, size: int, most: int, node: str | None, channel: str) -> Unstorable:
     """The error of a value that takes more than a database holds."""
     why = f"it takes {_size(size)}, and the database {_size(most - ROOM)} at most"
@@ -89,7 +74,7 @@ def too_large(value: Any, size: int, most: int, node: str | None, channel: str) 
 def stored_error(serde: Serde, error: Any) -> Stored:
     """What LangGraph keeps of a task's error: its `repr`, where that can be had and is short."""
     try:
-        typed = serde.dumps_typed(error)
+        typed = serde.dumps_typed(repr(error) if isinstance(error, BaseException) else error)
         if len(typed[1]) <= MOST_ERROR:
             return Stored(typed)
     except BaseException:  # noqa: BLE001, S110 - the error's own code; its text tells below
@@ -163,6 +148,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
         for index, item in enumerate(value):
             yield f"[{index}]", item
+    elif isinstance(value, Send):
+        yield ".arg", value.arg
     elif dataclasses.is_dataclass(value) and not isinstance(value, type):
         for field in dataclasses.fields(value):
             yield f".{field.name}", getattr(value, field.name, None)

@@ -40,6 +40,7 @@ from ucop.engine.live import LiveChannel
 from ucop.engine.live_rows import Bounds
 from ucop.engine.meshes import Meshes
 from ucop.engine.notices import Notices
+from ucop.engine.pulse import Pulse
 from ucop.engine.queue import Queue
 from ucop.engine.retention import BATCH, carry_out
 from ucop.engine.roster import WorkerAt
@@ -105,6 +106,7 @@ class Worker:
         knows: Callable[[], str],
         serves: str,
         on_lost: Callable[[str], None],
+        on_end: Callable[[str], None],
         on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
@@ -113,7 +115,8 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
         self._store = store
-        self._on_lost = on_lost
+        self._on_lost, self._on_end = on_lost, on_end
+        self._pulse: Pulse | None = None
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
         self._meshes = Meshes(database, rules)
@@ -152,6 +155,14 @@ class Worker:
         except BaseException:
             self._held.close()
             raise
+        self._pulse = Pulse(
+            self.id,
+            self._database,
+            self._settings.lease,
+            on_lost=self._declared_lost,
+            on_end=self._on_end,
+        )
+        self._pulse.start()
         beat = self._settings.lease / BEATS_PER_LEASE
         self._loops = [
             asyncio.create_task(self._every(beat, self._beat), name="ucop-heartbeat"),
@@ -205,7 +216,12 @@ class Worker:
             why = str(error) or f"no answer within {SIGN_OFF:g} s"
             log.warning("worker %s could not sign off: %s", self.id, why)
         finally:
+            self._end_pulse()
             self._held.close()
+
+    def _end_pulse(self) -> None:
+        if self._pulse is not None:
+            self._pulse.stop()
 
     async def _sign_off(self) -> None:
         for job, number in list(self._running):
@@ -230,7 +246,9 @@ class Worker:
             duty.wake()
 
     def let_go(self) -> None:
-        """The loop has ended: drop what says that this worker lives. From any thread."""
+        """The loop has ended, or never comes back: drop what says that this worker lives. From any
+        thread."""
+        self._end_pulse()
         self._held.close()
 
     async def _abandon(self, message: str) -> None:
@@ -247,6 +265,7 @@ class Worker:
                 await asyncio.wait(tasks, timeout=self._settings.grace)
         except Exception:  # whatever it is, a new worker must come
             log.exception("worker %s: its end", self.id)
+        self._end_pulse()
         self._held.close()
         self._on_lost(message)
 
@@ -412,6 +431,11 @@ class Worker:
         if await self._database.write(lambda: roster.beat(self.id, time.time())):
             if self._live.is_listened_to:
                 await self.hear_listeners()  # the lease of one may have ended
+            return
+        self._declared_lost()
+
+    def _declared_lost(self) -> None:
+        if self._abandoning is not None or self._stopping:
             return
         message = LOST.format(lease=self._settings.lease)
         log.error("worker %s: %s", self.id, message)

@@ -1,7 +1,7 @@
 """What the graph of a YAML workflow emits, without what is the compiler's own.
 
-The compiler's nodes have a `?` in their names, and its channels begin with `_`; no name of a
-definition does.
+The compiler's nodes have a `?` in their names, and its channels, and its nodes inside agents with
+tools, begin with `_`; no name of a definition does.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ def shown_part(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
             message, metadata = data
             shown["data"] = (message, _metadata(metadata))
         case "tasks":
-            if GATE in data["name"]:
+            if _is_ours(data["name"]):
                 return None
             shown["data"] = _task(data)
         case "checkpoints":
@@ -45,6 +45,10 @@ def _debug(part: dict[str, Any]) -> Mapping[str, Any] | None:
     inner = "checkpoints" if data["type"] == "checkpoint" else "tasks"
     payload = shown_part({"type": inner, "ns": part["ns"], "data": data["payload"]})
     return None if payload is None else {**part, "data": {**data, "payload": payload["data"]}}
+
+
+def _is_ours(node: str) -> bool:
+    return GATE in node or (node.startswith("_") and not node.startswith("__"))
 
 
 def _namespace(ns: Sequence[str]) -> tuple[str, ...]:
@@ -67,7 +71,7 @@ def _updates(data: Any) -> dict[str, Any]:
     return {
         node: writes if node in _LANGGRAPHS else _written(writes)
         for node, writes in data.items()
-        if GATE not in node
+        if not _is_ours(node)
     }
 
 
@@ -92,8 +96,8 @@ def _checkpoint(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **data,
         "values": _state(data.get("values")),
-        "next": [node for node in data.get("next", ()) if GATE not in node],
-        "tasks": [_task(task) for task in data.get("tasks", ()) if GATE not in task["name"]],
+        "next": [node for node in data.get("next", ()) if not _is_ours(node)],
+        "tasks": [_task(task) for task in data.get("tasks", ()) if not _is_ours(task["name"])],
     }
 
 

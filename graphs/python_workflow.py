@@ -17,6 +17,7 @@ from ucop.agents.errors import InvalidDefinition
 from ucop.agents.plain import plain
 from ucop.agents.whole_numbers import with_whole_numbers
 from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from
+from ucop.graphs.compiling import compile_again
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
 from ucop.graphs.factory import CONFIG, RUNTIME, Factory, Run, problem
 from ucop.graphs.given_context import Unchecked, built_context, fields_of, kept_context
@@ -92,6 +93,10 @@ class PythonWorkflow(Workflow):
         begun = copy.copy(now)
         begun._begun = wiring_from(stored)
         return begun
+
+    @property
+    def wiring(self) -> Wiring:
+        return self._begun or self._shape.wiring
 
     @property
     def changed(self) -> bool:
@@ -296,7 +301,7 @@ class PythonWorkflow(Workflow):
         if sequence:
             made = graph_of(made)
         if isinstance(made, StateGraph):
-            made = made.compile(name=self.name)
+            made = compile_again(made, name=self.name)
         if not isinstance(made, Pregel):
             raise InvalidDefinition([self._not_a_graph(made)])
         own = copy.copy(made)

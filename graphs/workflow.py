@@ -18,6 +18,7 @@ from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.agents.tool import agents_inside, needs_of
 from ucop.agents.whole_numbers import with_whole_numbers
+from ucop.graphs.changes import Wiring
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -124,6 +125,13 @@ class Workflow(ABC):
     def context_fields(self) -> dict[str, Any]:
         """The JSON Schema of each name of the context that is declared."""
         return {}
+
+    @property
+    def wiring(self) -> Wiring:
+        """Its nodes and edges, as its jobs began with them."""
+        from ucop.graphs.graph_shape import GraphShape
+
+        return GraphShape(self.graph()).wiring
 
     @abstractmethod
     def start(self, data: Any) -> Any:

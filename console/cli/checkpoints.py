@@ -268,6 +268,15 @@ def fork(
     context: options.Context = None,
     context_file: options.ContextFile = None,
     config: options.Config = None,
+    workflow: Annotated[
+        str | None,
+        typer.Option(
+            "--workflow",
+            metavar="FILE",
+            help="Go on with another definition: a file whose prompts were changed, or a name.",
+            show_default=False,
+        ),
+    ] = None,
     detach: options.Detach = False,
     json: options.Json = False,
     project: options.Project = None,
@@ -291,10 +300,16 @@ def fork(
     # Where nothing is named, the job is forked as it stands: what finished since then counts.
     named = at.id if checkpoint is not None or replace else None
 
-    given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+    successor = None if workflow is None else run.named(place, workflow)
+    if successor is not None:
+        nodes = successor.shown_nodes()
+    fields = fields_of(place, job.workflow) if successor is None else successor.context_fields
+    given = typed_given(context, context_file, config, fields)
 
     def go_on(engine: Engine) -> JobHandle:
-        return engine.job(job.id).fork(named, replace=replace, as_node=as_node, **given)
+        return engine.job(job.id).fork(
+            named, replace=replace, as_node=as_node, workflow=successor, **given
+        )
 
     if detach:
         raise typer.Exit(run.queue(place, go_on, as_json=json))

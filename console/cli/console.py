@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from ucop.console.cli import options
+from ucop.console.cli import options, streams
 from ucop.console.cli.completion import complete_job
 from ucop.console.cli.exits import UsageProblem
 from ucop.console.cli.place import place_of, reader_for
@@ -35,8 +35,8 @@ def console(
     place = place_of(ctx, project, database)
     terminal = os.environ.get("TERM") not in (None, "", "dumb")
     # Textual draws on stderr.
-    streams = (sys.stdin, sys.stdout, sys.stderr)
-    if not (terminal and all(stream.isatty() for stream in streams)):
+    used = (sys.stdin, streams.stdout(), sys.stderr)
+    if not (terminal and all(stream.isatty() for stream in used)):
         raise UsageProblem(
             "the console needs a terminal that it can draw on; "
             f"`{place.command('jobs list')}` prints the jobs anywhere"

@@ -75,8 +75,7 @@ class LiveTable:
             console=Console(stderr=True, highlight=False, markup=False, emoji=False),
             get_renderable=self._draw,
             refresh_per_second=8,
-            # Output of nodes and warnings go above the table; stdout stays data.
-            redirect_stdout=False,
+            # What nodes print, and warnings, go above the table; data has a stream of its own.
         )
 
     def __enter__(self) -> Self:

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ucop.console.cli import streams
 from ucop.console.cli.exits import UsageProblem
 from ucop.console.cli.inputs import pairs, read_object
 from ucop.console.cli.output import note
@@ -95,7 +96,8 @@ def _opened(text: str) -> str | None:
     import click
 
     try:
-        return click.edit(text, extension=".yaml", require_save=False)
+        with streams.lent():
+            return click.edit(text, extension=".yaml", require_save=False)
     except click.ClickException as error:
         raise UsageProblem(
             f"{error.message}; set EDITOR to an editor that waits until the file is closed, or use "

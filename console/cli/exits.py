@@ -56,6 +56,10 @@ class UsageProblem(UcopError):
     """What was typed cannot be acted on."""
 
 
+class OutputLost(UcopError):
+    """Stdout cannot be written."""
+
+
 _REFUSED: Final = (
     AgentInputError,
     InvalidDefinition,

@@ -76,12 +76,22 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def report(place: Place, job: Job, *, as_json: bool) -> Exit:
-    """Tell how a job that rests came out: its output to stdout, the rest to stderr."""
-    if as_json:
-        put_json(job.model_dump(mode="json"))
-    elif job.status is JobStatus.COMPLETED and job.output is not None:
-        put(as_text(job.output))
+def report(place: Place, job: Job, *, as_json: bool, shown: bool = False) -> Exit:
+    """Tell how a job that rests came out: its output to stdout, unless it is `shown` already, the
+    rest to stderr."""
+    try:
+        if shown:
+            pass
+        elif as_json:
+            put_json(job.model_dump(mode="json"))
+        elif job.status is JobStatus.COMPLETED and job.output is not None:
+            put(as_text(job.output))
+    finally:
+        _tell(place, job)
+    return exit_of_job(job.status)
+
+
+def _tell(place: Place, job: Job) -> None:
     note(_summary(job))
     if spent := _spent(job):
         note(spent)
@@ -90,7 +100,6 @@ def report(place: Place, job: Job, *, as_json: bool) -> Exit:
             note(f"  {line}")
     for line in next_steps(place, job):
         note(f"  {line}")
-    return exit_of_job(job.status)
 
 
 def next_steps(place: Place, job: Job) -> list[str]:

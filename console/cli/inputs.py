@@ -164,7 +164,9 @@ def read_object(file: str, option: str) -> dict[str, Any]:
 
 def _parse(file: str, option: str) -> Any:
     try:
-        text = sys.stdin.read() if file == "-" else Path(file).read_text(encoding="utf-8")
+        # Not as text: where the locale says so, Python takes any byte for some character.
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise UsageProblem(f"{option} {file}: cannot be read: {error}") from error
     if not file.endswith((".yaml", ".yml")):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from pathlib import Path
@@ -12,11 +11,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ucop.console.cli import options
-from ucop.console.cli.exits import Exit, exit_of_error
+from ucop.console.cli import options, streams
+from ucop.console.cli.exits import Exit, UsageProblem, exit_of_error
 from ucop.console.cli.findings import tell_findings
 from ucop.console.cli.output import close_quietly, note
 from ucop.console.cli.place import Place
+from ucop.console.cli.typed_text import refuse_bytes
 from ucop.engine.errors import InvalidDefinition, UcopError
 
 COMMANDS = {
@@ -123,27 +123,45 @@ def everywhere(
 
 def main() -> None:
     """Run the command that was typed; never returns."""
-    # A stdout that cannot show a character still shows the rest.
-    sys.stdout.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    streams.complete()
     try:
         code = _run()
-        sys.stdout.flush()
+        streams.stdout().flush()
     except BrokenPipeError:
         close_quietly()
         code = Exit.OK
+    except OSError as error:
+        code = _tell_trouble(error)
+    streams.settle()
     raise SystemExit(code)
 
 
 def _run() -> int:
     try:
+        refuse_bytes()
         app(prog_name="ucop")
+    except UsageProblem as error:
+        note(f"error: {error}")
+        return Exit.USAGE
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else Exit.FAILED
     except BrokenPipeError:
         raise
+    except OSError as error:
+        return _tell_trouble(error)
     except Exception as error:  # noqa: BLE001 - the boundary of the process: a defect, or the machine
         return _tell_defect(error)
     return Exit.OK
+
+
+def _tell_trouble(error: OSError) -> int:
+    """The machine is in the way: a full disk, a file that may not be written."""
+    if os.environ.get("UCOP_DEBUG"):
+        raise error
+    close_quietly()
+    where = f"{error.filename}: " if error.filename is not None else ""
+    note(f"error: {where}{error.strerror or error}")
+    return Exit.FAILED
 
 
 def _tell_defect(error: Exception) -> int:

@@ -177,6 +177,12 @@ Config = Annotated[
 Detach = Annotated[
     bool, typer.Option("--detach", help="Only queue the job and print its id; a worker runs it.")
 ]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream", help="Print tokens as they come; with --json every part, a line each."
+    ),
+]
 DryRun = Annotated[
     bool,
     typer.Option("--dry-run", help="Print the plan; run nothing, ask no model, write nothing."),

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from typing import TYPE_CHECKING, Any
+
+from ucop.console.cli import streams
+from ucop.console.cli.exits import OutputLost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pydantic import BaseModel
 
+
+LONGEST_NOTE = 10_000
+"""Characters of a note: an error may hold a whole document, and a terminal shows none."""
 
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
@@ -26,13 +31,17 @@ def harmless(text: str) -> str:
 
 def put(text: str) -> bool:
     """Write a line of data, off a terminal as it is. False where nobody reads any more (`| head`):
-    then stop."""
+    then stop. Raises OutputLost where stdout is closed, or its disk full."""
+    stdout = streams.stdout()
     try:
-        sys.stdout.write((harmless(text) if sys.stdout.isatty() else text) + "\n")
-        sys.stdout.flush()
+        stdout.write((harmless(text) if stdout.isatty() else text) + "\n")
+        stdout.flush()
     except BrokenPipeError:
         close_quietly()
         return False
+    except OSError as error:
+        close_quietly()
+        raise OutputLost(f"the output was not written: {error.strerror}") from error
     return True
 
 
@@ -48,15 +57,17 @@ def put_records(records: Iterable[BaseModel]) -> bool:
 
 def note(text: str = "") -> None:
     """Tell a person something that is not data."""
+    if len(text) > LONGEST_NOTE:
+        text = f"{text[:LONGEST_NOTE]}… ({len(text) - LONGEST_NOTE:,} more characters)"
     try:
         print(harmless(text), file=sys.stderr, flush=True)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    except OSError:  # closed, or full: nobody can be told
+        streams.drop_stderr()
 
 
 def close_quietly() -> None:
     """Let what is still written to a closed stdout vanish, instead of failing at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    streams.drop_stdout()
 
 
 def as_text(output: Any) -> str:

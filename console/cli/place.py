@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ucop.agents.secret_url import shown_url
+from ucop.console.cli import streams
 
 if TYPE_CHECKING:
     import typer
@@ -73,6 +74,7 @@ class Place:
 
 def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
     """The place of a command: its own options, else those before it."""
+    streams.part()  # whoever asks for its place may load the project's code
     given = ctx.obj if isinstance(ctx.obj, Place) else Place()
     place = Place(project=project or given.project, database=database or given.database)
     ctx.find_root().obj = place

@@ -15,9 +15,11 @@ from ucop.console.cli.follow import Interrupts, report
 from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
+from ucop.console.cli.others import tell_others
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
+from ucop.console.cli.streaming import modes_for, output_is_shown, show_end, show_parts
 from ucop.engine.job import OnBusy
 from ucop.engine.states import ACTIVE
 
@@ -25,6 +27,10 @@ if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.job import Job
     from ucop.graphs.workflow import Workflow
+
+
+DELIVERY = 10.0
+"""Seconds that a command waits, once its job rests, for webhooks to be told of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +50,7 @@ def run(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -81,10 +88,10 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    found = _named(place, workflow)
+    found = named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given})
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def generate(
@@ -97,6 +104,7 @@ def generate(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -131,10 +139,10 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    found = _named(place, workflow)
+    found = named(place, workflow)
     given = typed_given(context, context_file, config, found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given}, text)
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def _plan(
@@ -148,12 +156,12 @@ def _plan(
 ) -> Exit:
     from ucop.console.cli.dry_run import show_plan
 
-    workflow = _named(place, name)
+    workflow = named(place, name)
     data = read_input(workflow, typed or (), file, text)
     return show_plan(place, workflow, data, as_json=as_json)
 
 
-def _named(place: Place, name: str) -> Workflow:
+def named(place: Place, name: str) -> Workflow:
     """The workflow, and a word on what is suspicious in it."""
     workflow = place.catalog.get(name)
     for finding in workflow.warnings:
@@ -200,16 +208,22 @@ def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     return terms
 
 
-def carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+def carry_out(
+    place: Place, order: Order, *, detach: bool, as_json: bool, stream: bool = False
+) -> Exit:
+    if detach and stream:
+        raise UsageProblem("--stream follows the job, --detach does not; give one of the two")
+    listens: dict[str, Any] = {"stream": modes_for(as_json=as_json)} if stream else {}
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
-        return engine.submit(order.workflow, order.input, **order.terms)
+        return engine.submit(order.workflow, order.input, **order.terms, **listens)
 
     if detach:
         return queue(place, begin, as_json=as_json)
     nodes = order.workflow.shown_nodes()
-    return attend(place, begin, as_json=as_json, title=order.workflow.name, nodes=nodes)
+    title = order.workflow.name
+    return attend(place, begin, as_json=as_json, title=title, nodes=nodes, stream=stream)
 
 
 def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
@@ -252,19 +266,33 @@ def attend(
     as_json: bool,
     title: str,
     nodes: Sequence[str] = (),
+    stream: bool = False,
 ) -> Exit:
     """Open an engine with a worker, begin a job there, and stay until it rests."""
     show_warnings()
     engine: Engine | None = None
     handle: JobHandle | None = None
+    shown = False
     with Interrupts():
         try:
-            with display_for(title, nodes, lambda: _spending(handle)) as display:
-                engine = open_engine(place, worker=True)
+            if stream:
+                engine = open_engine(place, worker=True, own_jobs=True)
                 handle = begin(engine)
-                display.title = f"job {handle.id}  {title}"
-                for event in handle.events():
-                    display.apply(event)
+                engine.take_on(handle.id)
+                tell_others(place, handle.id)
+                note(f"job {handle.id}  {title}")
+                shown = show_parts(handle.stream(modes_for(as_json=as_json)), as_json=as_json)
+                handle.wait()  # also where nobody reads stdout any more
+            else:
+                with display_for(title, nodes, lambda: _spending(handle)) as display:
+                    engine = open_engine(place, worker=True, own_jobs=True)
+                    handle = begin(engine)
+                    engine.take_on(handle.id)
+                    tell_others(place, handle.id)
+                    display.title = f"job {handle.id}  {title}"
+                    for event in handle.events():
+                        display.apply(event)
+            _deliver(place, engine, handle.id)
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
@@ -274,7 +302,11 @@ def attend(
         finally:
             if engine is not None:
                 engine.close()
-    return report(place, _job(place, handle.id), as_json=as_json)
+    job = _job(place, handle.id)
+    if stream and as_json:
+        show_end(job)
+    shown = stream and (as_json or output_is_shown(job, shown))
+    return report(place, job, as_json=as_json, shown=shown)
 
 
 def _spending(handle: JobHandle | None) -> dict[str, Spending]:
@@ -286,7 +318,14 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
     }
 
 
-def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
+def _deliver(place: Place, engine: Engine, id: str) -> None:
+    """Where no worker runs, nobody else would tell the webhooks how the job ended."""
+    if engine.settings.webhooks and not engine.deliver(id, timeout=DELIVERY):
+        note("not all webhooks have been told; the next worker tells them: ")
+        note(f"  {place.command('webhooks deliveries')}")
+
+
+def open_engine(place: Place, *, worker: bool, own_jobs: bool = False, **given: Any) -> Engine:
     """The engine of this place, with the workflows and agents that were read already; what is
     `given` goes before its settings."""
     from ucop.engine import Engine
@@ -295,7 +334,13 @@ def open_engine(place: Place, *, worker: bool, **given: Any) -> Engine:
     settings = place.settings
     if given:
         settings = Settings.load(place.project, database=place.database, **given)
-    return Engine(settings=settings, worker=worker, catalog=place.catalog, registry=place.registry)
+    return Engine(
+        settings=settings,
+        worker=worker,
+        catalog=place.catalog,
+        registry=place.registry,
+        own_jobs=own_jobs,
+    )
 
 
 def _stop(engine: Engine | None) -> None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ucop.console.cli import streams
 from ucop.console.cli.output import harmless, put
 
 if TYPE_CHECKING:
@@ -87,13 +87,13 @@ class Table:
 
 def on_terminal() -> bool:
     """Whether a person sees stdout."""
-    return sys.stdout.isatty()
+    return streams.stdout().isatty()
 
 
 def stdout_console() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, markup=False, emoji=False)
+    return Console(file=streams.stdout(), highlight=False, markup=False, emoji=False)
 
 
 def duration(seconds: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from select import select
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -76,10 +77,14 @@ def _announce(engine: Engine) -> None:
 
 def _wait_until_lost(engine: Engine) -> None:
     """Returns when the worker was declared lost; a signal raises KeyboardInterrupt."""
+    from ucop.engine.loop import PULSE
+
     heard, tell = os.pipe()
     try:
         engine.on_lost = lambda message: _poke(tell, message)
-        os.read(heard, 1)
+        # In pieces: a signal that comes just before a wait does not wake it.
+        while not select([heard], [], [], PULSE)[0]:
+            pass
     finally:
         os.close(heard)
 

@@ -11,16 +11,10 @@ from tests.support.command import Ucop
 from tests.support.project import FILES
 
 
-@pytest.fixture(scope="session")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python's compiled files, shared by all processes of this test run."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture
-def bare(tmp_path: Path, compiled: Path) -> Iterator[Ucop]:
+def bare(tmp_path: Path) -> Iterator[Ucop]:
     """`ucop` in an empty folder."""
-    ucop = Ucop(tmp_path, compiled)
+    ucop = Ucop(tmp_path)
     yield ucop
     ucop.close()
 

@@ -28,9 +28,9 @@ HEAVY = (
 
 
 @pytest.fixture(scope="module")
-def worked(tmp_path_factory: pytest.TempPathFactory, compiled: Path) -> Iterator[Ucop]:
+def worked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ucop]:
     """A project in which one job failed, one was done, and one is queued, in this order."""
-    ucop = Ucop(tmp_path_factory.mktemp("worked"), compiled)
+    ucop = Ucop(tmp_path_factory.mktemp("worked"))
     for path, text in FILES.items():
         ucop.write(path, text)
     assert ucop("run", "needy", "-i", "text=first").code == 1
@@ -125,7 +125,7 @@ def test_a_failed_job_shows_its_error_and_what_to_do(worked: Ucop) -> None:
 
 def test_the_next_commands_name_the_place_that_was_given(worked: Ucop, tmp_path: Path) -> None:
     id = ids(worked)[0]
-    elsewhere = Ucop(tmp_path, worked.cache)
+    elsewhere = Ucop(tmp_path)
     done = elsewhere("jobs", "show", id, "--project", str(worked.folder))
     assert f"ucop --project {worked.folder} jobs resume {id}" in done.err
     before = elsewhere("--project", str(worked.folder), "jobs", "show", id)

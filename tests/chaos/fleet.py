@@ -78,9 +78,9 @@ class Process:
 class Forge:
     """The process that forks; see forge.py. One serves many fleets."""
 
-    def __init__(self) -> None:
+    def __init__(self, roles: str = "tests.chaos.roles") -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-m", "tests.chaos.forge"],
+            [sys.executable, "-W", "ignore", "-m", "tests.chaos.forge", roles],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

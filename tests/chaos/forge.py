@@ -4,12 +4,13 @@ A fork takes milliseconds where a fresh interpreter takes seconds to import Lang
 so a worker can be killed every second. The forge takes orders as JSON lines on its standard
 input and answers each with one line. It ends, and its children with it, at the end of input.
 
-Run by fleet.Fleet as `python -m tests.chaos.forge`.
+Run by fleet.Fleet as `python -m tests.chaos.forge MODULE`, whose functions are the roles.
 """
 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import signal
@@ -19,7 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.chaos import roles
 from tests.chaos.mazes import NAP
 from tests.chaos.witness import WITNESS
 
@@ -27,7 +27,8 @@ PR_SET_PDEATHSIG = 1
 
 
 class Forge:
-    def __init__(self) -> None:
+    def __init__(self, roles: Any) -> None:
+        self._roles = roles
         self._children: set[int] = set()
         self._ended: dict[int, int] = {}
 
@@ -36,7 +37,7 @@ class Forge:
         assert threading.active_count() == 1, "a process with threads must not fork"
         pid = os.fork()
         if pid == 0:
-            _become(order)
+            _become(order, self._roles)
         self._children.add(pid)
         self._ended.pop(pid, None)  # the system uses numbers again
         return {"pid": pid}
@@ -78,7 +79,7 @@ class Forge:
             self._ended[pid] = os.waitstatus_to_exitcode(status)
 
 
-def _become(order: dict[str, Any]) -> None:
+def _become(order: dict[str, Any], roles: Any) -> None:
     """In the child: play the role, and never return into the forge."""
     status = 1
     try:
@@ -106,8 +107,9 @@ def _become(order: dict[str, Any]) -> None:
 
 def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    roles = importlib.import_module(sys.argv[1])
     roles.warm()
-    forge = Forge()
+    forge = Forge(roles)
     print(json.dumps({"ready": os.getpid()}), flush=True)
     try:
         for line in sys.stdin:

@@ -1,7 +1,7 @@
 """The workflows that are run while workers die: what may run, and what must have run.
 
-`maze` is a LangGraph graph: a loop around a fan-out by `Send`, parallel edges (one branch is
-a graph of its own, one a blocking function in a thread) and a join. `quarry` is the same in
+`maze` is a LangGraph graph: a loop around a fan-out by `Send`, parallel edges (in each branch a node
+runs a graph of its own, in one by a blocking function in a thread) and a join. `quarry` is the same in
 YAML: a loop around an `each` and a parallel branch, with a join. `swarm` is one wide `each`. Every visit has a label that
 it tells the witness and leaves in the state, so that the state shows which visits it holds.
 """
@@ -116,8 +116,12 @@ async def _far(state: Maze) -> dict[str, Any]:
     return {"done": [await visit(state["name"], label("far", state["round"]))], "who": []}
 
 
-def _right(state: Maze) -> dict[str, Any]:
-    return _did(visit_blocking(state["name"], label("right", state["round"])))
+def _under(state: Maze) -> dict[str, Any]:
+    return {"done": [visit_blocking(state["name"], label("under", state["round"]))], "who": []}
+
+
+def _deep(state: Maze) -> dict[str, Any]:
+    return {"done": [visit_blocking(state["name"], label("deep", state["round"]))], "who": []}
 
 
 async def _gather(state: Maze) -> dict[str, Any]:
@@ -149,18 +153,33 @@ def cave() -> Any:
     return graph.compile()
 
 
+def den() -> Any:
+    """The same of plain functions, which a node runs in its thread."""
+    graph = StateGraph(Maze)
+    graph.add_node("under", _under)
+    graph.add_node("deep", _deep)
+    graph.add_edge(START, "under")
+    graph.add_edge("under", "deep")
+    graph.add_edge("deep", END)
+    return graph.compile()
+
+
 def maze() -> StateGraph[Maze]:
-    inner = cave()
+    inner, lower = cave(), den()
 
     async def left(state: Maze) -> dict[str, Any]:
         given = {"name": state["name"], "round": state["round"], "done": [], "who": []}
         return _did(*(await inner.ainvoke(given))["done"])
 
+    def right(state: Maze) -> dict[str, Any]:
+        given = {"name": state["name"], "round": state["round"], "done": [], "who": []}
+        return _did(*lower.invoke(given)["done"])
+
     graph = StateGraph(Maze)
     graph.add_node("plan", _plan)
     graph.add_node("item", _item)  # type: ignore[type-var]
     graph.add_node("left", left)
-    graph.add_node("right", _right)
+    graph.add_node("right", right)
     graph.add_node("gather", _gather)
     graph.add_node("last", _last)
     graph.add_edge(START, "plan")
@@ -377,7 +396,7 @@ def visits(workflow: str) -> frozenset[str]:
     if workflow == "maze":
         rounds = {
             label(node, round)
-            for node in ("plan", "near", "far", "right", "gather")
+            for node in ("plan", "near", "far", "under", "deep", "gather")
             for round in range(ROUNDS)
         }
         items = {label("item", r, i) for r in range(ROUNDS) for i in range(ITEMS)}
@@ -398,7 +417,8 @@ def steps(workflow: str) -> Counter[str]:
     if workflow == "twig":
         return Counter(TWIG)
     if workflow == "maze":
-        each = dict.fromkeys(("plan", "left", "right", "gather"), ROUNDS)
+        inside = ("left/near", "left/far", "right/under", "right/deep")
+        each = dict.fromkeys(("plan", "left", "right", "gather", *inside), ROUNDS)
         return Counter({**each, "item": ROUNDS * ITEMS, "last": 1})
     return Counter(dict.fromkeys(("scout", "dig", "haul", "weigh", "review"), QUARRY_ROUNDS))
 

@@ -20,6 +20,7 @@ from tests.chaos.fleet import Fleet, Forge, wait_for
 from tests.chaos.mazes import start_of
 from ucop.engine import DatabaseError, Engine, JobStatus
 from ucop.engine.errors import DatabaseDamaged
+from ucop.engine.reader import open_reader
 
 NOBODY = 65534
 
@@ -35,6 +36,19 @@ def small_disk() -> Iterator[Path]:
     yield folder
     subprocess.run(["umount", "-l", str(folder)], check=True)
     folder.rmdir()
+
+
+def test_a_disk_that_becomes_read_only(small_disk: Path) -> None:
+    url = f"sqlite:///{small_disk}/jobs.db"
+    with roles.open_engine(small_disk, url, worker=False) as engine:
+        job = engine.submit("maze", start_of("maze", "k")).id
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with pytest.raises(DatabaseError, match="the disk is read-only; mount it writable"):
+        _use(small_disk, url, job)
+    with pytest.raises(DatabaseError, match="Read-only file system"):
+        Engine(f"sqlite:///{small_disk}/new/jobs.db", worker=False)
+    with open_reader(url) as reader:  # as a backup is read
+        assert reader.job(job).status == "pending"
 
 
 def _submit_many(engine: Engine) -> None:

@@ -15,7 +15,7 @@ from ucop.engine.migrations import HEAD
 from ucop.engine.reader import open_reader
 from ucop.engine.sqlite import version
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def _first_version(path: Path) -> None:

@@ -175,15 +175,9 @@ def test_the_callers_input_is_left_as_it_was_and_defaults_are_filled(
 # ---------------------------------------------------------------- by `ucop run`
 
 
-@pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Python's compiled files, shared by the processes of these tests."""
-    return tmp_path_factory.mktemp("compiled")
-
-
 @pytest.fixture
-def ucop(tmp_path: Path, compiled: Path) -> Ucop:
-    return Ucop(tmp_path, compiled)
+def ucop(tmp_path: Path) -> Ucop:
+    return Ucop(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,16 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-UCOP = [sys.executable, "-m", "ucop.console.cli"]
+from tests.support.process import Begin, plain_environment, start
+
+MODULE = "ucop.console.cli"
+UCOP = [sys.executable, "-m", MODULE]
 PATIENCE = 120.0
 """Seconds after which a test gives up waiting."""
 
@@ -41,17 +45,31 @@ class Done:
 class Running:
     """A process whose output is read while it runs."""
 
-    def __init__(self, args: list[str], folder: Path, env: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
-            args, cwd=folder, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+    def __init__(
+        self,
+        args: tuple[str, ...],
+        folder: Path,
+        env: Mapping[str, str],
+        *,
+        input: str | None = None,
+        begin: Begin = start,
+        module: str = MODULE,
+    ) -> None:
         self.out: list[str] = []
         self.err: list[str] = []
         self._changed = threading.Condition()
-        streams = ((self.process.stdout, self.out), (self.process.stderr, self.err))
-        self._readers = [threading.Thread(target=self._read, args=pair) for pair in streams]
-        for reader in self._readers:
-            reader.start()
+        asked, said, told = os.pipe(), os.pipe(), os.pipe()
+        stdin = 0 if input is None else asked[0]  # 0: as the test has it
+        self.process = begin(module, args, folder, env, (stdin, said[1], told[1]))
+        for end in (asked[0], said[1], told[1]):
+            os.close(end)
+        self._threads = [
+            threading.Thread(target=self._write, args=(asked[1], input or "")),
+            threading.Thread(target=self._read, args=(said[0], self.out)),
+            threading.Thread(target=self._read, args=(told[0], self.err)),
+        ]
+        for thread in self._threads:
+            thread.start()
 
     def until(self, text: str) -> str:
         """Wait for a line with `text` on either stream."""
@@ -61,7 +79,7 @@ class Running:
                 for line in [*self.out, *self.err]:
                     if text in line:
                         return line
-                ended = not any(reader.is_alive() for reader in self._readers)
+                ended = not any(thread.is_alive() for thread in self._threads)
                 if ended or not self._changed.wait(max(0.0, deadline - time.monotonic())):
                     raise AssertionError(f"never said {text!r}: {self.out} {self.err}")
 
@@ -71,23 +89,25 @@ class Running:
     def end(self) -> Done:
         """Wait for the process to end by itself."""
         code = self.process.wait(PATIENCE)
-        for reader in self._readers:
-            reader.join(PATIENCE)
+        for thread in self._threads:
+            thread.join(PATIENCE)
         return Done(code, "".join(self.out), "".join(self.err))
 
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
         self.end()
-        for stream in (self.process.stdout, self.process.stderr):
-            if stream is not None:
-                stream.close()
 
-    def _read(self, stream: Any, lines: list[str]) -> None:
-        for line in stream:
-            with self._changed:
-                lines.append(line)
-                self._changed.notify_all()
+    def _write(self, end: int, text: str) -> None:
+        with suppress(BrokenPipeError), open(end, "w") as stream:
+            stream.write(text)
+
+    def _read(self, end: int, lines: list[str]) -> None:
+        with open(end) as stream:
+            for line in stream:
+                with self._changed:
+                    lines.append(line)
+                    self._changed.notify_all()
         with self._changed:
             self._changed.notify_all()
 
@@ -97,28 +117,18 @@ class Ucop:
     """Runs commands in one folder; ends what it started."""
 
     folder: Path
-    cache: Path
-    """Where Python keeps compiled files, so that only the first process compiles."""
     extra: dict[str, str] = field(default_factory=dict)
+    begin: Begin = start
+    """How a command begins: see process.py."""
     _started: list[Running] = field(default_factory=list)
 
     def __call__(self, *args: str, input: str | None = None, **env: str) -> Done:
         """Run a command to its end."""
-        done = subprocess.run(
-            [*UCOP, *args],
-            cwd=self.folder,
-            env={**self.env, **env},
-            input=input,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            check=False,
-        )
-        return Done(done.returncode, done.stdout, done.stderr)
+        return self.start(*args, input=input, **env).end()
 
-    def start(self, *args: str, **env: str) -> Running:
+    def start(self, *args: str, input: str | None = None, **env: str) -> Running:
         """Start a command, to be signalled and listened to."""
-        running = Running([*UCOP, *args], self.folder, {**self.env, **env})
+        running = Running(args, self.folder, {**self.env, **env}, input=input, begin=self.begin)
         self._started.append(running)
         return running
 
@@ -138,14 +148,9 @@ class Ucop:
 
     @property
     def env(self) -> dict[str, str]:
-        kept = {
-            name: value
-            for name, value in os.environ.items()
-            if not name.startswith("UCOP_") and name != "PYTHONDONTWRITEBYTECODE"
-        }
         # Nobody answers there, and the embedded model stays out of tests that do not want it.
         off = {"OLLAMA_HOST": "127.0.0.1:9", "UCOP_EMBEDDED": "false"}
-        return {**kept, "PYTHONPYCACHEPREFIX": str(self.cache), **off, **self.extra}
+        return {**plain_environment(), **off, **self.extra}
 
     def write(self, path: str, text: str) -> Path:
         file = self.folder / path

@@ -38,6 +38,9 @@ class Reply:
     """One answer to /api/chat; make it with the functions below."""
 
     pieces: tuple[str, ...] = ()
+    thinking: tuple[str, ...] = ()
+    """Pieces that come before the answer, parted from it by the server."""
+    done_reason: str = "stop"
     fit: bool = False
     tool_calls: tuple[dict[str, Any], ...] = ()
     status: int = 200
@@ -107,9 +110,16 @@ class ScriptedOllama:
         models: Sequence[str] = ("llama3.2:latest",),
         tags: Reply | None = None,
         port: int = 0,
+        capabilities: Sequence[str] = ("completion", "tools"),
+        window: int | None = None,
     ) -> None:
         self.models = models
         self.tags = tags
+        self.capabilities = capabilities
+        self.window = window
+        """As /api/ps tells it of loaded models."""
+        self.loading: set[str] = set()
+        """Models that /api/ps does not list yet."""
         self.requests: list[Request] = []
         self.paths: list[str] = []
         self.embedded: list[str] = []
@@ -218,17 +228,34 @@ class _Exchange(BaseHTTPRequestHandler):
             self._play(scripted.tags, {})
         elif self.path == "/api/tags":
             self._json(200, {"models": [{"name": name, "model": name} for name in scripted.models]})
+        elif self.path == "/api/ps":
+            self._json(
+                200,
+                {
+                    "models": [
+                        self._loaded(name)
+                        for name in scripted.models
+                        if name not in scripted.loading
+                    ]
+                },
+            )
         elif self.path == "/api/version":
             self._json(200, {"version": "0.12.0"})
         else:
             self._json(200, {})
+
+    def _loaded(self, name: str) -> dict[str, Any]:
+        window = self.server.scripted.window
+        told = {} if window is None else {"context_length": window}
+        return {"name": name, "model": name, "expires_at": "2026-01-01T00:05:00Z", **told}
 
     def do_POST(self) -> None:
         scripted = self.server.scripted
         request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         scripted.paths.append(self.path)
         if self.path == "/api/show":
-            self._json(200, {"capabilities": ["completion", "tools"], "model_info": {}})
+            able = list(scripted.capabilities)
+            self._json(200, {"capabilities": able, "model_info": {}})
             return
         if self.path == "/api/embed":
             scripted.embedded += request["input"]
@@ -270,6 +297,9 @@ class _Exchange(BaseHTTPRequestHandler):
     def _answer(self, reply: Reply, request: Request) -> None:
         if reply.fit:
             reply = replace(reply, pieces=_fitting_pieces(request.get("format")))
+        for piece in reply.thinking:
+            thought = {"role": "assistant", "content": "", "thinking": piece}
+            self._line({"message": thought, "done": False}, request)
         for number, piece in enumerate(reply.pieces):
             if number == reply.hang_after:
                 self._wait(None)
@@ -293,7 +323,7 @@ class _Exchange(BaseHTTPRequestHandler):
         return {
             "message": message,
             "done": True,
-            "done_reason": "stop",
+            "done_reason": reply.done_reason,
             "total_duration": 1_000_000,
             "load_duration": 0,
             "prompt_eval_count": tokens_in,

@@ -86,7 +86,8 @@ class PostgresServer:
         self.stop()
 
     def _create(self, database: str, template: str) -> str:
-        self._admin(f"create database {database} template {template}")
+        # A copy of the files, where the default would write each page to the log as well.
+        self._admin(f"create database {database} template {template} strategy file_copy")
         return self.url(database)
 
     def _admin(self, sql: str) -> None:

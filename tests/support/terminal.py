@@ -6,10 +6,9 @@ import os
 import pty
 import re
 import select
-import subprocess
 import time
 
-from tests.support.command import ANSI, PATIENCE, UCOP, Ucop
+from tests.support.command import ANSI, MODULE, PATIENCE, Ucop
 
 
 class Terminal:
@@ -18,15 +17,8 @@ class Terminal:
     def __init__(self, ucop: Ucop, *args: str, **env: str) -> None:
         self._own, theirs = pty.openpty()
         size = {"COLUMNS": "100", "LINES": "40", "TERM": "xterm-256color"}
-        self.process = subprocess.Popen(
-            [*UCOP, *args],
-            cwd=ucop.folder,
-            env={**ucop.env, **size, **env},
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
-            start_new_session=True,
-        )
+        streams, environment = (theirs, theirs, theirs), {**ucop.env, **size, **env}
+        self.process = ucop.begin(MODULE, args, ucop.folder, environment, streams, session=True)
         os.close(theirs)
         self.shown = ""
 

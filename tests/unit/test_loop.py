@@ -4,16 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from ucop.console.cli.worker import _wait_until_lost
+from ucop.engine import Engine, Settings
 from ucop.engine.errors import EngineClosed
 from ucop.engine.loop import LoopThread
 
 DEADLINE = 30.0
+
+
+class Heard(BaseException):
+    """What the handler of a signal raises, as that of Ctrl-C does."""
+
+
+@pytest.fixture
+def signalled() -> Iterator[Callable[[], None]]:
+    """Sends this process a signal that another thread takes, so that it does not wake the main one:
+    as when it comes just before that one begins to wait."""
+
+    def hear(*_: object) -> None:
+        raise Heard
+
+    number = signal.SIGUSR1
+    before = signal.signal(number, hear)
+    taker = threading.Event()
+    other = threading.Thread(target=taker.wait)
+    other.start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, [number])
+    yield lambda: threading.Timer(0.2, os.kill, (os.getpid(), number)).start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [number])
+    signal.signal(number, before)
+    taker.set()
+    other.join()
 
 
 def in_thread(call: Callable[[], Any]) -> tuple[threading.Thread, list[BaseException]]:
@@ -83,3 +113,49 @@ def test_nobody_who_comes_at_the_end_waits_for_ever() -> None:
         for thread, raised in callers:
             thread.join(DEADLINE)
             assert [type(error) for error in raised] == [EngineClosed]
+
+
+def test_a_signal_that_does_not_wake_the_main_thread_is_heard_all_the_same(
+    signalled: Callable[[], None],
+) -> None:
+    loop, ended = LoopThread("test"), list[bool]()
+
+    async def work() -> None:
+        await asyncio.sleep(DEADLINE)
+        ended.append(True)
+
+    signalled()
+    with pytest.raises(Heard):
+        loop.call(work())
+    assert not ended
+    loop.stop()
+
+
+def test_a_wait_ends_with_its_time_and_with_what_the_work_raises() -> None:
+    loop = LoopThread("test")
+
+    async def late() -> None:
+        await asyncio.sleep(0.5)
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        loop.call(late())
+    with pytest.raises(TimeoutError) as caught:
+        loop.call(asyncio.sleep(DEADLINE), timeout=0.3)
+    assert not caught.value.args
+    loop.stop()
+
+
+def test_a_worker_hears_a_signal_that_does_not_wake_it(
+    signalled: Callable[[], None], tmp_path: Path
+) -> None:
+    settings = Settings.load(tmp_path, database=f"sqlite:///{tmp_path}/ucop.db", embedded=False)
+    with Engine(settings=settings) as engine:
+        # Told in the end, so that a worker that hears nothing fails this test and hangs not.
+        late = threading.Timer(DEADLINE, lambda: engine.on_lost("late"))
+        late.start()
+        signalled()
+        with pytest.raises(Heard):
+            _wait_until_lost(engine)
+        assert late.is_alive()
+        late.cancel()

@@ -1,4 +1,5 @@
-"""What graphs emit while somebody listens: batches of stream parts, kept for a while."""
+"""What graphs emit while somebody listens: batches of stream parts, kept for a while; and what
+blocks a worker's loop."""
 
 from __future__ import annotations
 
@@ -36,3 +37,5 @@ def upgrade() -> None:
         prefixes=prefixes,
     )
     op.create_index("live_listeners_of_job", "live_listeners", ["job_id"])
+    # JSON: the node and the job that block it now.
+    op.add_column("workers", sa.Column("blocked", sa.Text))

@@ -1,0 +1,35 @@
+"""Questions that are asked at the same time keep LangGraph's order, as `get_state` lists them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from langgraph.graph import START, StateGraph
+from langgraph.types import Send, interrupt
+from typing_extensions import TypedDict
+
+from ucop.engine import Engine, JobStatus
+
+
+class State(TypedDict, total=False):
+    item: int
+
+
+def fan_out() -> StateGraph[Any]:
+    async def work(state: State) -> None:
+        await asyncio.sleep((9 - state["item"]) / 100)  # the last one asks first
+        interrupt(f"item {state['item']}?")
+
+    graph = StateGraph(State)
+    graph.add_node("work", work)
+    graph.add_conditional_edges(START, lambda _: [Send("work", {"item": n}) for n in range(10)])
+    return graph
+
+
+def test_questions_of_a_fan_out_are_listed_in_the_order_of_its_items(engine: Engine) -> None:
+    engine.add("fan-out", fan_out())
+    job = engine.submit("fan-out", {})
+    assert job.wait(60) is JobStatus.WAITING
+    asked = [question.question for question in job.questions()]
+    assert asked == [f"item {number}?" for number in range(10)]
