@@ -1,0 +1,46 @@
+"""A list of jobs tells what each used, as the job itself does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from tests.support.graphs import chain
+from tests.support.ollama import ScriptedOllama
+from ucop.engine import Engine
+
+DEADLINE = 30.0
+
+INNER = """
+name: inner
+agents: {asker: {prompt: "Well?"}}
+nodes: {asks: {agent: asker, writes: said}, again: {agent: asker, writes: more}}
+edges: [START -> asks -> again -> END]
+"""
+
+OUTER = """
+name: outer
+agents: {asker: {prompt: "Well?"}}
+nodes: {first: {agent: asker, writes: one}, inside: {workflow: inner, writes: two}}
+edges: [START -> first -> inside -> END]
+"""
+
+
+def test_lists_carry_the_usage_of_each_job(
+    open_engine: Callable[..., Engine], tmp_path: Path
+) -> None:
+    (tmp_path / "inner.yaml").write_text(INNER, encoding="utf-8")
+    (tmp_path / "outer.yaml").write_text(OUTER, encoding="utf-8")
+    with ScriptedOllama() as ollama:
+        found = {"ollama_host": ollama.url, "workflows": ("*.yaml",)}
+        engine = open_engine(settings=found)
+        jobs = [engine.submit(name, {}) for name in ("outer", "inner")]
+        jobs.append(engine.submit(chain("a"), {"log": []}))
+        for job in jobs:
+            job.result(DEADLINE)
+        whole = {job.id: job.get().usage for job in jobs}
+        assert [whole[job.id].model_calls for job in jobs] == [3, 2, 0]
+        assert {job.id: job.usage for job in engine.jobs()} == whole
+        (newest,) = engine.jobs(limit=1)
+        assert newest.usage == whole[newest.id]
+        assert [job.usage for job in engine.jobs(workflow="inner")] == [whole[jobs[1].id]]
