@@ -130,15 +130,15 @@ def test_large_values_are_left_out_and_the_others_stay() -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(
-    scalars | st.binary(),
-    lambda inner: (
-        st.lists(inner)
-        | st.tuples(inner, inner)
-        | st.dictionaries(st.text() | st.integers(min_value=-(2**63), max_value=2**63), inner)
-    ),
-    max_leaves=20,
-)
+keys = st.text() | st.integers(min_value=-(2**63), max_value=2**63)
+
+
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    lists = st.lists(inner, max_size=4)
+    return st.one_of(lists, st.tuples(inner, inner), st.dictionaries(keys, inner, max_size=4))
+
+
+values = st.recursive(scalars | st.binary(), containers, max_leaves=20)
 
 
 @given(values)
