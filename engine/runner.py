@@ -351,7 +351,8 @@ class Attempt:
         return self._given.config(
             {
                 "configurable": {"thread_id": claimed.thread_id},
-                "callbacks": [self.meter, self.live.emission.handler],
+                # The meter last: LangChain forgets the handlers behind one that raises.
+                "callbacks": [self.live.emission.handler, self.meter],
                 "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
             }
         )
