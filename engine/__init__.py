@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ucop.engine.engine import Engine
     from ucop.engine.errors import (
         DatabaseError,
+        ForeignThread,
         InvalidDefinition,
         InvalidInput,
         JobFailed,
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
         StepError,
         Usage,
     )
+    from ucop.engine.live_parts import Omitted
+    from ucop.engine.live_stream import LiveStream
     from ucop.engine.schedules import Schedule
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
@@ -52,6 +55,7 @@ __all__ = [
     "Engine",
     "Event",
     "Filter",
+    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "Job",
@@ -62,6 +66,8 @@ __all__ = [
     "JobStatus",
     "JobStopped",
     "KeyConflict",
+    "LiveStream",
+    "Omitted",
     "Question",
     "ResultTimeout",
     "Schedule",
@@ -94,6 +100,8 @@ _PLACES = {
         "StepError",
         "Usage",
     ),
+    "live_parts": ("Omitted",),
+    "live_stream": ("LiveStream",),
     "schedules": ("Schedule",),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),

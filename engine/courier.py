@@ -7,13 +7,14 @@ import logging
 import time
 import uuid
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ucop.agents.retry import parse_retry_after
 from ucop.engine import webhooks
-from ucop.engine.errors import InvalidSettings
+from ucop.engine.errors import DatabaseError, InvalidSettings
 from ucop.engine.faults import fault
 from ucop.engine.listeners import LOOK_AGAIN, Listener, Post
 from ucop.engine.signing import Signer, signer_of
@@ -22,6 +23,8 @@ from ucop.engine.subscriptions import Page, Wanted
 if TYPE_CHECKING:
     import httpx
 
+    from ucop.engine.database import Database
+    from ucop.engine.operation import Operation
     from ucop.engine.webhooks import Delivery, Webhook
 
 log = logging.getLogger("ucop.webhooks")
@@ -181,3 +184,28 @@ def couriers(webhooks: Mapping[str, Webhook], post: Post) -> list[Courier]:
         except InvalidSettings as error:
             log.warning("webhook %s: %s; this worker delivers nothing to it", name, error)
     return found
+
+
+async def delivered(
+    database: Database, hooks: Mapping[str, Webhook], job: str, *, timeout: float, pause: float
+) -> bool:
+    """Wait until the webhooks whose secrets are here were told all that happened to a job. False
+    where that takes too long, in seconds; `pause` is the time between two looks."""
+    try:
+        async with asyncio.timeout(timeout):
+            for name, webhook in hooks.items():
+                with suppress(InvalidSettings):
+                    signer_of(webhook)
+                    await _told(database, name, webhook, job, pause)
+    except (TimeoutError, DatabaseError):
+        return False
+    return True
+
+
+async def _told(database: Database, name: str, webhook: Webhook, job: str, pause: float) -> None:
+    def look() -> Operation[bool]:
+        return webhooks.outstanding(name, webhook, job)
+
+    # Also another process may be the one that tells it.
+    while await database.read(look):  # noqa: ASYNC110
+        await asyncio.sleep(pause)

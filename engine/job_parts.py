@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -51,14 +51,49 @@ class Definition(Part):
     body: Object
 
 
+class FramePart(Part):
+    file: str
+    line: int
+    function: str
+
+
+class CausePart(Part):
+    type: str
+    message: str
+    how: Literal["cause", "context", "group"]
+    frames: list[FramePart] = []
+
+
+class ItemPart(Part):
+    key: int | str
+    value: JsonValue = None
+
+
 class ErrorPart(Part):
+    """See job.JobError, and job.StepError."""
+
     type: str
     message: str
     node: str | None = None
+    channel: str | None = None
+    kind: str | None = None
+    item: ItemPart | None = None
+    frames: list[FramePart] = []
+    causes: list[CausePart] = []
     caught: bool = False
 
 
 Error = Annotated[Object, _such_as(ErrorPart)]
+
+
+class RunPart(Part):
+    """See run_options.py; what a later version may say more is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    context: Object | None = None
+    config: Object = Field(default_factory=dict)
+    typed_input: str | None = None
 
 
 class JobPart(Part):
@@ -68,7 +103,8 @@ class JobPart(Part):
     status: Annotated[JobStatus, Field(strict=False)]
     reason: str | None
     attempt: Annotated[int, Field(ge=1, lt=2**31)]
-    input: Object
+    input: JsonValue
+    run: Annotated[Object, _such_as(RunPart)] = Field(default_factory=dict)
     output: JsonValue
     error: Error | None
     checkpoint_id: StateId | None

@@ -39,6 +39,7 @@ from ucop.engine.operation import (
 )
 from ucop.engine.read_connection import Connection, connect
 from ucop.engine.read_connection import NoDatabase as NoDatabase
+from ucop.engine.run_options import masked, run_options, shown_config
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ EVERY = Filter()
 """Every job that is not archived."""
 
 _JOBS = """
-select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
+select id, workflow, status, reason, input, run, output, error, thread_id, attempt, queue, priority,
     tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget, archived_at
 from jobs"""
 
 # What a list shows: inputs and outputs may be long.
-_LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
+_LISTED = _JOBS.replace(" input, run, output,", " '{}' as input, '{}' as run, null as output,")
 
 _TOTAL = "select count(*) as jobs from jobs"
 
@@ -80,6 +81,17 @@ select node, task_id, status, attempt, started_at, finished_at, model_calls, tok
     cost, models, cached, output, error, tries
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
+
+# What `_usage` counts, without reading what the steps wrote.
+_SPENT = """
+select job_id, node, sum(model_calls) as model_calls, sum(tokens_in) as tokens_in,
+    sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
+    sum(tokens_reasoning) as tokens_reasoning, sum(seconds_waited) as seconds_waited,
+    sum(seconds_generating) as seconds_generating, sum(cached_calls) as cached_calls,
+    sum(case when model_calls > 0 then cost end) as cost,
+    sum(case when model_calls > 0 and cost is null then 1 else 0 end) as unpriced,
+    sum(finished_at - started_at) as seconds
+from steps where job_id in (select id from jobs{chosen}) group by job_id, node"""
 
 _EVENTS = """
 select job_id, seq, type, at, data, position from events
@@ -157,17 +169,23 @@ class Reader:
         self._connection.close()
 
     def jobs(self, filter: Filter = EVERY, *, limit: int = 50) -> list[Job]:
-        """The jobs that a filter names, the newest first, without their steps and usage."""
-        where, params = self._where(filter)
-        sql = f"{_JOBS}{where} order by created_at desc, id limit :limit"
-        return [_job(row) for row in self._rows(sql, {**params, "limit": limit})]
+        """The jobs that a filter names, the newest first, with their usage and without their
+        steps."""
+        return self._listed(_JOBS, filter, limit, 0)
 
     def page(self, filter: Filter, *, offset: int, limit: int) -> list[Job]:
         """`jobs` from the job at `offset` on, without inputs and outputs."""
+        return self._listed(_LISTED, filter, limit, offset)
+
+    def _listed(self, columns: str, filter: Filter, limit: int, offset: int) -> list[Job]:
         where, params = self._where(filter)
-        sql = f"{_LISTED}{where} order by created_at desc, id limit :limit offset :offset"
-        rows = self._rows(sql, {**params, "limit": limit, "offset": offset})
-        return [_job(row) for row in rows]
+        chosen = f"{where} order by created_at desc, id limit :limit offset :offset"
+        params = {**params, "limit": limit, "offset": offset}
+        rows = self._rows(f"{columns}{chosen}", params)
+        spent: dict[str, list[Row]] = {}
+        for row in self._rows(_SPENT.format(chosen=chosen), params) if rows else ():
+            spent.setdefault(row["job_id"], []).append(row)
+        return [_job(row, usage=usage_of(spent.get(row["id"], ()))) for row in rows]
 
     def total(self, filter: Filter) -> int:
         """How many jobs a filter names."""
@@ -337,10 +355,13 @@ class Reader:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
-        """Ids of workers that gave a heartbeat within `silent_after` seconds."""
+        """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
+        One that runs its own jobs alone serves no queue."""
         oldest = time.time() - silent_after
-        rows = self._rows(_WORKERS, {})
-        return [row["id"] for row in rows if not row["lost"] and row["beat_at"] > oldest]
+        alive = [
+            row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
+        ]
+        return [row["id"] for row in alive if json.loads(row["serves"])]
 
     def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
         """The queues that the settings declare, and those that have jobs, by name."""
@@ -429,14 +450,18 @@ def open_reader(url: str) -> Reader:
     return Reader(connect(url))
 
 
-def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
+def _job(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> Job:
     parent = row["parent_job_id"]
+    run = run_options(row["run"])
     return Job(
         id=row["id"],
         workflow=row["workflow"],
         status=JobStatus(row["status"]),
         reason=row["reason"],
         input=json.loads(row["input"]),
+        context=masked(run.context),
+        config=shown_config(run.config),
+        notice=run.notice,
         output=json.loads(row["output"]) if row["output"] is not None else None,
         error=_error(row["error"]),
         thread_id=row["thread_id"],
@@ -452,7 +477,7 @@ def _job(row: Row, steps: Sequence[Step] = ()) -> Job:
         started_at=_maybe(row["started_at"]),
         finished_at=_maybe(row["finished_at"]),
         steps=tuple(steps),
-        usage=_usage(steps),
+        usage=_usage(steps) if usage is None else usage,
         budget=json.loads(row["budget"]),
         archived_at=_maybe(row["archived_at"]),
     )
@@ -473,6 +498,28 @@ def _usage(steps: Sequence[Step]) -> Usage:
         # One unknown price makes the sum unknown; no calls cost nothing.
         cost=sum(known) if len(known) == len(costs) else None,
         seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
+    )
+
+
+def usage_of(nodes: Sequence[Row]) -> Usage:
+    """`_usage` of a job from the sums of its nodes."""
+
+    def total(name: str) -> Any:
+        return sum(row[name] or 0 for row in nodes)
+
+    names = {row["node"] for row in nodes}
+    outermost = (row for row in nodes if row["node"].rpartition("/")[0] not in names)
+    return Usage(
+        model_calls=total("model_calls"),
+        tokens_in=total("tokens_in"),
+        tokens_out=total("tokens_out"),
+        tokens_cached=total("tokens_cached"),
+        tokens_reasoning=total("tokens_reasoning"),
+        seconds_waited=round(total("seconds_waited"), 6),
+        seconds_generating=round(total("seconds_generating"), 6),
+        cached_calls=total("cached_calls"),
+        cost=None if total("unpriced") else total("cost"),
+        seconds=round(sum(row["seconds"] or 0 for row in outermost), 6),
     )
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,6 +31,13 @@ class Serving:
     """As its settings declare them."""
     workflows: Mapping[str, int] = field(default_factory=dict)
     """Of some workflows, how many jobs may run at the same time, over all workers."""
+    only: Callable[[], frozenset[str]] | None = None
+    """The ids of the jobs that it takes, where it takes no others; they may become more."""
+
+    @property
+    def named(self) -> str | None:
+        """Those ids, as `_HEADS` takes them."""
+        return None if self.only is None else "".join(f"|{id}|" for id in sorted(self.only()))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,6 +109,9 @@ _OPEN_HEADS = _HEADS.replace(
     "{supplied}\n    and replace(cast(:full as text), '|' || workflow || '|', '') = :full",
 )
 
+_NAMED = """
+    and replace(cast(:named as text), '|' || id || '|', '') <> :named"""
+
 
 def look(
     serving: Serving, known: str, free: int, now: float, *, had: Mapping[str, float] | None = None
@@ -124,7 +134,7 @@ def look(
         rooms = yield from _rooms(serving, among, now)
     if contended:
         held = yield from shares.shares(had or {}, now)
-    picks = yield from _pick(lanes, held, rooms, known, free)
+    picks = yield from _pick(lanes, held, rooms, known, free, serving.named)
     again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
     # Jobs that nobody labels are counted only beside others: most projects have no other.
     shared = contended or any(lane.tenant for lane in lanes)
@@ -218,7 +228,12 @@ def _rooms(serving: Serving, queues: Mapping[str, QueueLimits], now: float) -> O
 
 
 def _pick(
-    lanes: Sequence[Lane], held: Shares, rooms: Rooms, known: str, free: int
+    lanes: Sequence[Lane],
+    held: Shares,
+    rooms: Rooms,
+    known: str,
+    free: int,
+    named: str | None,
 ) -> Operation[list[Pick]]:
     """Slot by slot, each to the tenant that stands lowest."""
     of_tenant: defaultdict[str, list[Lane]] = defaultdict(list)
@@ -231,15 +246,20 @@ def _pick(
             break
         found = []
         for lane in of_tenant[tenant]:
-            found += yield from _heads(lane, rooms.full, known, free)
+            found += yield from _heads(lane, rooms.full, known, free, named)
         if found:
             # The next one at the end, where it is taken from.
             heads[tenant] = sorted(found, key=lambda pick: pick.rank, reverse=True)
     return _share_out(heads, held, rooms, free)
 
 
-def _heads(lane: Lane, full: str, known: str, limit: int) -> Operation[list[Pick]]:
-    params = {"lane": lane.name, "known": known, "full": full, "limit": limit}
+def _heads(
+    lane: Lane, full: str, known: str, limit: int, named: str | None
+) -> Operation[list[Pick]]:
+    params = {"lane": lane.name, "known": known, "full": full, "limit": limit, "named": named}
+    sql = _OPEN_HEADS if full else _HEADS
+    if named is not None:
+        sql = sql.replace("{supplied}", f"{{supplied}}{_NAMED}")
     return [
         Pick(
             job=row["id"],
@@ -249,7 +269,7 @@ def _heads(lane: Lane, full: str, known: str, limit: int) -> Operation[list[Pick
             workflow=row["workflow"],
             rank=(-row["priority"], row["queued_at"], row["id"]),
         )
-        for row in (yield One(_OPEN_HEADS if full else _HEADS, params))
+        for row in (yield One(sql, params))
     ]
 
 

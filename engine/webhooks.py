@@ -22,6 +22,7 @@ from ucop.engine.job import Event, Record
 from ucop.engine.listeners import reached
 from ucop.engine.operation import Many, One, Operation, Row
 from ucop.engine.rows import to_json
+from ucop.engine.subscriptions import Wanted
 
 KEPT = 7 * 86_400.0
 """Seconds for which deliveries that were made are kept to be looked at."""
@@ -219,6 +220,26 @@ def collect(
     if rows:
         yield Many(_ADD, rows)
     return True
+
+
+_PENDING_OF_JOB = """
+select 1 from deliveries
+where webhook = :webhook and job_id = :job and status = 'pending' limit 1"""
+
+_POSITION = "select position from listeners where name = :name"
+
+
+def outstanding(name: str, webhook: Webhook, job: str) -> Operation[bool]:
+    """Whether a webhook is still to be told something of a job."""
+    if (yield One(_PENDING_OF_JOB, {"webhook": name, "job": job})):
+        return True
+    at = yield One(_POSITION, {"name": listener(name)})
+    asked = Wanted(types=webhook.types, job=job, workflows=webhook.workflows)
+    conditions, params = asked.conditions()
+    sql = f"""
+select 1 from events join jobs on jobs.id = events.job_id
+where events.position > :after{conditions} limit 1"""  # noqa: S608 - ours
+    return bool((yield One(sql, {**params, "after": at[0]["position"] if at else -1})))
 
 
 def due(name: str, limit: int, now: float) -> Operation[list[Delivery]]:

@@ -121,6 +121,18 @@ def complaint(old: Wiring, new: Wiring, standing: Standing) -> str | None:
     return f"nothing leads to node {names} any more from where the job stands"
 
 
+def refusal(old: Wiring, new: Wiring, standing: Standing) -> str | None:
+    """`complaint` of a change that somebody wants: what was not due yet may be gone."""
+    kept = new.nodes | standing.due | standing.scheduled
+    wanted = Wiring(
+        nodes=old.nodes & kept,
+        edges=frozenset((a, b) for a, b in old.edges if a in kept and (b in kept or b == END)),
+        joins=frozenset((starts, end) for starts, end in old.joins if {*starts, end} <= kept),
+        anywhere=old.anywhere & kept,
+    )
+    return complaint(wanted, new, standing)
+
+
 def _still_heard(old: Wiring, new: Wiring) -> frozenset[Join]:
     return old.joins & new.joins
 

@@ -104,12 +104,16 @@ def _add_node(
 ) -> None:
     name, each = call.node.name, call.node.each is not None
     run = run_each if each else run_once
+    blank = dict.fromkeys(call.definition.channels)
     # The retry of a graph node would run the finished items of `each` again, and nothing could
     # be caught after its last try: there, the policies are those of the calls inside.
     outside = not each and not call.node.catches
     decides = router.decides(name)
 
     async def node(state: State, runtime: Runtime[RunContext]) -> Command[Any]:
+        if not blank.keys() <= state.keys():
+            # A fork under a definition with more names: they are null until they are written.
+            state = {**blank, **state}
         outcome = await run(call, state, runtime)
         try:
             scope = _written(state, outcome.update, reducers) if decides else state

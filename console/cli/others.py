@@ -1,0 +1,44 @@
+"""Jobs that wait beside the one that a command runs: it leaves them alone, and says so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ucop.console.cli.output import note
+from ucop.console.cli.questions import JOB
+from ucop.console.cli.tables import plural
+from ucop.engine.filter import Filter
+from ucop.engine.states import JobStatus
+
+if TYPE_CHECKING:
+    from ucop.console.cli.place import Place
+    from ucop.engine.job import Job
+
+MOST = 1_000
+"""Pending jobs that are looked at."""
+
+
+def tell_others(place: Place, id: str) -> None:
+    """Say which pending jobs no worker runs, and which of them job `id` waits for."""
+    with place.reader() as reader:
+        if reader.workers():
+            return
+        own = reader.job(id)
+        pending = reader.jobs(Filter(status=JobStatus.PENDING), limit=MOST)
+    others = [job for job in pending if job.id != id]
+    if ahead := _ahead(own, others):
+        note(f"it waits for job {ahead.id}, which is before it on thread {own.thread_id!r}:")
+        note(f"  {place.command(f'jobs resume {ahead.id}')}")
+    elif len(others) == 1:
+        note(f"job {others[0].id[:JOB]} is pending and is left alone; run it with:")
+        note(f"  {place.command(f'jobs resume {others[0].id}')}")
+    elif others:
+        number = f"{MOST}+ jobs" if len(pending) == MOST else plural(len(others), "other job")
+        note(f"{number} are pending and are left alone; run them with: {place.command('worker')}")
+
+
+def _ahead(own: Job, others: Sequence[Job]) -> Job | None:
+    """The first of those that are in line before it on its thread."""
+    line = [job for job in others if job.thread_id == own.thread_id]
+    return min(line, key=lambda job: job.created_at, default=None)
