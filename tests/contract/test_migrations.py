@@ -31,6 +31,7 @@ def _first_version(path: Path) -> None:
         connection.execute("alter table questions drop column consumed_at")
         connection.execute("alter table questions drop column withdrawn_at")
         connection.execute("alter table jobs drop column passed")
+        connection.execute("alter table workers drop column blocked")
         connection.execute("drop table live")
         connection.execute("drop table live_listeners")
         connection.execute("update alembic_version set version_num = '0001'")
