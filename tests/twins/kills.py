@@ -33,6 +33,9 @@ POINTS = ("after put", "after writes", "inside saver write", "before finish")
 MOST = 16
 """Up to which number of such a point it is tried."""
 
+LONG = 300.0
+"""Seconds in which a job rests, whose workers have to start again and again."""
+
 ALWAYS = ("after put:1", "inside saver write:2")
 """Where every worker of a job can die: each makes one step before."""
 
@@ -53,7 +56,7 @@ class Killing:
 
     def run(self) -> tuple[Observation, list[str]]:
         """What was seen, and the tasks that ran again though they were held as done."""
-        side = JobSide(self.twin, self.engine)
+        side = JobSide(self.twin, self.engine, long=LONG)
         watch = threading.Thread(target=self._replace_worker, args=[side])
         watch.start()
         try:
