@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 import httpx
 
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelResponseError
 from ucop.agents.ollama import CONNECT_TIMEOUT, client_options, translated
+from ucop.agents.ollama_loading import begun
+
+if TYPE_CHECKING:
+    from ollama import AsyncClient
 
 
 async def embed(
@@ -27,12 +33,18 @@ async def embed(
         base_url=endpoint.url,
         client_kwargs={
             **client_options(endpoint),
-            "timeout": httpx.Timeout(timeout, connect=CONNECT_TIMEOUT),
+            "timeout": httpx.Timeout(timeout, connect=CONNECT_TIMEOUT, read=None),
         },
     )
     try:
         with translated(model, endpoint.url):
-            vectors = await embeddings.aembed_documents(list(texts))
+            work = asyncio.ensure_future(embeddings.aembed_documents(list(texts)))
+            try:
+                await begun(work, cast("AsyncClient", embeddings._async_client), model, timeout)
+                vectors = work.result()
+            finally:
+                work.cancel()
+                await asyncio.wait([work])
     finally:
         await embeddings._async_client.close()  # type: ignore[union-attr]
         embeddings._client.close()  # type: ignore[union-attr]

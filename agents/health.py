@@ -70,4 +70,6 @@ async def check(models: Models, name: str, *, call: bool = False) -> Health:
 async def _call(models: Models, name: str) -> None:
     from langchain_core.messages import HumanMessage
 
-    await models.ask(name, [HumanMessage("Reply with OK.")], options={"num_predict": SHORTEST})
+    await models.ask(
+        name, [HumanMessage("Reply with OK.")], options={"num_predict": SHORTEST, "think": False}
+    )

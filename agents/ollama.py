@@ -25,7 +25,7 @@ from pydantic import Field, ValidationError
 
 from ucop.agents.endpoint import Endpoint
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
-from ucop.agents.ollama_loading import is_loading, loaded_window, shown
+from ucop.agents.ollama_loading import begun, loaded_window, shown
 from ucop.agents.request import ModelRequest
 from ucop.agents.retry import parse_retry_after
 from ucop.agents.secret_url import shown_url
@@ -141,7 +141,7 @@ class OllamaChat(ChatOllama):
         parts = super()._acreate_chat_stream(messages, stop, **kwargs)
         first = asyncio.ensure_future(anext(parts, None))
         try:
-            await self._wait(first)
+            await begun(first, self._async_client, self.model, self.idle_timeout)
             if (part := first.result()) is not None:
                 yield part
                 async for part in parts:
@@ -150,13 +150,6 @@ class OllamaChat(ChatOllama):
             if not first.done():
                 first.cancel()
                 await asyncio.wait([first])
-
-    async def _wait(self, first: asyncio.Future[Any]) -> None:
-        """For the first piece; as long as it takes where the model is loaded meanwhile. The time of
-        the whole call bounds it."""
-        while not (await asyncio.wait([first], timeout=self.idle_timeout))[0]:
-            if not await is_loading(self._async_client, self.model):
-                raise httpx.ReadTimeout("nothing came")
 
     async def _aiterate_over_stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
@@ -239,7 +232,7 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     """
 
     async def unhurried(request: httpx.Request) -> None:
-        # Until the answer begins, `_wait` keeps the time: it knows of models that are loaded.
+        # Until the answer begins, `begun` keeps the time: it knows of models that are loaded.
         request.extensions["timeout"]["read"] = None
 
     def refuse(response: httpx.Response) -> None:

@@ -18,6 +18,16 @@ UNKNOWN = (TimeoutError, httpx.HTTPError, ValueError, KeyError, TypeError, Attri
 """It did not answer, or not as an Ollama does."""
 
 
+async def begun(
+    answer: asyncio.Future[Any], client: AsyncClient, model: str, idle_timeout: float
+) -> None:
+    """Wait until an answer begins; as long as it takes where the model is loaded meanwhile. The
+    time of the whole call bounds it. Raises httpx.ReadTimeout."""
+    while not (await asyncio.wait([answer], timeout=idle_timeout))[0]:
+        if not await is_loading(client, model):
+            raise httpx.ReadTimeout("nothing came")
+
+
 async def is_loading(client: AsyncClient, model: str) -> bool:
     """Whether the Ollama behind `client` has not finished loading `model`. False where it does
     not say: then the idle timeout holds."""

@@ -82,8 +82,7 @@ select node, task_id, status, attempt, started_at, finished_at, model_calls, tok
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
 
-# What `_usage` counts, without reading what the steps wrote. Times in whole microseconds, as
-# records have them.
+# What `_usage` counts, without reading what the steps wrote.
 _SPENT = """
 select job_id, node, sum(model_calls) as model_calls, sum(tokens_in) as tokens_in,
     sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
@@ -91,7 +90,7 @@ select job_id, node, sum(model_calls) as model_calls, sum(tokens_in) as tokens_i
     sum(seconds_generating) as seconds_generating, sum(cached_calls) as cached_calls,
     sum(case when model_calls > 0 then cost end) as cost,
     sum(case when model_calls > 0 and cost is null then 1 else 0 end) as unpriced,
-    sum(round(finished_at * 1000000) - round(started_at * 1000000)) / 1000000 as seconds
+    sum(finished_at - started_at) as seconds
 from steps where job_id in (select id from jobs{chosen}) group by job_id, node"""
 
 _EVENTS = """

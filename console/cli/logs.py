@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import sys
 
+from ucop.console.cli.output import shortened
+
 
 class _Stderr(logging.Handler):
     """Writes to the stderr of the moment: above a live table where one is shown."""
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            print(self.format(record), file=sys.stderr, flush=True)
+            print(shortened(self.format(record)), file=sys.stderr, flush=True)
         except OSError:
             self.handleError(record)
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 LONGEST_NOTE = 10_000
-"""Characters of a note: an error may hold a whole document, and a terminal shows none."""
+"""Characters of a note, or of a line of the log."""
 
 _CONTROLS = {
     code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"
@@ -55,12 +55,17 @@ def put_records(records: Iterable[BaseModel]) -> bool:
     return put_json([record.model_dump(mode="json") for record in records])
 
 
+def shortened(text: str) -> str:
+    """A text that a person is told: an error may hold a whole document."""
+    if len(text) <= LONGEST_NOTE:
+        return text
+    return f"{text[:LONGEST_NOTE]}… ({len(text) - LONGEST_NOTE:,} more characters)"
+
+
 def note(text: str = "") -> None:
     """Tell a person something that is not data."""
-    if len(text) > LONGEST_NOTE:
-        text = f"{text[:LONGEST_NOTE]}… ({len(text) - LONGEST_NOTE:,} more characters)"
     try:
-        print(harmless(text), file=sys.stderr, flush=True)
+        print(harmless(shortened(text)), file=sys.stderr, flush=True)
     except OSError:  # closed, or full: nobody can be told
         streams.drop_stderr()
 

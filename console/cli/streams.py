@@ -21,6 +21,10 @@ _own: TextIO | None = None
 """Stdout, once others have lost it."""
 
 
+_ours = False
+"""Whether the process is the command's, and not that of a program that calls it."""
+
+
 def stdout() -> TextIO:
     """Where data goes."""
     return _own or sys.stdout
@@ -29,6 +33,8 @@ def stdout() -> TextIO:
 def complete() -> None:
     """Open what was closed (`>&-`): else the next file that is opened takes its place, and what
     is printed lands in the database, say. What is written to a closed stdout is an error."""
+    global _ours
+    _ours = True
     for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
         if getattr(sys, name) is None:
             _occupy(number)
@@ -42,7 +48,7 @@ def complete() -> None:
 def part() -> None:
     """Keep stdout for data: from here on the project's code may run."""
     global _own
-    if _own is not None:
+    if _own is not None or not _ours:
         return
     sys.stdout.flush()
     if isinstance(sys.stdout, _Closed):

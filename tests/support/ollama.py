@@ -120,6 +120,8 @@ class ScriptedOllama:
         """As /api/ps tells it of loaded models."""
         self.loading: set[str] = set()
         """Models that /api/ps does not list yet."""
+        self.embed_delay = 0.0
+        """Seconds before vectors come."""
         self.requests: list[Request] = []
         self.paths: list[str] = []
         self.embedded: list[str] = []
@@ -258,6 +260,7 @@ class _Exchange(BaseHTTPRequestHandler):
             self._json(200, {"capabilities": able, "model_info": {}})
             return
         if self.path == "/api/embed":
+            self._wait(scripted.embed_delay)
             scripted.embedded += request["input"]
             self._json(200, {"embeddings": [vector(text) for text in request["input"]]})
             return

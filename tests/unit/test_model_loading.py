@@ -59,3 +59,15 @@ async def test_loading_without_end_is_bounded_by_the_time_of_the_call() -> None:
             await asking.ask(f"ollama:{MODEL}", QUESTION)
         assert ollama.until(lambda o: o.hang_ups == 1)
         await asking.aclose()
+
+
+async def test_a_model_that_makes_vectors_is_waited_for_as_well() -> None:
+    with ScriptedOllama(models=["nomic-embed-text:latest"]) as ollama:
+        ollama.loading.add("nomic-embed-text:latest")
+        ollama.embed_delay = 1.0
+        asking = models(ollama)
+        assert len(await asking.embed("ollama:nomic-embed-text", ["a", "b"])) == 2
+        ollama.loading.clear()
+        with pytest.raises(ModelTimeout, match="longer than the idle timeout"):
+            await asking.embed("ollama:nomic-embed-text", ["a"])
+        await asking.aclose()
