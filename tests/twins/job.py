@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -16,7 +16,7 @@ from tests.twins.play import Asked, Part, Rest, Saved
 from tests.twins.shape import masked
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
 from ucop.engine import Engine, JobStatus
-from ucop.engine.errors import JobFailed, ResultTimeout
+from ucop.engine.errors import JobFailed, RefusedChange, ResultTimeout
 from ucop.engine.handle import JobHandle
 
 LONG = 60.0
@@ -102,7 +102,8 @@ class JobSide:
         try:
             status = job.wait(self._long)
         except ResultTimeout:
-            job.cancel()
+            with suppress(RefusedChange):
+                job.cancel()
             return Rest("stuck")
         match status:
             case JobStatus.COMPLETED:

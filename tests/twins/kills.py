@@ -67,7 +67,7 @@ class Killing:
         return seen, self._again
 
     def _replace_worker(self, side: JobSide) -> None:
-        worker, held, before = self._worker(self.point), frozenset[str](), 0
+        worker, held, before = self._worker(self.point), frozenset[tuple[str, str]](), 0
         while not self._over.is_set():
             if worker.wait(0.02) is None:
                 continue
@@ -79,7 +79,7 @@ class Killing:
         worker.kill()
         self._again += self._repeated(held, before)
 
-    def _repeated(self, held: frozenset[str], before: int) -> list[str]:
+    def _repeated(self, held: frozenset[tuple[str, str]], before: int) -> list[str]:
         return [visit.label for visit in self._visits()[before:] if visit.task in held]
 
     def _visits(self) -> list[witness.Visit]:
@@ -128,11 +128,13 @@ def killed(
     return killing.deaths, [each.at(where) for each in found]
 
 
-def done_tasks(url: str, threads: list[str]) -> frozenset[str]:
-    """The tasks that the checkpointer holds as done, read without ucop."""
+def done_tasks(url: str, threads: list[str]) -> frozenset[tuple[str, str]]:
+    """Thread and id of the tasks that the checkpointer holds as done, read without ucop."""
     rows = _sqlite_rows(url) if url.startswith("sqlite") else _postgres_rows(url)
     return frozenset(
-        task for thread, task, channel in rows if thread in threads and channel not in UNDONE
+        (thread, task)
+        for thread, task, channel in rows
+        if thread in threads and channel not in UNDONE
     )
 
 
