@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ucop.agents.run import AgentContext, accept, call
 
@@ -41,34 +41,40 @@ async def run_alone(
     folder: Path | None = None,
     production: bool = False,
     progress: Callable[[str], None] = _silent,
+    context: Mapping[str, Any] | None = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Ran:
     """Run `agent` once on `data`. Nothing of it is kept, so nothing can be resumed.
 
     `folder` is where the agent's relative paths start (default: the current one); in
-    `production` an output that is a placeholder is refused. Raises AgentInputError before any
+    `production` an output that is a placeholder is refused. `context` is what the agent finds as
+    `context.given`, `config` goes to LangChain: `configurable`, `tags`, `metadata`. Raises AgentInputError before any
     model is asked, AgentOutputError, ModelError, and whatever a function raises.
     """
     name = f"alone-{secrets.token_hex(6)}"
-    context = AgentContext(
+    call_context = AgentContext(
         job_id=name,
         node="",
         key=name,
         models=models,
         folder=folder or Path.cwd(),
+        given=context,
         production=production,
         progress=progress,
     )
-    accept(agent, data, context=context)
-    from langchain_core.runnables import RunnableLambda
+    accept(agent, data, context=call_context)
+    from langchain_core.runnables import RunnableConfig, RunnableLambda
 
     from ucop.agents.meter import Meter
 
     meter = Meter()
 
     async def work(data: Mapping[str, Any]) -> Any:
-        return await call(agent, data, context=context)
+        return await call(agent, data, context=call_context)
 
     began = time.monotonic()
     # A runnable, because that is what hands the meter on to every model call inside.
-    output = await RunnableLambda(work).ainvoke(dict(data), {"callbacks": [meter]})
+    output = await RunnableLambda(work).ainvoke(
+        dict(data), cast(RunnableConfig, {**(config or {}), "callbacks": [meter]})
+    )
     return Ran(output=output, usage=meter.total(), seconds=time.monotonic() - began)

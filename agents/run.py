@@ -53,6 +53,8 @@ class AgentContext:
     models: Models
     folder: Path
     """The project's folder: relative paths of files start here."""
+    given: Mapping[str, Any] | None = None
+    """The context that the run was given (`ucop run --context`); None where it was given none."""
     production: bool = False
     """Whether an output that is a placeholder is refused."""
     progress: Callable[[str], None] = _no_progress

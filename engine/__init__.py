@@ -39,6 +39,8 @@ if TYPE_CHECKING:
         StepError,
         Usage,
     )
+    from ucop.engine.live_parts import Omitted
+    from ucop.engine.live_stream import LiveStream
     from ucop.engine.schedules import Schedule
     from ucop.engine.settings import Settings
     from ucop.engine.states import JobStatus, StepStatus
@@ -62,6 +64,8 @@ __all__ = [
     "JobStatus",
     "JobStopped",
     "KeyConflict",
+    "LiveStream",
+    "Omitted",
     "Question",
     "ResultTimeout",
     "Schedule",
@@ -94,6 +98,8 @@ _PLACES = {
         "StepError",
         "Usage",
     ),
+    "live_parts": ("Omitted",),
+    "live_stream": ("LiveStream",),
     "schedules": ("Schedule",),
     "settings": ("Settings",),
     "states": ("JobStatus", "StepStatus"),

@@ -10,13 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from langgraph.constants import TAG_HIDDEN
+from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
-
-if TYPE_CHECKING:
-    from langgraph.pregel import Pregel
 
 SEEN = "__interrupt__"
 """LangGraph's name for the versions at which a graph last stopped."""
@@ -34,14 +32,18 @@ class Place:
 
 def has_breakpoints(graph: Any) -> bool:
     """Whether a graph, or one that its nodes are known to run, can stop at a breakpoint."""
-    return bool(
-        graph.interrupt_before_nodes
-        or graph.interrupt_after_nodes
-        or any(
-            inner.interrupt_before_nodes or inner.interrupt_after_nodes
-            for _, inner in graph.get_subgraphs(recurse=True)
-        )
+    if not isinstance(graph, Pregel):
+        return False
+    return stops_itself(graph) or any(
+        stops_itself(inner) for _, inner in graph.get_subgraphs(recurse=True)
     )
+
+
+def stops_itself(graph: Any) -> bool:
+    """Whether a graph was compiled to stop; one that runs elsewhere knows that alone."""
+    if not isinstance(graph, Pregel):
+        return False
+    return bool(graph.interrupt_before_nodes or graph.interrupt_after_nodes)
 
 
 async def stopped_at(graph: Any, config: Mapping[str, Any]) -> str | None:
@@ -73,7 +75,7 @@ def _told(path: Sequence[str], due: Sequence[str]) -> str:
 def _places(graph: Any, snapshot: StateSnapshot, path: tuple[str, ...]) -> Iterator[Place]:
     """A graph, and those inside that its open tasks have begun."""
     yield Place(path=path, graph=graph, snapshot=snapshot)
-    inner = dict(graph.get_subgraphs())
+    inner = {name: each for name, each in graph.get_subgraphs() if isinstance(each, Pregel)}
     for task in snapshot.tasks:
         state: Any = task.state
         if task.name in inner and isinstance(state, StateSnapshot) and state.next:

@@ -53,6 +53,7 @@ from ucop.engine.journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Jour
 from ucop.engine.operation import Many, One, Operation, Statement, pyformat, run
 from ucop.engine.postgres import Apart as ApartPostgres
 from ucop.engine.postgres import drive, reachable
+from ucop.engine.replies import Reply
 from ucop.engine.serializer import Apart as Row
 from ucop.engine.serializer import StateSerializer
 from ucop.engine.sqlite import Apart, execute
@@ -69,7 +70,7 @@ from ucop.graphs.compiling import compile_again
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
@@ -93,14 +94,14 @@ def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
 
 
 def attach(
-    graph: CompiledStateGraph[Any],
-    saver: FencedSaver,
+    graph: Pregel[Any, Any, Any, Any],
+    saver: FencedSaver | None,
     store: BaseStore | None = None,
-) -> CompiledStateGraph[Any]:
+) -> Pregel[Any, Any, Any, Any]:
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
     one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = saver.for_graph(_types(graph))
+    bound.checkpointer = None if saver is None else saver.for_graph(_types(graph))
     if bound.store is None:
         bound.store = store
     # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
@@ -122,9 +123,11 @@ def _types(graph: Any) -> GraphTypes:
     return _used[key]
 
 
-def _allowlist(graph: CompiledStateGraph[Any]) -> Any:
+def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
-    builder = graph.builder
+    builder = getattr(graph, "builder", None)
+    if builder is None:  # made by `@entrypoint`, or by hand
+        return _serde.build_serde_allowlist(channels=graph.channels)
     if builder not in _allowlists:
         _allowlists[builder] = compile_again(builder)._serde_allowlist
     return _allowlists[builder]
@@ -148,6 +151,11 @@ class Fenced:
     """The database, as its errors name it."""
     draft: list[Kept] | None = None
     """What was to be saved, where nothing is saved yet."""
+    starts_at_once: bool = False
+    """Whether nodes run as soon as the input is saved, with no checkpoint in between: those of
+    graphs that are no StateGraph, as `@entrypoint` makes them."""
+    secret: frozenset[str] = frozenset()
+    """Names of the config's `configurable` that LangGraph must not write beside a checkpoint."""
     loop: asyncio.AbstractEventLoop
     """The engine's."""
 
@@ -227,6 +235,7 @@ class Fenced:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        config = _without(config, self.secret)
         if not self._at_home():
             return await asyncio.to_thread(self.put, config, checkpoint, metadata, new_versions)
         call: Kept = ("put", (config, checkpoint, metadata, new_versions))
@@ -239,7 +248,7 @@ class Fenced:
             fault("before put")
             async with journal.turn:
                 journal.may_advance()
-                if _is_input(metadata):
+                if _is_input(metadata) and not self.starts_at_once:
                     journal.hold(call)
                     return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
@@ -271,7 +280,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            saved = _progress(writes)
+            saved = _progress(writes, reply)
             async with journal.turn:
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
@@ -378,6 +387,7 @@ class Fenced:
         metadata: CheckpointMetadata,
         new_versions: ChannelVersions,
     ) -> RunnableConfig:
+        config = _without(config, self.secret)
         call: Kept = ("put", (config, checkpoint, metadata, new_versions))
         journal = self.journal
         if self.draft is not None:
@@ -414,8 +424,9 @@ class Fenced:
             call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
                 fault("before writes")
+                saved = _progress(writes, reply)
                 with self._naming(journal, call):
-                    self._commit_apart(journal, _progress(writes), None, call, notes=notes)
+                    self._commit_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
@@ -751,6 +762,14 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         ]
 
 
+def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
+    if not names:
+        return config
+    shown = {k: v for k, v in config["configurable"].items() if k not in names}
+    told = {k: v for k, v in (config.get("metadata") or {}).items() if k not in names}
+    return {**config, "configurable": shown, "metadata": told}
+
+
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
 
 
@@ -801,10 +820,11 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
 
 
-def _progress(writes: Sequence[tuple[str, Any]]) -> int:
+def _progress(writes: Sequence[tuple[str, Any]], reply: Reply) -> int:
     """How much further a job is by writes: what only says that a node failed, or asks, each
-    attempt says again."""
-    return int(any(channel not in WITH_ERROR for channel, _ in writes))
+    attempt says again, unless the node has gone past an answer."""
+    values = any(channel not in WITH_ERROR for channel, _ in writes)
+    return int(values or bool(reply.consumed))
 
 
 def _is_input(metadata: CheckpointMetadata) -> bool:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.ledger import ADD_EVENT, existing, next_attempt, settle
 from ucop.engine.operation import One, Operation, Row
 from ucop.engine.rows import PAUSE, PAUSE_NOW, to_json
+from ucop.engine.run_options import AS_IT_IS, Regiven, read_regiven
 from ucop.engine.states import ACTIVE, Change, JobStatus, sources
 
 TRIES = 20
@@ -30,6 +32,10 @@ class Onward:
     """Limits that are to be others."""
     priority: int | None = None
     """None leaves it as it is."""
+    given: Regiven = AS_IT_IS
+    """Of its context and config what is to be another."""
+    run: str | None = None
+    """The whole of them, as JSON, once that was checked; None leaves them as they are."""
     at_once: bool = False
     """Whether it need not wait for its time any more, where it was delayed."""
 
@@ -39,13 +45,20 @@ def read_onward(
     priority: int | None = None,
     *,
     at_once: bool = False,
+    context: Any = None,
+    config: Mapping[str, Any] | None = None,
 ) -> Onward:
     """As a caller gave it. Raises InvalidInput."""
     if priority is not None and (
         not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31
     ):
         raise InvalidInput(f"priority: a whole number of 32 bits, not {priority!r}")
-    return Onward(budget=read_budget(budget or {}), priority=priority, at_once=at_once)
+    return Onward(
+        budget=read_budget(budget or {}),
+        priority=priority,
+        at_once=at_once,
+        given=read_regiven(context, config),
+    )
 
 
 _WANT = """
@@ -253,6 +266,9 @@ update jobs set budget = :budget, expires_at = created_at + cast(:deadline as do
 where id = :job"""
 
 
+_SET_RUN = "update jobs set run = :run where id = :job"
+
+
 def go_on(
     job: str,
     state: Row,
@@ -281,6 +297,8 @@ def go_on(
         yield One(MARK_PASSED, {"job": job})
     if onward.budget:
         yield from _change_budget(job, onward.budget)
+    if onward.run is not None:
+        yield One(_SET_RUN, {"job": job, "run": onward.run})
     return new
 
 

@@ -422,13 +422,14 @@ def _refusal(value: Any, error: BaseException) -> Unstorable:
         return Unstorable(_shown(type(value)), f"{type_of(own)}: {text_of(own)}")
     text = str(error)
     if "64-bit" in text:
-        return Unstorable("builtins.int", "it has more than 64 bits; store it as text")
+        return Unstorable("int", "it has more than 64 bits; store it as text")
     if "surrogates" in text:
-        return Unstorable("builtins.str", "it holds lone surrogates, which no UTF-8 has")
+        return Unstorable("str", "it holds lone surrogates, which no UTF-8 has")
     if "ecursion" in text:
         return Unstorable(_shown(type(value)), "it holds itself, or is nested too deeply")
     return Unstorable(_shown(type(value)), f"{type(error).__name__}: {text}")
 
 
 def _shown(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    own = kind.__module__ in ("builtins", "__main__")
+    return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"

@@ -47,6 +47,7 @@ from ucop.engine.job_file import read_job_file
 from ucop.engine.listeners import Post
 from ucop.engine.live_readers import LiveReaders
 from ucop.engine.live_stream import Modes, read_modes
+from ucop.engine.local_graphs import LocalGraphs, ended, graph_name, notice
 from ucop.engine.loop import CLOSED, LoopThread
 from ucop.engine.notices import Notices
 from ucop.engine.orders import Orders
@@ -59,12 +60,14 @@ from ucop.engine.rates import DatabaseRates
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
+from ucop.engine.run_options import for_factory, names_secrets, new_run_options, read_config
 from ucop.engine.runner import current_attempt
 from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
 from ucop.engine.states import ACTIVE
-from ucop.engine.submission import graph_name, new_job, read_limits, read_terms
+from ucop.engine.submission import new_job, read_limits, read_terms
 from ucop.engine.subscriptions import LOOK_AGAIN, Subscription, wanted
+from ucop.engine.threads import tables_of
 from ucop.engine.timetable import Timetable
 from ucop.engine.turns import Serving
 from ucop.engine.worker import Duty, Worker, names
@@ -125,6 +128,11 @@ class Engine:
         self._registry = registry
         self._catalog = catalog
         self._workflows: dict[str, Workflow] = {}
+        self._local = LocalGraphs()
+        self._named: set[str] = set()
+        """Names that the caller gave to graphs itself."""
+        self._warned: WeakSet[Workflow] = WeakSet()
+        """Those of which was said who can run them."""
         self._admitted: WeakSet[Workflow] = WeakSet()
         """Workflows in which no test double was found."""
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -138,7 +146,9 @@ class Engine:
             worker=lambda: self._worker,
             reader=lambda: self.reader,
             restore=self._restore,
+            keep=self._local.keep,
         )
+        self._runs_jobs = worker
         self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None
@@ -199,10 +209,23 @@ class Engine:
 
     def add(self, name: str, graph: Graph) -> Workflow:
         """Make a LangGraph graph, compiled graph or factory known under `name`. Every process
-        that shall run its jobs must do the same."""
-        workflow = self.catalog.add(name, graph)
-        self._known = None
-        self._loop.soon(self._learned)
+        that shall run its jobs must do the same.
+
+        A name means one graph: another one takes its place for jobs that are submitted from then
+        on, and for those of other processes. Jobs that this process submitted before keep theirs
+        as long as it lives."""
+        self._named.add(name)
+        return self._add(name, graph)
+
+    def _add(self, name: str, graph: Graph) -> Workflow:
+        catalog = self.catalog
+        known = {listing.name for listing in catalog.added}
+        workflow = catalog.add(name, graph)
+        # What was made with the graph that had this name before is made anew.
+        self._workflows = {}
+        if name not in known:
+            self._known = None
+            self._loop.soon(self._learned)
         return workflow
 
     def workflow(self, workflow: str | Path | Workflow | Graph) -> Workflow:
@@ -212,7 +235,8 @@ class Engine:
             return workflow
         if isinstance(workflow, str | Path):
             return self.catalog.get(workflow)
-        return self.add(graph_name(workflow), workflow)
+        name = graph_name(workflow)
+        return self._local.unnamed(workflow) if name is None else self._add(name, workflow)
 
     def take_on(self, job: str) -> None:
         """Let the worker run this job, by its whole id, where it runs its own jobs alone."""
@@ -237,7 +261,7 @@ class Engine:
     def submit(
         self,
         workflow: str | Path | Workflow | Graph,
-        input: Mapping[str, Any] | None = None,
+        input: Any = None,
         *,
         key: str | None = None,
         queue: str = DEFAULT_QUEUE,
@@ -250,13 +274,17 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
         Args:
             workflow: A name, a YAML file, or a LangGraph graph.
-            input: Checked against the workflow's declared input before anything is written.
+            input: Checked against the workflow's declared input before anything is written. What
+                a Python graph declares as times, enums, messages or objects may be given as such,
+                or as JSON.
             key: For idempotence: a second submit with this key returns the first one's job.
             queue: One that the settings declare.
             priority: Higher goes first, among the jobs of its tenant.
@@ -271,6 +299,12 @@ class Engine:
             on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
                 `reject` refuses this one, `interrupt` cancels them and goes on from the state
                 that they saved, `rollback` cancels them and deletes what they saved.
+            context: What nodes find as `runtime.context`: an instance of the graph's
+                `context_schema`, or an object that fits it. In a workflow of YAML it is for the
+                Python graphs inside.
+            config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
+                `metadata`, `recursion_limit`. In both, `${env:NAME}` in a text is a secret, which
+                is looked up where the job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
 
@@ -289,13 +323,14 @@ class Engine:
             on_busy=on_busy,
         )
         listens = read_modes(stream) if stream is not None else frozenset()
-        job = self._new_job(workflow, input, terms, read_limits(budget, deadline))
-        return JobHandle(self, self._loop.call(self._orders.submit(job, listens)))
+        most = read_limits(budget, deadline)
+        job = self._new_job(workflow, input, terms, most, context, config, mine=True)
+        return JobHandle(self, self._loop.call(self._submit(job, listens)))
 
     async def asubmit(
         self,
         workflow: str | Path | Workflow | Graph,
-        input: Mapping[str, Any] | None = None,
+        input: Any = None,
         *,
         key: str | None = None,
         queue: str = DEFAULT_QUEUE,
@@ -308,6 +343,8 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         thread_id: str | None = None,
         on_busy: OnBusy | str = OnBusy.ENQUEUE,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
@@ -324,8 +361,10 @@ class Engine:
         )
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
-        job = await asyncio.to_thread(self._new_job, workflow, input, terms, most)
-        return JobHandle(self, await self._loop.acall(self._orders.submit(job, listens)))
+        job = await asyncio.to_thread(
+            lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
+        )
+        return JobHandle(self, await self._loop.acall(self._submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
@@ -804,13 +843,25 @@ class Engine:
                     async with asyncio.timeout(LOOK_AGAIN):
                         await news.wait()
 
-    async def _restore(self, fingerprint: str) -> Workflow:
-        """A workflow as jobs were submitted with it."""
-        known = self._workflows.get(fingerprint)
+    async def _submit(self, job: NewJob, listens: frozenset[str]) -> JobId:
+        id = await self._orders.submit(job, listens)
+        if id != job.id:  # the key was in use
+            self._local.forget([job.id])
+        if asked := self._local.oldest:
+            tables = tables_of(self._database.url)
+            self._local.forget(await self._database.read(lambda: ended(tables, asked)))
+        return id
+
+    async def _restore(self, fingerprint: str, job: JobId) -> Workflow:
+        """A job's workflow as it was submitted with it."""
+        if (own := self._local.of(job)) is not None:
+            return own
+        workflows = self._workflows
+        known = workflows.get(fingerprint)
         if known is None:
             stored = await self._database.read(lambda: ledger.definition(fingerprint))
             known = await asyncio.to_thread(self._rebuild, stored)
-            self._workflows[fingerprint] = known
+            workflows[fingerprint] = known
         return known
 
     def _rebuild(self, stored: dict[str, Any]) -> Workflow:
@@ -827,19 +878,22 @@ class Engine:
 
     def _knows(self) -> str:
         if self._known is None:
-            self._known = names(self.catalog.supplies())
+            self._known = names([*self.catalog.supplies(), self._local.process])
         return self._known
 
     def _prepare(
         self,
         workflow: Workflow,
-        input: Mapping[str, Any],
+        input: Any,
         *,
         budget: Mapping[str, float | str] | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         **terms: Any,
     ) -> NewJob:
         """A job as `submit` takes it, for whoever submits it."""
-        return self._new_job(workflow, input, read_terms(**terms), read_limits(budget, None))
+        most = read_limits(budget, None)
+        return self._new_job(workflow, input, read_terms(**terms), most, context, config)
 
     def _successor(self, workflow: str | Path | Workflow | Graph) -> Workflow:
         """A definition that a fork is to go on with. Raises as `submit` does."""
@@ -850,18 +904,37 @@ class Engine:
     def _new_job(
         self,
         workflow: str | Path | Workflow | Graph,
-        input: Mapping[str, Any] | None,
+        input: Any,
         terms: Terms,
         budget: Mapping[str, float],
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
+        *,
+        mine: bool = False,
     ) -> NewJob:
         declared = self.settings.declared
         if terms.queue not in declared:
             raise undeclared(terms.queue, declared)
-        found = self.workflow(workflow)
+        given = read_config(config)
+        found = self.workflow(workflow).configured(for_factory(given))
+        said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
-        data = found.accept({} if input is None else input)
-        self._workflows.setdefault(found.fingerprint, found)
-        return new_job(found, data, terms, budget)
+        run = new_run_options(found.accept_context(context, names_secrets), given, said)
+        job = new_job(found, input, terms, budget, run)
+        if found.kind == "yaml" or found.is_known_by_name:
+            self._workflows[found.fingerprint] = found
+        if mine and self._runs_jobs:
+            self._local.keep(job.id, found)
+        return job
+
+    def _notice(self, workflow: Workflow) -> str | None:
+        if workflow.name in self._named:
+            return None
+        said = notice(workflow, listed=self.catalog.lists, worker=self._runs_jobs)
+        if said is not None and workflow not in self._warned:
+            self._warned.add(workflow)
+            log.warning("graph %r: a job of it: %s", workflow.name, said)
+        return said
 
 
 async def _ended(task: asyncio.Task[None] | None) -> None:

@@ -37,6 +37,8 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
+├── ForeignThread             the thread belongs to another tenant
+├── MissingSecret             a secret that the job names is not set where it runs
 ├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
 │   ├── DeadlinePassed
@@ -102,6 +104,7 @@ __all__ = [
     "DeliveryNotFound",
     "DoublesRefused",
     "EngineClosed",
+    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "InvalidJobFile",
@@ -118,6 +121,7 @@ __all__ = [
     "MeshInputRefused",
     "MeshStopped",
     "MissingCapability",
+    "MissingSecret",
     "ModelError",
     "ModelResponseError",
     "ModelTimeout",
@@ -224,6 +228,14 @@ class ThreadBusy(UcopError):
             f"thread {thread!r} is busy with job {', '.join(jobs)}; submit again when that has "
             'ended, or with on_busy="enqueue", "interrupt" or "rollback"'
         )
+
+
+class ForeignThread(UcopError):
+    """The thread belongs to another tenant, whose state would be read and changed."""
+
+
+class MissingSecret(UcopError):
+    """The job names a secret that is not set in the environment of its worker."""
 
 
 class Unstorable(UcopError):

@@ -70,12 +70,15 @@ class InputEdit:
     def names(self) -> list[str]:
         return sorted({*self.input, *self.replace})
 
-    def checked(
-        self, workflow: Workflow, job: JobId, before: Mapping[str, Any], *, begun: bool
-    ) -> dict[str, Any]:
+    def checked(self, workflow: Workflow, job: JobId, before: Any, *, begun: bool) -> Any:
         """What is to be given to the graph: where it has not begun the whole input, else those
         inputs that are to be others. Raises InvalidInput."""
-        accepted = workflow.accept({**before, **self.input})
+        if self.input and not isinstance(before, Mapping):
+            raise InvalidInput(
+                f"the input of job {job} is one value ({type(before).__name__}), so no name of it "
+                "can be given another; submit it anew"
+            )
+        accepted = workflow.accept({**before, **self.input} if self.input else before)
         if begun:
             return {name: accepted[name] for name in self.input}
         if self.replace:
@@ -328,12 +331,13 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
 
 _ADD_FORK = """
 insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
-    priority, input, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
+    priority, input, run, labels, budget, parent_job_id, parent_checkpoint_id, checkpoint_id, seq,
     progress, stalls, not_before, expires_at, created_at, queued_at)
 select cast(:id as text), coalesce(cast(:workflow as text), workflow),
     coalesce(cast(:fingerprint as text), fingerprint), coalesce(cast(:needs as text), needs),
     'pending', 1, cast(:id as text), queue, tenant, priority,
-    coalesce(cast(:input as text), input), labels, budget, id, cast(:checkpoint as text),
+    coalesce(cast(:input as text), input), coalesce(cast(:run as text), run), labels, budget, id,
+    cast(:checkpoint as text),
     cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + :now,
     cast(:now as double precision), {now}
 from jobs where id = :parent returning workflow, priority"""
@@ -350,12 +354,14 @@ def fork(
     *,
     standing: bool,
     successor: Successor | None = None,
+    run: str | None = None,
 ) -> Operation[JobId]:
     """A new job that goes on from a checkpoint of `parent`, maybe under another definition.
-    Raises JobNotFound, CheckpointNotFound."""
+    `run` is its context and config, where they are to be others. Raises JobNotFound,
+    CheckpointNotFound."""
     fields = ("workflow", "fingerprint", "needs", "input")
     other = {name: getattr(successor, name, None) for name in fields}
-    new = {"id": id, "parent": parent, "checkpoint": checkpoint, **other}
+    new = {"id": id, "parent": parent, "checkpoint": checkpoint, "run": run, **other}
     if successor is not None:
         yield from successor.kept(now)
     rows = yield One(_ADD_FORK, {**new, "newest": newest(draft, checkpoint), "now": now})

@@ -20,6 +20,7 @@ from ucop.engine.job_file import save
 from ucop.engine.live_readers import new_reader_id
 from ucop.engine.live_stream import DEFAULT_MODES, LiveStream, Modes, read_modes
 from ucop.engine.pruning import Pruning
+from ucop.engine.run_options import read_regiven
 from ucop.engine.states import JobStatus
 from ucop.graphs.errors import StateError
 from ucop.graphs.state import normalise
@@ -264,6 +265,8 @@ class JobHandle:
         input: Mapping[str, Any] | None = None,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """Let a failed, paused or waiting job go on from its last checkpoint. One that was
         delayed still waits for its time.
@@ -278,12 +281,15 @@ class JobHandle:
             replace: Other names of the state and what is to be put in their place.
             as_node: The node to write `input` and `replace` as, where several made the
                 checkpoint.
+            context: Names of its context that are to have other values from now on, or an
+                instance of the graph's `context_schema` in the place of the whole.
+            config: What of its config is to be another from now on (see Engine.submit).
 
         With `input` or `replace`, nodes that ended after the last checkpoint, beside one that
         failed, run again. Raises RefusedChange where the job is pending, running, completed or
         cancelled, InvalidInput.
         """
-        onward = read_onward(budget, priority, at_once=now)
+        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         self._call(self._engine._orders.resume(self.id, onward, edit))
 
@@ -296,9 +302,11 @@ class JobHandle:
         input: Mapping[str, Any] | None = None,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, awaited."""
-        onward = read_onward(budget, priority, at_once=now)
+        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
         await self._acall(self._engine._orders.resume(self.id, onward, edit))
 
@@ -308,12 +316,15 @@ class JobHandle:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         checkpoint: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, for a failed job alone; from an earlier checkpoint where one is named.
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        self._call(self._retry(read_onward(budget, priority), checkpoint))
+        onward = read_onward(budget, priority, context=context, config=config)
+        self._call(self._retry(onward, checkpoint))
 
     async def aretry(
         self,
@@ -321,9 +332,12 @@ class JobHandle:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
         checkpoint: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         """`retry`, awaited."""
-        await self._acall(self._retry(read_onward(budget, priority), checkpoint))
+        onward = read_onward(budget, priority, context=context, config=config)
+        await self._acall(self._retry(onward, checkpoint))
 
     def fork(
         self,
@@ -332,11 +346,13 @@ class JobHandle:
         *,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         workflow: Source | None = None,
     ) -> JobHandle:
         """A new job that goes on from a checkpoint of this one, which stays as it is.
 
-        It has this job's workflow, input, tenant, labels and budget; it spends a budget of its
+        It has this job's workflow, input, context, config, tenant, labels and budget; it spends a budget of its
         own. What ran after the checkpoint runs again.
 
         Args:
@@ -346,6 +362,7 @@ class JobHandle:
                 taken anew.
             replace: The same, but put in place of what is there.
             as_node: The node to write as, where several ran.
+            context, config: What is to be another than this job's, as in `resume`.
             workflow: The definition to go on with, such as this job's file after its prompts
                 were changed; as `Engine.submit` takes it. Default: the job's own.
 
@@ -353,8 +370,9 @@ class JobHandle:
         WorkflowChanged for a definition without a node that is due.
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
+        given = read_regiven(context, config)
         other = None if workflow is None else self._engine._successor(workflow)
-        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, other))
+        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
         return JobHandle(self._engine, new)
 
     async def afork(
@@ -364,14 +382,17 @@ class JobHandle:
         *,
         replace: Mapping[str, Any] | None = None,
         as_node: str | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         workflow: Source | None = None,
     ) -> JobHandle:
         """`fork`, awaited."""
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
+        given = read_regiven(context, config)
         other = None
         if workflow is not None:
             other = await asyncio.to_thread(self._engine._successor, workflow)
-        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, other))
+        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
         return JobHandle(self._engine, new)
 
     def restore(self, checkpoint: str) -> None:
@@ -451,7 +472,7 @@ class JobHandle:
         database = self._engine._database
         thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
         others = await database.read(lambda: threads.others(thread, self.id))
-        workflow = await self._engine._restore(fingerprint)
+        workflow = await self._engine._restore(fingerprint, self.id)
         return await history(self.id, thread, workflow, database.saver(), others)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:

@@ -31,10 +31,12 @@ async def history(
     config: Any = {"configurable": {"thread_id": thread}}
     snapshots = [snapshot async for snapshot in graph.aget_state_history(config)]
     due = {_id(snapshot): snapshot.next for snapshot in snapshots}
+    names = graph.stream_channels_asis
+    whole = names if isinstance(names, str) else None
     links = {_id(each): (_parent(each), each.metadata or {}) for each in snapshots}
     parents = lineage(links, job, thread, others)
     return [
-        _checkpoint(each, parents[_id(each)], due, workflow)
+        _checkpoint(each, parents[_id(each)], due, workflow, whole)
         for each in snapshots
         if _id(each) in parents
     ]
@@ -49,6 +51,7 @@ def _checkpoint(
     parent: str | None,
     due: dict[str, tuple[str, ...]],
     workflow: Workflow,
+    whole: str | None,
 ) -> Checkpoint:
     metadata: Any = snapshot.metadata or {}
     # An edit was made by no node.
@@ -63,7 +66,7 @@ def _checkpoint(
         created_at=datetime.fromisoformat(snapshot.created_at or ""),
         values={
             name: shown(value)
-            for name, value in dict(snapshot.values).items()
+            for name, value in _values(snapshot, whole).items()
             if not (workflow.kind == "yaml" and name in OWN)
         },
     )
@@ -76,3 +79,11 @@ def _shown(nodes: tuple[str, ...], workflow: Workflow) -> tuple[str, ...]:
 def _id(where: Any) -> str:
     config = getattr(where, "config", where)
     return str(config["configurable"]["checkpoint_id"])
+
+
+def _values(snapshot: StateSnapshot, whole: str | None) -> dict[str, Any]:
+    """The state by name; `whole` is the name of a state that is one value, as that of what
+    `@entrypoint` makes, which has none before it has ended."""
+    if whole is None:
+        return dict(snapshot.values)
+    return {} if snapshot.values is None else {whole: snapshot.values}

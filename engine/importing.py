@@ -27,11 +27,11 @@ insert into definitions (fingerprint, workflow, body, created_at)
 values (:fingerprint, :workflow, :body, :now) on conflict (fingerprint) do nothing"""
 
 _ADD_JOB = """
-insert into jobs (id, workflow, fingerprint, needs, status, reason, attempt, input, output, error,
+insert into jobs (id, workflow, fingerprint, needs, status, reason, attempt, input, run, output, error,
     thread_id, checkpoint_id, queue, priority, tenant, labels, budget, parent_job_id,
     parent_checkpoint_id, seq, progress, stalls, not_before, created_at, queued_at, started_at,
     finished_at)
-values (:id, :workflow, :fingerprint, :needs, :status, :reason, :attempt, :input, :output, :error,
+values (:id, :workflow, :fingerprint, :needs, :status, :reason, :attempt, :input, :run, :output, :error,
     :id, :checkpoint_id, 'default', :priority, :tenant, :labels, :budget, :parent_job_id,
     :parent_checkpoint_id, :seq, :progress, 0, 0, :created_at, :queued_at, :started_at,
     :finished_at)"""
@@ -93,7 +93,7 @@ def add(tables: Tables, contents: Contents, id: JobId, now: float) -> Operation[
     named = {"fingerprint": fingerprint, "workflow": was.workflow, "body": body, "now": now}
     yield One(_ADD_DEFINITION, named)
     job = was.model_dump(mode="json")
-    as_text = ("needs", "input", "output", "error", "labels", "budget")
+    as_text = ("needs", "input", "run", "output", "error", "labels", "budget")
     told = {"id": id, "fingerprint": fingerprint, "status": status.value, "reason": reason}
     seq = {"seq": len(contents.events) + 1}
     yield One(_ADD_JOB, {**job, **_texts(job, as_text), **told, **seq})

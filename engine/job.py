@@ -276,7 +276,8 @@ class Event(Record):
     seq: int
     type: str
     """`job.<status>`, `job.submitted`, `step.started|retried|pending|completed|failed|skipped`,
-    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `progress`."""
+    `mesh.asked|answered|failed|stopped`, `model.used`, `model.fallback`, `question.expired|rejected`,
+    `progress`."""
     at: datetime
     data: dict[str, Any] = Field(default_factory=dict)
     position: int = 0
@@ -326,7 +327,14 @@ class Job(Record):
     status: JobStatus
     reason: str | None = None
     """Why it stands where it stands, in words, where that is not plain."""
-    input: dict[str, Any]
+    input: Any
+    """What it was submitted with; an object, unless its graph takes something else."""
+    context: dict[str, Any] | None = None
+    """What its run is given as context, without secrets."""
+    config: dict[str, Any] = Field(default_factory=dict)
+    """Of LangGraph's config what its run is given, without secrets."""
+    notice: str | None = None
+    """What whoever looks at it should know of how it was submitted."""
     output: Any = None
     error: JobError | None = None
     thread_id: str

@@ -34,6 +34,7 @@ from ucop.engine.job_parts import (
 )
 from ucop.engine.packed import KINDS, mapped, pack, unpack
 from ucop.engine.redaction import Redaction
+from ucop.engine.run_options import TYPED_INPUT
 from ucop.engine.snapshots import OTHERS, Saved, decoded, is_of, shown
 
 if TYPE_CHECKING:
@@ -275,14 +276,14 @@ _WRITES = """
 select * from {writes} where thread_id = :thread order by checkpoint_id, task_id, idx"""
 
 _AS_JSON = {
-    "job": ("needs", "input", "output", "error", "labels", "budget"),
+    "job": ("needs", "input", "run", "output", "error", "labels", "budget"),
     "step": ("input", "output", "error", "models"),
     "event": ("data",),
     "question": ("question", "answer_schema", "default_answer", "answer"),
     "attempt": (),
 }
 _CONTENT = {
-    "job": ("reason", "input", "output", "error", "tenant", "labels"),
+    "job": ("reason", "input", "run", "output", "error", "tenant", "labels"),
     "attempt": ("outcome",),
     "step": ("input", "output", "error"),
     "event": ("data",),
@@ -339,8 +340,19 @@ def _record(name: str, kind: type[Part], row: Row, redaction: Redaction) -> dict
             record[column] = json.loads(record[column])
     for column in _CONTENT[name]:
         keep = KEPT_IN_EVENTS if column in ("data", "error") else frozenset()
-        record[column] = redaction.value(record[column], keep)
+        record[column] = _redacted(record[column], redaction, keep)
     return record
+
+
+def _redacted(value: Any, redaction: Redaction, keep: frozenset[str]) -> Any:
+    """`value` redacted; also the input as Python gave it, which is msgpack in a text."""
+    typed = value.get(TYPED_INPUT) if isinstance(value, dict) else None
+    redacted = redaction.value(value, keep)
+    if isinstance(typed, str):
+        whole = unpack(base64.b64decode(typed))
+        packed = pack(mapped(whole, redaction.named))
+        redacted[TYPED_INPUT] = base64.b64encode(packed).decode()
+    return redacted
 
 
 class _States:

@@ -61,6 +61,16 @@ class ErrorPart(Part):
 Error = Annotated[Object, _such_as(ErrorPart)]
 
 
+class RunPart(Part):
+    """See run_options.py; what a later version may say more is kept."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+
+    context: Object | None = None
+    config: Object = Field(default_factory=dict)
+    typed_input: str | None = None
+
+
 class JobPart(Part):
     id: JobName
     workflow: Word
@@ -68,7 +78,8 @@ class JobPart(Part):
     status: Annotated[JobStatus, Field(strict=False)]
     reason: str | None
     attempt: Annotated[int, Field(ge=1, lt=2**31)]
-    input: Object
+    input: JsonValue
+    run: Annotated[Object, _such_as(RunPart)] = Field(default_factory=dict)
     output: JsonValue
     error: Error | None
     checkpoint_id: StateId | None

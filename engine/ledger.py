@@ -14,9 +14,9 @@ from typing import Any
 
 from ucop.engine import live_rows, questions
 from ucop.engine.budget import Spent
-from ucop.engine.errors import JobNotFound, KeyConflict, Superseded
+from ucop.engine.errors import ForeignThread, JobNotFound, KeyConflict, Superseded
 from ucop.engine.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
-from ucop.engine.operation import Enqueue, Many, One, Operation, Params, Row
+from ucop.engine.operation import Alone, Enqueue, Many, One, Operation, Params, Row
 from ucop.engine.rows import (
     PAUSE,
     PAUSE_NOW,
@@ -27,6 +27,7 @@ from ucop.engine.rows import (
     StepRow,
     to_json,
 )
+from ucop.engine.run_options import RunOptions, run_options
 from ucop.engine.states import SETTLED, Change, JobStatus, StepStatus, follow, target
 
 POISON_ATTEMPTS = 3
@@ -48,10 +49,10 @@ values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do
 
 _ADD_JOB = """
 insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
-    priority, input, key, labels, budget, seq, progress, stalls, not_before, expires_at,
+    priority, input, run, key, labels, budget, seq, progress, stalls, not_before, expires_at,
     created_at, queued_at)
 values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :thread_id, :queue, :tenant,
-    :priority, :input, :key, :labels, :budget, 1, 0, 0,
+    :priority, :input, :run, :key, :labels, :budget, 1, 0, 0,
     coalesce(cast(:start_at as double precision), 0), cast(:expires_at as double precision),
     :now, coalesce(cast(:start_at as double precision), {now}))
 on conflict (key) do nothing returning id"""
@@ -63,15 +64,30 @@ values (:job, :attempt, 'queued', (select progress from jobs where id = :job), :
 ADD_EVENT = """
 insert into events (job_id, seq, type, at, data) values (:job, :seq, :type, :at, :data)"""
 
-_BY_KEY = "select id, workflow, input, status from jobs where key = :key"
+_BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
+
+# A thread belongs to the tenant of its jobs; a job's own thread has the job's name.
+_FOREIGN = """
+select 1 from jobs where id = :thread and thread_id = id
+    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '')
+union all
+select 1 from jobs where thread_id = :thread and thread_id <> id
+    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '') limit 1"""
 
 
 def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
     """Accept a job. Returns its id and whether it is new.
 
     Under a key that is in use the job that has it is returned; another workflow or input
-    raises KeyConflict. The first event has the number 1.
+    raises KeyConflict. The first event has the number 1. Raises ForeignThread for a thread of
+    another tenant, whose state the job would read and change.
     """
+    if str(job.thread_id) != str(job.id):
+        # One after the other, so that first jobs of two tenants see each other. Before anything
+        # else, so that nobody waits for this transaction meanwhile.
+        yield Alone(f"thread {job.thread_id}")
+        if (yield One(_FOREIGN, {"thread": job.thread_id, "tenant": job.tenant})):
+            raise ForeignThread(_foreign(job))
     yield One(
         ADD_DEFINITION,
         {
@@ -92,6 +108,14 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
     return job.id, True
 
 
+def _foreign(job: NewJob) -> str:
+    asked = "no tenant" if job.tenant is None else f"tenant {job.tenant!r}"
+    return (
+        f"thread {job.thread_id!r} does not belong to {asked}; use a thread of your own, or leave "
+        "thread_id out"
+    )
+
+
 _FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name != "on_busy")
 
 
@@ -104,13 +128,24 @@ def _same_key(job: NewJob) -> Operation[JobId]:
     if not found:
         raise KeyConflict(f"job id {job.id} is taken; submit again")
     row = found[0]
-    if row["workflow"] != job.workflow or json.loads(row["input"]) != json.loads(job.input):
-        what = "workflow" if row["workflow"] != job.workflow else "input"
+    if what := _otherwise(row, job):
         raise KeyConflict(
             f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "
             f"which has another {what}; use another key, or submit what it was first used for"
         )
     return JobId(row["id"])
+
+
+def _otherwise(row: Row, job: NewJob) -> str | None:
+    """What a job is given that the one with its key was not."""
+    if row["workflow"] != job.workflow:
+        return "workflow"
+    if json.loads(row["input"]) != json.loads(job.input):
+        return "input"
+    before, now = run_options(row["run"]), run_options(job.run)
+    if before.context != now.context:
+        return "context"
+    return "config" if before.config != now.config else None
 
 
 # ---------------------------------------------------------------- claim
@@ -125,8 +160,8 @@ where id = :job and attempt = :attempt and status = 'pending'
     and not exists (select 1 from jobs other
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
-returning id, attempt, workflow, fingerprint, thread_id, input, checkpoint_id, seq, budget,
-    tenant, created_at, passed, exists (select 1 from live_listeners
+returning id, attempt, workflow, fingerprint, thread_id, input, run, checkpoint_id, seq,
+    budget, tenant, created_at, passed, exists (select 1 from live_listeners
         where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
@@ -154,6 +189,7 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         fingerprint=row["fingerprint"],
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
+        run=run_options(row["run"]),
         begun=row["checkpoint_id"] is not None,
         answers=(yield from questions.given(job)) if attempt > 1 else (),
         passed=row["passed"],
@@ -532,16 +568,16 @@ _DEFINITION = "select body from definitions where fingerprint = :fingerprint"
 
 _THREAD = "select thread_id, fingerprint from jobs where id = :job"
 
-_INPUT = "select input from jobs where id = :job"
+_INPUT = "select input, run from jobs where id = :job"
 
 
-def given_input(job: str) -> Operation[dict[str, Any]]:
-    """What a job was submitted with. Raises JobNotFound."""
+def given(job: str) -> Operation[tuple[Any, RunOptions]]:
+    """The input that a job was submitted with, as JSON, and what it was given beside. Raises
+    JobNotFound."""
     rows = yield One(_INPUT, {"job": job})
     if not rows:
         raise JobNotFound(f"no job {job}")
-    input: dict[str, Any] = json.loads(rows[0]["input"])
-    return input
+    return json.loads(rows[0]["input"]), run_options(rows[0]["run"])
 
 
 _STANDS = "select attempt, checkpoint_id from jobs where id = :job"

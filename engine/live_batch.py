@@ -37,6 +37,10 @@ class Batch:
         if mode == "messages":
             message, metadata = data
             data = (message, self._place(metadata))
+        elif mode == "checkpoints":
+            data = _without_settings(data)
+        elif mode == "debug" and data["type"] == "checkpoint":
+            data = {**data, "payload": _without_settings(data["payload"])}
         packed = pack([list(part["ns"]), data, list(part.get("interrupts", ()))])
         self._parts.append((mode, packed))
         self._size += len(packed)
@@ -54,6 +58,26 @@ class Batch:
         place = len(self._metadata) - 1
         self._known[id(metadata)] = (place, metadata)
         return place
+
+
+WHERE = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
+"""What a checkpoint's config has to say. What else a run is configured with may be secret."""
+
+
+def _without_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        **checkpoint,
+        "config": _where(checkpoint.get("config")),
+        "parent_config": _where(checkpoint.get("parent_config")),
+        "tasks": [{**task, "state": _where(task.get("state"))} for task in checkpoint["tasks"]],
+    }
+
+
+def _where(config: Any) -> Any:
+    if not isinstance(config, Mapping):
+        return config
+    named = config.get("configurable", {})
+    return {"configurable": {name: named[name] for name in WHERE if name in named}}
 
 
 def parts_of(body: bytes, modes: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:

@@ -10,6 +10,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ from ucop.engine.errors import CheckpointNotFound, JobNotFound, RefusedChange
 from ucop.engine.faults import fault
 from ucop.engine.filter import Filter
 from ucop.engine.forks import NO_EDIT, Edit, InputEdit
+from ucop.engine.inputs import given_input, kept_input
 from ucop.engine.job import JobId, ThreadId, new_job_id
 from ucop.engine.job_parts import Contents
 from ucop.engine.live_rows import followed
@@ -27,7 +29,7 @@ from ucop.engine.pruning import Pruning, prune
 from ucop.engine.queues import undeclared
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
-from ucop.engine.submission import input_json
+from ucop.engine.run_options import AS_IT_IS, Regiven, run_options
 from ucop.engine.successor import check_fit, successor_of
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class Orders:
     Args:
         worker: This process's, where it has one now.
         reader: Opened at the first use, in a thread.
-        restore: A workflow as jobs were submitted with it, by its fingerprint.
+        restore: A job's workflow as it was submitted with it, by its fingerprint.
+        keep: Told of jobs that are to run the very graph that another runs in this process.
     """
 
     def __init__(
@@ -56,10 +59,12 @@ class Orders:
         settings: Settings,
         worker: Callable[[], Worker | None],
         reader: Callable[[], Reader],
-        restore: Callable[[str], Awaitable[Workflow]],
+        restore: Callable[[str, JobId], Awaitable[Workflow]],
+        keep: Callable[[str, Workflow], None],
     ) -> None:
         self._database, self._notices, self._settings = database, notices, settings
         self._worker, self._reader, self._restore = worker, reader, restore
+        self._keep = keep
         self._tables = threads.tables_of(database.url)
 
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
@@ -133,6 +138,7 @@ class Orders:
         await self._heed(id)
 
     async def resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
+        onward = await self._regiven(id, onward)
         if edit.is_none:
             await self._database.dispatch(lambda: control.resume(id, time.time(), onward))
         else:
@@ -143,11 +149,15 @@ class Orders:
         # First the attempt: where another follows meanwhile, what is made here fits no more.
         attempt, last = await self._database.read(lambda: ledger.stands(id))
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
-        before = await self._database.read(lambda: ledger.given_input(id))
-        workflow = await self._restore(fingerprint)
-        input = edit.checked(workflow, id, before, begun=last is not None)
+        before, run = await self._database.read(lambda: ledger.given(id))
+        workflow = await self._restore(fingerprint, id)
+        given = given_input(workflow, before, run.typed_input)
+        input = edit.checked(workflow, id, given, begun=last is not None)
         if last is None:
-            text = input_json(workflow.name, input)
+            text, typed = kept_input(workflow, input)
+            new = run_options(onward.run or run.to_json())
+            again = new.model_copy(update={"typed_input": typed}).to_json()
+            onward = replace(onward, run=again)
             await self._database.dispatch(
                 lambda: control.resume_anew(id, attempt, text, edit.names, time.time(), onward)
             )
@@ -160,7 +170,21 @@ class Orders:
             )
         )
 
+    async def _regiven(self, id: JobId, onward: Onward) -> Onward:
+        """With the context and config that are to hold from now on. Raises InvalidInput."""
+        if not onward.given:
+            return onward
+        text = await self._given_anew(id, onward.given)
+        return replace(onward, run=text)
+
+    async def _given_anew(self, id: JobId, given: Regiven) -> str:
+        _, fingerprint = await self._database.read(lambda: ledger.thread(id))
+        _, run = await self._database.read(lambda: ledger.given(id))
+        workflow = await self._restore(fingerprint, id)
+        return given.over(run, workflow).to_json()
+
     async def retry(self, id: JobId, onward: Onward) -> None:
+        onward = await self._regiven(id, onward)
         await self._database.dispatch(lambda: control.retry(id, time.time(), onward))
         self._queued(id)
 
@@ -171,22 +195,29 @@ class Orders:
     # ------------------------------------------------------------ saved states
 
     async def fork(
-        self, id: JobId, checkpoint: str | None, edit: Edit, successor: Workflow | None = None
+        self,
+        id: JobId,
+        checkpoint: str | None,
+        edit: Edit,
+        successor: Workflow | None = None,
+        given: Regiven = AS_IT_IS,
     ) -> JobId:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint)
+        workflow = await self._restore(fingerprint, id)
+        run = await self._given_anew(id, given) if given else None
         saver, draft = self._database.saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
-            given = await self._database.read(lambda: ledger.given_input(id))
-            other = successor_of(successor, given, {**edit.update, **edit.replace})
+            input, _ = await self._database.read(lambda: ledger.given(id))
+            other = successor_of(successor, input, {**edit.update, **edit.replace})
             workflow = successor
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
+        self._keep(new, workflow)
         await self._database.dispatch(
             lambda: forks.fork(
                 tables,
@@ -198,6 +229,7 @@ class Orders:
                 time.time(),
                 standing=standing,
                 successor=other,
+                run=run,
             )
         )
         self._wake()
@@ -208,7 +240,8 @@ class Orders:
         attempt, _ = await self._database.read(lambda: ledger.stands(id))
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint)
+        workflow = await self._restore(fingerprint, id)
+        retry = retry and await self._regiven(id, retry)
         draft = await forks.set_back(workflow, self._database.saver(), thread, at)
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)

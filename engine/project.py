@@ -7,7 +7,6 @@ none, the current folder is the project and only the bundled workflows and agent
 
 from __future__ import annotations
 
-import json
 import os
 import tomllib
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any
 
 from ucop.agents.secret_url import shown_url
 from ucop.engine.errors import InvalidSettings
+from ucop.engine.langgraph_json import read_langgraph
 
 POSTGRES = ("postgresql://", "postgres://")
 
@@ -80,7 +80,7 @@ def _read_project(file: Path) -> dict[str, Any] | None:
     try:
         text = file.read_text(encoding="utf-8")
         if file.name == "langgraph.json":
-            return _from_langgraph(json.loads(text), file)
+            return read_langgraph(text, file)
         data = tomllib.loads(text)
     except (OSError, ValueError) as error:
         raise InvalidSettings(f"{file}: cannot be read: {error}") from error
@@ -88,15 +88,3 @@ def _read_project(file: Path) -> dict[str, Any] | None:
         table = data.get("tool", {}).get("ucop")
         return dict(table) if isinstance(table, Mapping) else None
     return data
-
-
-def _from_langgraph(data: Any, file: Path) -> dict[str, Any] | None:
-    """The `graphs` of a LangGraph project: `{name: "./file.py:attribute"}`."""
-    graphs = data.get("graphs") if isinstance(data, dict) else None
-    if not isinstance(graphs, dict):
-        return None
-    paths = [graph.get("path") if isinstance(graph, dict) else graph for graph in graphs.values()]
-    if not all(isinstance(path, str) for path in paths):
-        raise InvalidSettings(f'{file}: every entry of "graphs" must be "./file.py:attribute"')
-    named = zip(graphs, paths, strict=True)
-    return {"workflows": tuple(f"{name}={path}" for name, path in named)}

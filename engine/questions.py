@@ -30,7 +30,10 @@ def _number(question: str) -> int:
     return int(question.partition("-")[2] or 1)
 
 
-_ANSWERS = "select id, node, question, answer from questions where job_id = :job and answered_at is not null and consumed_at is null and withdrawn_at is null"
+_ANSWERS = """
+select id, node, question, answer from questions
+where job_id = :job and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 
 def given(job: str) -> Operation[list[Given]]:
@@ -143,11 +146,14 @@ def _params(
 # ---------------------------------------------------------------- the end of a question
 
 _CONSUME = """
-update questions set consumed_at = :now where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
+update questions set consumed_at = :now
+where job_id = :job and id = :id and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 _REOPEN = """
 update questions set answer = null, answered_at = null, by_default = 0, due_at = null
-where job_id = :job and id = :id and answered_at is not null and consumed_at is null and withdrawn_at is null"""
+where job_id = :job and id = :id and answered_at is not null and consumed_at is null
+    and withdrawn_at is null"""
 
 
 def consume(job: str, ids: Sequence[str], now: float) -> Operation[None]:
@@ -163,7 +169,8 @@ def reopen(job: str, ids: Sequence[str]) -> Operation[None]:
 
 
 _WITHDRAW_OPEN = """
-update questions set withdrawn_at = :now where job_id = :job and answered_at is null and withdrawn_at is null"""
+update questions set withdrawn_at = :now
+where job_id = :job and answered_at is null and withdrawn_at is null"""
 
 _WITHDRAW = """
 update questions set withdrawn_at = :now

@@ -39,6 +39,7 @@ from ucop.engine.operation import (
 )
 from ucop.engine.read_connection import Connection, connect
 from ucop.engine.read_connection import NoDatabase as NoDatabase
+from ucop.engine.run_options import masked, run_options, shown_config
 from ucop.engine.states import JobStatus, StepStatus
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ EVERY = Filter()
 """Every job that is not archived."""
 
 _JOBS = """
-select id, workflow, status, reason, input, output, error, thread_id, attempt, queue, priority,
+select id, workflow, status, reason, input, run, output, error, thread_id, attempt, queue, priority,
     tenant, not_before, labels, key, parent_job_id, parent_checkpoint_id, created_at, started_at,
     finished_at, budget, archived_at
 from jobs"""
 
 # What a list shows: inputs and outputs may be long.
-_LISTED = _JOBS.replace(" input, output,", " '{}' as input, null as output,")
+_LISTED = _JOBS.replace(" input, run, output,", " '{}' as input, '{}' as run, null as output,")
 
 _TOTAL = "select count(*) as jobs from jobs"
 
@@ -451,12 +452,16 @@ def open_reader(url: str) -> Reader:
 
 def _job(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> Job:
     parent = row["parent_job_id"]
+    run = run_options(row["run"])
     return Job(
         id=row["id"],
         workflow=row["workflow"],
         status=JobStatus(row["status"]),
         reason=row["reason"],
         input=json.loads(row["input"]),
+        context=masked(run.context),
+        config=shown_config(run.config),
+        notice=run.notice,
         output=json.loads(row["output"]) if row["output"] is not None else None,
         error=_error(row["error"]),
         thread_id=row["thread_id"],

@@ -36,6 +36,9 @@ _SECRETS = re.compile(
     re.VERBOSE,
 )
 
+BY_NAME = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+"""A secret by its name in the environment."""
+
 _LETTERS = re.compile(r"[^\W\d_]")
 _DIGITS = re.compile(r"\d")
 
@@ -52,7 +55,10 @@ class Redaction:
         return _DIGITS.sub("0", _LETTERS.sub("x", text)) if self.contents else text
 
     def named(self, name: str | None, text: str) -> str:
-        """A text that stands under a name, which may tell that it is a secret."""
+        """A text that stands under a name, which may tell that it is a secret. A secret's own
+        name in the environment is none."""
+        if BY_NAME.fullmatch(text):
+            return text
         return REDACTED if name and _NAMES.search(name) else self.text(text)
 
     def value(self, value: Any, keep: frozenset[str] = frozenset(), name: str | None = None) -> Any:

@@ -11,6 +11,7 @@ from typing import Any
 from ucop.agents.raised import clean
 from ucop.engine.budget import Spent
 from ucop.engine.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
+from ucop.engine.run_options import PLAIN, RunOptions
 from ucop.engine.states import Change, StepStatus
 
 PAUSE, PAUSE_NOW = "pause", "pause now"
@@ -28,6 +29,8 @@ class NewJob:
     needs: str
     input: str
     thread_id: ThreadId
+    run: str = "{}"
+    """What its run is given beside: see run_options.py."""
     key: str | None = None
     priority: int = 0
     tenant: str | None = None
@@ -62,9 +65,11 @@ class Claimed:
     workflow: str
     fingerprint: str
     thread_id: ThreadId
-    input: dict[str, Any]
+    input: Any
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
+    run: RunOptions = PLAIN
+    """What it is given beside its input."""
     answers: Sequence[Given] = field(default=())
     """What people answered and no node has gone past yet."""
     passed: str | None = None

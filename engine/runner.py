@@ -10,7 +10,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from langgraph.types import Command
 
 from ucop.agents.memory import Memory, NoMemory
 from ucop.agents.meter import Meter, Usage, way_of
-from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at
+from ucop.engine.breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from ucop.engine.budget import Budget
 from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.errors import (
@@ -35,11 +35,13 @@ from ucop.engine.errors import (
     Unstorable,
 )
 from ucop.engine.failure import failure
+from ucop.engine.inputs import given_input
 from ucop.engine.job import JobError
 from ucop.engine.journal import Journal
 from ucop.engine.live import Outlet
 from ucop.engine.node_runs import CUSTOM, watch
 from ucop.engine.output import output_of
+from ucop.engine.provision import NOTHING, Provision
 from ucop.engine.replies import Replies
 from ucop.engine.rows import Claimed, Outcome, shown_json, to_json
 from ucop.engine.standing import standing
@@ -144,6 +146,7 @@ class Attempt:
     _budget: Budget | None = None
     _begun: int = 0
     """Nodes that began, where steps are counted."""
+    _given: Provision = NOTHING
     _refused: str | None = None
     """Why the budget let no further model call begin, once it has refused one."""
 
@@ -169,7 +172,36 @@ class Attempt:
         self._open_journal(workflow, saver)
         current_attempt.set(self)
         watch.set(self.journal)
+        held = AsyncExitStack()
         try:
+            return await self._run(workflow, held, models, folder)
+        finally:
+            await self._let_go(held)
+
+    async def _let_go(self, held: AsyncExitStack) -> None:
+        """Close what a factory holds open for the graph. What it raises changes no result."""
+        try:
+            await held.aclose()
+        except BaseException as error:
+            if isinstance(error, asyncio.CancelledError) and is_cancelled():
+                raise
+            log.warning(
+                "job %s: the factory of its graph raised %s while it closed: %s",
+                self.claimed.job_id,
+                type(error).__name__,
+                error,
+            )
+
+    async def _run(
+        self, workflow: Workflow, held: AsyncExitStack, models: Models, folder: Path
+    ) -> Outcome:
+        try:
+            self._given = Provision.of(self.claimed)
+            self.saver.secret = self._given.secret
+            workflow = await held.enter_async_context(
+                workflow.opened(self._given.for_factory(self._config(), self.store))
+            )
+            self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
             self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
@@ -222,7 +254,9 @@ class Attempt:
         stream = graph.astream(
             self._input(workflow),
             self._config(),
-            context=self._context(models, folder) if isinstance(workflow, YamlWorkflow) else None,
+            context=self._context(models, folder)
+            if isinstance(workflow, YamlWorkflow)
+            else workflow.context(self._given.context),
             stream_mode=self.live.emission.modes,
             durability="sync",
             version="v2",
@@ -306,21 +340,25 @@ class Attempt:
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
-            return workflow.start(self.claimed.input)
+            typed = self.claimed.run.typed_input
+            return workflow.start(given_input(workflow, self.claimed.input, typed))
         answers = self.journal.replies.resume
         return Command(resume=answers) if answers else None
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed
-        return {
-            "configurable": {"thread_id": claimed.thread_id},
-            "callbacks": [self.meter, self.live.emission.handler],
-            "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
-        }
+        return self._given.config(
+            {
+                "configurable": {"thread_id": claimed.thread_id},
+                "callbacks": [self.meter, self.live.emission.handler],
+                "metadata": {"ucop_job": claimed.job_id, "ucop_attempt": claimed.attempt},
+            }
+        )
 
     def _context(self, models: Models, folder: Path) -> RunContext:
         return RunContext(
             job_id=self.claimed.job_id,
+            given=self._given.context,
             models=models,
             folder=folder,
             production=self.production,
@@ -514,7 +552,7 @@ class Attempt:
         if self.journal.stops:
             told = (f"node {node} stopped it: {why}" for node, why in self.journal.stops.items())
             return "; ".join(told)
-        if not (self._unended or graph.interrupt_before_nodes or graph.interrupt_after_nodes):
+        if not (self._unended or stops_itself(graph)):
             return None
         return await stopped_at(graph, self._config())
 

@@ -49,7 +49,7 @@ class Schedule(Record):
     timezone: str = "UTC"
     anchor: datetime
     """What an interval is counted from."""
-    input: dict[str, Any] = Field(default_factory=dict)
+    input: Any = Field(default_factory=dict)
     terms: dict[str, Any] = Field(default_factory=dict)
     """What its jobs are submitted with: `priority`, `tenant`, `labels`, `budget`."""
     catch_up: CatchUp = CatchUp.LATEST
@@ -84,7 +84,7 @@ class NewSchedule(Record):
     rule: str
     timezone: str
     anchor: float
-    input: dict[str, Any]
+    input: Any
     terms: dict[str, Any]
     catch_up: CatchUp
     catch_up_limit: int = Field(ge=1, le=10_000)

@@ -19,6 +19,8 @@ from ucop.engine.operation import Params, Row
 Rows = Callable[[str, Params], Sequence[Row]]
 
 START = "__start__"
+WHOLE = ("__end__", "__root__")
+"""States that are one value: what `@entrypoint` gave, and that of a graph without names."""
 BRANCH, JOIN, SENDS = "branch:to:", "join:", "__pregel_tasks"
 """LangGraph's channels that say which nodes are due."""
 OWN = ("_running", "_loops")
@@ -166,7 +168,8 @@ def _checkpoint(
         values={
             name: for_people(value)
             for name, value in saved.values.items()
-            if not name.startswith(("__", BRANCH, JOIN)) and not (yaml and name in OWN)
+            if (name in WHOLE or not name.startswith(("__", BRANCH, JOIN)))
+            and not (yaml and name in OWN)
         },
     )
 

@@ -29,7 +29,6 @@ MOST_ERROR = 16_000
 MOST_INLINE = 200_000_000
 """Characters of a text that PostgreSQL's JSON takes: LangGraph keeps texts of the state so."""
 
-
 _DEEP = 20
 """Levels that are searched for the part of a value that cannot be stored."""
 
@@ -75,7 +74,7 @@ def too_large(value: Any, size: int, most: int, node: str | None, channel: str) 
 def stored_error(serde: Serde, error: Any) -> Stored:
     """What LangGraph keeps of a task's error: its `repr`, where that can be had and is short."""
     try:
-        typed = serde.dumps_typed(error)
+        typed = serde.dumps_typed(repr(error) if isinstance(error, BaseException) else error)
         if len(typed[1]) <= MOST_ERROR:
             return Stored(typed)
     except BaseException:  # noqa: BLE001, S110 - the error's own code; its text tells below

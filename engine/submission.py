@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping
 from datetime import datetime
@@ -13,8 +12,10 @@ from pydantic import ValidationError
 from ucop.agents.duration import LONGEST, seconds_of
 from ucop.engine.budget import read_budget
 from ucop.engine.errors import InvalidInput
+from ucop.engine.inputs import kept_input
 from ucop.engine.job import OnBusy, Terms, ThreadId, new_job_id
 from ucop.engine.rows import NewJob, to_json
+from ucop.engine.run_options import PLAIN, RunOptions
 from ucop.graphs.workflow import Workflow
 
 Time = float | str
@@ -90,9 +91,13 @@ def read_limits(
 
 
 def new_job(
-    workflow: Workflow, data: Mapping[str, Any], terms: Terms, budget: Mapping[str, float]
+    workflow: Workflow,
+    data: Any,
+    terms: Terms,
+    budget: Mapping[str, float],
+    run: RunOptions = PLAIN,
 ) -> NewJob:
-    """A job of its own id; `data` was accepted by the workflow. Raises InvalidInput."""
+    """A job of its own id, with its input as it was given. Raises InvalidInput."""
     now = time.time()
     id, limits = new_job_id(now), {**workflow.limits.given(), **budget}
     expires_at = now + limits["deadline"] if "deadline" in limits else None
@@ -100,13 +105,17 @@ def new_job(
         raise InvalidInput(
             "the job cannot be submitted so: its deadline would pass before it may start"
         )
+    text, typed = kept_input(workflow, data)
+    if typed is not None:
+        run = run.model_copy(update={"typed_input": typed})
     return NewJob(
         id=id,
         workflow=workflow.name,
         fingerprint=workflow.fingerprint,
         definition=to_json(workflow.stored),
         needs=to_json(list(workflow.needs)),
-        input=input_json(workflow.name, data),
+        input=text,
+        run=run.to_json(),
         thread_id=ThreadId(terms.thread_id or id),
         key=terms.key,
         queue=terms.queue,
@@ -120,23 +129,5 @@ def new_job(
     )
 
 
-def graph_name(graph: Any) -> str:
-    """What a graph that was passed without a name is known as."""
-    name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
-    if isinstance(name, str) and name not in ("LangGraph", "<lambda>"):
-        return name
-    return f"graph-{id(graph):x}"
-
-
 def _path(location: tuple[int | str, ...]) -> str:
     return ".".join(str(part) for part in location)
-
-
-def input_json(workflow: str, data: Mapping[str, Any]) -> str:
-    try:
-        return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError) as error:
-        raise InvalidInput(
-            f"the input of {workflow!r} must be JSON: {error}; pass texts, numbers, lists and "
-            "objects, and let the graph build the rest"
-        ) from error

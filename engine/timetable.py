@@ -14,9 +14,11 @@ from pydantic import ValidationError
 from ucop.agents.duration import LONGEST
 from ucop.engine import schedules
 from ucop.engine.errors import InvalidInput
+from ucop.engine.inputs import json_input
 from ucop.engine.job import JobId
 from ucop.engine.recurrence import CatchUp, recurrence
 from ucop.engine.rows import NewJob
+from ucop.engine.run_options import names_secrets
 from ucop.engine.schedules import (
     NewSchedule,
     Overlap,
@@ -60,7 +62,7 @@ class Timetable:
         name: str,
         workflow: str,
         rule: str,
-        input: Mapping[str, Any] | None = None,
+        input: Any = None,
         *,
         timezone: str = "UTC",
         start: datetime | None = None,
@@ -73,6 +75,8 @@ class Timetable:
         queue: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         replace: bool = False,
     ) -> Schedule:
         """Run a workflow of the project again and again. To add the same again changes nothing.
@@ -86,8 +90,8 @@ class Timetable:
                 `all` each, `none` no one that is older than a minute.
             catch_up_limit: How many `all` runs at most: the newest.
             overlap: `skip` passes a time over while the last job has not ended.
-            priority, tenant, queue, labels, budget: As in `Engine.submit`; each job also gets the label
-                `schedule` with the schedule's name.
+            priority, tenant, queue, labels, budget, context, config: As in `Engine.submit`; each
+                job also gets the label `schedule` with the schedule's name.
             replace: Put it in the place of another schedule of this name.
 
         Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
@@ -105,7 +109,8 @@ class Timetable:
             catch_up_limit,
             overlap,
         )
-        new = self._new(*given, kept_terms(priority, tenant, queue, labels, budget))
+        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
+        new = self._new(*given, terms)
         return self._loop.call(self._add(new, replace))
 
     async def aadd(
@@ -113,7 +118,7 @@ class Timetable:
         name: str,
         workflow: str,
         rule: str,
-        input: Mapping[str, Any] | None = None,
+        input: Any = None,
         *,
         timezone: str = "UTC",
         start: datetime | None = None,
@@ -126,6 +131,8 @@ class Timetable:
         queue: str | None = None,
         labels: Mapping[str, str] | None = None,
         budget: Mapping[str, float | str] | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
         replace: bool = False,
     ) -> Schedule:
         """`add`, awaited."""
@@ -141,7 +148,7 @@ class Timetable:
             catch_up_limit,
             overlap,
         )
-        terms = kept_terms(priority, tenant, queue, labels, budget)
+        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
         new = await asyncio.to_thread(self._new, *given, terms)
         return await self._loop.acall(self._add(new, replace))
 
@@ -209,7 +216,7 @@ class Timetable:
         name: str,
         workflow: str,
         rule: str,
-        input: Mapping[str, Any] | None,
+        input: Any,
         timezone: str,
         start: datetime | None,
         until: datetime | None,
@@ -219,9 +226,13 @@ class Timetable:
         terms: dict[str, Any],
     ) -> NewSchedule:
         """What is asked for, checked as a submit of now would be."""
-        given = (name, workflow, rule, input, timezone, start, until)
+        found = self._find(workflow)
+        if terms.get("context") is not None:
+            kept = found.accept_context(terms["context"], names_secrets)
+            terms = {**terms, "context": kept}
+        given = (name, workflow, rule, json_input(found, input), timezone, start, until)
         new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
-        self._make(self._find(workflow), new.input, **{**terms, "labels": labelled(terms, name)})
+        self._make(found, new.input, **{**terms, "labels": labelled(terms, name)})
         return new
 
     async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
@@ -258,7 +269,7 @@ def new_schedule(
     name: str,
     workflow: str,
     rule: str,
-    input: Mapping[str, Any] | None,
+    input: Any,
     timezone: str,
     start: datetime | None,
     until: datetime | None,
@@ -278,7 +289,7 @@ def new_schedule(
         "rule": rule,
         "timezone": timezone,
         "anchor": anchor,
-        "input": dict(input or {}),
+        "input": {} if input is None else input,
         "terms": dict(terms),
         "catch_up": _one_of(CatchUp, catch_up, "catch_up"),
         "catch_up_limit": catch_up_limit,
@@ -300,6 +311,8 @@ def kept_terms(
     queue: str | None,
     labels: Mapping[str, str] | None,
     budget: Mapping[str, float | str] | None,
+    context: Any = None,
+    config: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What is to be kept of the terms: those that say something."""
     given = {
@@ -308,6 +321,8 @@ def kept_terms(
         "queue": queue,
         "labels": dict(labels or {}),
         "budget": dict(budget or {}),
+        "context": context,
+        "config": dict(config or {}),
     }
     return {name: value for name, value in given.items() if value}
 

@@ -102,7 +102,7 @@ class Worker:
         models: Models,
         store: JobStore,
         notices: Notices,
-        workflow: Callable[[str], Awaitable[Workflow]],
+        workflow: Callable[[str, JobId], Awaitable[Workflow]],
         knows: Callable[[], str],
         serves: str,
         on_lost: Callable[[str], None],
@@ -375,7 +375,7 @@ class Worker:
 
     async def _outcome(self, attempt: Attempt) -> Outcome:
         try:
-            workflow = await self._workflow(attempt.claimed.fingerprint)
+            workflow = await self._workflow(attempt.claimed.fingerprint, attempt.claimed.job_id)
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise

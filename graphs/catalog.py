@@ -110,13 +110,36 @@ class Catalog:
         return entries[0].load()
 
     def add(self, name: str, graph: Any, *, description: str = "") -> Workflow:
-        """Name a StateGraph, a compiled graph, or a factory of one. It wins over other names."""
+        """Name a StateGraph, a compiled graph, or a factory of one. It wins over other names, and
+        takes the place of another that was added under this one."""
         from ucop.graphs.python_workflow import PythonWorkflow
 
+        known = self._added.get(name)
+        if known is not None and getattr(before := known.load(), "source", None) is graph:
+            return before
         workflow = PythonWorkflow(name, graph, description=description)
-        listing = Listing(name=name, kind="python", origin="Python", description=description)
-        self._added[name] = _Entry(listing, lambda: workflow)
+        self.take(workflow)
         return workflow
+
+    def take(self, workflow: Workflow) -> None:
+        """`add`, for a workflow of Python that was made already."""
+        listing = Listing(
+            name=workflow.name,
+            kind="python",
+            origin=workflow.origin,
+            description=workflow.description,
+        )
+        self._added[workflow.name] = _Entry(listing, lambda: workflow)
+
+    @property
+    def added(self) -> list[Listing]:
+        """What was added by hand."""
+        return [entry.listing for entry in self._added.values()]
+
+    def lists(self, name: str) -> bool:
+        """Whether the project, or a package, has a Python graph of this name: then other
+        processes of the project know it, too."""
+        return any(e.listing.name == name and e.listing.kind == "python" for e in self._project())
 
     def supplies(self) -> list[str]:
         """What workflows may need that only this process has (`Workflow.needs`)."""

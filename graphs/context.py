@@ -40,6 +40,8 @@ class RunContext:
     """Passed as `graph.astream(…, context=RunContext(…))`."""
 
     job_id: str
+    given: Mapping[str, Any] | None = None
+    """The context that the run was given, for Python graphs inside; secrets resolved."""
     models: Models
     folder: Path
     """The project's folder, from which file agents read and where they write."""

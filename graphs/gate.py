@@ -104,7 +104,11 @@ def _inside(node: str, inner: list[Refusal]) -> Iterator[Refusal]:
 
 
 def _of_graph(workflow: Workflow) -> Iterator[Refusal]:
-    builder = workflow.graph().builder
+    builder = getattr(workflow.graph(), "builder", None)
+    if builder is None:  # made by `@entrypoint`, or by hand
+        for name, made in workflow.graph().nodes.items():
+            yield from _of_node(workflow, name, [made.bound])
+        return
     for node, spec in builder.nodes.items():
         branches = builder.branches.get(node, {}).values()
         called = [spec.runnable, *(branch.path for branch in branches)]

@@ -1,32 +1,39 @@
-"""A Python graph as a workflow: StateGraph, compiled graph, or a factory of either, unchanged."""
+"""A Python graph as a workflow, unchanged: StateGraph, compiled graph, entrypoint, sequence, or a
+factory of one of them."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import hashlib
-import inspect
 import json
 import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.plain import plain
-from ucop.agents.source import Finding
 from ucop.agents.whole_numbers import with_whole_numbers
-from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
+from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from
 from ucop.graphs.compiling import compile_again
 from ucop.graphs.errors import InvalidInput, StateError, WorkflowChanged
+from ucop.graphs.factory import CONFIG, RUNTIME, Factory, Run, problem
+from ucop.graphs.given_context import Unchecked, built_context, fields_of, kept_context
+from ucop.graphs.graph_shape import GraphShape
+from ucop.graphs.input_types import Unfit, as_json, is_json, is_object, typed
+from ucop.graphs.sequence import VALUE, graph_of
 from ucop.graphs.state import normalise
-from ucop.graphs.topology import reach
 from ucop.graphs.workflow import COMPILER_FORMAT, Workflow
 
 if TYPE_CHECKING:
-    from langgraph.graph.state import CompiledStateGraph
+    from langgraph.pregel import Pregel
 
     from ucop.graphs.superstep import Ran, Superstep, Write
+
+CONFIGS_KEPT = 64
+"""Configs whose shapes a factory's workflow remembers."""
 
 
 class PythonWorkflow(Workflow):
@@ -36,16 +43,29 @@ class PythonWorkflow(Workflow):
     nested = True
 
     def __init__(
-        self, name: str, source: Any, *, origin: str = "Python", description: str = ""
+        self,
+        name: str,
+        source: Any,
+        *,
+        origin: str = "Python",
+        description: str = "",
+        needs: tuple[str, ...] = (),
     ) -> None:
         self.name = name
         self.origin = origin
         self.description = description
-        self.needs = (f"graph:{name}",)
-        self._source = source
-        self._lock = threading.Lock()
+        self.needs = needs or (f"graph:{name}",)
+        self.source = source
+        self._factory = Factory(source, origin)
+        self._lock = threading.RLock()
         self._begun: Wiring | None = None
         """The graph that the job began with, where that is another."""
+        self._config: Mapping[str, Any] | None = None
+        """The config that its factory made it another graph with."""
+        self._under: OrderedDict[str, PythonWorkflow] = OrderedDict()
+        """What its factory makes with other configs."""
+
+    # ------------------------------------------------------------ which graph it is
 
     @cached_property
     def stored(self) -> dict[str, Any]:  # type: ignore[override]
@@ -55,27 +75,35 @@ class PythonWorkflow(Workflow):
             "name": self.name,
             "fingerprint": self.fingerprint,
             "nodes": self.shown_nodes(),
-            **self._wiring.to_json(),
+            **self._shape.wiring.to_json(),
+            **({"config": self._config} if self._config else {}),
+            **({} if self.is_known_by_name else {"unnamed": True}),
         }
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether other processes can know it, too."""
+        return self.needs == (f"graph:{self.name}",)
 
     def as_begun(self, stored: Mapping[str, Any]) -> PythonWorkflow:
         """This workflow for a job that began with it as `stored`, maybe another one."""
-        if stored["fingerprint"] == self.fingerprint:
-            return self
-        begun = copy.copy(self)
+        now = self.configured(stored.get("config"))
+        if stored["fingerprint"] == now.fingerprint:
+            return now
+        begun = copy.copy(now)
         begun._begun = wiring_from(stored)
         return begun
 
     @property
     def wiring(self) -> Wiring:
-        return self._begun or self._wiring
+        return self._begun or self._shape.wiring
 
     @property
     def changed(self) -> bool:
         return self._begun is not None
 
     def refuse_to_skip(self, standing: Standing) -> None:
-        why = complaint(self._begun, self._wiring, standing) if self._begun else None
+        why = complaint(self._begun, self._shape.wiring, standing) if self._begun else None
         if why is not None:
             raise WorkflowChanged(
                 f"graph {self.name!r} ({self.origin}) is not the one that the job began with: "
@@ -86,61 +114,113 @@ class PythonWorkflow(Workflow):
     @cached_property
     def fingerprint(self) -> str:  # type: ignore[override]
         """Of the graph's shape: its nodes, edges and channels. Code inside nodes is not seen."""
-        graph = self.graph()
-        builder = graph.builder
-        shape = {
-            "name": self.name,
-            "nodes": sorted(builder.nodes),
-            "edges": sorted(map(list, builder.edges)),
-            "waiting": sorted([sorted(starts), end] for starts, end in builder.waiting_edges),
-            "branches": sorted([node, sorted(named)] for node, named in builder.branches.items()),
-            "wiring": self._wiring.to_json(),
-            "channels": sorted(map(str, builder.channels)),
-        }
+        shape = {"name": self.name, **self._shape.to_json()}
         return hashlib.sha256(json.dumps(shape, sort_keys=True).encode()).hexdigest()[:16]
+
+    def configured(self, config: Mapping[str, Any] | None) -> PythonWorkflow:
+        """The workflow that its factory makes with a config (JSON); most make the same."""
+        if not config or CONFIG not in self._factory.asks:
+            return self
+        key = json.dumps(config, sort_keys=True)
+        with self._lock:
+            if (known := self._under.get(key)) is None:
+                made, _ = self._factory.make(config)
+                known = self._around(self._graph_of(made))
+                known._config = dict(config)
+                if known.fingerprint == self.fingerprint:
+                    known = self
+                self._under[key] = known
+                while len(self._under) > CONFIGS_KEPT:
+                    self._under.popitem(last=False)
+        return known
+
+    # ------------------------------------------------------------ what goes in and comes out
 
     @cached_property
     def input_schema(self) -> dict[str, Any] | None:  # type: ignore[override]
         """The graph's own, for people and for reading texts; None where it has none."""
-        from pydantic.errors import PydanticUserError
-
+        if self._is_sequence:
+            return None
         try:
             return self.graph().get_input_jsonschema()
-        except (PydanticUserError, TypeError, NameError):
+        except Exception:  # noqa: BLE001 - types of the project that have no schema
             return None
 
-    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """Any JSON object. LangGraph itself takes more than the graph's schema tells."""
-        if not isinstance(data, Mapping):
-            raise InvalidInput(f"the input of graph {self.name!r} must be an object")
+    def accept(self, data: Any) -> Any:
+        """The input as its schema declares it: what JSON has no form for (times, enums, messages,
+        objects) is made of texts and objects, all else stays as it is. LangGraph itself takes
+        more than the graph's schema tells. Raises InvalidInput."""
+        where = f"the input of graph {self.name!r}"
+        if data is None and not self._shape.takes_values:
+            raise InvalidInput(f"{where} is missing: LangGraph starts nothing without one")
+        declared = self._shape.input_type
+        if self._takes_values:
+            data = {} if data is None else data
+            whole = is_object(declared) and isinstance(data, declared)
+            if not (isinstance(data, Mapping) or whole):
+                raise InvalidInput(f"{where} must be an object, not {_told(data)}")
+            if whole:
+                return data
+            data = dict(data)
         try:
-            given = with_whole_numbers(self.input_schema, data)
-            return dict(normalise(given, None, f"the input of graph {self.name!r}"))
+            normalise(as_json(data), None, where)
+            if is_json(data):
+                data = with_whole_numbers(self.input_schema, data)
+            return _fields(declared, data) if self._takes_values else typed(declared, data)
+        except Unfit as error:
+            raise InvalidInput(f"{where} does not fit: {error}") from error
         except StateError as error:
             raise InvalidInput(str(error)) from error
 
-    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        with self._lock:
-            return self._graph
-
-    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        return dict(data)
+    def start(self, data: Any) -> Any:
+        return {VALUE: data} if self._is_sequence else data
 
     def result(self, values: Any) -> Any:
-        return plain(values)
+        return plain(values.get(VALUE) if self._is_sequence else values)
+
+    def accept_context(self, context: Any, unchecked: Unchecked) -> dict[str, Any] | None:
+        if context is None:
+            return None
+        where = f"graph {self.name!r}"
+        return kept_context(self._shape.context_schema, context, where, unchecked)
+
+    def context(self, kept: Mapping[str, Any] | None) -> Any:
+        return built_context(self._shape.context_schema, kept)
+
+    @property
+    def context_fields(self) -> dict[str, Any]:
+        return fields_of(self._shape.context_schema)
+
+    @property
+    def context_schema(self) -> Any:
+        """The class that declares the names of its context; None where none does."""
+        return self._shape.context_schema
+
+    # ------------------------------------------------------------ the graph
+
+    def graph(self) -> Pregel[Any, Any, Any, Any]:
+        """Compiled, to be looked at; to run it, `opened`."""
+        return self._shape.graph  # type: ignore[no-any-return]
+
+    @asynccontextmanager
+    async def opened(self, run: Run) -> AsyncIterator[PythonWorkflow]:
+        if not self._is_made_anew:
+            yield self
+            return
+        async with AsyncExitStack() as held:
+            context = self.context(run.context) if RUNTIME in self._factory.asks else None
+            known = Run(config=run.config, context=context, store=run.store)
+            made = self._around(self._graph_of(await self._factory.open(known, held)))
+            made._begun = self._begun
+            if made.fingerprint != self.fingerprint:
+                made._begun = self._begun or self._shape.wiring
+            yield made
 
     def shown_nodes(self) -> list[str]:
-        builder = self.graph().builder
-        edges: dict[str, list[str]] = {}
-        for start, end in builder.edges:
-            edges.setdefault(start, []).append(end)
-        for starts, end in builder.waiting_edges:
-            for start in starts:
-                edges.setdefault(start, []).append(end)
-        return sorted(builder.nodes, key=lambda node: -len(reach(node, edges)))
+        return self._shape.nodes
 
     async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
-        if not self.graph().builder.branches.get(task.name):
+        if not self._shape.branches.get(task.name):
             return task.routes
         from ucop.graphs.superstep import with_edit
 
@@ -158,10 +238,9 @@ class PythonWorkflow(Workflow):
         if list(map(key_of, routes[rest:])) == list(map(key_of, chosen)):
             return routes[:rest]
         # They choose otherwise today: by chance, by the clock, or because the code changed.
-        builder = self.graph().builder
-        ends = [branch.ends for branch in builder.branches[task.name].values()]
+        ends = [branch.ends for branch in self._shape.branches[task.name].values()]
         named = {end for each in ends if each is not None for end in each.values()}
-        plain = {f"{BRANCH}{end}" for start, end in builder.edges if start == task.name}
+        plain = {f"{BRANCH}{end}" for start, end in self._shape.edges if start == task.name}
 
         def stays(write: Write) -> bool:
             channel, node = key_of(write)
@@ -170,65 +249,83 @@ class PythonWorkflow(Workflow):
 
         return [write for write in routes if stays(write) or write[0].startswith("join:")]
 
-    @cached_property
-    def _wiring(self) -> Wiring:
-        return wiring_of(self.graph().builder)
+    # ------------------------------------------------------------ how it is made
+
+    @property
+    def _takes_values(self) -> bool:
+        return self._shape.takes_values and not self._is_sequence
+
+    @property
+    def _shape(self) -> GraphShape:
+        return self._made[0]
+
+    @property
+    def _is_sequence(self) -> bool:
+        return self._made[1]
+
+    @property
+    def _is_made_anew(self) -> bool:
+        """Whether each run has a graph of its own."""
+        return self._made[2]
+
+    @property
+    def _made(self) -> tuple[GraphShape, bool, bool]:
+        with self._lock:
+            return self._first
 
     @cached_property
-    def _graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """A copy, so that the project's own object keeps its checkpointer."""
+    def _first(self) -> tuple[GraphShape, bool, bool]:
+        made, anew = self._factory.make()
+        return (*self._graph_of(made), anew)
+
+    def _around(self, made: tuple[GraphShape, bool]) -> PythonWorkflow:
+        """This workflow around another graph of its factory."""
+        other = PythonWorkflow(
+            self.name,
+            self.source,
+            origin=self.origin,
+            description=self.description,
+            needs=self.needs,
+        )
+        other.__dict__["_first"] = (*made, True)
+        return other
+
+    def _graph_of(self, made: Any) -> tuple[GraphShape, bool]:
+        """A copy, so that the project's own object keeps its checkpointer; and whether it stands
+        for a sequence."""
+        from langchain_core.runnables import Runnable
         from langgraph.graph import StateGraph
-        from langgraph.graph.state import CompiledStateGraph
+        from langgraph.pregel import Pregel
 
-        made = _made(self._source)
+        sequence = isinstance(made, Runnable) and not isinstance(made, Pregel)
+        if sequence:
+            made = graph_of(made)
         if isinstance(made, StateGraph):
             made = compile_again(made, name=self.name)
-        if not isinstance(made, CompiledStateGraph):
+        if not isinstance(made, Pregel):
             raise InvalidDefinition([self._not_a_graph(made)])
-        return made.copy({"checkpointer": None})
+        own = copy.copy(made)
+        own.checkpointer = None
+        return GraphShape(own), sequence
 
-    def _not_a_graph(self, made: Any) -> Finding:
-        return Finding(
-            severity="error",
-            message=f"{self.origin} is of type {type(made).__name__}, not a graph",
-            position=None,
-            hint="it must be a StateGraph, a compiled graph, or a function without arguments "
-            "that returns one",
-            code="not-a-graph",
+    def _not_a_graph(self, made: Any) -> Any:
+        return problem(
+            f"{self.origin} is of type {type(made).__name__}, not a graph",
+            "not-a-graph",
+            "it must be a StateGraph, a compiled graph, an entrypoint, a sequence that begins "
+            "with one, or a function that returns one",
         )
 
 
-def _made(source: Any) -> Any:
-    """The graph itself, where `source` is a factory."""
-    from langgraph.graph import StateGraph
-    from langgraph.pregel import Pregel
+def _fields(schema: Any, data: dict[str, Any]) -> dict[str, Any]:
+    from ucop.graphs.input_types import hints_of
 
-    if isinstance(source, StateGraph | Pregel) or not callable(source):
-        return source
-    made = source()
-    return _awaited(made) if inspect.isawaitable(made) else made
-
-
-def _awaited(made: Awaitable[Any]) -> Any:
-    """The result of an async factory; in a thread, because a loop may be running here."""
-    outcome: list[Any] = []
-
-    async def wait() -> Any:
-        return await made
-
-    def work() -> None:
-        try:
-            outcome.append((asyncio.run(wait()), None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=work, name="ucop-graph-factory")
-    thread.start()
-    thread.join()
-    value, error = outcome[0]
-    if error is not None:
-        raise error
-    return value
+    hints = hints_of(schema)
+    return {
+        name: typed(hints[name], value, (name,)) if name in hints else value
+        for name, value in data.items()
+    }
 
 
-Source = Callable[[], Any]
+def _told(data: Any) -> str:
+    return "null" if data is None else f"a {type(data).__name__}"

@@ -81,6 +81,7 @@ class AgentWork(Work):
             key=turn.key,
             models=run.models,
             folder=run.folder,
+            given=run.given,
             production=run.production,
             progress=tell,
             memory=run.memory,

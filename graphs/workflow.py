@@ -7,7 +7,8 @@ import json
 import threading
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +18,7 @@ from ucop.agents.source import Document, Finding, nearest, read_yaml_file
 from ucop.agents.spec import AgentSpec, spec_agent
 from ucop.agents.tool import agents_inside, needs_of
 from ucop.agents.whole_numbers import with_whole_numbers
-from ucop.graphs.changes import Wiring, wiring_of
+from ucop.graphs.changes import Wiring
 from ucop.graphs.check import check, raise_errors
 from ucop.graphs.check_kinds import FindWorkflow
 from ucop.graphs.check_mesh import members_of
@@ -44,12 +45,15 @@ from ucop.graphs.topology import topology_of
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
+    from langgraph.pregel import Pregel
 
     from ucop.agents.merging import MergeFunction
     from ucop.agents.registry import Registry
     from ucop.agents.spec import Agent
     from ucop.graphs.catalog import Catalog
     from ucop.graphs.changes import Standing as Begun
+    from ucop.graphs.factory import Run
+    from ucop.graphs.given_context import Unchecked
     from ucop.graphs.superstep import Ran, Superstep, Write
 
 COMPILER_FORMAT = 1
@@ -78,30 +82,61 @@ class Workflow(ABC):
     `mcp:NAME`."""
     input_schema: dict[str, Any] | None
     warnings: tuple[Finding, ...] = ()
+    context_schema: Any = None
+    """The class that declares the names of its context; None where none does."""
     nested: bool = False
     """Whether its nodes run workflows of their own, whose steps are to be seen."""
     limits: Limits = Limits()
     """What its jobs may use at most, where their submission does not say otherwise."""
 
     @abstractmethod
-    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
-        """The input with its defaults. Raises InvalidInput naming everything that is wrong."""
+    def accept(self, data: Any) -> Any:
+        """The input with its defaults, as the graph takes it. Raises InvalidInput naming
+        everything that is wrong."""
 
     @abstractmethod
-    def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
-        """The compiled graph, without a checkpointer. Imports LangGraph."""
+    def graph(self) -> Pregel[Any, Any, Any, Any]:
+        """The compiled graph, without a checkpointer, to be looked at. Imports LangGraph."""
+
+    @asynccontextmanager
+    async def opened(self, run: Run) -> AsyncIterator[Workflow]:
+        """This workflow with the graph that is to be run, which is there as long as this is open:
+        a factory may hold connections for it. Raises what the factory raises."""
+        yield self
+
+    def configured(self, config: Mapping[str, Any] | None) -> Workflow:
+        """This workflow for a run with a config (JSON), on which its graph may depend."""
+        return self
+
+    def accept_context(self, context: Any, unchecked: Unchecked) -> dict[str, Any] | None:
+        """A run's context as JSON. Raises InvalidInput for what the workflow does not take;
+        values that are `unchecked` are secrets given by name."""
+        if context is not None:
+            raise InvalidInput(f"workflow {self.name!r} takes no context")
+        return None
+
+    def context(self, kept: Mapping[str, Any] | None) -> Any:
+        """What LangGraph is given as the context, from what was accepted, secrets resolved."""
+        return None
+
+    @property
+    def context_fields(self) -> dict[str, Any]:
+        """The JSON Schema of each name of the context that is declared."""
+        return {}
 
     @property
     def wiring(self) -> Wiring:
         """Its nodes and edges, as its jobs began with them."""
-        return wiring_of(self.graph().builder)
+        from ucop.graphs.graph_shape import GraphShape
+
+        return GraphShape(self.graph()).wiring
 
     @abstractmethod
-    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def start(self, data: Any) -> Any:
         """What a first attempt gives to the graph, from an accepted input."""
 
     @abstractmethod
-    def result(self, values: Mapping[str, Any]) -> Any:
+    def result(self, values: Any) -> Any:
         """The job's output, as JSON, from the values of the state at the end."""
 
     @abstractmethod
@@ -154,6 +189,11 @@ class Workflow(ABC):
     def as_begun(self, stored: Mapping[str, Any]) -> Workflow:
         """This workflow for a job that began with what it kept."""
         return self
+
+    @property
+    def is_known_by_name(self) -> bool:
+        """Whether every process of the project can find it, or make it from what a job keeps."""
+        return True
 
     @property
     def changed(self) -> bool:
@@ -220,7 +260,8 @@ class YamlWorkflow(Workflow):
     def input_schema(self) -> dict[str, Any]:  # type: ignore[override]
         return fields_schema({n: dict(c.schema) for n, c in self.definition.inputs.items()})
 
-    def accept(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def accept(self, data: Any) -> dict[str, Any]:
+        data = {} if data is None else data
         if not isinstance(data, Mapping):
             raise InvalidInput(f"the input of workflow {self.name!r} must be an object")
         filled = with_defaults(self.input_schema, data)
@@ -232,22 +273,52 @@ class YamlWorkflow(Workflow):
             raise InvalidInput(str(error)) from error
         return {name: accepted.get(name) for name in self.definition.inputs}
 
+    def accept_context(self, context: Any, unchecked: Unchecked) -> dict[str, Any] | None:
+        """For the Python graphs inside: each is given the names that its schema declares."""
+        if context is None:
+            return None
+        from ucop.graphs.given_context import inner_context
+
+        graphs, agents = list(self._graphs_inside), self._agents_read_context
+        return inner_context(self.name, graphs, context, unchecked, agents=agents)
+
+    @property
+    def _agents_read_context(self) -> bool:
+        """Whether functions are called, which may read any name of the run's context."""
+        own = any(agent.spec is None for agent in agents_inside(self.agents.values()))
+        inner = (w for w in self.workflows.values() if isinstance(w, YamlWorkflow))
+        return own or any(workflow._agents_read_context for workflow in inner)
+
+    @property
+    def context_fields(self) -> dict[str, Any]:
+        inside = [workflow.context_fields for workflow in self._graphs_inside]
+        return {name: schema for fields in inside for name, schema in fields.items()}
+
+    @property
+    def _graphs_inside(self) -> Iterator[Workflow]:
+        for workflow in self.workflows.values():
+            if isinstance(workflow, YamlWorkflow):
+                yield from workflow._graphs_inside
+            else:
+                yield workflow
+
     def graph(self) -> CompiledStateGraph[Any, Any, Any, Any]:
         agents = ((name, agent.fingerprint, id(agent)) for name, agent in self.agents.items())
         inner = ((name, id(workflow.graph())) for name, workflow in self.workflows.items())
         merges = ((name, id(merge.function)) for name, merge in self.merges.items())
         bound = (*agents, *merges, *inner)
+        holds = [workflow.graph() for workflow in self.workflows.values()]
         graph: CompiledStateGraph[Any, Any, Any, Any]
-        graph = _COMPILED.get((self.fingerprint, bound), self._compile)
+        graph = _COMPILED.get((self.fingerprint, bound), self._compile, holds)
         return graph
 
-    def start(self, data: Mapping[str, Any]) -> dict[str, Any]:
+    def start(self, data: Any) -> dict[str, Any]:
         first = {name: _first(channel) for name, channel in self.definition.channels.items()}
         if caught := dict.fromkeys(self.definition.catching):
             first[ERRORS] = {OVERWRITE: caught}
         return {**first, LOOPS: {OVERWRITE: {}}, **data}
 
-    def result(self, values: Mapping[str, Any]) -> Any:
+    def result(self, values: Any) -> Any:
         scope = {name: values.get(name) for name in (*self.definition.channels, ERRORS)}
         if self.definition.output is None:
             return {name: scope[name] for name in self.definition.written}
@@ -403,6 +474,11 @@ def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) 
     definition that only another version can read.
     """
     if stored["kind"] == "python":
+        if stored.get("unnamed"):
+            raise WorkflowChanged(
+                f"graph {stored['name']!r} has no name of its own, so only the process that "
+                "submitted the job knows it; give it one, and submit again"
+            )
         return catalog.find(stored["name"]).as_begun(stored)
     if stored["format"] != COMPILER_FORMAT:
         raise WorkflowChanged(
@@ -454,14 +530,16 @@ class _Compiled:
         self._graphs: OrderedDict[Any, Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Any, compile_it: Callable[[], Any]) -> Any:
+    def get(self, key: Any, compile_it: Callable[[], Any], holds: Sequence[Any]) -> Any:
+        """The graph of a key, which names objects by their id: those that the graph itself does
+        not hold must be in `holds`, or another could come to have the id of one that is gone."""
         with self._lock:
             if key in self._graphs:
                 self._graphs.move_to_end(key)
-                return self._graphs[key]
+                return self._graphs[key][0]
         graph = compile_it()
         with self._lock:
-            self._graphs[key] = graph
+            self._graphs[key] = graph, holds
             while len(self._graphs) > COMPILED_KEPT:
                 self._graphs.popitem(last=False)
         return graph

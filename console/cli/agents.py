@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import Interrupts
+from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import typed_input
 from ucop.console.cli.output import as_text, note, put, put_json
 from ucop.console.cli.place import Place, place_of
@@ -96,6 +98,9 @@ def run(
     agent: options.AgentName,
     input: options.Inputs = None,
     input_file: options.InputFile = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
@@ -109,17 +114,36 @@ def run(
     if place.settings.mode == "production":
         _refuse_doubles(found)
     data = typed_input(found.input_schema, input or (), input_file)
+    given = _given(found, typed_given(context, context_file, config))
     with Interrupts():
-        raise typer.Exit(_run(place, found, data, as_json=json))
+        raise typer.Exit(_run(place, found, data, given, as_json=json))
 
 
-def _run(place: Place, agent: Agent, data: dict[str, Any], *, as_json: bool) -> Exit:
+def _given(agent: Agent, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Context and config, with the secrets that they name. Raises InvalidInput, MissingSecret."""
+    from ucop.engine.run_options import read_config, with_secrets
+
+    config = read_config(typed["config"]).model_dump(exclude_defaults=True)
+    given: Mapping[str, Any] = with_secrets(
+        {"context": typed["context"], "config": config}, f"agent {agent.name!r}"
+    )
+    return given
+
+
+def _run(
+    place: Place,
+    agent: Agent,
+    data: dict[str, Any],
+    given: Mapping[str, Any],
+    *,
+    as_json: bool,
+) -> Exit:
     import asyncio
 
     from ucop.engine.errors import UcopError
 
     try:
-        ran = asyncio.run(_run_alone(place, agent, data))
+        ran = asyncio.run(_run_alone(place, agent, data, given))
     except UcopError:
         raise
     except KeyboardInterrupt:
@@ -138,7 +162,9 @@ def _run(place: Place, agent: Agent, data: dict[str, Any], *, as_json: bool) -> 
     return Exit.OK
 
 
-async def _run_alone(place: Place, agent: Agent, data: dict[str, Any]) -> Ran:
+async def _run_alone(
+    place: Place, agent: Agent, data: dict[str, Any], given: Mapping[str, Any]
+) -> Ran:
     from ucop.agents.alone import run_alone
     from ucop.agents.models import Models
 
@@ -166,6 +192,7 @@ async def _run_alone(place: Place, agent: Agent, data: dict[str, Any]) -> Ran:
             folder=settings.root,
             production=settings.mode == "production",
             progress=note,
+            **given,
         )
     finally:
         await models.aclose()

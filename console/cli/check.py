@@ -32,8 +32,19 @@ def check(
     """
     place = place_of(ctx, project, database)
     production = production or place.settings.mode == "production"
-    checked = _checked(place, production=production)
+    checked = {**_checked(place, production=production), **_remarks(place)}
     raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
+
+
+def _remarks(place: Place) -> dict[str, tuple[Finding, ...]]:
+    from ucop.agents.source import Finding
+    from ucop.engine.langgraph_json import NAME, unused
+
+    found = tuple(
+        Finding(severity="warning", message=text, position=None, hint=None, code="unused-setting")
+        for text in unused(place.settings.root)
+    )
+    return {NAME: found} if found else {}
 
 
 def _checked(place: Place, *, production: bool) -> dict[str, tuple[Finding, ...]]:

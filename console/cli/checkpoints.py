@@ -14,6 +14,7 @@ from ucop.console.cli.control import Wanted, engine_of, ids_of
 from ucop.console.cli.edits import edited, edited_by_hand
 from ucop.console.cli.exits import Exit
 from ucop.console.cli.follow import nodes_of
+from ucop.console.cli.given import fields_of, typed_given
 from ucop.console.cli.inputs import read_age, read_filter
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import place_of, reader_for
@@ -264,6 +265,9 @@ def fork(
         bool, typer.Option("--edit", help="Change the state as YAML in $EDITOR.")
     ] = False,
     as_node: options.AsNode = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     workflow: Annotated[
         str | None,
         typer.Option(
@@ -299,9 +303,13 @@ def fork(
     successor = None if workflow is None else run.named(place, workflow)
     if successor is not None:
         nodes = successor.shown_nodes()
+    fields = fields_of(place, job.workflow) if successor is None else successor.context_fields
+    given = typed_given(context, context_file, config, fields)
 
     def go_on(engine: Engine) -> JobHandle:
-        return engine.job(job.id).fork(named, replace=replace, as_node=as_node, workflow=successor)
+        return engine.job(job.id).fork(
+            named, replace=replace, as_node=as_node, workflow=successor, **given
+        )
 
     if detach:
         raise typer.Exit(run.queue(place, go_on, as_json=json))

@@ -13,6 +13,7 @@ import typer
 from ucop.console.cli import options
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import nodes_of
+from ucop.console.cli.given import fields_of, typed_given
 from ucop.console.cli.inputs import read_budget, read_filter, read_input
 from ucop.console.cli.output import note, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
@@ -77,11 +78,14 @@ class Going:
     checkpoint: str | None = None
     edit: InputEdit | None = None
     at_once: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Its context and config from now on."""
 
     @property
     def changes(self) -> bool:
         """Whether it differs from how the job is."""
-        return bool(self.budget or self.edit) or self.priority is not None
+        given = any(value is not None for value in self.given.values())
+        return bool(self.budget or self.edit) or given or self.priority is not None
 
 
 AS_IT_IS = Going()
@@ -150,6 +154,9 @@ def resume(
     as_node: options.AsNode = None,
     budget: options.Budget = None,
     priority: options.NewPriority = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     detach: options.Detach = False,
     status: options.Status = None,
     queue: options.OfQueue = None,
@@ -175,10 +182,13 @@ def resume(
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         edit = _edit(place, job, definition, input or (), set or (), as_node)
-        going = replace(going, edit=edit)
+        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        going = replace(going, edit=edit, given=given)
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
-    if input or set or as_node:
-        raise UsageProblem("--input, --set and --as-node are one job's; name that job by its id")
+    if input or set or as_node or context or context_file or config:
+        raise UsageProblem(
+            "--input, --set, --as-node, --context and --config are one job's; name that job by its id"
+        )
     raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json, now=now))
 
 
@@ -195,6 +205,9 @@ def retry(
     ] = None,
     budget: options.Budget = None,
     priority: options.NewPriority = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     detach: options.Detach = False,
     status: options.Status = None,
     queue: options.OfQueue = None,
@@ -220,9 +233,13 @@ def retry(
         job, definition = _read(place, wanted.only)
         if job.status not in sources(Step.RETRY):
             raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        going = replace(going, given=given)
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
-    if checkpoint is not None:
-        raise UsageProblem("--checkpoint is one job's; name that job by its id")
+    if checkpoint is not None or context or context_file or config:
+        raise UsageProblem(
+            "--checkpoint, --context and --config are one job's; name that job by its id"
+        )
     raise typer.Exit(change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
 
 
@@ -449,7 +466,7 @@ def _resume(
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)
-        terms: Any = {"budget": going.budget, "priority": going.priority}
+        terms: Any = {"budget": going.budget, "priority": going.priority, **going.given}
         if going.checkpoint is not None:
             handle.retry(**terms, checkpoint=going.checkpoint)
         elif job.status not in ACTIVE or (going.at_once and job.start_at is not None):

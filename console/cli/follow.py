@@ -76,10 +76,13 @@ class Interrupts:
         raise KeyboardInterrupt
 
 
-def report(place: Place, job: Job, *, as_json: bool) -> Exit:
-    """Tell how a job that rests came out: its output to stdout, the rest to stderr."""
+def report(place: Place, job: Job, *, as_json: bool, shown: bool = False) -> Exit:
+    """Tell how a job that rests came out: its output to stdout, unless it is `shown` already, the
+    rest to stderr."""
     try:
-        if as_json:
+        if shown:
+            pass
+        elif as_json:
             put_json(job.model_dump(mode="json"))
         elif job.status is JobStatus.COMPLETED and job.output is not None:
             put(as_text(job.output))

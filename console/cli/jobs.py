@@ -17,6 +17,7 @@ from ucop.console.cli.lines import event_line
 from ucop.console.cli.output import note, put, put_json, put_records
 from ucop.console.cli.place import Place, place_of, reader_for
 from ucop.console.cli.questions import state_of
+from ucop.console.cli.streaming import modes_for, output_is_shown, show_end, show_parts
 from ucop.console.cli.tables import (
     Column,
     Table,
@@ -177,7 +178,10 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
         "budget": _budget(job),
         "key": job.key,
         "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
+        "notice": job.notice,
         "input": _value(job.input),
+        "context": None if job.context is None else _value(job.context),
+        "config": _value(job.config) if job.config else None,
         "output": None if job.output is None else _value(job.output),
     }
     return {name: value for name, value in found.items() if value}
@@ -300,6 +304,7 @@ def events(
 def watch(
     ctx: typer.Context,
     id: options.JobId,
+    stream: options.Stream = False,
     json: options.Json = False,
     project: options.Project = None,
     database: options.Database = None,
@@ -309,14 +314,32 @@ def watch(
     Ends like `ucop run`: the output on stdout, and the same exit code.
     """
     place = place_of(ctx, project, database)
+    shown = False
     with reader_for(place, id) as reader:
         id = reader.find(id)
         try:
-            _watch(place, reader, id)
+            if stream:
+                shown = _stream(place, id, as_json=json)
+            else:
+                _watch(place, reader, id)
         except KeyboardInterrupt:
             note(f"job {id} goes on; look again with: {place.command(f'jobs watch {id}')}")
             raise typer.Exit(Exit.INTERRUPTED) from None
-        raise typer.Exit(report(place, reader.job(id), as_json=json))
+        job = reader.job(id)
+        if stream and json:
+            show_end(job)
+        shown = stream and (json or output_is_shown(job, shown))
+        raise typer.Exit(report(place, job, as_json=json, shown=shown))
+
+
+def _stream(place: Place, id: str, *, as_json: bool) -> bool:
+    from ucop.console.cli.run import open_engine
+
+    with open_engine(place, worker=False) as engine:
+        job = engine.job(id)
+        shown = show_parts(job.stream(modes_for(as_json=as_json)), as_json=as_json)
+        job.wait()
+    return shown
 
 
 def _watch(place: Place, reader: Reader, id: str) -> None:

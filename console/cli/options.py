@@ -145,8 +145,43 @@ InputFile = Annotated[
         show_default=False,
     ),
 ]
+Context = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--context",
+        metavar="KEY=VALUE",
+        help="A value of the run's context, read as its declared type; ${env:NAME} is a secret of "
+        "the worker's. May be repeated.",
+        show_default=False,
+    ),
+]
+ContextFile = Annotated[
+    str | None,
+    typer.Option(
+        "--context-file",
+        metavar="FILE",
+        help="A JSON or YAML file with the run's context, or - for stdin. --context overrides it.",
+        show_default=False,
+    ),
+]
+Config = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--config",
+        metavar="KEY=VALUE",
+        help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE; any other "
+        "name is one of configurable. May be repeated.",
+        show_default=False,
+    ),
+]
 Detach = Annotated[
     bool, typer.Option("--detach", help="Only queue the job and print its id; a worker runs it.")
+]
+Stream = Annotated[
+    bool,
+    typer.Option(
+        "--stream", help="Print tokens as they come; with --json every part, a line each."
+    ),
 ]
 DryRun = Annotated[
     bool,

@@ -12,12 +12,14 @@ from ucop.console.cli import options
 from ucop.console.cli.display import display_for
 from ucop.console.cli.exits import Exit, UsageProblem
 from ucop.console.cli.follow import Interrupts, report
+from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import pairs, read_budget, read_input
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.others import tell_others
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.progress import Spending
+from ucop.console.cli.streaming import modes_for, output_is_shown, show_end, show_parts
 from ucop.engine.job import OnBusy
 from ucop.engine.states import ACTIVE
 
@@ -36,7 +38,7 @@ class Order:
     """A job as it was typed, checked and ready to be submitted."""
 
     workflow: Workflow
-    input: Mapping[str, object]
+    input: Any
     terms: Mapping[str, Any] = field(default_factory=dict)
     """What else is said of it; see Engine.submit."""
 
@@ -48,6 +50,7 @@ def run(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -59,6 +62,9 @@ def run(
     on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -82,8 +88,10 @@ def run(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, named(place, workflow), input, input_file, terms)
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    found = named(place, workflow)
+    given = typed_given(context, context_file, config, found.context_fields)
+    order = order_of(place, found, input, input_file, {**terms, **given})
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def generate(
@@ -96,6 +104,7 @@ def generate(
     input_file: options.InputFile = None,
     detach: options.Detach = False,
     dry_run: options.DryRun = False,
+    stream: options.Stream = False,
     json: options.Json = False,
     key: options.Key = None,
     queue: options.Queue = None,
@@ -107,6 +116,9 @@ def generate(
     on_busy: options.Busy = OnBusy.ENQUEUE,
     label: options.Labels = None,
     budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     project: options.Project = None,
     database: options.Database = None,
 ) -> None:
@@ -127,8 +139,10 @@ def generate(
         labels=pairs(label or (), "--label"),
         budget=read_budget(budget or ()),
     )
-    order = order_of(place, named(place, workflow), input, input_file, terms, text)
-    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+    found = named(place, workflow)
+    given = typed_given(context, context_file, config, found.context_fields)
+    order = order_of(place, found, input, input_file, {**terms, **given}, text)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
 def _plan(
@@ -164,11 +178,18 @@ def order_of(
     text: str | None = None,
 ) -> Order:
     """Check everything that can be wrong before a database is opened, let alone made."""
+    from ucop.engine.inputs import kept_input
+    from ucop.engine.run_options import for_factory, names_secrets, read_config
+
     if place.settings.mode == "production":
         from ucop.graphs.gate import refuse_doubles
 
         refuse_doubles(workflow)
-    data = workflow.accept(read_input(workflow, typed or (), file, text))
+    data = read_input(workflow, typed or (), file, text)
+    config = read_config(terms.get("config"))
+    found = workflow.configured(for_factory(config))
+    kept_input(found, data)
+    found.accept_context(terms.get("context"), names_secrets)
     return Order(workflow=workflow, input=data, terms=terms)
 
 
@@ -180,22 +201,29 @@ def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     terms = {name: value for name, value in given.items() if value is not None}
     if "queue" in terms and terms["queue"] not in place.settings.declared:
         raise undeclared(terms["queue"], place.settings.declared)
-    checked = {name: terms[name] for name in terms if name not in ("budget", "deadline")}
+    apart = ("budget", "deadline", "context", "config")
+    checked = {name: terms[name] for name in terms if name not in apart}
     read_terms(**checked)
     read_limits(terms.get("budget"), terms.get("deadline"))
     return terms
 
 
-def carry_out(place: Place, order: Order, *, detach: bool, as_json: bool) -> Exit:
+def carry_out(
+    place: Place, order: Order, *, detach: bool, as_json: bool, stream: bool = False
+) -> Exit:
+    if detach and stream:
+        raise UsageProblem("--stream follows the job, --detach does not; give one of the two")
+    listens: dict[str, Any] = {"stream": modes_for(as_json=as_json)} if stream else {}
     _supply(place, order.workflow, detach=detach)
 
     def begin(engine: Engine) -> JobHandle:
-        return engine.submit(order.workflow, dict(order.input), **order.terms)
+        return engine.submit(order.workflow, order.input, **order.terms, **listens)
 
     if detach:
         return queue(place, begin, as_json=as_json)
     nodes = order.workflow.shown_nodes()
-    return attend(place, begin, as_json=as_json, title=order.workflow.name, nodes=nodes)
+    title = order.workflow.name
+    return attend(place, begin, as_json=as_json, title=title, nodes=nodes, stream=stream)
 
 
 def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
@@ -206,7 +234,7 @@ def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
     listed = f"add {workflow.origin!r} to `workflows` in the project's ucop.toml"
     if detach:
         raise UsageProblem(f"no worker would know graph {workflow.name!r}: {listed}")
-    place.catalog.add(workflow.name, workflow.graph())
+    place.catalog.take(workflow)
     note(f"graph {workflow.name!r} is known to this command alone; to resume its jobs, {listed}")
 
 
@@ -238,21 +266,32 @@ def attend(
     as_json: bool,
     title: str,
     nodes: Sequence[str] = (),
+    stream: bool = False,
 ) -> Exit:
     """Open an engine with a worker, begin a job there, and stay until it rests."""
     show_warnings()
     engine: Engine | None = None
     handle: JobHandle | None = None
+    shown = False
     with Interrupts():
         try:
-            with display_for(title, nodes, lambda: _spending(handle)) as display:
+            if stream:
                 engine = open_engine(place, worker=True, own_jobs=True)
                 handle = begin(engine)
                 engine.take_on(handle.id)
                 tell_others(place, handle.id)
-                display.title = f"job {handle.id}  {title}"
-                for event in handle.events():
-                    display.apply(event)
+                note(f"job {handle.id}  {title}")
+                shown = show_parts(handle.stream(modes_for(as_json=as_json)), as_json=as_json)
+                handle.wait()  # also where nobody reads stdout any more
+            else:
+                with display_for(title, nodes, lambda: _spending(handle)) as display:
+                    engine = open_engine(place, worker=True, own_jobs=True)
+                    handle = begin(engine)
+                    engine.take_on(handle.id)
+                    tell_others(place, handle.id)
+                    display.title = f"job {handle.id}  {title}"
+                    for event in handle.events():
+                        display.apply(event)
             _deliver(place, engine, handle.id)
         except KeyboardInterrupt:
             _stop(engine)
@@ -263,7 +302,11 @@ def attend(
         finally:
             if engine is not None:
                 engine.close()
-    return report(place, _job(place, handle.id), as_json=as_json)
+    job = _job(place, handle.id)
+    if stream and as_json:
+        show_end(job)
+    shown = stream and (as_json or output_is_shown(job, shown))
+    return report(place, job, as_json=as_json, shown=shown)
 
 
 def _spending(handle: JobHandle | None) -> dict[str, Spending]:

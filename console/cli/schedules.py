@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ucop.console.cli import options
+from ucop.console.cli.given import typed_given
 from ucop.console.cli.inputs import pairs, read_budget, read_input, read_moment
 from ucop.console.cli.logs import show_warnings
 from ucop.console.cli.output import note, put, put_json
 from ucop.console.cli.place import Place, place_of
 from ucop.console.cli.tables import Column, Table, first_line, moment, on_terminal
+from ucop.engine.run_options import masked
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
@@ -87,6 +89,9 @@ def add(
     queue: options.Queue = None,
     label: options.Labels = None,
     budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
     replace: Annotated[
         bool, typer.Option("--replace", help="In the place of another schedule of this name.")
     ] = False,
@@ -96,13 +101,15 @@ def add(
 ) -> None:
     """Run a workflow whenever a rule says so. Workers see to it."""
     place = place_of(ctx, project, database)
-    data = read_input(place.catalog.find(workflow), input or (), input_file)
+    found = place.catalog.find(workflow)
+    data = read_input(found, input or (), input_file)
     terms: dict[str, Any] = {
         "priority": priority,
         "tenant": tenant,
         "queue": queue,
         "labels": pairs(label or (), "--label"),
         "budget": read_budget(budget or ()),
+        **typed_given(context, context_file, config, found.context_fields),
     }
     times: dict[str, Any] = {
         "timezone": timezone,
@@ -298,6 +305,7 @@ def _tell(place: Place, schedule: Schedule, *, as_json: bool) -> None:
     if as_json:
         put_json(_data(schedule))
         return
+    terms = masked(schedule.terms)
     facts = {
         "name": schedule.name,
         "workflow": schedule.workflow,
@@ -310,7 +318,7 @@ def _tell(place: Place, schedule: Schedule, *, as_json: bool) -> None:
         "error": schedule.error,
         "skipped": schedule.skipped,
         "input": json_text.dumps(schedule.input, ensure_ascii=False),
-        "terms": json_text.dumps(schedule.terms, ensure_ascii=False) if schedule.terms else "",
+        "terms": json_text.dumps(terms, ensure_ascii=False) if terms else "",
         "catch-up": _catch_up(schedule),
         "overlap": schedule.overlap.value,
     }
@@ -333,6 +341,7 @@ def _data(schedule: Schedule) -> dict[str, Any]:
     times = [at.isoformat() for at in _next_times(schedule)]
     return {
         **schedule.model_dump(mode="json"),
+        "terms": masked(schedule.terms),
         "state": _state(schedule),
         "explanation": _words(schedule),
         "next_times": times,

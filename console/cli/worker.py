@@ -63,12 +63,16 @@ def worker(
 
 
 def _announce(engine: Engine) -> None:
+    from ucop.engine.langgraph_json import unused
+
     known = [listing.name for listing in engine.catalog.names()]
     note(
         f"worker on {shown_url(engine.settings.url)}: {engine.settings.concurrency} jobs at a time"
     )
     note(f"queues: {', '.join(engine.settings.served)}")
     note(f"workflows: {', '.join(known) or 'none of its own'}; Ctrl-C stops")
+    for remark in unused(engine.settings.root):
+        note(f"warning: {remark}")
 
 
 def _wait_until_lost(engine: Engine) -> None:

@@ -206,6 +206,8 @@ class JobOrders(LiveScreen):
         asked = await self._seen(
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
+        if asked is not None and not asked:
+            await self._go_on(job, Action.RESUME)  # it stands at a breakpoint
         if not asked:
             return
         given = await self.app.push_screen_wait(AnswerForm(job, asked))

@@ -182,7 +182,7 @@ class Winter:
             return any(error in zombie.log for error in CLEAR_ERRORS) or zombie.wait(0) is not None
 
         try:
-            wait_for(told, "a clear error of the zombie", timeout=20)
+            wait_for(told, "a clear error of the zombie", timeout=60)
         except AssertionError:
             self._silent.append(zombie.log)
             return

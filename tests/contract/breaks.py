@@ -18,7 +18,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
-from ucop.engine import control, forks, ledger
+from ucop.engine import control, forks, ledger, questions
 from ucop.engine.journal import Journal
 from ucop.engine.operation import One
 from ucop.engine.states import JobStatus
@@ -137,6 +137,11 @@ def pause_unheard(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Worker, "watch", watch)
 
 
+def answer_sent_again(patch: pytest.MonkeyPatch) -> None:
+    """An answer that its node has gone past is sent with the next ones."""
+    _sql(patch, questions, "_ANSWERS", "and consumed_at is null", "")
+
+
 BREAKS: list[Callable[[pytest.MonkeyPatch], None]] = [
     no_fence,
     fence_without_attempt,
@@ -152,6 +157,7 @@ BREAKS: list[Callable[[pytest.MonkeyPatch], None]] = [
     fork_marks_its_parent,
     poison_uncounted,
     pause_unheard,
+    answer_sent_again,
 ]
 
 

@@ -16,7 +16,7 @@ from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.job import Question
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 APPROVAL = """
 name: approval

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -12,14 +10,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.command import Running
 from tests.support.ollama import Reply, Request, ScriptedOllama, status, text
+from tests.support.process import plain_environment
 from ucop.engine import Engine, JobHandle
 from ucop.engine.answers import KeptAnswers, find, prune
 from ucop.engine.database import Database
 from ucop.engine.states import JobStatus
 from ucop.graphs.cache import Kept
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 FLOW = """
 name: flow
@@ -124,7 +124,7 @@ def test_answers_outlive_the_process(
     ollama: ScriptedOllama, url: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     (tmp_path / "flow.yaml").write_text(FLOW, encoding="utf-8")
-    script = (
+    (tmp_path / "once.py").write_text(
         "import sys\n"
         "from ucop.engine import Engine, Settings\n"
         "folder, url, host = sys.argv[1:]\n"
@@ -132,7 +132,8 @@ def test_answers_outlive_the_process(
         "with Engine(settings=settings) as engine:\n"
         "    engine.submit(folder + '/flow.yaml', {'words': ['a']}).result(30)\n"
     )
-    subprocess.run([sys.executable, "-c", script, str(tmp_path), url, ollama.url], check=True)
+    args = (str(tmp_path), url, ollama.url)
+    assert Running(args, tmp_path, plain_environment(), module="once").end().code == 0
     assert ollama.calls == 3
     run = request.getfixturevalue("run")
     assert told(run("a")) == [("one", 0, 1), ("many", 0, 1), ("last", 1, 0)]

@@ -15,7 +15,7 @@ from tests.support.openai import ScriptedOpenAI
 from ucop.agents.prices import price_of
 from ucop.engine import Engine, JobStatus
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 EACH = price_of("openai:gpt-4o", {"input_tokens": 1000, "output_tokens": 100}) or 0.0
 
 

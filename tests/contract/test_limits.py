@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,12 +12,14 @@ import pytest
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, StateGraph
 
+from tests.support.command import Running
 from tests.support.graphs import Log, chain
 from tests.support.ollama import Reply, Request, ScriptedOllama, hang, text
+from tests.support.process import plain_environment
 from ucop.engine import Engine, InvalidInput, JobHandle, JobStopped, Step
 from ucop.engine.states import JobStatus
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 FLOW = """
 name: flow
@@ -178,7 +177,7 @@ name: flow
 limits: {model_calls: 1}
 nodes:
   one: {agent: stubborn, with: {text: a}, writes: x}
-  two: {agent: stubborn, with: {text: b}, writes: y, on_error: continue, retry: {delay: 20s}}
+  two: {agent: stubborn, with: {text: b}, writes: y, on_error: continue, retry: {delay: 60s}}
 edges: [START -> one -> two -> END]
 """
     (tmp_path / "agents.py").write_text(STUBBORN)
@@ -344,7 +343,7 @@ def test_a_deadline_cancels_the_model_call_that_hangs(
     job = begin("{deadline: 2s}")
     started = time.monotonic()
     assert job.wait(DEADLINE) == JobStatus.FAILED
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < DEADLINE / 2
     data = job.get()
     assert data.error is not None
     assert data.error.type == "DeadlinePassed"
@@ -382,25 +381,24 @@ time.sleep(60)
 @pytest.fixture
 def killed(url: str, tmp_path: Path, ollama: Endpoint) -> Iterator[Callable[..., None]]:
     """Runs a worker process, calls `up` when it works, and kills it when something happened."""
-    workers: list[subprocess.Popen[bytes]] = []
+    (tmp_path / "held.py").write_text(WORKER)
+    workers: list[Running] = []
 
     def run(until: Callable[[], bool], up: Callable[[], object] = lambda: None) -> None:
-        args = [sys.executable, "-c", WORKER, url, str(tmp_path), ollama.url]
-        workers.append(subprocess.Popen(args, stdout=subprocess.PIPE))
-        assert workers[-1].stdout is not None
-        assert workers[-1].stdout.readline() == b"up\n"
+        args = (url, str(tmp_path), ollama.url)
+        workers.append(Running(args, tmp_path, plain_environment(), module="held"))
+        workers[-1].until("up")
         up()
         end = time.monotonic() + DEADLINE
         while not until():
             assert time.monotonic() < end
             time.sleep(0.02)
-        os.kill(workers[-1].pid, signal.SIGKILL)
-        workers[-1].wait()
+        workers[-1].signal(signal.SIGKILL)
+        workers[-1].end()
 
     yield run
     for worker in workers:
-        worker.kill()
-        worker.communicate()
+        worker.close()
 
 
 def test_a_deadline_that_passed_after_the_worker_died_fails_the_job_at_takeover(

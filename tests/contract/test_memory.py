@@ -18,7 +18,7 @@ from ucop.agents.ingest import ingest
 from ucop.engine import Engine, JobFailed
 from ucop.engine.settings import MemorySettings
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 EMBEDDING = "nomic-embed-text:latest"
 
 AGENTS = """

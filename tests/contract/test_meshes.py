@@ -23,7 +23,7 @@ from ucop.engine.sqlite import execute, open_file, prepare
 from ucop.engine.states import JobStatus
 from ucop.graphs.breaker import BreakerRules
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from ucop.engine.migrations import HEAD
 from ucop.engine.reader import open_reader
 from ucop.engine.sqlite import version
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def _first_version(path: Path) -> None:
@@ -42,9 +42,8 @@ def test_given_a_database_of_the_first_version_then_it_is_upgraded_with_its_jobs
     path = tmp_path / "ucop.db"
     _first_version(path)
     with open_reader(f"sqlite:///{path}") as reader:
-        (found,) = reader.jobs()
         with pytest.raises(DatabaseError, match="an earlier version of ucop made this database"):
-            reader.job(found.id)
+            reader.jobs()
     with Engine(f"sqlite:///{path}") as engine:
         (old,) = engine.jobs()
         (step,) = engine.job(old.id).steps()

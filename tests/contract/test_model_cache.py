@@ -3,16 +3,14 @@ or is submitted again."""
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.command import Ucop
 from tests.support.ollama import Reply, Request, ScriptedOllama, answer, text
 from ucop.engine import Engine, JobHandle, JobStatus
 
@@ -169,29 +167,17 @@ def test_a_worker_that_was_killed_after_a_call_has_paid_it_for_all(
     engine = open_engine(worker=False)
     job = engine.submit(tmp_path / "flow.yaml")
 
-    def worker(**more: str) -> subprocess.Popen[bytes]:
-        ours = {"OLLAMA_HOST": ollama.url, "UCOP_EMBEDDED": "false", **more}
-        return subprocess.Popen(
-            [sys.executable, "-m", "ucop.console.cli", "worker"],
-            cwd=tmp_path,
-            env={**os.environ, **ours},
-            stderr=subprocess.DEVNULL,
-        )
-
-    # Dies between the first call and the checkpoint that would hold its answer.
-    first = worker(UCOP_FAULT="before put:3")
+    ucop = Ucop(tmp_path, {"OLLAMA_HOST": ollama.url})
     try:
-        assert first.wait(DEADLINE) == -signal.SIGKILL
-    finally:
-        first.kill()
-        first.wait()
-    assert (ollama.calls, job.status) == (1, JobStatus.RUNNING)
-    second = worker()
-    try:
+        # Dies between the first call and the checkpoint that would hold its answer.
+        assert ucop("worker", UCOP_FAULT="before put:3").code == -signal.SIGKILL
+        assert (ollama.calls, job.status) == (1, JobStatus.RUNNING)
+        second = ucop.start("worker")
         assert job.wait(DEADLINE) is JobStatus.COMPLETED
+        second.signal(signal.SIGTERM)
+        assert second.end().code == 0
     finally:
-        second.terminate()
-        second.wait(DEADLINE)
+        ucop.close()
     assert ollama.calls == calls
     ended = [step for step in job.steps() if step.attempt == 2]
     assert sum(step.cached_calls for step in ended) == 3 - calls

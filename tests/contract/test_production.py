@@ -16,7 +16,7 @@ from ucop.engine import Engine
 from ucop.engine.errors import DoublesRefused
 from ucop.graphs.workflow import workflow_of
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 PRODUCTION = {"mode": "production"}
 
 

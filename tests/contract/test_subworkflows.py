@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ucop.engine import Engine
 
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 OUTER = """
 name: outer

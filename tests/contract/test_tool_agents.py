@@ -12,7 +12,7 @@ from tests.support.command import until
 from tests.support.ollama import Reply, Request, ScriptedOllama, answer, status, text, tool_call
 from ucop.engine import Engine
 
-DEADLINE = 30.0
+DEADLINE = 60.0
 
 TOOLS = """
 import asyncio

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import subprocess
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,7 +13,7 @@ import pytest
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, TextArea
 
-from tests.support.command import UCOP
+from tests.support.command import Ucop
 from tests.support.project import FILES
 from tests.support.screen import PATIENCE, shown, until
 from ucop.console.cli.place import Place
@@ -350,11 +349,8 @@ async def test_a_job_that_another_process_changes_is_shown_by_itself(
         await until(pilot, "no worker runs")
         await press(pilot, "4")
         await until(pilot, "job.submitted")
-        command = [*UCOP, "jobs", "cancel", job.id]
-        done = await asyncio.to_thread(
-            subprocess.run, command, cwd=project, capture_output=True, check=False
-        )
-        assert done.returncode == 0
+        done = await asyncio.to_thread(Ucop(project), "jobs", "cancel", job.id)
+        assert done.code == 0
         await until(pilot, lambda screen: "⊘ cancelled" in screen and "job.cancelled" in screen)
 
 

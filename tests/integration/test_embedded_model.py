@@ -426,7 +426,7 @@ def test_serving_in_the_foreground_ends_cleanly_with_ctrl_c_in_the_middle_of_an_
     client.request("POST", "/api/chat", json.dumps(body))
     assert client.getresponse().readline()
     served.send_signal(signal.SIGINT)
-    out, err = served.communicate(timeout=10)
+    out, err = served.communicate(timeout=60)
     client.close()
     assert (served.returncode, out, err) == (0, "left\n", "")
 

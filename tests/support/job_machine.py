@@ -82,8 +82,10 @@ def _node(name: str) -> Callable[..., Coroutine[Any, Any, Any]]:
             del gates[gate]
         if how == "raise":
             raise ValueError(f"{name} is told to raise")
-        if name in ASKS:
-            interrupt(f"{name}?")
+        for number in range(ASKS.get(name, 0)):
+            question = f"{name} {number}?"
+            if (given := interrupt(question)) != question:
+                raise AssertionError(f"{question} was given the answer to {given}")
         return {"log": [name]}
 
     return node
@@ -439,7 +441,7 @@ class JobMachine(RuleBasedStateMachine):
         life = draw(st.sampled_from(resting or self._begun()))
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
-        thread, saver = ThreadId(life.id), self.database.saver()
+        thread, saver = ThreadId(life.id), self._do(self._saver())
         attempt, _ = self._read(lambda: ledger.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
@@ -664,6 +666,9 @@ class JobMachine(RuleBasedStateMachine):
     async def _workflow(self, fingerprint: str) -> PythonWorkflow:
         return self.workflow
 
+    async def _saver(self) -> Any:
+        return self.database.saver()  # belongs to the loop
+
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False
         return self.loop.complete(work)
@@ -692,7 +697,7 @@ class JobMachine(RuleBasedStateMachine):
         question = self._question(life, row)
         self._ask(
             life,
-            lambda: control.answer(life.id, row["id"], "true", self._now()),
+            lambda: control.answer(life.id, row["id"], row["question"], self._now()),
             lambda: life.answer(question),
         )
 
@@ -720,6 +725,7 @@ class JobMachine(RuleBasedStateMachine):
             workflow=self._workflow,
             knows=lambda: KNOWN,
             on_lost=lambda _: None,
+            on_end=lambda _: None,
         )
         hand = Hand(worker, queue)
         self.hands.append(hand)
@@ -820,7 +826,7 @@ class JobMachine(RuleBasedStateMachine):
     def _fork(
         self, life: Life, checkpoint: str, at: int, *, edit: bool, as_it_stands: bool = False
     ) -> None:
-        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self.database.saver()
+        id, thread, saver = JobId(self._new_id()), ThreadId(life.id), self._do(self._saver())
         mark, draft = self._mark(life.id, checkpoint), []
         if edit:
             mark = f"edited {id}"

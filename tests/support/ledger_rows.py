@@ -91,3 +91,29 @@ class LedgerRows:
         marks = ",".join("?" * len(ids))
         sql = f"select * from {table} where {key} in ({marks}) order by {order}"
         return [dict(row) for row in self._connection.execute(sql, ids)]
+
+
+def everything(url: str) -> str:
+    """Every row of every table of a database, as one text; bytes are read as Latin-1."""
+    if url.startswith("sqlite:"):
+        connection: Any = sqlite3.connect(url.removeprefix("sqlite:///"))
+        tables = "select name from sqlite_master where type = 'table'"
+    else:
+        import psycopg
+
+        connection = psycopg.connect(url, autocommit=True)
+        tables = """
+select quote_ident(table_schema) || '.' || quote_ident(table_name)
+from information_schema.tables
+where table_type = 'BASE TABLE' and table_schema not in ('pg_catalog', 'information_schema')"""
+    try:
+        names = [row[0] for row in connection.execute(tables).fetchall()]
+        rows = [row for n in names for row in connection.execute(f"select * from {n}").fetchall()]
+    finally:
+        connection.close()
+    return "\n".join(_text(value) for row in rows for value in row)
+
+
+def _text(value: Any) -> str:
+    is_bytes = isinstance(value, bytes | memoryview)
+    return bytes(value).decode("latin-1") if is_bytes else str(value)

@@ -1,7 +1,7 @@
 """What must become of a job: DESIGN's rules in plain Python, that know nothing of the engine.
 
 The job's graph is `mill`: four supersteps, of which two run two nodes at once; two nodes ask a
-person. A `Life` is told what happens to a job, and says what the database must hold then.
+person, one of them twice. A `Life` is told what happens to a job, and says what the database must hold then.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 SUPERSTEPS: tuple[tuple[str, ...], ...] = (("a",), ("b", "c"), ("ask", "quiz"), ("z",))
-ASKS = frozenset({"ask", "quiz"})
+ASKS = {"ask": 1, "quiz": 2}
+"""How many questions a node asks, one after the other."""
 
 FOLLOWS = frozenset(
     {
@@ -86,6 +87,8 @@ class Life:
     asked: set[str] = field(default_factory=set)
     """Nodes that ask, in its current attempt."""
     standing: int = 0
+    taken: Counter[str] = field(default_factory=Counter)
+    """How many answers each node has gone past, where the job stands."""
     questions: list[Asked] = field(default_factory=list)
     saved: bool = False
     """Whether its current attempt saved something."""
@@ -110,13 +113,15 @@ class Life:
     def end(self, node: str) -> None:
         """A node of the current attempt ends."""
         self.open.remove(node)
-        self.saved = True
-        if node in ASKS and not self._is_answered(node):
+        for question in (given := self._given(node)):
+            question.consumed = True
+            self.taken[node] += 1
+        if self.taken[node] < ASKS.get(node, 0):
+            self.saved = self.saved or bool(given)  # that it asks is no progress
             self.asked.add(node)
             self.steps["pending", node] += 1
         else:
-            for question in self._given(node):
-                question.consumed = True
+            self.saved = True
             self.done.add(node)
             self.runs[node] += 1
             self.steps["completed", node] += 1
@@ -196,6 +201,7 @@ class Life:
             raise Refused
         self.at, self.done, self.standing, self.stalls = at, set(), self.standing + 1, 0
         self.entered = entered
+        self.taken.clear()
         for question in self.questions:
             question.withdrawn = not question.consumed
         self.story.append("restored")
@@ -205,7 +211,8 @@ class Life:
     def fork(self, id: str, at: int, *, entered: bool, as_it_stands: bool) -> Life:
         """A new job; this one stays as it is."""
         done = set(self.done) if as_it_stands else set()
-        return Life(id, at=at, done=done, begun=True, entered=entered)
+        taken = Counter(self.taken) if as_it_stands else Counter()
+        return Life(id, at=at, done=done, begun=True, entered=entered, taken=taken)
 
     # ------------------------------------------------------------ what must be there
 
@@ -228,9 +235,6 @@ class Life:
     def _stop_open(self) -> None:
         for node in self.open:
             self.steps["failed", node] += 1
-
-    def _is_answered(self, node: str) -> bool:
-        return bool(self._given(node))
 
     def _given(self, node: str) -> list[Asked]:
         return [q for q in self.questions if q.node == node and q.answered and not q.is_settled]

@@ -57,7 +57,8 @@ def compare(
     try:
         job = observe(twin, JobSide(twin, engine, stream=stream), folder, choose=choose)
     except (UcopError, AssertionError) as error:
-        return [Difference(twin.name, "raised", None, repr(error))]
+        found = [Difference(twin.name, "raised", None, repr(error))]
+        return found if "raised" not in twin.differs else []
     return differences(twin, bare, job)
 
 

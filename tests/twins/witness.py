@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import threading
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,8 +65,17 @@ def saw(label: str) -> int:
     gate = _gate[0]
     if gate is not None and gate.is_here():
         gate.reached.set()
-        gate.open.wait(60)
+        if not _on_a_loop():  # some of LangChain's hooks run there: it must not be held
+            gate.open.wait(60)
     return count
+
+
+def _on_a_loop() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True
 
 
 async def asaw(label: str) -> int:
@@ -121,6 +129,3 @@ def visits(path: Path) -> list[Visit]:
             case [where, step, label, task]:
                 found.append(Visit(phase, where, step, label, task))
     return found
-
-
-Hook = Callable[[], None]

@@ -22,7 +22,7 @@ from ucop.agents.retry import Retry
 
 TRIES = 3
 RETRY = Retry(tries=TRIES, backoff=0.01)
-DEADLINE = 30.0
+DEADLINE = 60.0
 """Seconds after which a call that no timeout ended counts as hanging."""
 
 TOKENS = (7, 2)

@@ -55,6 +55,8 @@ PUBLIC = {
         "JobStatus",
         "JobStopped",
         "KeyConflict",
+        "LiveStream",
+        "Omitted",
         "Question",
         "ResultTimeout",
         "Schedule",

@@ -98,31 +98,33 @@ def cyclic() -> list[Any]:
 
 
 REFUSED: dict[str, tuple[Any, str]] = {
-    "object": (object(), "builtins.object"),
-    "function": (lambda: 1, "builtins.function"),
+    "object": (object(), "object"),
+    "function": (lambda: 1, "function"),
     "class": (Plan, "pydantic._internal._model_construction.ModelMetaclass"),
-    "integer": (2**64, "builtins.int"),
-    "small integer": (-(2**63) - 1, "builtins.int"),
-    "surrogate": ("\ud800", "builtins.str"),
-    "surrogate in a key": ({"\ud800": 1}, "builtins.str"),
-    "cycle": (cyclic(), "builtins.list"),
+    "integer": (2**64, "int"),
+    "small integer": (-(2**63) - 1, "int"),
+    "surrogate": ("\ud800", "str"),
+    "surrogate in a key": ({"\ud800": 1}, "str"),
+    "cycle": (cyclic(), "list"),
     "no data": (Plainly(), f"{__name__}.Plainly"),
     "namespace": (SimpleNamespace(a=1), "types.SimpleNamespace"),
     "secret": (Odd(secret=SecretStr("s")), "pydantic.types.SecretStr"),
-    "memoryview": (memoryview(b"a"), "builtins.memoryview"),
+    "memoryview": (memoryview(b"a"), "memoryview"),
     "defaultdict": (defaultdict(lambda: 1), "collections.defaultdict"),
-    "generator": ((n for n in ()), "builtins.generator"),
-    "ormsgpack": (Path, "builtins.type"),
+    "generator": ((n for n in ()), "generator"),
+    "ormsgpack": (Path, "type"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_would_not_come_back_is_refused_when_it_is_written(name: str) -> None:
     value, kind = REFUSED[name]
+    with pytest.raises(Unstorable) as refused:
+        serializer().dumps_typed([value])
+    assert refused.value.kind == kind
     for whole in (value, {"a": [value]}, Frozen(value)):
-        with pytest.raises(Unstorable) as refused:
+        with pytest.raises(Unstorable):
             serializer().dumps_typed(whole)
-    assert kind in (refused.value.kind, "builtins.memoryview", "builtins.list")
 
 
 def test_a_class_of_a_library_is_refused_with_the_line_that_allows_it() -> None:

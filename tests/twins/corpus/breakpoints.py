@@ -96,7 +96,7 @@ def an_edit_at_a_stop() -> Any:
     return chain(does("a", text="first"), look).compile(interrupt_before=["b"])
 
 
-@twin(then=(Edit({"text": "edited"}),))
+@twin(then=(Edit({"text": "edited"}),), differs={"raised": "Edits and forks"}, once=True)
 def an_edit_while_a_question_is_open() -> Any:
     def look(state: Any) -> dict[str, Any]:
         return {"log": [f"sees {state.get('text')}"]}

