@@ -20,16 +20,18 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from bench.graphs import Count
-from ucop.engine import Engine, Settings
+from ucop.engine import Engine, LiveStream, Settings
 
 PAD = "x" * 350
 """About what a token with its message is."""
 
 
-def emitting(parts: int, rate: float) -> StateGraph[Any]:
-    """One node that emits `parts` times."""
+def emitting(parts: int, rate: float, go: threading.Event) -> StateGraph[Any]:
+    """One node that emits `parts` times, when it may."""
 
     async def node(state: Count) -> dict[str, int]:
+        while not go.is_set():
+            await asyncio.sleep(0.01)
         write, begin = get_stream_writer(), time.monotonic()
         for number in range(parts):
             await asyncio.sleep(max(0.0, begin + number / rate - time.monotonic()))
@@ -43,15 +45,14 @@ def emitting(parts: int, rate: float) -> StateGraph[Any]:
     return graph  # type: ignore[no-any-return]
 
 
-def read(engine: Engine, jobs: list[str]) -> list[float]:
-    """The seconds that the parts of these jobs took."""
+def read(streams: list[LiveStream]) -> list[float]:
+    """The seconds that the parts of these streams took."""
     late: list[float] = []
 
-    def follow(job: str) -> None:
-        for part in engine.job(job).stream("custom"):
-            late.append(time.time() - part["data"]["at"])
+    def follow(stream: LiveStream) -> None:
+        late.extend(time.time() - part["data"]["at"] for part in stream)
 
-    readers = [threading.Thread(target=follow, args=(job,)) for job in jobs]
+    readers = [threading.Thread(target=follow, args=(stream,)) for stream in streams]
     for reader in readers:
         reader.start()
     for reader in readers:
@@ -62,27 +63,26 @@ def read(engine: Engine, jobs: list[str]) -> list[float]:
 def read_elsewhere(folder: str, url: str, jobs: list[str]) -> None:
     settings = Settings.load(folder, database=url)
     with Engine(settings=settings, worker=False) as engine:
+        streams = [engine.job(job).stream("custom") for job in jobs]
         print("ready", flush=True)
-        print(json.dumps(read(engine, jobs)), flush=True)
+        print(json.dumps(read(streams)), flush=True)
 
 
 def measure(url: str | None, streams: int, rate: float, parts: int) -> None:
+    go = threading.Event()
     with tempfile.TemporaryDirectory() as folder:
         settings = Settings.load(folder, database=url or f"sqlite:///{folder}/bench.db")
         with Engine(settings=settings) as engine:
-            workflow = engine.add("emits", emitting(parts, rate))
-            engine.submit(workflow, {"n": 0}).result()
-            # Submitted for later, so that all readers are there when they begin.
-            jobs = [
-                engine.submit(workflow, {"n": 0}, stream="custom", delay=12.0).id
-                for _ in range(streams)
-            ]
-            arguments = ["--read", folder, settings.url, *jobs]
+            workflow = engine.add("emits", emitting(parts, rate, go))
+            jobs = [engine.submit(workflow, {"n": 0}) for _ in range(streams)]
+            opened = [job.stream("custom") for job in jobs]
+            arguments = ["--read", folder, settings.url, *(job.id for job in jobs)]
             command = [sys.executable, "-m", "bench.live", *arguments]
             with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
                 assert child.stdout is not None
                 child.stdout.readline()
-                here = read(engine, [str(job) for job in jobs])
+                go.set()
+                here = read(opened)
                 there = json.loads(child.stdout.readline())
     for where, late in (("same process", here), ("another process", there)):
         late.sort()

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ucop.engine.engine import Engine
     from ucop.engine.errors import (
         DatabaseError,
+        ForeignThread,
         InvalidDefinition,
         InvalidInput,
         JobFailed,
@@ -54,6 +55,7 @@ __all__ = [
     "Engine",
     "Event",
     "Filter",
+    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "Job",

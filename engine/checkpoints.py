@@ -123,6 +123,12 @@ def _types(graph: Any) -> GraphTypes:
     return _used[key]
 
 
+def serializer_of(graph: Any, types: Sequence[str] = ()) -> StateSerializer:
+    """What a saver writes the values of a graph with; `types` are those of the settings."""
+    allowed = attach(graph, None)._serde_allowlist or ()
+    return serializer(types).with_graph(_types(graph)).with_msgpack_allowlist(allowed)
+
+
 def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
     """The types of the schema, for a graph compiled before strict msgpack was switched on."""
     builder = getattr(graph, "builder", None)

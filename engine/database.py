@@ -39,6 +39,10 @@ class Database(Protocol):
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         """`write`, for an operation that may queue an attempt."""
 
+    async def touch(self, make: Callable[[], Operation[T]]) -> T:
+        """Run an operation of one statement, which holds no lock while the loop does something
+        else, and wakes nobody."""
+
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         """`write`, for what jobs emit: only those hear of it who follow these jobs live."""
 

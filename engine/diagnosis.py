@@ -211,6 +211,11 @@ def _no_worker(dispatch: Dispatch, now: float) -> str | None:
         return f"no worker that runs serves queue {dispatch.queue.name!r}"
     if not dispatch.able(now):
         missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
+        if any(need.startswith("process:") for need in missing):
+            return (
+                "its graph has no name, so only the process that submitted it can run it, and no "
+                "worker runs there; give the graph a name, and submit again"
+            )
         return (
             f"no worker that serves its queue knows {', '.join(sorted(missing or dispatch.needs))}"
         )

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
-from weakref import WeakSet
+from weakref import WeakKeyDictionary, WeakSet
 
 from ucop.agents.meter import Usage
 from ucop.agents.models import ModelFallback, Models, ModelWarning
@@ -129,10 +129,12 @@ class Engine:
         self._catalog = catalog
         self._workflows: dict[str, Workflow] = {}
         self._local = LocalGraphs()
+        self._added: dict[str, Workflow] = {}
+        """What was passed as an object, by name."""
         self._named: set[str] = set()
         """Names that the caller gave to graphs itself."""
-        self._warned: WeakSet[Workflow] = WeakSet()
-        """Those of which was said who can run them."""
+        self._notices_of: WeakKeyDictionary[Workflow, str | None] = WeakKeyDictionary()
+        """What was said of who can run them."""
         self._admitted: WeakSet[Workflow] = WeakSet()
         """Workflows in which no test double was found."""
         self._subscriptions: WeakSet[Subscription] = WeakSet()
@@ -218,12 +220,12 @@ class Engine:
         return self._add(name, graph)
 
     def _add(self, name: str, graph: Graph) -> Workflow:
-        catalog = self.catalog
-        known = {listing.name for listing in catalog.added}
-        workflow = catalog.add(name, graph)
+        workflow, before = self.catalog.add(name, graph), self._added.get(name)
+        if workflow is before:
+            return workflow
         # What was made with the graph that had this name before is made anew.
-        self._workflows = {}
-        if name not in known:
+        self._workflows, self._added[name] = {}, workflow
+        if before is None:
             self._known = None
             self._loop.soon(self._learned)
         return workflow
@@ -920,7 +922,7 @@ class Engine:
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
         run = new_run_options(found.accept_context(context, names_secrets), given, said)
-        job = new_job(found, input, terms, budget, run)
+        job = new_job(found, input, terms, budget, run, self.settings.state.types)
         if found.kind == "yaml" or found.is_known_by_name:
             self._workflows[found.fingerprint] = found
         if mine and self._runs_jobs:
@@ -930,10 +932,12 @@ class Engine:
     def _notice(self, workflow: Workflow) -> str | None:
         if workflow.name in self._named:
             return None
+        if workflow in self._notices_of:
+            return self._notices_of[workflow]
         said = notice(workflow, listed=self.catalog.lists, worker=self._runs_jobs)
-        if said is not None and workflow not in self._warned:
-            self._warned.add(workflow)
-            log.warning("graph %r: a job of it: %s", workflow.name, said)
+        self._notices_of[workflow] = said
+        if said is not None:
+            log.warning("graph %r: %s", workflow.name, said)
         return said
 
 

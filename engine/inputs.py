@@ -6,7 +6,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -20,9 +20,11 @@ from ucop.graphs.state import normalise
 from ucop.graphs.workflow import Workflow
 
 Path = tuple[Any, ...]
+Types = Sequence[str]
+"""Classes that the setting `[state] types` allows besides the project's own."""
 
 
-def kept_input(workflow: Workflow, data: Any) -> tuple[str, str | None]:
+def kept_input(workflow: Workflow, data: Any, types: Types = ()) -> tuple[str, str | None]:
     """An input as JSON text, and as `jobs.run` keeps it where that is not all. Raises InvalidInput
     for what does not fit the workflow, or would come back as something else."""
     accepted = workflow.accept(data)
@@ -37,15 +39,15 @@ def kept_input(workflow: Workflow, data: Any) -> tuple[str, str | None]:
     if is_json(given):
         # A value that the schema made of JSON must be one that a checkpoint can keep, too.
         if not is_json(accepted):
-            _packed(workflow, accepted, where)
+            _packed(workflow, accepted, where, types)
         return to_json(shown), None
-    return to_json(shown), _packed(workflow, accepted, where)
+    return to_json(shown), _packed(workflow, accepted, where, types)
 
 
-def json_input(workflow: Workflow, data: Any) -> Any:
+def json_input(workflow: Workflow, data: Any, types: Types = ()) -> Any:
     """An input as JSON alone, for what is submitted again and again. Raises InvalidInput for one
     that JSON and the workflow's schema do not bring back as it is."""
-    text, typed = kept_input(workflow, data)
+    text, typed = kept_input(workflow, data, types)
     shown = json.loads(text)
     if typed is None:
         return shown
@@ -59,24 +61,21 @@ def json_input(workflow: Workflow, data: Any) -> Any:
     return shown
 
 
-def given_input(workflow: Workflow, input: Any, typed: str | None) -> Any:
+def given_input(workflow: Workflow, input: Any, typed: str | None, types: Types = ()) -> Any:
     """What a graph is to begin with, from what its job keeps."""
     if typed is None:
         return workflow.accept(input)
     kept = ("msgpack", base64.b64decode(typed))
-    return _with_tuples(_serializer(workflow).loads_typed(kept))
+    from ucop.engine.checkpoints import serializer_of
+
+    return _with_tuples(serializer_of(workflow.graph(), types).loads_typed(kept))
 
 
-def _serializer(workflow: Workflow) -> Any:
-    from ucop.engine.checkpoints import attach, serializer
-
-    types = attach(workflow.graph(), None)._serde_allowlist
-    return serializer().with_msgpack_allowlist(types or ())
-
-
-def _packed(workflow: Workflow, value: Any, where: str) -> str:
+def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     """`value` as a checkpoint keeps it. Raises InvalidInput where it would come back changed."""
-    serializer = _serializer(workflow)
+    from ucop.engine.checkpoints import serializer_of
+
+    serializer = serializer_of(workflow.graph(), types)
     try:
         kind, data = serializer.dumps_typed(_with_tuples_named(value))
         back = _with_tuples(serializer.loads_typed((kind, data)))

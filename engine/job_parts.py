@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
@@ -51,10 +51,35 @@ class Definition(Part):
     body: Object
 
 
+class FramePart(Part):
+    file: str
+    line: int
+    function: str
+
+
+class CausePart(Part):
+    type: str
+    message: str
+    how: Literal["cause", "context", "group"]
+    frames: list[FramePart] = []
+
+
+class ItemPart(Part):
+    key: int | str
+    value: JsonValue = None
+
+
 class ErrorPart(Part):
+    """See job.JobError, and job.StepError."""
+
     type: str
     message: str
     node: str | None = None
+    channel: str | None = None
+    kind: str | None = None
+    item: ItemPart | None = None
+    frames: list[FramePart] = []
+    causes: list[CausePart] = []
     caught: bool = False
 
 

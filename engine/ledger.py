@@ -435,7 +435,8 @@ def release(
     began = stalls and not broke_off and (yield One(_BEGAN, {"job": job, "attempt": attempt}))
     begun = broke_off or bool(began)
     if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
-        reason = _POISON.format(stalls=stalls, why=why)
+        how = "broke off" if broke_off else "lost their worker"
+        reason = _POISON.format(stalls=stalls, how=how, why=why)
         error = {"type": "PoisonJob", "message": reason, "node": None}
         return (yield from settle(job, state, Change.FAIL, reason, now, error=error))
     if state["want"] in (PAUSE, PAUSE_NOW):
@@ -447,8 +448,8 @@ def release(
 
 
 _POISON = (
-    "{stalls} attempts in a row ended before their time and saved nothing new (the last one: "
-    "{why}); the job itself may take its worker down"
+    "{stalls} attempts in a row {how} and saved nothing new ({why}); "
+    "the job itself may take its worker down"
 )
 
 

@@ -165,13 +165,16 @@ class LoopThread:
     def answers(self, seconds: float) -> bool:
         """Whether the loop does something within so many seconds: code may block it."""
         heard = threading.Event()
+        if self._ends:
+            return False
         self.soon(heard.set)
-        return not self._ends and heard.wait(seconds)
+        return heard.wait(seconds)
 
     def stop(self) -> None:
         self._stopping = True
-        with contextlib.suppress(RuntimeError):  # it has ended
-            self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self._ends:
+            with contextlib.suppress(RuntimeError):  # it ends now
+                self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
 
     def _submit(self, work: Coroutine[Any, Any, T]) -> Future[T]:

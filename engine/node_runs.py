@@ -65,7 +65,8 @@ async def arun_with_retry(
         return await _run(task, retry_policy, stream, configurable)
     node = name_of(task)
     watching.begins(task.id, node)
-    token = at_work.set(AtWork(watching.job_id, node))
+    around = at_work.get()
+    at_work.set(AtWork(watching.job_id, node))
     try:
         return await _run(task, retry_policy, stream, _checking(task, node, configurable))
     except GraphBubbleUp as word:
@@ -77,7 +78,7 @@ async def arun_with_retry(
     except BaseException as error:
         raise escaped(error) from error
     finally:
-        at_work.reset(token)
+        at_work.set(around)
 
 
 vars(_runner)["arun_with_retry"] = arun_with_retry

@@ -151,10 +151,11 @@ class Orders:
         thread, fingerprint = await self._database.read(lambda: ledger.thread(id))
         before, run = await self._database.read(lambda: ledger.given(id))
         workflow = await self._restore(fingerprint, id)
-        given = given_input(workflow, before, run.typed_input)
+        types = self._settings.state.types
+        given = given_input(workflow, before, run.typed_input, types)
         input = edit.checked(workflow, id, given, begun=last is not None)
         if last is None:
-            text, typed = kept_input(workflow, input)
+            text, typed = kept_input(workflow, input, types)
             new = run_options(onward.run or run.to_json())
             again = new.model_copy(update={"typed_input": typed}).to_json()
             onward = replace(onward, run=again)

@@ -190,6 +190,8 @@ class PostgresDatabase:
             async with self._opened().connection() as connection:
                 return await drive(make(), connection)
 
+    touch = read  # each statement is committed by itself
+
     async def changed(self) -> bool:
         with explained(self.url):
             if self._ear is None or self._ear.closed:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from ucop.engine.run_options import names_secrets, with_secrets
+from ucop.engine.run_options import PLAIN, names_secrets, with_secrets
 from ucop.graphs.factory import Run
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ class Provision:
     def of(cls, claimed: Claimed) -> Self:
         """Raises MissingSecret for what is not set in this process's environment."""
         run, job = claimed.run, claimed.job_id
+        if run is PLAIN:
+            return cls()
         asked = {"context": run.context, "configurable": run.config.configurable}
         then = f"; start the worker with it, then `ucop jobs resume {job}`"
         found = with_secrets(asked, f"job {job}", then)

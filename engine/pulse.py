@@ -118,7 +118,9 @@ class Pulse:
     def _speak(self, blocked: Blocked) -> None:
         told = shown_json(asdict(blocked))
         try:
-            lives = self._database.write_apart(lambda: roster.speak(self._worker, told))
+            lives = self._database.write_apart(
+                lambda: roster.speak(self._worker, told, time.time())
+            )
         except Exception as error:  # noqa: BLE001 - tried again; without it the worker is lost
             log.error("worker %s: no heartbeat: %s", self._worker, text_of(error))
             return

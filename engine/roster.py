@@ -48,9 +48,9 @@ def beat(worker: WorkerId, now: float) -> Operation[bool]:
     return bool((yield One(_BEAT, {"worker": worker, "now": now})))
 
 
-def speak(worker: WorkerId, blocked: str) -> Operation[bool]:
+def speak(worker: WorkerId, blocked: str, now: float) -> Operation[bool]:
     """`beat`, for a worker whose loop is blocked, with what blocks it, in JSON (pulse.py)."""
-    return bool((yield One(_SPEAK, {"worker": worker, "blocked": blocked})))
+    return bool((yield One(_SPEAK, {"worker": worker, "blocked": blocked, "now": now})))
 
 
 def learn(worker: WorkerId, knows: str) -> Operation[None]:

@@ -341,7 +341,8 @@ class Attempt:
         """The job's input, once; after that, the answers that no node has gone past yet."""
         if not self.claimed.begun:
             typed = self.claimed.run.typed_input
-            return workflow.start(given_input(workflow, self.claimed.input, typed))
+            types = self.saver.serde.types.patterns
+            return workflow.start(given_input(workflow, self.claimed.input, typed, types))
         answers = self.journal.replies.resume
         return Command(resume=answers) if answers else None
 

@@ -112,6 +112,8 @@ class SqliteDatabase:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
         return await self.retry(lambda: run(make(), self._execute))
 
+    touch = read  # each statement is committed by itself
+
     async def changed(self) -> bool:
         with explained(self.path):
             (version,) = self._open().execute("pragma data_version").fetchone()

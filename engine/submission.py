@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -96,6 +96,7 @@ def new_job(
     terms: Terms,
     budget: Mapping[str, float],
     run: RunOptions = PLAIN,
+    types: Sequence[str] = (),
 ) -> NewJob:
     """A job of its own id, with its input as it was given. Raises InvalidInput."""
     now = time.time()
@@ -105,7 +106,7 @@ def new_job(
         raise InvalidInput(
             "the job cannot be submitted so: its deadline would pass before it may start"
         )
-    text, typed = kept_input(workflow, data)
+    text, typed = kept_input(workflow, data, types)
     if typed is not None:
         run = run.model_copy(update={"typed_input": typed})
     return NewJob(

@@ -428,7 +428,7 @@ class Worker:
                 log.exception("worker %s", self.id)
 
     async def _beat(self) -> None:
-        if await self._database.write(lambda: roster.beat(self.id, time.time())):
+        if await self._database.touch(lambda: roster.beat(self.id, time.time())):
             if self._live.is_listened_to:
                 await self.hear_listeners()  # the lease of one may have ended
             return

@@ -131,11 +131,6 @@ class Catalog:
         )
         self._added[workflow.name] = _Entry(listing, lambda: workflow)
 
-    @property
-    def added(self) -> list[Listing]:
-        """What was added by hand."""
-        return [entry.listing for entry in self._added.values()]
-
     def lists(self, name: str) -> bool:
         """Whether the project, or a package, has a Python graph of this name: then other
         processes of the project know it, too."""

@@ -234,7 +234,10 @@ def asked_models(workflow: Workflow) -> tuple[str, ...]:
 # ---- inputs ----
 
 
-def _inputs(workflow: Workflow, data: Mapping[str, Any]) -> Iterator[PlannedInput]:
+def _inputs(workflow: Workflow, data: Any) -> Iterator[PlannedInput]:
+    if not workflow.takes_values:
+        yield PlannedInput(name="input", required=True, given=data is not None, value=data)
+        return
     schema = workflow.input_schema or {}
     fields, required = schema.get("properties", {}), schema.get("required", ())
     filled = with_defaults(schema, data)
@@ -261,9 +264,7 @@ def _problems(workflow: Workflow, schema: Mapping[str, Any], filled: Any) -> dic
     return {**found, **dict.fromkeys(missing, "is missing")}
 
 
-def _refusals(
-    workflow: Workflow, data: Mapping[str, Any], inputs: Iterable[PlannedInput]
-) -> Iterator[Objection]:
+def _refusals(workflow: Workflow, data: Any, inputs: Iterable[PlannedInput]) -> Iterator[Objection]:
     wrong = [one for one in inputs if one.problem]
     for one in wrong:
         told = one.problem or ""

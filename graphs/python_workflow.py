@@ -146,15 +146,19 @@ class PythonWorkflow(Workflow):
         except Exception:  # noqa: BLE001 - types of the project that have no schema
             return None
 
+    @property
+    def takes_values(self) -> bool:  # type: ignore[override]
+        return self._shape.takes_values and not self._is_sequence
+
     def accept(self, data: Any) -> Any:
         """The input as its schema declares it: what JSON has no form for (times, enums, messages,
         objects) is made of texts and objects, all else stays as it is. LangGraph itself takes
         more than the graph's schema tells. Raises InvalidInput."""
         where = f"the input of graph {self.name!r}"
-        if data is None and not self._shape.takes_values:
+        if data is None and not self.takes_values:
             raise InvalidInput(f"{where} is missing: LangGraph starts nothing without one")
         declared = self._shape.input_type
-        if self._takes_values:
+        if self.takes_values:
             data = {} if data is None else data
             whole = is_object(declared) and isinstance(data, declared)
             if not (isinstance(data, Mapping) or whole):
@@ -166,7 +170,7 @@ class PythonWorkflow(Workflow):
             normalise(as_json(data), None, where)
             if is_json(data):
                 data = with_whole_numbers(self.input_schema, data)
-            return _fields(declared, data) if self._takes_values else typed(declared, data)
+            return _fields(declared, data) if self.takes_values else typed(declared, data)
         except Unfit as error:
             raise InvalidInput(f"{where} does not fit: {error}") from error
         except StateError as error:
@@ -250,10 +254,6 @@ class PythonWorkflow(Workflow):
         return [write for write in routes if stays(write) or write[0].startswith("join:")]
 
     # ------------------------------------------------------------ how it is made
-
-    @property
-    def _takes_values(self) -> bool:
-        return self._shape.takes_values and not self._is_sequence
 
     @property
     def _shape(self) -> GraphShape:

@@ -84,6 +84,8 @@ class Workflow(ABC):
     warnings: tuple[Finding, ...] = ()
     context_schema: Any = None
     """The class that declares the names of its context; None where none does."""
+    takes_values: bool = True
+    """Whether its input is an object of names and values, and not any value."""
     nested: bool = False
     """Whether its nodes run workflows of their own, whose steps are to be seen."""
     limits: Limits = Limits()

@@ -21,8 +21,11 @@ if TYPE_CHECKING:
 
 def read_input(
     workflow: Workflow, typed: Sequence[str], file: str | None, text: str | None = None
-) -> dict[str, Any]:
-    """The input for `workflow`, not yet checked. Raises UsageProblem, InvalidDefinition."""
+) -> Any:
+    """The input for `workflow`, not yet checked: an object, or for a graph that takes any value
+    what the file holds, or the text. Raises UsageProblem, InvalidDefinition."""
+    if not workflow.takes_values and not typed:
+        return text if text is not None else _parse(file, "--input-file") if file else None
     first = {} if text is None else {text_input(workflow): text}
     return typed_input(workflow.input_schema, typed, file, first)
 

@@ -188,7 +188,7 @@ def order_of(
     data = read_input(workflow, typed or (), file, text)
     config = read_config(terms.get("config"))
     found = workflow.configured(for_factory(config))
-    kept_input(found, data)
+    kept_input(found, data, place.settings.state.types)
     found.accept_context(terms.get("context"), names_secrets)
     return Order(workflow=workflow, input=data, terms=terms)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from ucop.engine import turns
@@ -72,11 +72,24 @@ class Claims:
         fault("before claim")
         self._claiming.update((pick.job, pick.attempt) for pick in look.picks)
         had = self._had.take()
-        claimed = await self._database.write(
-            lambda: turns.take(
-                self._serving, look.picks, time.time(), had=had if look.shared else None
+        claim = asyncio.ensure_future(
+            self._database.write(
+                lambda: turns.take(
+                    self._serving, look.picks, time.time(), had=had if look.shared else None
+                )
             )
         )
+        try:
+            return self._begin_all(await asyncio.shield(claim))
+        except asyncio.CancelledError:
+            # Amid a commit nobody knows whether it happens: what was claimed must be begun, or it
+            # would run nowhere. A worker that stops gives it back.
+            await asyncio.wait([claim])
+            if not claim.cancelled() and claim.exception() is None:
+                self._begin_all(claim.result())
+            raise
+
+    def _begin_all(self, claimed: Sequence[Claimed]) -> list[asyncio.Task[None]]:
         self._free -= len(claimed)
         return [self._begin(attempt) for attempt in claimed]
 

@@ -153,7 +153,7 @@ async def test_a_job_that_takes_its_workers_down_is_failed_after_three_attempts(
         error = reader.job("a").error
         assert error is not None
         assert error.type == "PoisonJob"
-        assert "ended before their time" in error.message
+        assert "lost their worker" in error.message
 
 
 async def test_an_attempt_that_saved_something_is_not_counted_against_the_job(

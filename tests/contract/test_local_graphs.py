@@ -78,7 +78,6 @@ def test_given_many_submits_then_the_catalog_does_not_grow(engine: Engine) -> No
 def test_given_an_object_without_a_name_then_only_its_process_runs_it_and_the_job_says_so(
     open_engine: Callable[..., Engine],
 ) -> None:
-    other = open_engine()
     with open_engine(settings={"concurrency": 1}) as engine:
         go = threading.Event()
         first = engine.submit(saying("a", None, go))
@@ -87,6 +86,7 @@ def test_given_an_object_without_a_name_then_only_its_process_runs_it_and_the_jo
         go.set()
         assert job.result(DEADLINE) == first.result(DEADLINE) == {"said": "a"}
         left = engine.submit(saying("a", None), delay=3600)
+    other = open_engine()
     left = other.job(left.id)
     left.pause()
     left.resume(now=True)

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from typing import Any
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
+from typing import Annotated, Any
 
 import pytest
-from langgraph.checkpoint.base import empty_checkpoint
+from langgraph.channels import DeltaChannel
+from langgraph.checkpoint.base import BaseCheckpointSaver, empty_checkpoint
 from langgraph.checkpoint.conformance import checkpointer_test, validate
+from langgraph.graph import END, START, StateGraph
+from typing_extensions import TypedDict
 
 from ucop.agents.meter import Meter
 from ucop.engine import ledger, roster
-from ucop.engine.checkpoints import FencedSaver
+from ucop.engine.checkpoints import FencedSaver, attach
 from ucop.engine.database import Database
 from ucop.engine.errors import Superseded
 from ucop.engine.job import JobId, ThreadId, WorkerId
@@ -33,6 +37,37 @@ async def test_the_saver_passes_langgraphs_conformance_suite(database: Database)
     assert report.passed_all_base(), report
     for capability in ("copy_thread", "delete_for_runs", "prune"):
         assert report.results[capability].passed, report.results[capability]
+
+
+async def test_histories_of_delta_channels_are_read_by_the_fast_path(database: Database) -> None:
+    """LangGraph's own way reads the checkpoints one by one."""
+    saver, _ = await running(database)
+    log: Any = Annotated[list[str], DeltaChannel(add_all, snapshot_frequency=100)]
+    schema: Any = TypedDict("schema", {"log": log})
+    builder = StateGraph(schema)
+    for name in ("a", "b", "c"):
+        builder.add_node(name, lambda state, name=name: {"log": [name]})  # type: ignore[misc]
+    for before, after in pairwise((START, "a", "b", "c", END)):
+        builder.add_edge(before, after)
+    graph = attach(builder.compile(), saver)
+    config: Any = {"configurable": {"thread_id": "a", "checkpoint_ns": ""}}
+    await graph.ainvoke({"log": ["in"]}, config)
+    newest = await saver.aget_tuple(config)
+    assert newest is not None
+    asked: dict[str, Any] = {"config": newest.config, "channels": ["log"]}
+    slow = await BaseCheckpointSaver.aget_delta_channel_history(saver, **asked)
+    assert [value for _, _, value in slow["log"]["writes"]][-3:] == [["a"], ["b"], ["c"]]
+    for read in (
+        await saver.aget_delta_channel_history(**asked),
+        await asyncio.to_thread(lambda: saver.get_delta_channel_history(**asked)),
+    ):
+        assert read == slow
+    own = type(saver).aget_delta_channel_history
+    assert own is not BaseCheckpointSaver.aget_delta_channel_history
+
+
+def add_all(before: list[str], writes: Sequence[list[str]]) -> list[str]:
+    return [*before, *(each for write in writes for each in write)]
 
 
 async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Journal]:

@@ -105,11 +105,12 @@ def test_a_stream_yields_what_langgraph_does(engine: Engine, modes: tuple[str, .
 def test_every_process_gets_the_same_objects(engine: Engine, tmp_path: Path) -> None:
     waits = threading.Event()
     job = engine.submit(engine.add("gated", gated(waits, [])), HELLO, stream=ALL)
+    stream = job.stream(ALL)
     with elsewhere(READER, str(tmp_path), engine._database.url, job.id) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "reads\n"
         waits.set()
-        here = list(job.stream(ALL))
+        here = list(stream)
         there = reader.stdout.read()
     assert there.strip() == repr(comparable(here))
     assert comparable(here) == comparable(bare(gated(waits, []), ALL, HELLO))

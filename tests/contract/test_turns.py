@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.contract.test_ledger import new_job, submit
-from ucop.engine import ledger, reader, roster, shares, turns
+from tests.support.graphs import chain
+from ucop.engine import Engine, ledger, reader, roster, shares, turns
 from ucop.engine.database import Database
 from ucop.engine.job import WorkerId
 from ucop.engine.operation import Alone, One, Operation
+from ucop.engine.queue.claims import Claims
 from ucop.engine.queues import QueueLimits
+from ucop.engine.rows import Claimed
 from ucop.engine.turns import Look, Serving
 
 MANY = 5000
@@ -186,3 +189,39 @@ async def test_a_limit_is_exact_though_several_workers_claim_at_once(
     shifted = [every.picks[start : start + 5] for start in (0, 5, 10, 15)]
     claimed = await asyncio.gather(*map(claim, servings, shifted))
     assert sum(map(len, claimed)) == 3
+
+
+async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
+    database: Database, open_engine: Callable[..., Engine]
+) -> None:
+    sender = open_engine(worker=False)
+    job = await sender.asubmit(sender.add("one", chain("a")))
+    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._knows(), time.time()))
+    committed, gate, begun = asyncio.Event(), asyncio.Event(), list[str]()
+
+    class Slow:
+        """The commit's answer is on its way when the claim is cancelled."""
+
+        read = staticmethod(database.read)
+
+        async def write(self, make: Any) -> Any:
+            result = await database.write(make)
+            committed.set()
+            await gate.wait()
+            return result
+
+    def run(attempt: Claimed) -> asyncio.Task[None]:
+        begun.append(attempt.job_id)
+        return asyncio.create_task(asyncio.sleep(0))
+
+    slow: Any = Slow()
+    claims = Claims(slow, serving=SERVING, known=sender._knows, slots=1)
+    claims.run = run
+    taking = asyncio.create_task(claims.take())
+    await committed.wait()
+    taking.cancel()
+    await asyncio.sleep(0)
+    gate.set()
+    with pytest.raises(asyncio.CancelledError):
+        await taking
+    assert begun == [job.id]

@@ -89,6 +89,11 @@ class Talk(TypedDict, total=False):
     seen: str
 
 
+@dataclass
+class Unnamed:
+    x: int
+
+
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 ORDER = Order(id=UUID(int=7), price=Decimal("1.10"), parts=[Part("bolt", date(2026, 1, 2))])
 MANY: Many = {
@@ -152,6 +157,7 @@ CASES: dict[str, tuple[Callable[[], Any], Any]] = {
     "a model's fields": (lambda: telling(AsModel), {"at": NOON, "parts": [Part("nut")]}),
     "a model": (lambda: telling(AsModel), AsModel(at=NOON, parts=[Part("nut")])),
     "an input schema": (lambda: telling(Many, input_schema=AsModel), AsModel(at=NOON)),
+    "a class that no schema names": (lambda: telling(Many), {"any": [Unnamed(3)]}),
     "an untyped list": (lambda: telling(Untyped), {"items": [NOON, (1, 2), {3}]}),
     "messages in an untyped list": (
         lambda: telling(Untyped),
@@ -230,11 +236,6 @@ def test_given_messages_as_JSON_without_a_reducer_then_nodes_find_messages(engin
 
 class Hidden:
     """A class that no schema names, and that nothing stores."""
-
-
-@dataclass
-class Unnamed:
-    x: int
 
 
 @pytest.mark.parametrize(

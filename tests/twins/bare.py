@@ -162,13 +162,18 @@ def _saved(state: Any) -> Saved:
         tasks=tuple(
             Task(
                 name=task.name,
-                error=None if task.error is None else masked(str(task.error)),
+                error=None if task.error is None else _error(task.error),
                 questions=tuple(shape(each.value) for each in task.interrupts),
                 result=shape(task.result),
             )
             for task in state.tasks
         ),
     )
+
+
+def _error(error: Any) -> str:
+    """Bare LangGraph keeps an error as its `repr`, ucop as what it was."""
+    return masked(error if isinstance(error, str) else repr(error))
 
 
 def thread_of(config: Mapping[str, Any]) -> str:

@@ -52,6 +52,7 @@ def dispatch(**more: Any) -> Dispatch:
         ({"workers": ()}, "no worker runs"),
         ({"workers": (worker(silent=999),)}, "no worker runs"),
         ({"needs": frozenset({"graph:x"})}, "knows graph:x"),
+        ({"needs": frozenset({"process:1"})}, "its graph has no name"),
         ({"busy_with": "other", "ahead": 3}, "job other comes first on its thread 't'"),
         ({"not_before": NOW + 30}, "in 30 s and not before: it was delayed"),
         ({"queue": QueueState(name="bulk")}, "serves queue 'bulk'"),

@@ -45,6 +45,7 @@ PUBLIC = {
         "Engine",
         "Event",
         "Filter",
+        "ForeignThread",
         "InvalidDefinition",
         "InvalidInput",
         "Job",
