@@ -32,9 +32,14 @@ def harmless(text: str) -> str:
 def put(text: str) -> bool:
     """Write a line of data, off a terminal as it is. False where nobody reads any more (`| head`):
     then stop. Raises OutputLost where stdout is closed, or its disk full."""
+    return put_piece(f"{text}\n")
+
+
+def put_piece(text: str) -> bool:
+    """`put` for a piece of a line."""
     stdout = streams.stdout()
     try:
-        stdout.write((harmless(text) if stdout.isatty() else text) + "\n")
+        stdout.write(harmless(text) if stdout.isatty() else text)
         stdout.flush()
     except BrokenPipeError:
         close_quietly()
