@@ -18,7 +18,7 @@ from langgraph.types import Command
 from tests.twins.play import Asked, Part, Rest, Saved, Task
 from tests.twins.shape import masked, shape
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
-from ucop.agents.plain import plain
+from ucop.agents.plain import shown
 
 LONG = 60.0
 """Seconds after which a graph of the corpus counts as stuck."""
@@ -87,7 +87,7 @@ class Bare:
                 return Rest("failed", error=(type(error).__name__, masked(str(error))))
             state = await self._graph.aget_state(self._config)
             asked = tuple(
-                Asked(question.id, task.name, plain(question.value))
+                Asked(question.id, task.name, shown(question.value))
                 for task in state.tasks
                 for question in task.interrupts
             )
@@ -100,7 +100,7 @@ class Bare:
     async def _invoke(self, input: Any, config: dict[str, Any]) -> Any:
         given = {"context": self._twin.context} if self._twin.context is not None else {}
         if not self._stream:
-            return plain(await self._graph.ainvoke(input, config, **given))
+            return shown(await self._graph.ainvoke(input, config, **given))
         values: Any = None
         self._stream = False  # what follows the first rest is not compared
         async for part in self._graph.astream(
@@ -109,7 +109,7 @@ class Bare:
             if part["type"] == "values" and not part["ns"]:
                 values = part["data"]
             self._parts.append(told(part))
-        return plain(values)
+        return shown(values)
 
     def _first_before(self, node: str) -> Mapping[str, Any]:
         async def find() -> Any:
@@ -204,7 +204,7 @@ def told(part: Mapping[str, Any]) -> Part:
         case "messages":
             message, metadata = data
             data = {"message": message, "node": metadata.get("langgraph_node")}
-    return Part(part["type"], path, shape(plain(data)))
+    return Part(part["type"], path, shape(shown(data)))
 
 
 def _with_thread(config: Mapping[str, Any], thread: str) -> dict[str, Any]:

@@ -60,33 +60,35 @@ class Recipe:
     """`before` or `after`: a breakpoint at the middle layer's first node."""
 
 
-def _layers(depth: int) -> st.SearchStrategy[tuple[Layer, ...]]:
-    return st.lists(_layer(depth), min_size=1, max_size=4 - depth).map(tuple)
+def _layers(depth: int, alone: bool) -> st.SearchStrategy[tuple[Layer, ...]]:
+    """`alone`: nothing runs beside this graph."""
+    return st.lists(_layer(depth, alone), min_size=1, max_size=4 - depth).map(tuple)
 
 
 @st.composite
-def _layer(draw: Any, depth: int) -> Layer:
+def _layer(draw: Any, depth: int, alone: bool) -> Layer:
     width = draw(st.integers(1, 3))
     entry = draw(st.sampled_from(["edges", "edges", "join", "condition", "sends", "commands"]))
-    kinds = ALONE if width == 1 and entry != "sends" else QUIET
-    parts = tuple(draw(_part(depth, kinds)) for _ in range(width))
+    alone = alone and width == 1 and entry != "sends"
+    parts = tuple(draw(_part(depth, alone)) for _ in range(width))
     defer = entry in ("edges", "join") and draw(st.integers(0, 5)) == 0
     return Layer(parts, entry, draw(st.integers(0, 3)) if entry == "sends" else 1, defer)
 
 
 @st.composite
-def _part(draw: Any, depth: int, kinds: Sequence[str]) -> Part:
+def _part(draw: Any, depth: int, alone: bool) -> Part:
+    kinds = list(ALONE if alone else QUIET)
     if depth == 2:
         kinds = [kind for kind in kinds if not kind.startswith(("inside", "invokes"))]
     kind = draw(st.sampled_from(sorted(kinds)))
     nested = kind.startswith(("inside", "invokes"))
-    return Part(kind, draw(_layers(depth + 1)) if nested else ())
+    return Part(kind, draw(_layers(depth + 1, alone)) if nested else ())
 
 
 @st.composite
 def recipes(draw: Any) -> Recipe:
     """Recipes of graphs."""
-    layers = draw(_layers(0))
+    layers = draw(_layers(0, True))
     loop = draw(st.sampled_from([0, 0, 1, 2]))
     return Recipe(layers, loop, draw(st.sampled_from(["", "", "", "before", "after"])))
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 from collections.abc import Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -17,31 +16,20 @@ from tests.twins.play import Asked, Part, Rest, Saved
 from tests.twins.shape import masked
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
 from ucop.engine import Engine, JobStatus
-from ucop.engine.errors import JobFailed, ResultTimeout
+from ucop.engine.errors import JobFailed, RefusedChange, ResultTimeout
 from ucop.engine.handle import JobHandle
 
-LONG = 20.0
+LONG = 60.0
 """Seconds after which a job of the corpus counts as stuck."""
-
-_GIVEN = inspect.signature(Engine.submit).parameters
-
-FEATURES = {"context": "context" in _GIVEN, "config": "config" in _GIVEN}
-"""What an engine can by now; a twin that needs more is counted as pending."""
-
-
-def pending(twin: Twin) -> list[str]:
-    """What the engine still lacks for a twin."""
-    needs = set(twin.needs)
-    needs |= {"context"} if twin.context is not None else set()
-    needs |= {"config"} if twin.config else set()
-    return sorted(name for name in needs if not FEATURES.get(name, False))
 
 
 class JobSide:
     """One job, and those that are made of it."""
 
-    def __init__(self, twin: Twin, engine: Engine, *, stream: bool = False) -> None:
-        self._twin, self._engine, self._stream = twin, engine, stream
+    def __init__(
+        self, twin: Twin, engine: Engine, *, stream: bool = False, long: float = LONG
+    ) -> None:
+        self._twin, self._engine, self._stream, self._long = twin, engine, stream, long
         self._parts: list[Part] = []
         self.job: JobHandle | None = None
         self.threads: list[str] = []
@@ -112,9 +100,10 @@ class JobSide:
         job = self._job
         self.threads.append(job.get().thread_id)
         try:
-            status = job.wait(LONG)
+            status = job.wait(self._long)
         except ResultTimeout:
-            job.cancel()
+            with suppress(RefusedChange):
+                job.cancel()
             return Rest("stuck")
         match status:
             case JobStatus.COMPLETED:

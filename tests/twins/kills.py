@@ -33,6 +33,9 @@ POINTS = ("after put", "after writes", "inside saver write", "before finish")
 MOST = 16
 """Up to which number of such a point it is tried."""
 
+LONG = 300.0
+"""Seconds in which a job rests, whose workers have to start again and again."""
+
 ALWAYS = ("after put:1", "inside saver write:2")
 """Where every worker of a job can die: each makes one step before."""
 
@@ -53,7 +56,7 @@ class Killing:
 
     def run(self) -> tuple[Observation, list[str]]:
         """What was seen, and the tasks that ran again though they were held as done."""
-        side = JobSide(self.twin, self.engine)
+        side = JobSide(self.twin, self.engine, long=LONG)
         watch = threading.Thread(target=self._replace_worker, args=[side])
         watch.start()
         try:
@@ -64,7 +67,7 @@ class Killing:
         return seen, self._again
 
     def _replace_worker(self, side: JobSide) -> None:
-        worker, held, before = self._worker(self.point), frozenset[str](), 0
+        worker, held, before = self._worker(self.point), frozenset[tuple[str, str]](), 0
         while not self._over.is_set():
             if worker.wait(0.02) is None:
                 continue
@@ -76,7 +79,7 @@ class Killing:
         worker.kill()
         self._again += self._repeated(held, before)
 
-    def _repeated(self, held: frozenset[str], before: int) -> list[str]:
+    def _repeated(self, held: frozenset[tuple[str, str]], before: int) -> list[str]:
         return [visit.label for visit in self._visits()[before:] if visit.task in held]
 
     def _visits(self) -> list[witness.Visit]:
@@ -125,11 +128,13 @@ def killed(
     return killing.deaths, [each.at(where) for each in found]
 
 
-def done_tasks(url: str, threads: list[str]) -> frozenset[str]:
-    """The tasks that the checkpointer holds as done, read without ucop."""
+def done_tasks(url: str, threads: list[str]) -> frozenset[tuple[str, str]]:
+    """Thread and id of the tasks that the checkpointer holds as done, read without ucop."""
     rows = _sqlite_rows(url) if url.startswith("sqlite") else _postgres_rows(url)
     return frozenset(
-        task for thread, task, channel in rows if thread in threads and channel not in UNDONE
+        (thread, task)
+        for thread, task, channel in rows
+        if thread in threads and channel not in UNDONE
     )
 
 

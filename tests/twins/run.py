@@ -59,7 +59,9 @@ def compare(
     except (UcopError, AssertionError) as error:
         found = [Difference(twin.name, "raised", None, repr(error))]
         return found if "raised" not in twin.differs else []
-    return differences(twin, bare, job)
+    found = differences(twin, bare, job)
+    # What a stream ends with is the whole state, and not the output.
+    return [each for each in found if each.part == "stream"] if stream else found
 
 
 def compared(twin: Twin, engine: Engine, folder: Path) -> list[Difference]:

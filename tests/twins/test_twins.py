@@ -10,7 +10,6 @@ from random import Random, SystemRandom
 import pytest
 
 from tests.twins.compare import Difference, differences
-from tests.twins.job import pending
 from tests.twins.run import on_bare
 from tests.twins.trial import Trial
 from tests.twins.twin import Twin, corpus
@@ -34,7 +33,7 @@ def told(found: list[Difference]) -> str:
 
 
 def share(chance: Random, number: int) -> list[Twin]:
-    return chance.sample([twin for twin in corpus().values() if not pending(twin)], number)
+    return chance.sample(list(corpus().values()), number)
 
 
 def test_the_corpus_has_every_feature_and_each_graph_a_file_of_its_feature() -> None:
@@ -44,10 +43,6 @@ def test_the_corpus_has_every_feature_and_each_graph_a_file_of_its_feature() -> 
         "agents", "breakpoints", "commands", "edges", "errors", "functional", "history", "inside",
         "messages", "questions", "runtime", "sends", "states", "tools", "types",
     }  # fmt: skip
-
-
-def test_nothing_of_the_corpus_waits_for_a_feature_of_the_engine() -> None:
-    assert {twin.name: pending(twin) for twin in corpus().values() if pending(twin)} == {}
 
 
 def test_each_difference_that_is_allowed_is_explained_in_the_docs() -> None:

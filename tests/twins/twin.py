@@ -64,8 +64,6 @@ class Twin:
     config: Mapping[str, Any] = field(default_factory=dict)
     parallel: bool = False
     """Whether the order of questions asked at the same time is left open."""
-    needs: frozenset[str] = frozenset()
-    """What of the engine it needs; see job.FEATURES."""
     once: bool = False
     """Whether it means something without a break only: it keeps something in its process, or
     depends on who is faster."""
@@ -91,9 +89,8 @@ def twin(**terms: Any) -> Callable[[Callable[[], Any]], Callable[[], Any]]:
     """The decorated function makes a graph of the corpus."""
 
     def kept(build: Callable[[], Any]) -> Callable[[], Any]:
-        given = {**terms, "needs": frozenset(terms.get("needs", ()))}
         feature = build.__module__.rpartition(".")[2]
-        made = Twin(name=build.__name__, build=build, feature=feature, **given)
+        made = Twin(name=build.__name__, build=build, feature=feature, **terms)
         if made.name in _corpus:
             raise ValueError(f"two graphs of the corpus are named {made.name}")
         _corpus[made.name] = made

@@ -32,8 +32,8 @@ class Visit:
     step: int
     """LangGraph's superstep, of the innermost graph."""
     label: str
-    task: str = ""
-    """The task's id; not compared."""
+    task: tuple[str, str] = ("", "")
+    """Thread and id of the task; not compared. A fork has its parent's tasks on another thread."""
 
 
 class Gate:
@@ -96,7 +96,8 @@ def _note(label: str) -> int:
     metadata, given = config.get("metadata", {}), config.get("configurable", {})
     space = str(given.get("checkpoint_ns", ""))
     path = "/".join(part.partition(":")[0] for part in space.split("|"))
-    line = [path, metadata.get("langgraph_step", 0), label, given.get("__pregel_task_id", "")]
+    task = [given.get("thread_id", ""), given.get("__pregel_task_id", "")]
+    line = [path, metadata.get("langgraph_step", 0), label, task]
     _write(line)
     return sum(1 for visit in visits(Path(os.environ[WITNESS])) if visit.label == label)
 
@@ -127,5 +128,5 @@ def visits(path: Path) -> list[Visit]:
             case [word] if word == PHASE:
                 phase += 1
             case [where, step, label, task]:
-                found.append(Visit(phase, where, step, label, task))
+                found.append(Visit(phase, where, step, label, tuple(task)))
     return found

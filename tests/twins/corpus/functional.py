@@ -12,7 +12,6 @@ from langgraph.types import CachePolicy, RetryPolicy, interrupt
 from tests.twins.twin import Again, twin
 from tests.twins.witness import asaw, saw
 
-NEEDS = ("functional",)
 QUICK = RetryPolicy(initial_interval=0.001, max_interval=0.002, jitter=False, max_attempts=3)
 
 
@@ -28,7 +27,7 @@ async def triple(n: int) -> int:
     return 3 * n
 
 
-@twin(input={"n": 4}, needs=NEEDS)
+@twin(input={"n": 4})
 def an_entrypoint() -> Any:
     @entrypoint()
     def flow(given: dict[str, Any]) -> dict[str, Any]:
@@ -38,7 +37,7 @@ def an_entrypoint() -> Any:
     return flow
 
 
-@twin(input={"n": 4}, needs=NEEDS)
+@twin(input={"n": 4})
 def an_asynchronous_entrypoint() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> dict[str, Any]:
@@ -48,7 +47,7 @@ def an_asynchronous_entrypoint() -> Any:
     return flow
 
 
-@twin(input={"n": 3}, needs=NEEDS)
+@twin(input={"n": 3})
 def tasks_at_once() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> list[int]:
@@ -57,7 +56,7 @@ def tasks_at_once() -> Any:
     return flow
 
 
-@twin(input={"n": 3}, needs=NEEDS)
+@twin(input={"n": 3})
 def synchronous_tasks_at_once() -> Any:
     @entrypoint()
     def flow(given: dict[str, Any]) -> list[int]:
@@ -67,7 +66,7 @@ def synchronous_tasks_at_once() -> Any:
     return flow
 
 
-@twin(input=5, needs=NEEDS)
+@twin(input=5)
 def an_entrypoint_that_takes_a_number() -> Any:
     @entrypoint()
     async def flow(n: int) -> int:
@@ -76,7 +75,7 @@ def an_entrypoint_that_takes_a_number() -> Any:
     return flow
 
 
-@twin(input="text", needs=NEEDS)
+@twin(input="text")
 def an_entrypoint_that_takes_a_text() -> Any:
     @entrypoint()
     async def flow(text: str) -> str:
@@ -85,7 +84,7 @@ def an_entrypoint_that_takes_a_text() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def an_entrypoint_that_asks() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> str:
@@ -97,7 +96,7 @@ def an_entrypoint_that_asks() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_task_that_asks() -> Any:
     @task
     async def ask(n: int) -> str:
@@ -111,7 +110,7 @@ def a_task_that_asks() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS, answers={"task 0?": "a", "task 1?": "b"})
+@twin(input={"n": 1}, answers={"task 0?": "a", "task 1?": "b"})
 def tasks_that_ask_at_once() -> Any:
     @task
     async def ask(n: int) -> str:
@@ -125,7 +124,7 @@ def tasks_that_ask_at_once() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_synchronous_entrypoint_that_asks() -> Any:
     @entrypoint()
     def flow(given: dict[str, Any]) -> str:
@@ -135,7 +134,7 @@ def a_synchronous_entrypoint_that_asks() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS, then=(Again({"n": 2}), Again({"n": 3})))
+@twin(input={"n": 1}, then=(Again({"n": 2}), Again({"n": 3})))
 def what_the_last_run_returned() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any], *, previous: Any = None) -> dict[str, Any]:
@@ -144,7 +143,7 @@ def what_the_last_run_returned() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS, then=(Again({"n": 2}),))
+@twin(input={"n": 1}, then=(Again({"n": 2}),))
 def a_value_for_the_next_run_only() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any], *, previous: Any = None) -> Any:
@@ -153,7 +152,7 @@ def a_value_for_the_next_run_only() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def an_entrypoint_that_fails() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> int:
@@ -163,7 +162,7 @@ def an_entrypoint_that_fails() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS, retries=1)
+@twin(input={"n": 1}, retries=1)
 def tasks_that_are_done_are_not_repeated() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> int:
@@ -175,7 +174,7 @@ def tasks_that_are_done_are_not_repeated() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_task_with_a_retry_policy() -> Any:
     @task(retry_policy=QUICK)
     async def shaky(n: int) -> int:
@@ -190,7 +189,7 @@ def a_task_with_a_retry_policy() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_task_that_fails_and_is_caught() -> Any:
     @task
     async def bad() -> int:
@@ -208,7 +207,7 @@ def a_task_that_fails_and_is_caught() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS, once=True)
+@twin(input={"n": 1}, once=True)
 def a_task_with_a_cache() -> Any:
     @task(cache_policy=CachePolicy())
     async def costly(n: int) -> int:
@@ -222,7 +221,7 @@ def a_task_with_a_cache() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_task_that_calls_a_task() -> Any:
     @task
     async def outer(n: int) -> int:
@@ -236,7 +235,7 @@ def a_task_that_calls_a_task() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_loop_over_tasks() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any]) -> int:

@@ -8,13 +8,13 @@ from typing import Any
 from langgraph.func import entrypoint
 from langgraph.types import StreamWriter, interrupt
 
-from tests.twins.corpus.functional import NEEDS, double, triple
+from tests.twins.corpus.functional import double, triple
 from tests.twins.nodes import chain, does
 from tests.twins.twin import twin
 from tests.twins.witness import saw
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_graph_in_an_entrypoint() -> Any:
     inside = chain(does("a"), does("b")).compile()
 
@@ -25,7 +25,7 @@ def a_graph_in_an_entrypoint() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def a_graph_in_a_synchronous_entrypoint() -> Any:
     inside = chain(does("a"), does("b")).compile()
 
@@ -76,7 +76,7 @@ def a_synchronous_entrypoint_called_in_a_node() -> Any:
     return chain(does("a"), node, does("z"))
 
 
-@twin(input={"n": 1}, needs=NEEDS)
+@twin(input={"n": 1})
 def an_entrypoint_with_a_writer() -> Any:
     @entrypoint()
     async def flow(given: dict[str, Any], *, writer: StreamWriter) -> str:

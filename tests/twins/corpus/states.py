@@ -160,7 +160,13 @@ class WithUntracked(TypedDict, total=False):
     handle: Annotated[Any, UntrackedValue]
 
 
-@twin(once=True, differs={"stream": "Values in a stream"})
+UNTRACKED = {
+    "stream": "Values in a stream",
+    "result": "One attempt is one run of LangGraph",
+}
+
+
+@twin(once=True, differs=UNTRACKED)
 def an_untracked_value_that_nothing_can_store() -> Any:
     def b(state: Any) -> dict[str, Any]:
         return {"log": [str(state["handle"](2))]}

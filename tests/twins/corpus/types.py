@@ -100,7 +100,7 @@ def through(**values: Any) -> Any:
 
 
 STREAMED = {"stream": "Values in a stream"}
-KEPT = {"history": "Types of a state"}
+KEPT = {"history": "Values in the state"}
 
 
 @twin(input={"log": ["begun"]}, differs=STREAMED)
@@ -115,7 +115,10 @@ def a_state_that_is_a_dataclass() -> Any:
     return chain(move, meet, move, schema=Bag)
 
 
-@twin(input={"count": 1, "person": {"name": "Ada", "age": 36}}, differs=STREAMED)
+GIVEN = dict.fromkeys(["stream", "result", "history"], "Input and output")
+
+
+@twin(input={"count": 1, "person": {"name": "Ada", "age": 36}}, differs=GIVEN)
 def a_state_that_is_a_pydantic_model() -> Any:
     def grow(state: Model) -> dict[str, Any]:
         saw("grow")
