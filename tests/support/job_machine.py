@@ -663,7 +663,7 @@ class JobMachine(RuleBasedStateMachine):
     def _now(self) -> float:
         return float(next(self.clock))
 
-    async def _workflow(self, fingerprint: str) -> PythonWorkflow:
+    async def _workflow(self, fingerprint: str, job: str) -> PythonWorkflow:
         return self.workflow
 
     async def _saver(self) -> Any:
