@@ -100,7 +100,7 @@ def through(**values: Any) -> Any:
 
 
 STREAMED = {"stream": "Values in a stream"}
-KEPT = {"history": "Types of a state"}
+KEPT = {"history": "Values in the state"}
 
 
 @twin(input={"log": ["begun"]}, differs=STREAMED)
