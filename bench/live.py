@@ -19,8 +19,10 @@ from typing import Any
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
-from bench.graphs import Count
+from bench.graphs import Count, chain
+from ucop.agents.meter import Meter
 from ucop.engine import Engine, LiveStream, Settings
+from ucop.engine.live_modes import ALWAYS, Emission
 
 PAD = "x" * 350
 """About what a token with its message is."""
@@ -95,9 +97,42 @@ def measure(url: str | None, streams: int, rate: float, parts: int) -> None:
         )
 
 
+def unheard(rounds: int = 14, runs: int = 15) -> None:
+    """What it costs LangGraph that somebody might come: ten empty nodes, in turns."""
+    graph: Any = chain(10).compile()
+
+    async def run(modes: list[str], handlers: list[Any]) -> None:
+        for _ in range(runs):
+            stream = graph.astream(
+                {"n": 0}, {"callbacks": handlers}, stream_mode=modes, version="v2", subgraphs=True
+            )
+            async for _part in stream:
+                pass
+
+    def without() -> None:
+        asyncio.run(run(list(ALWAYS), [Meter()]))
+
+    def with_it() -> None:
+        emission = Emission()
+        asyncio.run(run(emission.modes, [Meter(), emission.handler]))
+
+    cpu: dict[str, list[float]] = {"without": [], "with": []}
+    for _ in range(rounds):
+        for name, work in (("without", without), ("with", with_it)):
+            before = time.process_time()
+            work()
+            cpu[name].append((time.process_time() - before) / runs * 1e3)
+    shown = ", ".join(
+        f"{name}: {min(found):.2f} ms, median {sorted(found)[rounds // 2]:.2f} ms"
+        for name, found in cpu.items()
+    )
+    print(f"CPU of a run of 10 empty nodes that nobody follows, {shown}", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m bench.live", description=__doc__)
     parser.add_argument("--postgres", action="store_true")
+    parser.add_argument("--unheard", action="store_true", help="what it costs while nobody reads")
     parser.add_argument("--streams", type=int, default=1)
     parser.add_argument("--rate", type=float, default=50)
     parser.add_argument("--parts", type=int, default=300)
@@ -106,6 +141,9 @@ def main() -> None:
     if options.read:
         folder, url, *jobs = options.read
         read_elsewhere(folder, url, jobs)
+        return
+    if options.unheard:
+        unheard()
         return
     if not options.postgres:
         measure(None, options.streams, options.rate, options.parts)

@@ -153,8 +153,9 @@ class Journal:
         on_begin: Callable[[str], None] | None = None,
         live: Callable[[str, Collection[str]], Usage] | None = None,
         replies: Replies | None = None,
+        nested: bool = True,
     ) -> None:
-        """`on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
+        """`nested`: what runs inside nodes is told as steps. `on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
         that run have spent so far is written along with everything else."""
         self.job_id, self.attempt = job_id, attempt
         self.lock = asyncio.Lock()
@@ -163,6 +164,7 @@ class Journal:
         """Takes the lock, and tells the one who has it whether others wait to write."""
         self.guard = threading.RLock()
         """Held while notes are changed; never while anything is waited for."""
+        self._nested = nested
         self.committing = threading.Lock()
         """Held by a commit that others, in other threads, must not overtake."""
         self.held: list[Call] = []
@@ -223,7 +225,8 @@ class Journal:
         on the loop, which may be too late for one that ends at once, or while the loop itself is
         held up."""
         with self.guard:
-            self._announced[task["id"]] = (time.time(), namespace, task)
+            if self._nested or not namespace:
+                self._announced[task["id"]] = (time.time(), namespace, task)
             self._saved.add(tuple(namespace))
 
     def ended(self, task_id: str, namespace: Sequence[str], output: Any) -> None:

@@ -51,6 +51,7 @@ class Outlet:
         self._shown: Callable[[Part], Part | None] = _all
         """What of a part is the graph's own, and not the compiler's."""
         self._channel, self._job, self._attempt = channel, job, attempt
+        self._secret: frozenset[str] = frozenset()
         self._batch = Batch()
         self._n = 0
         self._rows: list[LiveRow] = []
@@ -64,9 +65,15 @@ class Outlet:
             self.wanted = frozenset(modes)
             self.emission.want(self.wanted)
 
-    def follow(self, stream: AsyncGenerator[Any], workflow: Workflow) -> None:
-        """This is the run, not begun yet."""
+    def follow(
+        self,
+        stream: AsyncGenerator[Any],
+        workflow: Workflow,
+        secret: frozenset[str] = frozenset(),
+    ) -> None:
+        """This is the run, not begun yet; of its config nothing is told by the names `secret`."""
         self.emission.of(stream)
+        self._secret, self._batch = secret, Batch(secret)
         self._shown = workflow.shown_part
 
     def put(self, part: Part) -> None:
@@ -91,7 +98,7 @@ class Outlet:
 
     def _end_batch(self) -> None:
         self._n += 1
-        body, self._batch = self._batch.body(), Batch()
+        body, self._batch = self._batch.body(), Batch(self._secret)
         row = LiveRow(job=self._job, attempt=self._attempt, n=self._n, body=body)
         self._rows.append(row)
 

@@ -17,7 +17,9 @@ class Batch:
     """Parts that are written together. What is said of each token of one message (`metadata`) is
     kept once."""
 
-    def __init__(self) -> None:
+    def __init__(self, secret: frozenset[str] = frozenset()) -> None:
+        """`secret`: names in a run's config whose values are not told."""
+        self._secret = secret
         self._parts: list[tuple[str, bytes]] = []
         self._metadata: list[bytes] = []
         self._known: dict[int, tuple[int, Any]] = {}
@@ -37,10 +39,10 @@ class Batch:
         if mode == "messages":
             message, metadata = data
             data = (message, self._place(metadata))
-        elif mode == "checkpoints":
-            data = _without_settings(data)
-        elif mode == "debug" and data["type"] == "checkpoint":
-            data = {**data, "payload": _without_settings(data["payload"])}
+        elif self._secret and mode in ("tasks", "checkpoints"):
+            data = _without(data, self._secret)
+        elif self._secret and mode == "debug":
+            data = {**data, "payload": _without(data["payload"], self._secret)}
         packed = pack([list(part["ns"]), data, list(part.get("interrupts", ()))])
         self._parts.append((mode, packed))
         self._size += len(packed)
@@ -52,7 +54,7 @@ class Batch:
         known = self._known.get(id(metadata))
         if known is not None:
             return known[0]
-        packed = pack(metadata)
+        packed = pack(_less(metadata, self._secret) if self._secret else metadata)
         self._metadata.append(packed)
         self._size += len(packed)
         place = len(self._metadata) - 1
@@ -60,24 +62,19 @@ class Batch:
         return place
 
 
-WHERE = ("thread_id", "checkpoint_ns", "checkpoint_id", "checkpoint_map")
-"""What a checkpoint's config has to say. What else a run is configured with may be secret."""
+def _without(told: Mapping[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    """A task or a checkpoint without what its run is configured with by these names."""
+    shown = dict(told)
+    if isinstance(metadata := told.get("metadata"), Mapping):
+        shown["metadata"] = _less(metadata, secret)
+    for name in ("config", "parent_config"):
+        if isinstance(config := told.get(name), Mapping):
+            shown[name] = {**config, "configurable": _less(config["configurable"], secret)}
+    return shown
 
 
-def _without_settings(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
-    return {
-        **checkpoint,
-        "config": _where(checkpoint.get("config")),
-        "parent_config": _where(checkpoint.get("parent_config")),
-        "tasks": [{**task, "state": _where(task.get("state"))} for task in checkpoint["tasks"]],
-    }
-
-
-def _where(config: Any) -> Any:
-    if not isinstance(config, Mapping):
-        return config
-    named = config.get("configurable", {})
-    return {"configurable": {name: named[name] for name in WHERE if name in named}}
+def _less(values: Mapping[str, Any], secret: frozenset[str]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if name not in secret}
 
 
 def parts_of(body: bytes, modes: frozenset[str]) -> Iterator[tuple[int, dict[str, Any]]]:

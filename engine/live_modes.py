@@ -10,7 +10,7 @@ changes its class. All that depends on LangGraph's private names is in this file
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
-from typing import Any
+from typing import Any, Self
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -42,17 +42,25 @@ ALWAYS = ("tasks", "values", "custom")
 
 
 class Mode(str):
-    """A stream mode that equals its name only while it is wanted."""
+    """A stream mode that equals its name only while it is wanted. Its text is another mode's, for
+    a RemoteGraph asks its server for all the modes that it finds, by their texts."""
 
+    name: str
     wanted = False
 
+    def __new__(cls, name: str) -> Self:
+        made = super().__new__(cls, "values")
+        made.name = name
+        return made
+
     def __eq__(self, other: object) -> bool:
-        return self.wanted and str.__eq__(self, other)
+        return self.wanted and self.name == other
 
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = str.__hash__
+    def __hash__(self) -> int:
+        return hash(self.name)
 
 
 class Emission:
@@ -79,7 +87,8 @@ class Emission:
 
     def _put(self, chunk: Any) -> None:
         if self._queue is None:
-            if self._stream is None or (frame := self._stream.ag_frame) is None:
+            frame = getattr(self._stream, "ag_frame", None)
+            if frame is None or QUEUE not in frame.f_locals:
                 return
             self._queue = frame.f_locals[QUEUE]
             self._optional["messages"].wanted = True

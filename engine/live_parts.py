@@ -98,7 +98,9 @@ def _form_of(value: Any) -> Any:
         return value.value
     if isinstance(value, int):
         return ormsgpack.Ext(_BIG, format(value, "x").encode())
-    for family, code in ((set, _SET), (frozenset, _FROZEN), (deque, _DEQUE)):
+    if isinstance(value, deque):
+        return ormsgpack.Ext(_DEQUE, _inner([list(value), value.maxlen]))
+    for family, code in ((set, _SET), (frozenset, _FROZEN)):
         if isinstance(value, family):
             return ormsgpack.Ext(code, _inner(list(value)))
     if hasattr(value, "get_secret_value"):
@@ -165,7 +167,8 @@ def _unpacked(code: int, data: bytes) -> Any:
         case 3:
             return frozenset(inner)
         case 4:
-            return deque(inner)
+            items, longest = inner
+            return deque(items, longest)
         case 6:
             name, parts = inner
             return _KNOWN[name](**parts)

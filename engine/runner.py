@@ -263,7 +263,7 @@ class Attempt:
             control=self.control,
             subgraphs=True,
         )
-        self.live.follow(stream, workflow)
+        self.live.follow(stream, workflow, self._given.secret)
         self._in_nodes = True
         try:
             async for part in stream:
@@ -485,6 +485,7 @@ class Attempt:
             on_begin=self._begin_step if "steps" in self.claimed.budget else None,
             live=self.meter.live if self.claimed.budget else None,
             replies=Replies(self.claimed.answers),
+            nested=workflow.nested,
         )
         self.saver = saver.for_attempt(self.journal)
 

@@ -154,9 +154,16 @@ class PythonWorkflow(Workflow):
         """The input as its schema declares it: what JSON has no form for (times, enums, messages,
         objects) is made of texts and objects, all else stays as it is. LangGraph itself takes
         more than the graph's schema tells. Raises InvalidInput."""
+        from langgraph.types import Command
+
         where = f"the input of graph {self.name!r}"
         if data is None and not self.takes_values:
             raise InvalidInput(f"{where} is missing: LangGraph starts nothing without one")
+        if isinstance(data, Command):
+            raise InvalidInput(
+                f"{where} is a Command, which says how a run goes on; fork a job with `update`, or "
+                "answer its question, instead"
+            )
         declared = self._shape.input_type
         if self.takes_values:
             data = {} if data is None else data

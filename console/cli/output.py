@@ -29,12 +29,12 @@ def harmless(text: str) -> str:
     return text.translate(_CONTROLS)
 
 
-def put(text: str) -> bool:
-    """Write a line of data, off a terminal as it is. False where nobody reads any more (`| head`):
-    then stop. Raises OutputLost where stdout is closed, or its disk full."""
+def put(text: str, end: str = "\n") -> bool:
+    """Write a line of data, or with another `end` a piece of one, off a terminal as it is. False
+    where nobody reads any more (`| head`): then stop. Raises OutputLost where stdout is closed, or its disk full."""
     stdout = streams.stdout()
     try:
-        stdout.write((harmless(text) if stdout.isatty() else text) + "\n")
+        stdout.write((harmless(text) if stdout.isatty() else text) + end)
         stdout.flush()
     except BrokenPipeError:
         close_quietly()

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ucop.console.cli.output import close_quietly, harmless, note, put
+from ucop.console.cli.output import note, put
 from ucop.engine.states import JobStatus
 
 if TYPE_CHECKING:
@@ -62,18 +61,18 @@ def _show_tokens(parts: Iterable[Mapping[str, Any]]) -> bool:
             continue
         now = (part["attempt"], metadata.get("langgraph_checkpoint_ns"), message.id)
         if now != speaker:
-            if line_is_open and not _write("\n"):
+            if line_is_open and not put(""):
                 return True
             if part["attempt"] != attempt:
                 attempt = part["attempt"]
                 note(f"attempt {attempt} goes on from the last checkpoint:")
             note(f"{metadata.get('langgraph_node', 'the graph')}:")
             speaker = now
-        if not _write(harmless(text) if sys.stdout.isatty() else text):
+        if not put(text, end=""):
             return True
         line_is_open = not text.endswith("\n")
     if line_is_open:
-        _write("\n")
+        put("")
     return speaker is not None
 
 
@@ -82,13 +81,3 @@ def _text(message: Any) -> str:
     if getattr(message, "type", "") in ("tool", "human", "system", "remove"):
         return ""
     return str(getattr(message, "text", ""))
-
-
-def _write(text: str) -> bool:
-    try:
-        sys.stdout.write(text)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        close_quietly()
-        return False
-    return True

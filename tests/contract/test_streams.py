@@ -391,6 +391,19 @@ def test_values_of_a_graphs_own_classes_are_sent_as_what_they_hold(engine: Engin
     assert job.status is JobStatus.COMPLETED
 
 
+def test_secrets_of_the_config_are_not_sent(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SPEAKERS_KEY", "hunter2")
+    config = {"configurable": {"key": "${env:SPEAKERS_KEY}", "tone": "dry"}}
+    job = engine.submit(engine.add("talk", talk()), HELLO, config=config, stream=ALL)
+    parts = list(job.stream(ALL))
+    assert job.status is JobStatus.COMPLETED
+    assert "hunter2" not in repr(parts)
+    configs = [part["data"]["config"] for part in parts if part["type"] == "checkpoints"]
+    assert {config["configurable"].get("tone") for config in configs} >= {"dry"}
+
+
 @dataclass
 class Point:
     x: int

@@ -16,6 +16,7 @@ import pytest
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, SystemMessage
 from langgraph.func import entrypoint
 from langgraph.graph import START, StateGraph, add_messages
+from langgraph.types import Command
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
@@ -254,6 +255,7 @@ class Hidden:
         (Chat, {"messages": [{"content": "hi"}]}, "no message"),
         (Chat, {"messages": [3]}, "no message"),
         (Many, 3, "must be an object, not a int"),
+        (Many, Command(goto="tell"), "is a Command"),
     ],
 )
 def test_given_what_cannot_be_kept_then_nothing_is_written(

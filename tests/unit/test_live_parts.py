@@ -58,7 +58,7 @@ def through(value: Any) -> Any:
         {1: "one", "two": (2,)},
         {1, 2},
         frozenset({(1, 2)}),
-        deque([1, 2]),
+        deque([1, 2], maxlen=3),
         10**40,
         -(2**70),
         float("inf"),
@@ -81,6 +81,10 @@ def through(value: Any) -> Any:
 def test_what_every_process_knows_comes_back_as_it_was(value: Any) -> None:
     assert through(value) == value
     assert type(through(value)) is type(value)
+
+
+def test_a_deque_keeps_how_long_it_may_be() -> None:
+    assert through(deque([1, 2], maxlen=3)).maxlen == 3
 
 
 def test_objects_of_a_graphs_own_classes_come_back_as_what_they_hold() -> None:
@@ -126,15 +130,15 @@ def test_large_values_are_left_out_and_the_others_stay() -> None:
 
 
 scalars = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
-values = st.recursive(
-    scalars | st.binary(),
-    lambda inner: (
-        st.lists(inner)
-        | st.tuples(inner, inner)
-        | st.dictionaries(st.text() | st.integers(min_value=-(2**63), max_value=2**63), inner)
-    ),
-    max_leaves=20,
-)
+keys = st.text() | st.integers(min_value=-(2**63), max_value=2**63)
+
+
+def containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    lists = st.lists(inner, max_size=4)
+    return st.one_of(lists, st.tuples(inner, inner), st.dictionaries(keys, inner, max_size=4))
+
+
+values = st.recursive(scalars | st.binary(), containers, max_leaves=20)
 
 
 @given(values)
