@@ -36,8 +36,9 @@ MOST = 16
 LONG = 300.0
 """Seconds in which a job rests, whose workers have to start again and again."""
 
-ALWAYS = ("after put:1", "inside saver write:2")
-"""Where every worker of a job can die: each makes one step before."""
+ALWAYS = ("after put:1",)
+"""Where every worker of a job can die: each saves a checkpoint before. Elsewhere three deaths in a
+row may save none, and the job fails as PoisonJob."""
 
 
 @dataclass

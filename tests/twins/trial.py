@@ -51,8 +51,8 @@ class Trial:
                         self._note("pauses" if was else "pauses missed", found)
 
     def kills(self, most: int, chance: Random) -> None:
-        """Every twin with a worker that dies at each checkpoint, one that dies amid each
-        transaction but the first; and `most` single deaths at points by chance."""
+        """Every twin (or `most` of them by chance) with workers that each die after one checkpoint, and
+        `most` single deaths at points by chance."""
         twins = [twin for twin in self._twins if not twin.once]
         forge = Forge("tests.twins.roles")
         try:
