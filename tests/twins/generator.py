@@ -7,17 +7,19 @@ time is known; only where a node is alone may it fail, for who else had finished
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, RetryPolicy, Send, interrupt
+from typing_extensions import TypedDict
 
 from tests.twins.compare import Difference
-from tests.twins.nodes import Log, adoes, does
+from tests.twins.nodes import Log, adoes, does, merged
 from tests.twins.twin import Twin
 from tests.twins.witness import asaw, saw
 
@@ -25,10 +27,26 @@ QUICK = RetryPolicy(
     initial_interval=0.001, max_interval=0.002, jitter=False, max_attempts=3, retry_on=Exception
 )
 
-QUIET = ("does", "adoes", "writes", "asks", "asks twice", "asks in sync", "inside", "invokes")
+QUIET = ("does", "adoes", "asks", "asks twice", "asks in sync", "inside", "invokes")
 """Kinds of nodes that may run beside others."""
 
-ALONE = (*QUIET, "invokes in sync", "fails once", "fails twice", "is retried", "is handled")
+ALONE = (
+    *QUIET,
+    "writes",
+    "invokes in sync",
+    "fails once",
+    "fails twice",
+    "is retried",
+    "is handled",
+)
+
+
+class Merged(TypedDict, total=False):
+    """What several graphs may give at the same time."""
+
+    log: Annotated[list[str], operator.add]
+    said: Annotated[dict[str, Any], merged]
+    total: Annotated[int, operator.add]
 
 
 @dataclass(frozen=True)
@@ -224,7 +242,7 @@ def _node(part: Part, label: str) -> Any:
 
 
 def _inner(part: Part, label: str) -> Any:
-    graph = StateGraph(Log)
+    graph = StateGraph(Log, output_schema=Merged)
     _wired(graph, part.inside, f"{label}/")
     return graph.compile()
 

