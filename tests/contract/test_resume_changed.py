@@ -127,7 +127,7 @@ def test_a_job_that_runs_or_has_ended_is_not_edited(open_engine: Open) -> None:
     pending, ended = idle.submit("flow"), idle.submit("flow")
     ended.cancel()
     for job in (pending, ended):
-        with pytest.raises(RefusedChange, match="paused or failed"):
+        with pytest.raises(RefusedChange, match="paused, failed"):
             job.resume(input={"log": []})
 
 
