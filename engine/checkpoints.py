@@ -251,8 +251,9 @@ class Fenced:
         elif journal is None:
             await self._save(call)
         else:
-            fault("before put")
             async with journal.turn:
+                with self._naming(journal):
+                    fault("before put")
                 journal.may_advance()
                 if _is_input(metadata) and not self.starts_at_once:
                     journal.hold(call)
@@ -288,6 +289,8 @@ class Fenced:
             call = self._storing(journal, config, writes, task_id, task_path)
             saved = _progress(writes, reply)
             async with journal.turn:
+                if journal.is_closed:
+                    return  # LangGraph saves after the end of a stream that a node was stopped
                 # A fast fan-out has always somebody waiting: what is held must not grow with it.
                 others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
                 more_follows = journal.is_last(task_id, task_path) or others_wait
@@ -295,8 +298,8 @@ class Fenced:
                     if more_follows and _is_values(writes):
                         journal.hold(call, notes)
                         return
-                    fault("before writes")
                     with self._naming(journal, call):
+                        fault("before writes")
                         await self._commit(journal, saved, None, call, notes=notes)
             fault("after writes")
 
@@ -304,9 +307,9 @@ class Fenced:
         """Write what the journal holds now, held writes included."""
         if self.journal is None:
             return
-        fault("before flush")
         async with self.journal.turn:
             with self._naming(self.journal):
+                fault("before flush")
                 await self._commit(self.journal, 0, None)
         fault("after flush")
 

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from ucop.engine.errors import InvalidInput
 from ucop.engine.rows import to_json
+from ucop.engine.stored import culprit
 from ucop.graphs.errors import StateError
 from ucop.graphs.expressions import path_text
 from ucop.graphs.input_types import as_json, is_json
@@ -48,6 +49,8 @@ def json_input(workflow: Workflow, data: Any, types: Types = ()) -> Any:
     """An input as JSON alone, for what is submitted again and again. Raises InvalidInput for one
     that JSON and the workflow's schema do not bring back as it is."""
     text, typed = kept_input(workflow, data, types)
+    if workflow.kind == "yaml":
+        return {} if data is None else data  # defaults are filled in each time
     shown = json.loads(text)
     if typed is None:
         return shown
@@ -80,9 +83,10 @@ def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
         kind, data = serializer.dumps_typed(_with_tuples_named(value))
         back = _with_tuples(serializer.loads_typed((kind, data)))
     except Exception as error:  # also what code of the project's own types raises
+        kind, why = culprit(value, serializer.dumps_typed, error)
         raise InvalidInput(
-            f"{where} cannot be kept: {type(error).__name__}: {error}. Give what JSON or the "
-            "graph's input schema can say, and let the graph build the rest"
+            f"{where} holds a value of type {kind} and cannot be kept: {why}. Give what JSON or "
+            "the graph's input schema can say, and let the graph build the rest"
         ) from error
     if (found := _difference(value, back, ())) is not None:
         path, kept = found

@@ -164,6 +164,8 @@ class Journal:
         """Takes the lock, and tells the one who has it whether others wait to write."""
         self.guard = threading.RLock()
         """Held while notes are changed; never while anything is waited for."""
+        self.is_closed = False
+        """Whether the attempt has ended, and what it has still to tell is told with its end."""
         self._nested = nested
         self.committing = threading.Lock()
         """Held by a commit that others, in other threads, must not overtake."""
@@ -570,10 +572,19 @@ class Journal:
                 rejected=self._rejected,
             )
 
+    def close(self) -> Batch:
+        """All notes that wait, for the transaction that ends the attempt: no other writes any more.
+        Called with the lock held."""
+        with self.guard:
+            self.is_closed = True
+            return self.batch()
+
     def take(self) -> Load:
         """What waits, for a transaction that writes it. What becomes of it is told by `told`, or by
-        `give_back`."""
+        `give_back`. Raises Superseded where the attempt has ended."""
         with self.guard:
+            if self.is_closed:
+                raise ledger.superseded(self.job_id, self.attempt)
             load = Load(self._steps, self._events, self.held, self._consumed, self._rejected)
             self._steps, self._events, self.held = [], [], []
             self._consumed, self._rejected = (), ()

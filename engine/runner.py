@@ -207,7 +207,7 @@ class Attempt:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             if (stop := await self._unpassed(graph)) is not None:
-                return self._outcome(Change.ASK, reason=stop)
+                return await self._outcome(Change.ASK, reason=stop)
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             self.journal.may_advance()
             waits = await self._waits(graph)
@@ -215,8 +215,8 @@ class Attempt:
         except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._broken(error, workflow)
         if waits:
-            return self._outcome(Change.ASK, reason=waits)
-        return self._completed(workflow, values)
+            return await self._outcome(Change.ASK, reason=waits)
+        return await self._completed(workflow, values)
 
     async def _broken(self, error: BaseException, workflow: Workflow) -> Outcome:
         """How the attempt ended that `error` ended, the boundary of what runs in it: whatever it
@@ -565,13 +565,13 @@ class Attempt:
             return await due_at(graph, self._config(), self.claimed.passed)
         return None
 
-    def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
+    async def _completed(self, workflow: Workflow, values: Mapping[str, Any]) -> Outcome:
         try:
             output = stored_json(workflow.result(values), node=None, channel="output")
         except BaseException as error:  # noqa: BLE001 - the code of values, whatever it does
-            return self._outcome(Change.FAIL, error=failure(error))
+            return await self._outcome(Change.FAIL, error=failure(error))
         passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
-        return self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
+        return await self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
 
     async def _drained(self) -> Outcome:
         """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
@@ -580,7 +580,7 @@ class Attempt:
         await self.saver.flush()
         if self._refused is None:
             raise Drained from None
-        return self._outcome(Change.PAUSE, reason=self._refused)
+        return await self._outcome(Change.PAUSE, reason=self._refused)
 
     async def _failed(self, error: BaseException, workflow: Workflow) -> Outcome:
         # Where two nodes raise at once, LangGraph passes on the error of either.
@@ -600,7 +600,7 @@ class Attempt:
         place = f" in node {node}" if node else ""
         lines = [f"{told['type']}{place}: {told['message']}", *JobError(**told).details()]
         log.error("job %s: %s", self.claimed.job_id, "\n  ".join(lines))
-        return self._outcome(Change.FAIL, error=told)
+        return await self._outcome(Change.FAIL, error=told)
 
     async def _keep_stopped(self) -> None:
         """Write what a stopped attempt finished and spent, if it still is the current one."""
@@ -615,7 +615,7 @@ class Attempt:
         if self.journal.held:
             await self.saver.flush()
 
-    def _outcome(
+    async def _outcome(
         self,
         change: Change,
         *,
@@ -625,7 +625,8 @@ class Attempt:
         passed_over: Sequence[str] = (),
     ) -> Outcome:
         self.journal.may_write()
-        batch = self.journal.batch()
+        async with self.journal.turn:  # a commit that is under way has some of the notes
+            batch = self.journal.close()
         return Outcome(
             change=change,
             output=output,

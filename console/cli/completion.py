@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
 import typer
@@ -42,7 +44,8 @@ def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str
 def complete_workflow(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Workflows whose names begin with what is there."""
     try:
-        listings = _place(ctx).listings()
+        with redirect_stdout(sys.stderr):  # the project's code may print
+            listings = _place(ctx).listings()
     except UcopError:
         return
     for listing in listings:
@@ -53,7 +56,8 @@ def complete_workflow(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str
 def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Agents whose names begin with what is there."""
     try:
-        agents = list(_place(ctx).registry)
+        with redirect_stdout(sys.stderr):
+            agents = list(_place(ctx).registry)
     except UcopError:
         return
     for agent in agents:
@@ -62,10 +66,10 @@ def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 
 
 def _place(ctx: typer.Context) -> Place:
-    from ucop.console.cli.place import place_of
+    from ucop.console.cli.place import place_at
 
     before = ctx.find_root().params
-    return place_of(
+    return place_at(
         ctx,
         ctx.params.get("project") or before.get("project"),
         ctx.params.get("database") or before.get("database"),

@@ -75,6 +75,11 @@ class Place:
 def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
     """The place of a command: its own options, else those before it."""
     streams.part()  # whoever asks for its place may load the project's code
+    return place_at(ctx, project, database)
+
+
+def place_at(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+    """`place_of`, for who keeps stdout as it is."""
     given = ctx.obj if isinstance(ctx.obj, Place) else Place()
     place = Place(project=project or given.project, database=database or given.database)
     ctx.find_root().obj = place

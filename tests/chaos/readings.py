@@ -130,7 +130,9 @@ class Woven:
         return self._reading.edited(at, node or "__start__", changed)
 
     def runs(self, steps: Sequence[Any]) -> Counter[str]:
-        return Counter(step.node for step in steps if step.status == "completed")
+        # What a graph inside a node ran is told by that node.
+        own = (step for step in steps if "/" not in step.node)
+        return Counter(step.node for step in own if step.status == "completed")
 
 
 def _comparable(values: Mapping[str, Any]) -> dict[str, Any]:

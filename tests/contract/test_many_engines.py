@@ -39,11 +39,11 @@ def use_at_once(urls: list[str], use: Callable[[Engine], object], **options: Any
 
 
 def run(engine: Engine) -> None:
-    engine.submit(chain("a", "b"), {}).result(DEADLINE)
+    engine.submit(engine.add("chain", chain("a", "b")), {}).result(DEADLINE)
 
 
 def submit(engine: Engine) -> None:
-    assert engine.submit(chain("a", "b"), {}).status == "pending"
+    assert engine.submit(engine.add("chain", chain("a", "b")), {}).status == "pending"
 
 
 def test_on_one_new_file_and_on_several(tmp_path: Path) -> None:
