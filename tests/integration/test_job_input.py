@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,17 @@ def test_a_workflow_that_is_not_there_is_refused(idle: Engine, tmp_path: Path) -
     assert isinstance(refusal(idle, lambda: 5, {}), InvalidDefinition)
 
 
-def test_an_input_of_a_python_graph_must_be_json(idle: Engine) -> None:
+def test_an_input_of_a_python_graph_that_cannot_be_kept_is_refused(idle: Engine) -> None:
     graph = idle.add("graph", chain("a"))
-    for given in ({"log": [object()]}, {"log": [float("inf")]}, {"log": {1: 2}}):
+    beyond = ({"log": [2**64]}, {"log": [float("inf")]}, {"log": [object()]}, {"log": [len]})
+    for given in beyond:
         assert "log" in str(refusal(idle, graph, given))
+
+
+def test_an_input_of_a_python_graph_need_not_be_json(idle: Engine) -> None:
+    graph = idle.add("graph", chain("a"))
+    for given in ({"log": [datetime(2026, 5, 1, tzinfo=UTC)]}, {"log": [(1, 2)]}):
+        assert idle.submit(graph, given).status == "pending"
 
 
 def test_the_key_of_a_refused_job_stays_free(

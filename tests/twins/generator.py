@@ -41,6 +41,11 @@ ALONE = (
 )
 
 
+CALLED_IN_SYNC = ("does", "inside")
+"""Kinds of nodes that may run beside others in a graph that is called by `invoke`. Those that ask are
+none: which of two is stopped by the other's question is chance, on bare LangGraph too."""
+
+
 class Merged(TypedDict, total=False):
     """What several graphs may give at the same time."""
 
@@ -78,29 +83,30 @@ class Recipe:
     """`before` or `after`: a breakpoint at the middle layer's first node."""
 
 
-def _layers(depth: int, alone: bool) -> st.SearchStrategy[tuple[Layer, ...]]:
-    """`alone`: nothing runs beside this graph."""
-    return st.lists(_layer(depth, alone), min_size=1, max_size=4 - depth).map(tuple)
+def _layers(depth: int, alone: bool, in_sync: bool = False) -> st.SearchStrategy[tuple[Layer, ...]]:
+    """`alone`: nothing runs beside this graph; `in_sync`: it is called by `invoke`."""
+    return st.lists(_layer(depth, alone, in_sync), min_size=1, max_size=4 - depth).map(tuple)
 
 
 @st.composite
-def _layer(draw: Any, depth: int, alone: bool) -> Layer:
+def _layer(draw: Any, depth: int, alone: bool, in_sync: bool) -> Layer:
     width = draw(st.integers(1, 3))
     entry = draw(st.sampled_from(["edges", "edges", "join", "condition", "sends", "commands"]))
     alone = alone and width == 1 and entry != "sends"
-    parts = tuple(draw(_part(depth, alone)) for _ in range(width))
+    parts = tuple(draw(_part(depth, alone, in_sync)) for _ in range(width))
     defer = entry in ("edges", "join") and draw(st.integers(0, 5)) == 0
     return Layer(parts, entry, draw(st.integers(0, 3)) if entry == "sends" else 1, defer)
 
 
 @st.composite
-def _part(draw: Any, depth: int, alone: bool) -> Part:
-    kinds = list(ALONE if alone else QUIET)
+def _part(draw: Any, depth: int, alone: bool, in_sync: bool) -> Part:
+    kinds = list(CALLED_IN_SYNC if in_sync else ALONE if alone else QUIET)
     if depth == 2:
         kinds = [kind for kind in kinds if not kind.startswith(("inside", "invokes"))]
     kind = draw(st.sampled_from(sorted(kinds)))
     nested = kind.startswith(("inside", "invokes"))
-    return Part(kind, draw(_layers(depth + 1, alone)) if nested else ())
+    in_sync = in_sync or kind == "invokes in sync"
+    return Part(kind, draw(_layers(depth + 1, alone, in_sync)) if nested else ())
 
 
 @st.composite

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from random import Random, SystemRandom
+from random import Random
 
 import pytest
 
@@ -22,8 +22,9 @@ LEAST = 150
 
 @pytest.fixture
 def chance() -> Random:
-    """Printed with a failure; TWINS_SEED repeats one."""
-    seed = int(os.environ.get("TWINS_SEED", "0")) or SystemRandom().randrange(1, 2**31)
+    """The same share each time, so that only a change can break what was green; TWINS_SEED takes
+    another."""
+    seed = int(os.environ.get("TWINS_SEED", "7"))
     print(f"seed {seed}")
     return Random(seed)
 

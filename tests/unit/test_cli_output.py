@@ -106,7 +106,7 @@ def test_every_error_has_an_exit_code(error: UcopError, code: Exit) -> None:
 def workflow(**properties: Any) -> Any:
     required = [name for name, field in properties.items() if "default" not in field]
     schema = {"type": "object", "properties": properties, "required": required}
-    return SimpleNamespace(name="w", input_schema=schema, takes_values=False)
+    return SimpleNamespace(name="w", input_schema=schema, takes_values=True)
 
 
 def test_typed_inputs_have_their_declared_types() -> None:
