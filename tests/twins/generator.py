@@ -27,11 +27,13 @@ QUICK = RetryPolicy(
     initial_interval=0.001, max_interval=0.002, jitter=False, max_attempts=3, retry_on=Exception
 )
 
-QUIET = ("does", "adoes", "asks", "asks twice", "asks in sync", "inside", "invokes")
-"""Kinds of nodes that may run beside others."""
+QUIET = ("does", "adoes", "asks", "asks twice", "inside", "invokes")
+"""Kinds of nodes that may run beside others. A node that asks in a thread is none: when it is heard is
+chance."""
 
 ALONE = (
     *QUIET,
+    "asks in sync",
     "writes",
     "invokes in sync",
     "fails once",
