@@ -404,7 +404,8 @@ class Fenced:
         elif journal is None:
             self._save_apart(call)
         else:
-            fault("before put")
+            with self._naming(journal):
+                fault("before put")
             journal.may_advance()
             if _is_input(metadata):
                 journal.hold(call)
@@ -432,9 +433,9 @@ class Fenced:
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.time(), reply) as notes:
-                fault("before writes")
                 saved = _progress(writes, reply)
                 with self._naming(journal, call):
+                    fault("before writes")
                     self._commit_apart(journal, saved, None, call, notes=notes)
             fault("after writes")
 
