@@ -219,7 +219,8 @@ def test_nothing_that_stands_in_a_row_is_called(code: int, parts: Any) -> None:
 
 
 def test_bytes_that_are_numpys_are_its_arrays_again() -> None:
-    numpy = pytest.importorskip("numpy")
+    import numpy
+
     for array in (numpy.arange(6.0).reshape(2, 3), numpy.asfortranarray(numpy.ones((2, 3)))):
         back = returned(array)
         assert (back == array).all()
