@@ -9,26 +9,28 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ucop.agents.schema import validate
-from ucop.agents.whole_numbers import with_whole_numbers
-from ucop.engine import ledger, threads
-from ucop.engine.control import Onward, read_onward
-from ucop.engine.errors import InvalidInput, JobFailed, JobStopped, RefusedChange
-from ucop.engine.forks import Edit, InputEdit
-from ucop.engine.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
-from ucop.engine.job_file import save
-from ucop.engine.live_readers import new_reader_id
-from ucop.engine.live_stream import DEFAULT_MODES, LiveStream, Modes, read_modes
-from ucop.engine.pruning import Pruning
-from ucop.engine.run_options import read_regiven
-from ucop.engine.states import JobStatus
+from ucop.agents.text.schema import validate
+from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.errors import StateError
-from ucop.graphs.state import normalise
+from ucop.graphs.types.state import normalise
+
+from .checkpoints.forks import Edit, InputEdit
+from .errors import InvalidInput, JobFailed, JobStopped, RefusedChange
+from .jobs.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from .jobs.run_options import read_regiven
+from .jobs.status import JobStatus
+from .ledger import lifecycle, threads
+from .ledger.commands import Onward, read_onward
+from .ledger.pruning import Pruning
+from .live.readers import new_reader_id
+from .live.stream import DEFAULT_MODES, LiveStream, Modes, read_modes
+from .transfer.job_file import save
 
 if TYPE_CHECKING:
-    from ucop.agents.meter import Usage
-    from ucop.engine.engine import Engine, Graph
-    from ucop.graphs.workflow import Workflow
+    from ucop.agents.models.meter import Usage
+    from ucop.graphs.workflows.workflow import Workflow
+
+    from .engine import Engine, Graph
 
     Source: TypeAlias = str | Path | Workflow | Graph
 
@@ -467,10 +469,10 @@ class JobHandle:
             await self._engine._orders.set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
-        from ucop.engine.history import history
+        from .checkpoints.history import history
 
         database = self._engine._database
-        thread, fingerprint = await database.read(lambda: ledger.thread(self.id))
+        thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))
         others = await database.read(lambda: threads.others(thread, self.id))
         workflow = await self._engine._restore(fingerprint, self.id)
         return await history(self.id, thread, workflow, database.saver(), others)
@@ -486,7 +488,7 @@ def _pruning(keep: int, before: datetime | None) -> Pruning:
     return Pruning(keep=keep, before=None if before is None else before.timestamp())
 
 
-def _output(id: JobId, rest: ledger.Rest) -> Any:
+def _output(id: JobId, rest: lifecycle.Rest) -> Any:
     if rest.status is JobStatus.COMPLETED:
         return json.loads(rest.output or "null")
     if rest.status is JobStatus.FAILED and rest.error is not None:

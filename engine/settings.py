@@ -17,15 +17,16 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ucop.agents.duration import seconds_of
-from ucop.agents.mcp import McpServer
-from ucop.agents.provider import ProviderSettings
-from ucop.agents.secret_url import shown_url
-from ucop.engine.errors import InvalidSettings
-from ucop.engine.job import DEFAULT_QUEUE
-from ucop.engine.project import DATABASE, absolute_url, find_project
-from ucop.engine.queues import QueueLimits, QueueName, undeclared
-from ucop.engine.webhooks import Webhook
+from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.spec.mcp import McpServer
+from ucop.agents.text.duration import seconds_of
+from ucop.agents.text.secret_url import shown_url
+
+from .errors import InvalidSettings
+from .events.webhooks import Webhook
+from .jobs.job import DEFAULT_QUEUE
+from .project import DATABASE, absolute_url, find_project
+from .queue.limits import QueueLimits, QueueName, undeclared
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""

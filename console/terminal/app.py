@@ -14,17 +14,18 @@ from textual.binding import Binding, BindingType
 from textual.reactive import reactive
 from textual.screen import Screen
 
-from ucop.console.terminal.help_screen import HelpScreen
-from ucop.console.terminal.jobs_screen import JobsScreen
-from ucop.console.terminal.live_screen import LiveScreen
-from ucop.console.terminal.source import Source
 from ucop.engine.errors import DatabaseError
-from ucop.engine.loop import BlockingCalls
-from ucop.engine.reader import NoDatabase
+from ucop.engine.loop.loop import BlockingCalls
+from ucop.engine.reading.reader import NoDatabase
+
+from .screens.help_screen import HelpScreen
+from .screens.jobs_screen import JobsScreen
+from .screens.live_screen import LiveScreen
+from .source import Source
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
-    from ucop.engine.reader import Reader
+    from ucop.engine.reading.reader import Reader
 
 T = TypeVar("T")
 
@@ -69,7 +70,7 @@ class Console(App[None]):
             loop.add_signal_handler(signal.SIGTERM, self.exit)
         self.run_worker(self._listen(), group="ear")
         if self._job is not None:
-            from ucop.console.terminal.job_screen import JobScreen
+            from .screens.job_screen import JobScreen
 
             self.push_screen(JobScreen(self._job))
 

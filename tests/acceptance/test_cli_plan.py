@@ -10,7 +10,7 @@ from jsonschema import Draft202012Validator
 
 from tests.support.command import Ucop
 from tests.support.ollama import ScriptedOllama, answer
-from ucop.agents.source import read_yaml
+from ucop.agents.text.source import read_yaml
 
 JUDGED = """\
 name: judged

@@ -183,7 +183,7 @@ def test_a_broken_setting_is_named(ucop: Ucop) -> None:
 
 def test_a_defect_is_told_without_a_traceback(ucop: Ucop) -> None:
     ucop.write("boom.py", "raise SystemError('boom')\n")
-    ucop.write("sitecustomize.py", "import ucop.engine.reader as r\ndel r.open_reader\n")
+    ucop.write("sitecustomize.py", "import ucop.engine.reading.reader as r\ndel r.open_reader\n")
     plain = ucop("jobs", "list", PYTHONPATH=str(ucop.folder))
     assert plain.code == 70
     assert "UCOP_DEBUG=1" in plain.err

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 
 from tests.support.command import Running, Ucop, until
-from ucop.engine.write_lock import holder, is_stopped
+from ucop.engine.database.sqlite_lock import holder, is_stopped
 
 
 def queue(ucop: Ucop, workflow: str) -> str:

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 from tests.support.graphs import Log
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
-from ucop.engine.job import Question
+from ucop.engine.jobs.job import Question
 
 DEADLINE = 60.0
 

@@ -13,9 +13,10 @@ from langgraph.graph import START, StateGraph
 
 from tests.contract.test_engine import until
 from tests.support.graphs import Log, chain
-from ucop.engine import Engine, JobFailed, roster
-from ucop.engine.diagnosis import causes
-from ucop.engine.reader import Reader
+from ucop.engine import Engine, JobFailed
+from ucop.engine.ledger import workers
+from ucop.engine.reading.reader import Reader
+from ucop.engine.reading.why import causes
 
 DEADLINE = 60.0
 
@@ -29,7 +30,7 @@ def graph_of(node: Callable[[Log], Any]) -> StateGraph[Any]:
 
 def why(engine: Engine, job: str) -> list[str]:
     """As `ucop jobs why` has it, which reads without an engine's loop."""
-    from ucop.engine.read_connection import connect
+    from ucop.engine.database.read_only import connect
 
     with Reader(connect(engine.settings.url)) as reader:
         return list(causes(reader.job(job), reader.dispatch(job), (), time.time()))
@@ -81,7 +82,7 @@ def test_jobs_keep_their_worker_while_a_node_blocks_its_loop(
 def test_a_loop_that_never_comes_back_gives_its_jobs_to_others(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ucop.engine import pulse
+    from ucop.engine.worker import pulse
 
     monkeypatch.setattr(pulse, "LEASES", 1)
     short = {"lease": 1.0, "sweep": 0.1}
@@ -144,9 +145,9 @@ def test_a_loop_of_the_worker_that_ends_gives_it_a_new_one(engine: Engine) -> No
 def test_an_attempt_that_breaks_off_three_times_is_a_poison_job(
     open_engine: Callable[..., Engine], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ucop.engine import ledger
+    from ucop.engine.ledger import lifecycle
 
-    monkeypatch.setattr(ledger, "BACK_OFF", 0.01)
+    monkeypatch.setattr(lifecycle, "BACK_OFF", 0.01)
     engine, ran = open_engine(settings={"sweep": 0.05}), list[int]()
 
     def acts(state: Log) -> dict[str, list[str]]:
@@ -156,7 +157,7 @@ def test_an_attempt_that_breaks_off_three_times_is_a_poison_job(
     def broken(*_: object) -> Any:
         raise RuntimeError("a defect of the engine")
 
-    monkeypatch.setattr("ucop.engine.runner.Attempt._failed", broken)
+    monkeypatch.setattr("ucop.engine.worker.attempt.Attempt._failed", broken)
     job = engine.submit(engine.add("acts", graph_of(acts)))
     with pytest.raises(Exception, match="a defect"):
         job.result(DEADLINE)
@@ -168,13 +169,15 @@ def test_an_attempt_that_breaks_off_three_times_is_a_poison_job(
 
 
 async def test_a_worker_that_was_declared_lost_is_not_spoken_for(database: Any) -> None:
-    from ucop.engine.job import WorkerId
+    from ucop.engine.jobs.job import WorkerId
 
     worker = WorkerId("w")
-    await database.write(lambda: roster.join(worker, "h", 1, "[]", time.time()))
-    speak = asyncio.to_thread(database.write_apart, lambda: roster.speak(worker, "{}", time.time()))
+    await database.write(lambda: workers.join(worker, "h", 1, "[]", time.time()))
+    speak = asyncio.to_thread(
+        database.write_apart, lambda: workers.speak(worker, "{}", time.time())
+    )
     assert await speak
-    await database.write(lambda: roster.mark_lost(worker))
+    await database.write(lambda: workers.mark_lost(worker))
     assert not await asyncio.to_thread(
-        database.write_apart, lambda: roster.speak(worker, "{}", time.time())
+        database.write_apart, lambda: workers.speak(worker, "{}", time.time())
     )

@@ -14,10 +14,10 @@ from tests.support.command import Running
 from tests.support.ollama import Reply, Request, ScriptedOllama, status, text
 from tests.support.process import plain_environment
 from ucop.engine import Engine, JobHandle
-from ucop.engine.answers import KeptAnswers, find, prune
-from ucop.engine.database import Database
-from ucop.engine.states import JobStatus
-from ucop.graphs.cache import Kept
+from ucop.engine.database.database import Database
+from ucop.engine.jobs.status import JobStatus
+from ucop.engine.stores.answers import KeptAnswers, find, prune
+from ucop.graphs.nodes.cache import Kept
 
 DEADLINE = 60.0
 

@@ -11,23 +11,16 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.graphs import chain, failing
-from ucop.engine import (
-    Engine,
-    Filter,
-    InvalidInput,
-    JobHandle,
-    control,
-    ledger,
-    roster,
-)
-from ucop.engine.database import Database
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle
+from ucop.engine.database.database import Database
 from ucop.engine.errors import RefusedChange
-from ucop.engine.job import JobId, ThreadId, WorkerId
-from ucop.engine.operation import Operation, pyformat, run
-from ucop.engine.queues import QueueLimits
-from ucop.engine.reader import open_reader
-from ucop.engine.rows import NewJob
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
+from ucop.engine.jobs.status import JobStatus
+from ucop.engine.ledger import commands, lifecycle, workers
+from ucop.engine.ledger.operation import Operation, pyformat, run
+from ucop.engine.ledger.records import NewJob
+from ucop.engine.queue.limits import QueueLimits
+from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0
 
@@ -200,13 +193,13 @@ def refuses_retry(job: JobHandle) -> None:
 @pytest.mark.parametrize(
     "url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
-@pytest.mark.parametrize("action", [control.cancel, control.pause])
+@pytest.mark.parametrize("action", [commands.cancel, commands.pause])
 async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
     database: Database, url: str, action: Callable[[str, float], Operation[JobStatus]]
 ) -> None:
     """PostgreSQL alone: SQLite has one writer at a time."""
     worker = WorkerId("w-1")
-    await database.write(lambda: roster.join(worker, "here", 1, "[]", 1.0))
+    await database.write(lambda: workers.join(worker, "here", 1, "[]", 1.0))
     job = NewJob(
         id=JobId("a"),
         workflow="flow",
@@ -216,7 +209,7 @@ async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
         input="{}",
         thread_id=ThreadId("a"),
     )
-    await database.dispatch(lambda: ledger.submit(job, 2.0))
+    await database.dispatch(lambda: lifecycle.submit(job, 2.0))
     asking = action("a", 3.0)
     with psycopg.connect(
         url, row_factory=dict_row, options="-c search_path=ucop,public"
@@ -228,12 +221,12 @@ async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
 
         looked = rows(next(asking))
         assert looked[0]["status"] == "pending"
-        assert await database.write(lambda: ledger.claim("a", 1, worker, 4.0))
+        assert await database.write(lambda: lifecycle.claim("a", 1, worker, 4.0))
         status = run(_sent(asking, looked), rows)
-    assert status == ("cancelled" if action is control.cancel else "running")
+    assert status == ("cancelled" if action is commands.cancel else "running")
     with open_reader(url) as reader:
         told = [event.type for event in reader.events("a")]
-    last = "job.cancelled" if action is control.cancel else "job.pausing"
+    last = "job.cancelled" if action is commands.cancel else "job.pausing"
     assert told == ["job.submitted", "job.running", last]
 
 

@@ -12,7 +12,7 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from tests.support.openai import ScriptedOpenAI
-from ucop.agents.prices import price_of
+from ucop.agents.models.prices import price_of
 from ucop.engine import Engine, JobStatus
 
 DEADLINE = 60.0

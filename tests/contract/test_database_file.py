@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.graphs import chain
 from ucop.engine import DatabaseError, Engine, Settings
-from ucop.engine.reader import open_reader
+from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 30.0
 

@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.graphs import chain
 from ucop.engine import DatabaseError, Engine
-from ucop.engine.reader import open_reader
+from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0
 

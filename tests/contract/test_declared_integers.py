@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from tests.support.ollama import Reply, Request, ScriptedOllama, text, tool_call
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine
 
 DEADLINE = 30.0

@@ -19,7 +19,7 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import chain, failing
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
 from ucop.engine.errors import CheckpointNotFound
 

@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
-from ucop.engine.operation import One, Operation
-from ucop.engine.threads import POSTGRES, SQLITE
+from ucop.engine.ledger.operation import One, Operation
+from ucop.engine.ledger.threads import POSTGRES, SQLITE
 
 DEADLINE = 60.0
 

@@ -20,12 +20,19 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import Log, failing
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import DatabaseError, InvalidJobFile, JobExists
-from ucop.engine.job_file import parse, read_job_file, save
-from ucop.engine.job_parts import AttemptPart, EventPart, JobPart, Part, QuestionPart, StepPart
-from ucop.engine.reader import open_reader
+from ucop.engine.reading.reader import open_reader
+from ucop.engine.transfer.job_file import parse, read_job_file, save
+from ucop.engine.transfer.job_parts import (
+    AttemptPart,
+    EventPart,
+    JobPart,
+    Part,
+    QuestionPart,
+    StepPart,
+)
 
 DEADLINE = 60.0
 

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from ucop.engine import control, ledger, roster
-from ucop.engine.control import read_onward
-from ucop.engine.database import Database
+from ucop.engine.database.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
-from ucop.engine.job import JobId, TaskId, ThreadId, WorkerId
-from ucop.engine.reader import open_reader
-from ucop.engine.rows import NewEvent, NewJob, Outcome, StepRow
-from ucop.engine.states import Change, JobStatus, StepStatus
+from ucop.engine.jobs.job import JobId, TaskId, ThreadId, WorkerId
+from ucop.engine.jobs.status import Change, JobStatus, StepStatus
+from ucop.engine.ledger import commands, lifecycle, workers
+from ucop.engine.ledger.commands import read_onward
+from ucop.engine.ledger.records import NewEvent, NewJob, Outcome, StepRow
+from ucop.engine.reading.reader import open_reader
 
 ME, OTHER = WorkerId("w-me"), WorkerId("w-other")
 
@@ -35,27 +35,27 @@ def new_job(id: str = "a", **fields: Any) -> NewJob:
 
 
 async def submit(database: Database, job: NewJob) -> tuple[JobId, bool]:
-    return await database.dispatch(lambda: ledger.submit(job, time.time()))
+    return await database.dispatch(lambda: lifecycle.submit(job, time.time()))
 
 
 async def claim(database: Database, job: str = "a", attempt: int = 1, worker: WorkerId = ME) -> Any:
-    return await database.write(lambda: ledger.claim(job, attempt, worker, time.time()))
+    return await database.write(lambda: lifecycle.claim(job, attempt, worker, time.time()))
 
 
 async def finish(database: Database, outcome: Outcome, job: str = "a", attempt: int = 1) -> Any:
-    return await database.write(lambda: ledger.finish(job, attempt, outcome, time.time()))
+    return await database.write(lambda: lifecycle.finish(job, attempt, outcome, time.time()))
 
 
 async def release(database: Database, attempt: int, *, lost: bool = True) -> Any:
     return await database.dispatch(
-        lambda: ledger.release("a", attempt, "worker w-me was lost", time.time(), lost=lost)
+        lambda: lifecycle.release("a", attempt, "worker w-me was lost", time.time(), lost=lost)
     )
 
 
 @pytest.fixture
 async def joined(database: Database) -> Database:
     for worker in (ME, OTHER):
-        await database.write(lambda w=worker: roster.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
+        await database.write(lambda w=worker: workers.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
     return database
 
 
@@ -85,7 +85,7 @@ async def test_a_key_that_is_in_use_gives_the_first_job(joined: Database) -> Non
     await submit(joined, new_job("a", key="k"))
     assert await submit(joined, new_job("b", key="k")) == ("a", False)
     with pytest.raises(JobNotFound):
-        await joined.read(lambda: ledger.rest("b"))
+        await joined.read(lambda: lifecycle.rest("b"))
 
 
 @pytest.mark.parametrize("other", [{"input": '{"topic":"coffee"}'}, {"workflow": "another"}])
@@ -110,9 +110,9 @@ async def test_an_attempt_that_is_not_the_current_one_is_not_claimed(joined: Dat
 
 async def test_a_worker_that_was_declared_lost_claims_nothing(joined: Database) -> None:
     await submit(joined, new_job())
-    assert await joined.write(lambda: roster.mark_lost(ME))
+    assert await joined.write(lambda: workers.mark_lost(ME))
     assert await claim(joined) is None
-    assert not await joined.write(lambda: roster.beat(ME, time.time()))
+    assert not await joined.write(lambda: workers.beat(ME, time.time()))
 
 
 async def test_jobs_of_one_thread_do_not_run_at_the_same_time(joined: Database) -> None:
@@ -130,7 +130,7 @@ async def test_a_superseded_attempt_can_neither_tell_nor_finish(joined: Database
     assert await release(joined, 1) == "pending"
     step = _step("t1", StepStatus.COMPLETED)
     with pytest.raises(Superseded, match="attempt 1 of job a"):
-        await joined.write(lambda: ledger.tell("a", 1, steps=[step]))
+        await joined.write(lambda: lifecycle.tell("a", 1, steps=[step]))
     with pytest.raises(Superseded):
         await finish(joined, Outcome(change=Change.COMPLETE, steps=[step]))
     with open_reader(url) as reader:
@@ -146,7 +146,7 @@ async def test_a_job_that_takes_its_workers_down_is_failed_after_three_attempts(
     for attempt in (1, 2, 3):
         assert await claim(joined, attempt=attempt)
         step, number = _step(f"t{attempt}", StepStatus.RUNNING), attempt
-        await joined.write(lambda n=number, s=step: ledger.tell("a", n, steps=[s]))  # type: ignore[misc]
+        await joined.write(lambda n=number, s=step: lifecycle.tell("a", n, steps=[s]))  # type: ignore[misc]
         seen.append(await release(joined, attempt))
     assert seen == ["pending", "pending", "failed"]
     with open_reader(url) as reader:
@@ -163,7 +163,7 @@ async def test_an_attempt_that_saved_something_is_not_counted_against_the_job(
     for attempt in range(1, 7):
         assert await claim(joined, attempt=attempt)
         number = attempt
-        await joined.write(lambda n=number: ledger.tell("a", n, saved=1, checkpoint="c"))  # type: ignore[misc]
+        await joined.write(lambda n=number: lifecycle.tell("a", n, saved=1, checkpoint="c"))  # type: ignore[misc]
         assert await release(joined, attempt) == "pending"
 
 
@@ -177,7 +177,7 @@ async def test_a_drained_attempt_is_not_counted_against_the_job(joined: Database
 async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -> None:
     await submit(joined, new_job())
     await claim(joined)
-    await joined.write(lambda: ledger.tell("a", 1, saved=1, checkpoint="c1"))
+    await joined.write(lambda: lifecycle.tell("a", 1, saved=1, checkpoint="c1"))
     await release(joined, 1)
     assert (await claim(joined, attempt=2)).begun
 
@@ -185,17 +185,17 @@ async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -
 async def test_only_a_job_that_rests_unfinished_can_go_on(joined: Database) -> None:
     await submit(joined, new_job())
     with pytest.raises(RefusedChange, match="pending"):
-        await joined.dispatch(lambda: control.resume("a", time.time()))
+        await joined.dispatch(lambda: commands.resume("a", time.time()))
     await claim(joined)
     error = '{"type":"ValueError","message":"no","node":"n"}'
     await finish(joined, Outcome(change=Change.FAIL, error=error))
-    assert await joined.dispatch(lambda: control.resume("a", time.time())) == "pending"
+    assert await joined.dispatch(lambda: commands.resume("a", time.time())) == "pending"
     assert await claim(joined, attempt=2)
     await finish(joined, Outcome(change=Change.COMPLETE), attempt=2)
     with pytest.raises(RefusedChange, match="completed"):
-        await joined.dispatch(lambda: control.resume("a", time.time()))
+        await joined.dispatch(lambda: commands.resume("a", time.time()))
     with pytest.raises(JobNotFound):
-        await joined.dispatch(lambda: control.resume("nobody", time.time()))
+        await joined.dispatch(lambda: commands.resume("nobody", time.time()))
 
 
 async def test_steps_and_events_are_told_together_and_counted(joined: Database, url: str) -> None:
@@ -206,8 +206,8 @@ async def test_steps_and_events_are_told_together_and_counted(joined: Database, 
         running, status=StepStatus.COMPLETED, finished_at=12.5, model_calls=2, tokens_in=30
     )
     events = [NewEvent(type="step.started", at=10), NewEvent(type="progress", at=11)]
-    await joined.write(lambda: ledger.tell("a", 1, steps=[running], events=events))
-    await joined.write(lambda: ledger.tell("a", 1, steps=[done]))
+    await joined.write(lambda: lifecycle.tell("a", 1, steps=[running], events=events))
+    await joined.write(lambda: lifecycle.tell("a", 1, steps=[done]))
     with open_reader(url) as reader:
         job = reader.job("a")
         assert [(s.node, s.status, s.model_calls) for s in job.steps] == [("n", "completed", 2)]
@@ -221,7 +221,7 @@ async def test_a_step_that_ran_when_its_worker_was_lost_ends_as_interrupted(
 ) -> None:
     await submit(joined, new_job())
     await claim(joined)
-    await joined.write(lambda: ledger.tell("a", 1, steps=[_step("t1", StepStatus.RUNNING)]))
+    await joined.write(lambda: lifecycle.tell("a", 1, steps=[_step("t1", StepStatus.RUNNING)]))
     await release(joined, 1)
     with open_reader(url) as reader:
         step = reader.steps("a")[0]
@@ -232,14 +232,14 @@ async def test_a_job_that_was_given_more_time_meanwhile_does_not_expire(joined: 
     late = {"expires_at": time.time() - 0.1, "budget": '{"deadline": 2}'}
     await submit(joined, new_job("late", **late))
     await submit(joined, new_job("given", **late))
-    found = await joined.read(lambda: ledger.expired(time.time()))
+    found = await joined.read(lambda: lifecycle.expired(time.time()))
     assert sorted(found) == ["given", "late"]
     more = read_onward({"deadline": "1h"})
-    await joined.write(lambda: control.pause("given", time.time()))
-    await joined.dispatch(lambda: control.resume("given", time.time(), more))
+    await joined.write(lambda: commands.pause("given", time.time()))
+    await joined.dispatch(lambda: commands.resume("given", time.time(), more))
     for job in found:
-        await joined.write(partial(ledger.expire, job, time.time()))
-    given, gone = [await joined.read(partial(ledger.rest, job)) for job in ("given", "late")]
+        await joined.write(partial(lifecycle.expire, job, time.time()))
+    given, gone = [await joined.read(partial(lifecycle.rest, job)) for job in ("given", "late")]
     assert given.status == "pending"
     assert gone.status == "failed"
     assert "did not end within 2 s of its submission" in str(gone.error)
@@ -255,7 +255,7 @@ async def test_a_pause_that_was_asked_for_holds_the_next_attempt(
 
 
 def _wants_pause() -> Any:
-    yield ledger.One("update jobs set want = 'pause' where id = :job", {"job": "a"})
+    yield lifecycle.One("update jobs set want = 'pause' where id = :job", {"job": "a"})
 
 
 def _step(task: str, status: StepStatus) -> StepRow:

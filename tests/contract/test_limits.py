@@ -17,7 +17,7 @@ from tests.support.graphs import Log, chain
 from tests.support.ollama import Reply, Request, ScriptedOllama, hang, text
 from tests.support.process import plain_environment
 from ucop.engine import Engine, InvalidInput, JobHandle, JobStopped, Step
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.status import JobStatus
 
 DEADLINE = 60.0
 

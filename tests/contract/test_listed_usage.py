@@ -11,7 +11,7 @@ import pytest
 from tests.support.graphs import chain
 from tests.support.ollama import ScriptedOllama
 from ucop.engine import Engine
-from ucop.engine.job import Usage
+from ucop.engine.jobs.job import Usage
 
 DEADLINE = 30.0
 

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from tests.contract.test_ledger import ME, OTHER, claim, finish, new_job, release, submit
-from ucop.engine import live_rows, roster
-from ucop.engine.database import Database
+from ucop.engine.database.database import Database
 from ucop.engine.errors import JobNotFound
-from ucop.engine.job import WorkerId
-from ucop.engine.live_rows import Bounds, LiveRow, Place
-from ucop.engine.rows import Outcome
-from ucop.engine.states import Change, JobStatus
+from ucop.engine.jobs.job import WorkerId
+from ucop.engine.jobs.status import Change, JobStatus
+from ucop.engine.ledger import live_rows, workers
+from ucop.engine.ledger.live_rows import Bounds, LiveRow, Place
+from ucop.engine.ledger.records import Outcome
 
 
 @pytest.fixture
 async def running(database: Database) -> Database:
     """Job `a` runs, its attempt 1, at worker ME."""
     for worker in (ME, OTHER):
-        await database.write(lambda w=worker: roster.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
+        await database.write(lambda w=worker: workers.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
     await submit(database, new_job())
     await claim(database)
     return database

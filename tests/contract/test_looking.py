@@ -12,10 +12,10 @@ import pytest
 from tests.support.command import until
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter
-from ucop.engine.ear import open_ear
+from ucop.engine.database.changes import open_ear
 from ucop.engine.errors import DatabaseError
-from ucop.engine.operation import One, Operation
-from ucop.engine.reader import NoDatabase, open_reader
+from ucop.engine.ledger.operation import One, Operation
+from ucop.engine.reading.reader import NoDatabase, open_reader
 
 DEADLINE = 60.0
 

@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import MemoryUnavailable
-from ucop.agents.ingest import ingest
+from ucop.agents.memory.ingest import ingest
 from ucop.engine import Engine, JobFailed
 from ucop.engine.settings import MemorySettings
 

@@ -13,15 +13,15 @@ import pytest
 from tests.support.meshes import FILES
 from tests.support.ollama import ScriptedOllama, answer, text
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
-from ucop.engine.database import Database
+from ucop.engine.database.database import Database
+from ucop.engine.database.sqlite import execute, open_file, prepare
 from ucop.engine.errors import InvalidInput
-from ucop.engine.job import JobId
-from ucop.engine.meshes import Call, Meshes, choose, end
-from ucop.engine.operation import Statement, run
-from ucop.engine.reader import open_reader
-from ucop.engine.sqlite import execute, open_file, prepare
-from ucop.engine.states import JobStatus
-from ucop.graphs.breaker import BreakerRules
+from ucop.engine.jobs.job import JobId
+from ucop.engine.jobs.status import JobStatus
+from ucop.engine.ledger.operation import Statement, run
+from ucop.engine.reading.reader import open_reader
+from ucop.engine.stores.mesh_calls import Call, Meshes, choose, end
+from ucop.graphs.nodes.breaker import BreakerRules
 
 DEADLINE = 60.0
 
@@ -383,7 +383,7 @@ def test_of_two_that_see_an_agent_half_open_at_once_one_tries_it(tmp_path: Path)
 
 async def _shift(database: Database, seconds: float) -> None:
     """As if it had happened so much earlier: PostgreSQL has a clock of its own."""
-    from ucop.engine.operation import One, Operation
+    from ucop.engine.ledger.operation import One, Operation
 
     def earlier() -> Operation[None]:
         yield One("update mesh_agents set failed_at = failed_at - :seconds", {"seconds": seconds})

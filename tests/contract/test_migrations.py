@@ -13,9 +13,9 @@ from langgraph.types import interrupt
 
 from tests.support.graphs import Log, chain
 from ucop.engine import DatabaseError, Engine
-from ucop.engine.migrations import HEAD
-from ucop.engine.reader import open_reader
-from ucop.engine.sqlite import version
+from ucop.engine.database.sqlite import version
+from ucop.engine.ledger.migrations import HEAD
+from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0
 

@@ -15,9 +15,9 @@ from langgraph.types import interrupt
 
 from tests.support.graphs import Log
 from ucop.engine import Engine, JobHandle
-from ucop.engine.database import Database
+from ucop.engine.database.database import Database
 from ucop.engine.errors import JobFailed, RefusedChange
-from ucop.engine.overdue import expire, waiting
+from ucop.engine.ledger.overdue import expire, waiting
 
 DEADLINE = 60.0
 LONG_PAST = 10_000_000.0

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from ucop.engine.pool import Pool
+from ucop.engine.database.postgres_pool import Pool
 
 pytestmark = pytest.mark.postgres
 

@@ -11,10 +11,10 @@ from langgraph.graph import START, StateGraph
 from tests.support.doubles import by_closure, fake
 from tests.support.graphs import Log, chain
 from ucop.agents import Registry, agent
-from ucop.agents.source import read_yaml
+from ucop.agents.text.source import read_yaml
 from ucop.engine import Engine
 from ucop.engine.errors import DoublesRefused
-from ucop.graphs.workflow import workflow_of
+from ucop.graphs.workflows.workflow import workflow_of
 
 DEADLINE = 60.0
 PRODUCTION = {"mode": "production"}

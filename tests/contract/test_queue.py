@@ -14,12 +14,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from tests.support.graphs import Log
-from ucop.engine import Engine, Filter, InvalidInput, JobHandle, ledger, roster
-from ucop.engine.diagnosis import causes
+from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.errors import RefusedChange
-from ucop.engine.job import WorkerId
-from ucop.engine.queues import QueueLimits
-from ucop.graphs.catalog import Catalog
+from ucop.engine.jobs.job import WorkerId
+from ucop.engine.ledger import lifecycle, workers
+from ucop.engine.queue.limits import QueueLimits
+from ucop.engine.reading.why import causes
+from ucop.graphs.workflows.catalog import Catalog
 
 DEADLINE = 60.0
 
@@ -131,10 +132,10 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_one_that_is_resumed_goes_
     database = engine._database
 
     async def taken_and_given_back() -> None:
-        await database.write(lambda: roster.join(me, "here", 1, "[]", time.time()))
-        assert await database.write(lambda: ledger.claim(jobs[0].id, 1, me, time.time()))
+        await database.write(lambda: workers.join(me, "here", 1, "[]", time.time()))
+        assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me, time.time()))
         await database.dispatch(
-            lambda: ledger.release(jobs[0].id, 1, "drained", time.time(), lost=False)
+            lambda: lifecycle.release(jobs[0].id, 1, "drained", time.time(), lost=False)
         )
 
     engine._loop.call(taken_and_given_back())

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
-from ucop.agents.rates import MINUTE, ProcessRates, Rate
+from ucop.agents.providers.rates import MINUTE, ProcessRates, Rate
 from ucop.engine import Engine
-from ucop.engine.database import Database
-from ucop.engine.rates import release, reserve, settle
+from ucop.engine.database.database import Database
+from ucop.engine.stores.model_rates import release, reserve, settle
 
 DEADLINE = 60.0
 FLOW = """\

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.errors import RefusedChange
 

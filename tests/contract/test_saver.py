@@ -15,15 +15,15 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
-from ucop.agents.meter import Meter
-from ucop.engine import ledger, roster
-from ucop.engine.checkpoints import FencedSaver, attach
-from ucop.engine.database import Database
+from ucop.agents.models.meter import Meter
+from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.checkpoints.savers import FencedSaver, attach
+from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded
-from ucop.engine.job import JobId, ThreadId, WorkerId
-from ucop.engine.journal import Journal
-from ucop.engine.reader import Reader, open_reader
-from ucop.engine.rows import NewJob
+from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
+from ucop.engine.ledger import lifecycle, workers
+from ucop.engine.ledger.records import NewJob
+from ucop.engine.reading.reader import Reader, open_reader
 
 WORKER = WorkerId("w-me")
 
@@ -81,9 +81,9 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         input="{}",
         thread_id=ThreadId(job),
     )
-    await database.write(lambda: roster.join(WORKER, "here", 1, "[]", time.time()))
-    await database.dispatch(lambda: ledger.submit(new, time.time()))
-    assert await database.write(lambda: ledger.claim(job, 1, WORKER, time.time()))
+    await database.write(lambda: workers.join(WORKER, "here", 1, "[]", time.time()))
+    await database.dispatch(lambda: lifecycle.submit(new, time.time()))
+    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
     return database.saver().for_attempt(journal), journal
@@ -97,7 +97,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 async def take_over(database: Database) -> None:
     await database.dispatch(
-        lambda: ledger.release("a", 1, "worker w-me was lost", time.time(), lost=True)
+        lambda: lifecycle.release("a", 1, "worker w-me was lost", time.time(), lost=True)
     )
 
 
@@ -161,7 +161,7 @@ async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> N
     saver, _ = await running(database)
     await put(saver)
     await take_over(database)
-    claimed = await database.write(lambda: ledger.claim("a", 2, WORKER, time.time()))
+    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER, time.time()))
     assert claimed is not None
     assert claimed.begun
 

@@ -16,11 +16,11 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import chain
 from ucop.engine import Engine, InvalidInput, Job, Schedule, ScheduleExists, ScheduleNotFound
-from ucop.engine.database import Database
+from ucop.engine.database.database import Database
 from ucop.engine.errors import UnknownWorkflow
-from ucop.engine.operation import One, Operation
-from ucop.engine.scheduler import LONGEST, Scheduler
-from ucop.engine.schedules import fire, key_of, told
+from ucop.engine.ledger.operation import One, Operation
+from ucop.engine.schedules.scheduler import LONGEST, Scheduler
+from ucop.engine.schedules.schedules import fire, key_of, told
 
 DEADLINE = 60.0
 
@@ -385,7 +385,7 @@ def counting() -> StateGraph[Any]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What could not be submitted is soon tried again."""
-    monkeypatch.setattr("ucop.engine.scheduler.AGAIN", 0.2)
+    monkeypatch.setattr("ucop.engine.schedules.scheduler.AGAIN", 0.2)
 
 
 def test_an_input_that_fits_no_longer_stays_due_and_is_run_once_it_fits(

@@ -18,14 +18,15 @@ from pathlib import Path
 import pytest
 
 from tests.contract.test_ledger import new_job
-from ucop.engine import ledger, roster, turns
-from ucop.engine.database import Database
-from ucop.engine.job import WorkerId
-from ucop.engine.queues import QueueLimits
-from ucop.engine.rows import Outcome
-from ucop.engine.shares import LEAST, MEMORY, Ended, Shares, counted
-from ucop.engine.states import Change
-from ucop.engine.turns import Serving
+from ucop.engine.database.database import Database
+from ucop.engine.jobs.job import WorkerId
+from ucop.engine.jobs.status import Change
+from ucop.engine.ledger import lifecycle, workers
+from ucop.engine.ledger.records import Outcome
+from ucop.engine.queue import order
+from ucop.engine.queue.fair_shares import LEAST, MEMORY, Ended, Shares, counted
+from ucop.engine.queue.limits import QueueLimits
+from ucop.engine.queue.order import Serving
 
 SERVING = Serving(worker=WorkerId("w"), queues={"default": QueueLimits()})
 BEGAN = 1_800_000_000.0
@@ -62,7 +63,7 @@ class Worker:
 
     async def work(self, queued: Iterable[Queued], until: float) -> list[Held]:
         """What held a slot, in the order in which it got it."""
-        join = partial(roster.join, SERVING.worker, "here", 1, "[]", BEGAN)
+        join = partial(workers.join, SERVING.worker, "here", 1, "[]", BEGAN)
         await self._database.write(join)
         coming = sorted(queued, reverse=True)
         while coming or self._ends:
@@ -83,24 +84,24 @@ class Worker:
         id = f"j{len(self._line):05}"
         self._line[id] = queued
         job = new_job(id, tenant=queued.tenant)
-        await self._database.write(lambda: ledger.submit(job, self._now))
+        await self._database.write(lambda: lifecycle.submit(job, self._now))
 
     async def _end(self, id: str, queued: Queued) -> None:
         outcome = Outcome(change=Change.COMPLETE)
-        await self._database.write(lambda: ledger.finish(id, 1, outcome, self._now))
+        await self._database.write(lambda: lifecycle.finish(id, 1, outcome, self._now))
         self._ended.add(queued.tenant, queued.seconds)
         self._free += 1
 
     async def _claim(self) -> None:
         free, had = self._free, self._ended.had()
         look = await self._database.read(
-            lambda: turns.look(SERVING, "[]", free, self._now, had=had)
+            lambda: order.look(SERVING, "[]", free, self._now, had=had)
         )
         if not look.picks:
             return
         had = self._ended.take() if look.shared else {}
         for job in await self._database.write(
-            lambda: turns.take(SERVING, look.picks, self._now, had=had)
+            lambda: order.take(SERVING, look.picks, self._now, had=had)
         ):
             queued = self._line[job.job_id]
             self.held.append(Held(queued=queued, started=self._now - BEGAN))

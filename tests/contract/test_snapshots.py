@@ -16,7 +16,7 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import chain, failing
 from ucop.agents import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, JobHandle
 
 DEADLINE = 60.0

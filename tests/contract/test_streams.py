@@ -25,11 +25,12 @@ from pydantic import BaseModel
 
 from tests.support.graphs import Log, chain
 from tests.support.streams import ALL, HELLO, WORDS, comparable, gated, talk
-from ucop.engine import Engine, InvalidInput, JobNotFound, live_rows
-from ucop.engine.live_parts import PART_LIMIT, Omitted
-from ucop.engine.operation import One
+from ucop.engine import Engine, InvalidInput, JobNotFound
+from ucop.engine.jobs.status import JobStatus
+from ucop.engine.ledger import live_rows
+from ucop.engine.ledger.operation import One
+from ucop.engine.live.parts import PART_LIMIT, Omitted
 from ucop.engine.settings import LiveSettings
-from ucop.engine.states import JobStatus
 
 DEADLINE = 60.0
 

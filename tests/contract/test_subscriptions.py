@@ -16,8 +16,8 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Event, InvalidInput
-from ucop.engine.reader import open_reader
-from ucop.engine.subscriptions import PAGE, Wanted, end, page
+from ucop.engine.events.subscriptions import PAGE, Wanted, end, page
+from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0
 

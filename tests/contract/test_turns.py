@@ -12,14 +12,18 @@ import pytest
 
 from tests.contract.test_ledger import new_job, submit
 from tests.support.graphs import chain
-from ucop.engine import Engine, ledger, reader, roster, shares, turns
-from ucop.engine.database import Database
-from ucop.engine.job import WorkerId
-from ucop.engine.operation import Alone, One, Operation
+from ucop.engine import Engine
+from ucop.engine.database.database import Database
+from ucop.engine.jobs.job import WorkerId
+from ucop.engine.ledger import lifecycle
+from ucop.engine.ledger import workers as roster
+from ucop.engine.ledger.operation import Alone, One, Operation
+from ucop.engine.ledger.records import Claimed
+from ucop.engine.queue import fair_shares, order
 from ucop.engine.queue.claims import Claims
-from ucop.engine.queues import QueueLimits
-from ucop.engine.rows import Claimed
-from ucop.engine.turns import Look, Serving
+from ucop.engine.queue.limits import QueueLimits
+from ucop.engine.queue.order import Look, Serving
+from ucop.engine.reading import reader
 
 MANY = 5000
 
@@ -43,7 +47,7 @@ def fill(model: str, many: int, *tenants: str) -> Operation[None]:
 
 
 def look(free: int = 5) -> Operation[Look]:
-    return turns.look(SERVING, "[]", free, time.time())
+    return order.look(SERVING, "[]", free, time.time())
 
 
 @pytest.fixture
@@ -78,13 +82,13 @@ async def plan(database: Database, sql: str, **params: Any) -> str:
 
 async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> None:
     in_lane = {"lane": "default/acme", "known": "[]", "limit": 5}
-    await explain(crowded, turns._SCENE)
-    await explain(crowded, turns._HEADS, **in_lane)
-    await explain(crowded, turns._RUNNING, sorts=True)
-    await explain(crowded, shares._SHARES, sorts=True, memory=10.0, least=1.0)
-    await explain(crowded, turns._LINE_UP)
-    await explain(crowded, ledger._EXPIRED)
-    await explain(crowded, ledger._CLAIM, job="a", attempt=1, worker="w")
+    await explain(crowded, order._SCENE)
+    await explain(crowded, order._HEADS, **in_lane)
+    await explain(crowded, order._RUNNING, sorts=True)
+    await explain(crowded, fair_shares._SHARES, sorts=True, memory=10.0, least=1.0)
+    await explain(crowded, order._LINE_UP)
+    await explain(crowded, lifecycle._EXPIRED)
+    await explain(crowded, lifecycle._CLAIM, job="a", attempt=1, worker="w")
     await explain(crowded, reader._FORKS, sorts=True, id="a")
 
 
@@ -137,7 +141,7 @@ async def test_every_pick_can_be_taken(crowded: Database) -> None:
     await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
     found = await crowded.read(lambda: look(30))
     assert {pick.tenant for pick in found.picks} == {"", "acme", "bond"}
-    taken = await crowded.write(lambda: turns.take(SERVING, found.picks, time.time()))
+    taken = await crowded.write(lambda: order.take(SERVING, found.picks, time.time()))
     assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
     again = await crowded.read(lambda: look(3))
     assert not {pick.job for pick in again.picks} & {pick.job for pick in found.picks}
@@ -150,8 +154,8 @@ async def test_what_tenants_held_counts_until_it_has_faded(database: Database) -
             await submit(database, new_job(f"{tenant}{number}", tenant=tenant))
 
     async def claim(many: int, had: dict[str, float]) -> str:
-        found = await database.read(lambda: turns.look(SERVING, "[]", many, time.time(), had=had))
-        taken = await database.write(lambda: turns.take(SERVING, found.picks, time.time(), had=had))
+        found = await database.read(lambda: order.look(SERVING, "[]", many, time.time(), had=had))
+        taken = await database.write(lambda: order.take(SERVING, found.picks, time.time(), had=had))
         return "".join(job.thread_id[0] for job in taken)
 
     assert await claim(3, {"a": 50.0}) == "bbb"
@@ -174,17 +178,17 @@ async def test_a_limit_is_exact_though_several_workers_claim_at_once(
     for number in range(20):
         await submit(database, new_job(f"j{number:02}"))
 
-    async def claim(serving: Serving, picks: Sequence[turns.Pick]) -> list[str]:
-        taken = await database.write(lambda: turns.take(serving, picks, time.time()))
+    async def claim(serving: Serving, picks: Sequence[order.Pick]) -> list[str]:
+        taken = await database.write(lambda: order.take(serving, picks, time.time()))
         return [job.job_id for job in taken]
 
     looks = [
-        await database.read(partial(turns.look, serving, "[]", 20, time.time()))
+        await database.read(partial(order.look, serving, "[]", 20, time.time()))
         for serving in servings
     ]
     assert [len(found.picks) for found in looks] == [3] * 4
     every = await database.read(
-        lambda: turns.look(Serving(worker=workers[0], queues=PLAIN), "[]", 20, time.time())
+        lambda: order.look(Serving(worker=workers[0], queues=PLAIN), "[]", 20, time.time())
     )
     shifted = [every.picks[start : start + 5] for start in (0, 5, 10, 15)]
     claimed = await asyncio.gather(*map(claim, servings, shifted))

@@ -17,8 +17,7 @@ from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
-from ucop.engine.operation import Make, One, Operation, Row
-from ucop.engine.webhooks import (
+from ucop.engine.events.webhooks import (
     Delivery,
     DeliveryStatus,
     Webhook,
@@ -29,6 +28,7 @@ from ucop.engine.webhooks import (
     listener,
     pause,
 )
+from ucop.engine.ledger.operation import Make, One, Operation, Row
 
 DEADLINE = 60.0
 ENV = "TOLD_SECRET"
@@ -292,7 +292,7 @@ def test_what_was_delivered_is_forgotten_after_a_while(
     until(lambda: len(deliveries(engine, "delivered")) == 2)
     write(engine, lambda: forget("told", time.time()))
     assert len(deliveries(engine)) == 2
-    monkeypatch.setattr("ucop.engine.webhooks.KEPT", -60.0)
+    monkeypatch.setattr("ucop.engine.events.webhooks.KEPT", -60.0)
     write(engine, lambda: forget("told", time.time()))
     assert deliveries(engine) == []
 

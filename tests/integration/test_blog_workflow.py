@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from tests.support.flows import InlineSaver, saver_at
-from ucop.agents.function import agent
-from ucop.agents.models import Models
-from ucop.agents.registry import Registry, load_registry
-from ucop.agents.serving import ModelUse
-from ucop.agents.source import read_yaml
-from ucop.graphs.catalog import Catalog
-from ucop.graphs.context import RunContext
-from ucop.graphs.workflow import Workflow, YamlWorkflow, restore, workflow_of
+from ucop.agents.models.models import Models
+from ucop.agents.models.serving import ModelUse
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry, load_registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.nodes.context import RunContext
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.workflow import Workflow, YamlWorkflow, restore, workflow_of
 
 NOBODY = "127.0.0.1:9"
 REGISTRY = load_registry(None)

@@ -16,10 +16,10 @@ from textual.widgets import Input, Select, TextArea
 from tests.support.command import Ucop
 from tests.support.project import FILES
 from tests.support.screen import PATIENCE, shown, until
-from ucop.console.cli.place import Place
 from ucop.console.terminal.app import Console
-from ucop.console.terminal.jobs_screen import JobsListing
+from ucop.console.terminal.screens.jobs_screen import JobsListing
 from ucop.console.terminal.source import Source
+from ucop.console.view.place import Place
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import DatabaseError
 

@@ -24,11 +24,11 @@ from langchain_core.tools import tool
 from ucop.agents import AgentSpec, Registry, run_alone
 from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
 from ucop.agents.errors import ModelResponseError
-from ucop.agents.meter import Meter
-from ucop.agents.models import Models
-from ucop.agents.serving import ModelUse
-from ucop.agents.spec import Options, spec_agent
-from ucop.engine.memory import JobStore
+from ucop.agents.models.meter import Meter
+from ucop.agents.models.models import Models
+from ucop.agents.models.serving import ModelUse
+from ucop.agents.spec.spec import Options, spec_agent
+from ucop.engine.stores.memory import JobStore
 
 pytestmark = pytest.mark.model
 

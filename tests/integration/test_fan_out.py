@@ -9,9 +9,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ucop.agents import agent
-from ucop.agents.registry import Registry, load_registry
+from ucop.agents.spec.registry import Registry, load_registry
 from ucop.engine import Engine
-from ucop.engine.journal import MOST_UNSAVED
+from ucop.engine.checkpoints.journal import MOST_UNSAVED
 
 DEADLINE = 60.0
 ITEMS = 300

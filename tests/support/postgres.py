@@ -54,7 +54,7 @@ class PostgresServer:
     def fresh(self) -> str:
         """The URL of a new database with ucop's schema; migrated once, then copied."""
         if not self._has_template:
-            from ucop.engine.postgres import prepare
+            from ucop.engine.database.postgres import prepare
 
             prepare(self._create(READY, "template1"))
             self._has_template = True

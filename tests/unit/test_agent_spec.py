@@ -10,11 +10,11 @@ import pytest
 from pydantic import BaseModel, Field
 
 from ucop.agents import Agent, AgentContext, AgentSpec, InvalidDefinition, agent
-from ucop.agents.function import agent_of
-from ucop.agents.source import read_yaml
-from ucop.agents.spec import filled_schema, spec_agent, without_references
-from ucop.agents.spec_file import read_agent, read_agent_file, read_agents
-from ucop.agents.template import TemplateError, path_lookup
+from ucop.agents.spec.function import agent_of
+from ucop.agents.spec.spec import filled_schema, spec_agent, without_references
+from ucop.agents.spec.spec_file import read_agent, read_agent_file, read_agents
+from ucop.agents.text.source import read_yaml
+from ucop.agents.text.template import TemplateError, path_lookup
 
 RESEARCHER = """\
 name: researcher

@@ -30,13 +30,13 @@ from ucop.agents import (
     load_registry,
     run_alone,
 )
-from ucop.agents.mcp import McpServer
-from ucop.agents.retry import Retry
-from ucop.agents.source import read_yaml
-from ucop.agents.spec import spec_agent
-from ucop.graphs.catalog import Catalog
-from ucop.graphs.gate import doubles_of
-from ucop.graphs.workflow import YamlWorkflow, restore, workflow_of
+from ucop.agents.providers.retry import Retry
+from ucop.agents.spec.mcp import McpServer
+from ucop.agents.spec.spec import spec_agent
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.gate import doubles_of
+from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
 
 KEYS: list[str] = []
 

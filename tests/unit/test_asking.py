@@ -10,12 +10,12 @@ from pydantic import BaseModel
 
 from tests.support.ollama import ScriptedOllama, answer
 from ucop.agents import AgentContext, AgentOutputError, Models, agent
-from ucop.agents.asking import Answered, asking_schema, consult
 from ucop.agents.errors import NobodyToAsk
-from ucop.agents.function import agent_of
-from ucop.agents.run import call
-from ucop.agents.schema import validate
-from ucop.agents.spec import AgentSpec, spec_agent
+from ucop.agents.run.asking import Answered, asking_schema, consult
+from ucop.agents.run.run import call
+from ucop.agents.spec.function import agent_of
+from ucop.agents.spec.spec import AgentSpec, spec_agent
+from ucop.agents.text.schema import validate
 
 
 class Topic(BaseModel):

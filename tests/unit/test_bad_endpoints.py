@@ -15,10 +15,10 @@ from langchain_core.messages import HumanMessage
 
 from tests.support.wire import CLOSE, HANG, RESET, Reply, Step, Wire, head, refusal, stream, whole
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
-from ucop.agents.meter import Meter
-from ucop.agents.models import Models
-from ucop.agents.provider import ProviderSettings
-from ucop.agents.retry import Retry
+from ucop.agents.models.meter import Meter
+from ucop.agents.models.models import Models
+from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.retry import Retry
 
 TRIES = 3
 RETRY = Retry(tries=TRIES, backoff=0.01)

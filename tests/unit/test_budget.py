@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from tests.support.flows import flow
-from ucop.agents.duration import seconds_of
-from ucop.agents.meter import Usage
-from ucop.engine.budget import Budget, Spent, read_budget
+from ucop.agents.models.meter import Usage
+from ucop.agents.text.duration import seconds_of
 from ucop.engine.errors import DeadlinePassed, InvalidInput, StepsUsedUp
-from ucop.graphs.check_limits import fewest_steps
-from ucop.graphs.topology import topology_of
+from ucop.engine.jobs.budget import Budget, Spent, read_budget
+from ucop.graphs.check.limits import fewest_steps
+from ucop.graphs.topology.topology import topology_of
 
 
 def budget(before: Spent | None = None, **limits: float) -> Budget:

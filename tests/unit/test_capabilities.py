@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.source import read_yaml
-from ucop.graphs.catalog import Catalog
-from ucop.graphs.workflow import restore, workflow_of
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.workflow import restore, workflow_of
 
 
 @agent("zeta", capabilities=["count"])

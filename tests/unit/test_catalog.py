@@ -18,13 +18,13 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.plain import plain
-from ucop.agents.registry import Registry
-from ucop.graphs.catalog import Catalog, split_pattern
-from ucop.graphs.changes import Standing
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.plain import plain
 from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
-from ucop.graphs.python_workflow import PythonWorkflow
-from ucop.graphs.workflow import Workflow, restore
+from ucop.graphs.topology.wiring import Standing
+from ucop.graphs.workflows.catalog import Catalog, split_pattern
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
+from ucop.graphs.workflows.workflow import Workflow, restore
 
 YAML = "name: {name}\ndescription: A test.\nnodes:\n  a: {{agent: hello}}\nagents:\n  hello: {{prompt: Hi}}\n"
 PYTHON = """
@@ -161,7 +161,7 @@ def test_given_a_pattern_then_it_names_the_graph_by_attribute_or_module() -> Non
 
 def test_given_a_listing_then_nothing_heavy_is_imported(project: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from ucop.graphs.catalog import Catalog\n"
+        "import sys; from pathlib import Path; from ucop.graphs.workflows.catalog import Catalog\n"
         "assert not {'langgraph', 'langchain_core', 'jsonschema', 'cel', 'ruamel'} & set(sys.modules)\n"
         f"Catalog(Path({str(project)!r}), ['flows/*.yaml', 'sums.py:graph']).names()\n"
         "print(sorted({'langgraph', 'langchain_core', 'jsonschema', 'cel', 'pydantic'} & set(sys.modules)))"

@@ -9,7 +9,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command
 
 from tests.support.graphs import Log, chain
-from ucop.graphs.changes import Standing, Wiring, complaint, wiring_from, wiring_of
+from ucop.graphs.topology.wiring import Standing, Wiring, complaint, wiring_from, wiring_of
 
 
 def standing(*due: str, done: str = "", scheduled: str = "") -> Standing:

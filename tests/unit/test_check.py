@@ -11,13 +11,13 @@ import pytest
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.function import agent
-from ucop.agents.merging import merge
-from ucop.agents.registry import Registry
-from ucop.agents.run import AgentContext
-from ucop.agents.source import Finding, read_yaml, underline
-from ucop.graphs.check import check
-from ucop.graphs.workflow import workflow_of
+from ucop.agents.run.run import AgentContext
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.merging import merge
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import Finding, read_yaml, underline
+from ucop.graphs.check.check import check
+from ucop.graphs.workflows.workflow import workflow_of
 
 
 class Section(TypedDict):

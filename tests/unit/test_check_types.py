@@ -12,14 +12,14 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tests.support.broken import findings_of, marked, workflow
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.schema import validate
-from ucop.graphs.deduction import Deduction
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.schema import validate
 from ucop.graphs.errors import ExpressionError
-from ucop.graphs.expressions import BadExpression, compile_expression
-from ucop.graphs.fits import misfit
-from ucop.graphs.shapes import Shape
+from ucop.graphs.expressions.cel import BadExpression, compile_expression
+from ucop.graphs.types.deduction import Deduction
+from ucop.graphs.types.fits import misfit
+from ucop.graphs.types.shapes import Shape
 
 
 class Tone(Enum):
@@ -405,7 +405,7 @@ def test_given_any_expression_then_its_value_is_among_what_was_deduced(
     source: str, scope: dict[str, Any]
 ) -> None:
     def look_up(path: tuple[str | int, ...]) -> tuple[Shape, ...]:
-        from ucop.graphs.deduction import descend
+        from ucop.graphs.types.deduction import descend
 
         shape = Shape.of(_SCHEMAS[str(path[0])])
         return descend((shape,), path[1:]) if shape else ()

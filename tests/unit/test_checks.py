@@ -5,16 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.support.effort import effort
-from ucop.agents.library.checks import (
-    Check,
-    Rules,
-    check_text,
-    repeated,
-    ungrounded,
-    verdict,
-)
+from ucop.agents.library.checks import Check, Rules, check_text, repeated, ungrounded, verdict
 from ucop.agents.library.revision import by_rules
-from ucop.agents.placeholders import placeholders
+from ucop.agents.production.placeholders import placeholders
 
 TRAINS = "Trains leave on time in every town. A small delay does not spread to other trains."
 

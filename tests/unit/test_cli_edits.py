@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ucop.agents.source import read_yaml
+from ucop.agents.text.source import read_yaml
 from ucop.console.cli.edits import as_yaml
 
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ucop.console.cli.display import LiveTable, describe
-from ucop.console.cli.progress import NodeState, Progress, Row, Spending
-from ucop.engine.job import Event
+from ucop.console.view.display import LiveTable, describe
+from ucop.console.view.progress import NodeState, Progress, Row, Spending
+from ucop.engine.jobs.job import Event
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

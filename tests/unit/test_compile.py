@@ -12,13 +12,13 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from tests.support.flows import Flow, answers, flow, saver_at
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.run import AgentContext
-from ucop.agents.source import read_yaml
+from ucop.agents.run.run import AgentContext
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import ExpressionError, StateError
-from ucop.graphs.routing import RoutingError
-from ucop.graphs.workflow import workflow_of
+from ucop.graphs.nodes.routing import RoutingError
+from ucop.graphs.workflows.workflow import workflow_of
 
 
 async def test_given_a_chain_then_every_node_runs_once_in_order() -> None:
@@ -518,7 +518,7 @@ async def test_given_a_drain_then_no_further_item_starts_and_none_runs_twice(
 async def test_given_many_items_then_a_warning_is_logged(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("ucop.graphs.each.MANY_ITEMS", 20)
+    monkeypatch.setattr("ucop.graphs.nodes.each.MANY_ITEMS", 20)
     await Flow(EACH).run({"items": list(range(21))})
     assert "node a runs over 21 items" in caplog.text
 

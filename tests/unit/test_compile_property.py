@@ -27,13 +27,13 @@ from tests.support.shapes import (
     shapes,
 )
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.function import agent
-from ucop.agents.models import Models
-from ucop.agents.registry import Registry
-from ucop.agents.run import AgentContext
-from ucop.agents.source import read_yaml
-from ucop.graphs.context import RunContext
-from ucop.graphs.workflow import YamlWorkflow, workflow_of
+from ucop.agents.models.models import Models
+from ucop.agents.run.run import AgentContext
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.nodes.context import RunContext
+from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
 
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "40"))
 

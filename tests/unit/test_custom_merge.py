@@ -11,12 +11,12 @@ import pytest
 
 from tests.support.flows import Flow, flow, saver_at
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
-from ucop.agents.merging import merge
-from ucop.agents.registry import Registry, load_registry
-from ucop.agents.source import read_yaml
-from ucop.graphs.catalog import Catalog
+from ucop.agents.spec.merging import merge
+from ucop.agents.spec.registry import Registry, load_registry
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import StateError
-from ucop.graphs.workflow import restore, workflow_of
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.workflow import restore, workflow_of
 
 STATE = "state: {log: {type: array, items: string, merge: {custom: joined}}}\n"
 FORK = "  - START -> a -> [b, c] -> d -> END"

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.flows import flow
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.source import Finding, read_yaml
-from ucop.graphs.dump import dump
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import Finding, read_yaml
 from ucop.graphs.errors import InvalidInput, WorkflowChanged
-from ucop.graphs.load import load, load_data
-from ucop.graphs.workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.language.dump import dump
+from ucop.graphs.language.load import load, load_data
+from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
 
 WHOLE = """
 name: whole
@@ -294,7 +294,7 @@ _near = st.fixed_dictionaries(
 @settings(max_examples=int(os.environ.get("UCOP_EXAMPLES", "300")), deadline=None)
 @given(data=_broken | _near)
 def test_given_any_data_then_it_gives_findings_with_places_and_never_a_traceback(data: Any) -> None:
-    from ucop.graphs.check import check
+    from ucop.graphs.check.check import check
 
     document = read_yaml(json.dumps(data), "any.yaml")
     found: tuple[Finding, ...] = check(document, REGISTRY).findings

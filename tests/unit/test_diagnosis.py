@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from ucop.engine.diagnosis import Dispatch, WorkerSeen, causes, is_stuck
-from ucop.engine.job import Job, JobError, Question, Step, StepError
-from ucop.engine.queues import QueueState, TenantBacklog
-from ucop.engine.states import JobStatus, StepStatus
+from ucop.engine.jobs.job import Job, JobError, Question, Step, StepError
+from ucop.engine.jobs.status import JobStatus, StepStatus
+from ucop.engine.queue.limits import QueueState, TenantBacklog
+from ucop.engine.reading.why import Dispatch, WorkerSeen, causes, is_stuck
 
 NOW = 1_000_000.0
 THEN = datetime.fromtimestamp(NOW - 90, UTC)

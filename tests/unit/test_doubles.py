@@ -13,10 +13,10 @@ from langchain_core.language_models import FakeListLLM, GenericFakeChatModel
 from langchain_core.runnables import RunnableParallel
 
 from tests.support import doubles as held
-from ucop.agents import doubles
-from ucop.agents.doubles import doubles_in, kind_of_double
-from ucop.agents.function import FunctionBody
-from ucop.agents.registry import bundled_agents
+from ucop.agents.production import doubles
+from ucop.agents.production.doubles import doubles_in, kind_of_double
+from ucop.agents.spec.function import FunctionBody
+from ucop.agents.spec.registry import bundled_agents
 
 
 class Worker:

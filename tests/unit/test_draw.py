@@ -17,15 +17,15 @@ from langgraph.graph import StateGraph
 from typing_extensions import TypedDict
 
 from tests.support.effort import effort
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.source import read_yaml
-from ucop.graphs.draw import dot, draw, mermaid
-from ucop.graphs.kind import NodeKind
-from ucop.graphs.picture import Arrow, Box, Picture, picture_of
-from ucop.graphs.python_workflow import PythonWorkflow
-from ucop.graphs.svg import svg
-from ucop.graphs.workflow import YamlWorkflow, workflow_of
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.language.kind import NodeKind
+from ucop.graphs.pictures.picture import Arrow, Box, Picture, picture_of
+from ucop.graphs.pictures.svg import svg
+from ucop.graphs.pictures.text import dot, draw, mermaid
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
+from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -9,10 +9,10 @@ from test_draw import REGISTRY, apart, boxes_of
 
 from tests.support.shapes import FAILED_ONCE, Shape, shapes
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.source import read_yaml
-from ucop.graphs.picture import picture_of, waves_of
-from ucop.graphs.svg import svg
-from ucop.graphs.workflow import workflow_of
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.pictures.picture import picture_of, waves_of
+from ucop.graphs.pictures.svg import svg
+from ucop.graphs.workflows.workflow import workflow_of
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])

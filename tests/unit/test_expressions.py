@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ucop.graphs.errors import ExpressionError
-from ucop.graphs.expressions import BadExpression, compile_expression
-from ucop.graphs.templates import compile_template
+from ucop.graphs.expressions.cel import BadExpression, compile_expression
+from ucop.graphs.expressions.templates import compile_template
 
 STATE: dict[str, Any] = {
     "topic": "tea",
@@ -83,7 +83,7 @@ def test_given_a_plain_path_or_default_then_the_order_of_a_map_is_kept() -> None
 
 def test_given_a_comprehension_over_a_map_then_it_goes_in_stored_order_in_every_process() -> None:
     code = (
-        "from ucop.graphs.expressions import compile_expression as c;"
+        "from ucop.graphs.expressions.cel import compile_expression as c;"
         "m = {k: 1 for k in 'qwertyuiopasdfgh'};"
         "rows = [dict.fromkeys('zyxab', i) for i in range(3)];"
         "s = {'m': m, 'rows': rows};"

@@ -12,11 +12,11 @@ from typing_extensions import TypedDict
 
 from tests.support import doubles as held
 from ucop.agents import DoublesRefused, Registry, agent, merge
-from ucop.agents.source import read_yaml
-from ucop.graphs.catalog import Catalog
-from ucop.graphs.gate import refusals, refuse_doubles
-from ucop.graphs.python_workflow import PythonWorkflow
-from ucop.graphs.workflow import YamlWorkflow, restore, workflow_of
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.gate import refusals, refuse_doubles
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
+from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
 
 FLOW = """\
 name: letters

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ucop.engine.database.group_commit import GroupCommit
 from ucop.engine.errors import DatabaseBusy, Superseded
-from ucop.engine.group_commit import GroupCommit
 
 
 class File:

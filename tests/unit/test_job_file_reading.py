@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.support.graphs import chain
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidJobFile
-from ucop.engine.job_file import parse, read_job_file
-from ucop.engine.packed import pack
+from ucop.engine.transfer.job_file import parse, read_job_file
+from ucop.engine.values.packed import pack
 
 
 @pytest.fixture(scope="module")

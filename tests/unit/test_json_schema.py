@@ -11,12 +11,13 @@ import pytest
 from jsonschema import Draft202012Validator
 from test_check import BROKEN, marked
 
-from ucop.agents import schema as types
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.source import read_yaml
-from ucop.agents.spec import AgentSpec
+from ucop.agents.spec.spec import AgentSpec
+from ucop.agents.text import schema as types
+from ucop.agents.text.source import read_yaml
 from ucop.console.cli.starter import FILES
-from ucop.graphs import catalog, json_schema, load
+from ucop.graphs.language import json_schema, load
+from ucop.graphs.workflows import catalog
 
 DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json_schema.workflow_schema()

@@ -9,7 +9,7 @@ from langchain_core.tracers._streaming import _StreamingCallbackHandler
 from langgraph.pregel.protocol import StreamProtocol
 
 from tests.support.streams import HELLO, talk
-from ucop.engine.live_modes import ALWAYS, MODES, Emission
+from ucop.graphs.pregel.stream_modes import ALWAYS, MODES, Emission
 
 
 def test_a_mode_is_there_only_while_it_is_wanted_also_in_sets_made_before() -> None:

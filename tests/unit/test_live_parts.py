@@ -19,8 +19,8 @@ from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, Too
 from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-from ucop.engine.live_batch import Batch, parts_of
-from ucop.engine.live_parts import PART_LIMIT, Omitted, pack, unpack
+from ucop.engine.live.batch import Batch, parts_of
+from ucop.engine.live.parts import PART_LIMIT, Omitted, pack, unpack
 
 
 class Colour(Enum):

@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from ucop.console.cli.worker import _wait_until_lost
+from ucop.console.cli.commands.worker import _wait_until_lost
 from ucop.engine import Engine, Settings
 from ucop.engine.errors import EngineClosed
-from ucop.engine.loop import LoopThread
+from ucop.engine.loop.loop import LoopThread
 
 DEADLINE = 30.0
 

@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucop.agents.function import agent, agent_of
-from ucop.agents.spec import Agent
-from ucop.graphs.breaker import Breaker, BreakerRules, BreakerState, state_of
-from ucop.graphs.definition import Mesh
+from ucop.agents.spec.function import agent, agent_of
+from ucop.agents.spec.spec import Agent
 from ucop.graphs.errors import (
     MeshAgentDead,
     MeshCycle,
@@ -20,7 +18,9 @@ from ucop.graphs.errors import (
     MissingCapability,
     TooManyHops,
 )
-from ucop.graphs.mesh import Finish, Return, Seek, Standing, Switchboard, best
+from ucop.graphs.language.definition import Mesh
+from ucop.graphs.nodes.breaker import Breaker, BreakerRules, BreakerState, state_of
+from ucop.graphs.nodes.mesh_rules import Finish, Return, Seek, Standing, Switchboard, best
 
 CLOSED, HALF, OPEN = BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN
 

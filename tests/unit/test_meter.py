@@ -20,9 +20,9 @@ from typing_extensions import TypedDict
 
 from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
-from ucop.agents.meter import OUTSIDE, Meter, Usage
-from ucop.agents.models import Models
-from ucop.agents.retry import Retry
+from ucop.agents.models.meter import OUTSIDE, Meter, Usage
+from ucop.agents.models.models import Models
+from ucop.agents.providers.retry import Retry
 
 
 class State(TypedDict):

@@ -15,10 +15,10 @@ from pydantic import BaseModel
 from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import ModelError, ModelResponseError
-from ucop.agents.meter import Meter, Usage
-from ucop.agents.models import Models
-from ucop.agents.provider import ProviderSettings
-from ucop.agents.retry import Retry
+from ucop.agents.models.meter import Meter, Usage
+from ucop.agents.models.models import Models
+from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.retry import Retry
 
 QUESTION = [HumanMessage("Well?")]
 
@@ -31,7 +31,7 @@ def ollama() -> Iterator[ScriptedOllama]:
 
 @pytest.fixture
 def short_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ucop.agents.rates.MINUTE", 0.4)
+    monkeypatch.setattr("ucop.agents.providers.rates.MINUTE", 0.4)
 
 
 def limited(ollama: ScriptedOllama, **limits: Any) -> Models:

@@ -7,8 +7,8 @@ from langchain_core.messages import HumanMessage
 
 from tests.support.ollama import ScriptedOllama, hang, text
 from ucop.agents.errors import ModelTimeout
-from ucop.agents.models import Models
-from ucop.agents.retry import Retry
+from ucop.agents.models.models import Models
+from ucop.agents.providers.retry import Retry
 
 MODEL = "llama3.2:latest"
 QUESTION = [HumanMessage("Well?")]

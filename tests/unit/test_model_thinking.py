@@ -9,11 +9,11 @@ import pytest
 from langchain_core.messages import HumanMessage
 
 from tests.support.ollama import Reply, ScriptedOllama, text
-from ucop.agents.models import Models
-from ucop.agents.prompt import read_answer
-from ucop.agents.provider import ProviderSettings
-from ucop.agents.spec import AgentSpec
-from ucop.agents.thinking import REASONING, ROOM
+from ucop.agents.models.models import Models
+from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.thinking import REASONING, ROOM
+from ucop.agents.run.prompt import read_answer
+from ucop.agents.spec.spec import AgentSpec
 
 NUMBER = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 QUESTION = [HumanMessage("Well?")]

@@ -8,9 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from ucop.agents.endpoint import Endpoint, ollama_endpoint
 from ucop.agents.errors import ModelError
-from ucop.agents.retry import Retry, parse_retry_after
+from ucop.agents.providers.endpoint import Endpoint, ollama_endpoint
+from ucop.agents.providers.retry import Retry, parse_retry_after
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_retry_after_is_a_number_or_a_date(header: str | None, seconds: float | 
 
 def test_naming_models_imports_neither_langchain_nor_httpx() -> None:
     code = (
-        "import sys; import ucop.agents.models; "
+        "import sys; import ucop.agents.models.models; "
         "heavy = {'langchain_core', 'langchain_ollama', 'httpx', 'pydantic', 'xllamacpp'}; "
         "sys.exit(str(heavy & set(sys.modules)) if heavy & set(sys.modules) else 0)"
     )

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.outputs import HONEST, NAMES, UNFILLED
-from ucop.agents.placeholders import placeholders, unfilled
-from ucop.agents.schema import write_path
+from ucop.agents.production.placeholders import placeholders, unfilled
+from ucop.agents.text.schema import write_path
 
 
 def shown(value: Any) -> str:

@@ -14,10 +14,10 @@ from typing_extensions import TypedDict
 
 from ucop.agents import AgentContext
 from ucop.agents.errors import ModelUnavailable
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.serving import ModelUse
-from ucop.agents.source import read_yaml
+from ucop.agents.models.serving import ModelUse
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.plan import (
     Objection,
     Past,
@@ -29,8 +29,8 @@ from ucop.graphs.plan import (
     plan_of,
     range_of,
 )
-from ucop.graphs.python_workflow import PythonWorkflow
-from ucop.graphs.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
+from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
 
 
 @agent("judge")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from genai_prices import Usage, calc_price
 
-from ucop.agents.prices import price_of
+from ucop.agents.models.prices import price_of
 
 COUNTED = {"input_tokens": 1000, "output_tokens": 100, "total_tokens": 1100}
 

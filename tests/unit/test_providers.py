@@ -17,10 +17,10 @@ from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
 from tests.support.wire import Wire, refusal, stream, whole
 from ucop.agents.errors import ModelError, ModelUnavailable
-from ucop.agents.meter import Meter
-from ucop.agents.models import ModelFallback, Models
-from ucop.agents.provider import ProviderSettings
-from ucop.agents.retry import Retry
+from ucop.agents.models.meter import Meter
+from ucop.agents.models.models import ModelFallback, Models
+from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.retry import Retry
 
 QUESTION = [SystemMessage("Be brief."), HumanMessage("Say ${this} {as} {{it}} is.")]
 KEYS = ("OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY")
@@ -217,7 +217,7 @@ async def test_a_key_that_is_missing_is_named(
 def test_the_extra_that_brings_a_missing_package_is_named() -> None:
     code = (
         "import asyncio, sys; sys.modules['langchain_openai'] = None\n"
-        "from ucop.agents.models import Models\n"
+        "from ucop.agents.models.models import Models\n"
         "asyncio.run(Models(embedded=False).resolve('openai:m'))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

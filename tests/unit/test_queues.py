@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ucop.engine.errors import InvalidInput, InvalidSettings
-from ucop.engine.queues import QueueLimits, Rate, in_force, rate_of, states
+from ucop.engine.queue.limits import QueueLimits, Rate, in_force, rate_of, states
 from ucop.engine.settings import Settings
 
 

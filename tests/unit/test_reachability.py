@@ -11,12 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.effort import effort
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
-from ucop.agents.source import read_yaml
-from ucop.graphs.check import check
-from ucop.graphs.reachability import Reachability
-from ucop.graphs.topology import reach
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.check.check import check
+from ucop.graphs.topology.reachability import Reachability
+from ucop.graphs.topology.topology import reach
 
 NAMES = "abcdefgh"
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ucop.engine import InvalidInput
-from ucop.engine.recurrence import CatchUp, Every, Recurrence, recurrence, turn
+from ucop.engine.schedules.recurrence import CatchUp, Every, Recurrence, recurrence, turn
 
 BERLIN = "Europe/Berlin"
 

@@ -11,8 +11,8 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Interrupt, Send
 from pydantic import BaseModel, SecretStr
 
-from ucop.engine.packed import Packed, mapped, pack, unpack
-from ucop.engine.redaction import Redaction
+from ucop.engine.jobs.redaction import Redaction
+from ucop.engine.values.packed import Packed, mapped, pack, unpack
 
 # The strictness that the engine switches on is the whole process's.
 SERDE = JsonPlusSerializer(allowed_msgpack_modules=[("test_redaction", "Person")])

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from ucop.agents import InvalidDefinition, Registry, UnknownAgent, agent, load_registry
-from ucop.agents import registry as registry_module
-from ucop.agents.spec import AgentSpec, spec_agent
+from ucop.agents.spec import registry as registry_module
+from ucop.agents.spec.spec import AgentSpec, spec_agent
 
 BUNDLED = {
     "example_writer",

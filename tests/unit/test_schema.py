@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucop.agents.schema import (
+from ucop.agents.text.schema import (
     check_schema,
     coerce_text,
     declared_schema,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from ucop.agents.secret_url import shown_url, with_password_in_front, without_url_secrets
+from ucop.agents.text.secret_url import shown_url, with_password_in_front, without_url_secrets
 from ucop.engine.errors import InvalidSettings
+from ucop.engine.jobs.redaction import Redaction
 from ucop.engine.project import absolute_url
-from ucop.engine.redaction import Redaction
 from ucop.engine.settings import Settings
 
 SHOWN = {

@@ -19,8 +19,8 @@ from pydantic import BaseModel, SecretStr
 
 from tests.support.state_values import VALUES, Color, Frozen, Plan, Point, Text, told
 from ucop.engine.errors import Unstorable, WorkflowChanged
-from ucop.engine.serializer import StateSerializer
-from ucop.engine.state_types import StateTypes, graph_types, is_own
+from ucop.engine.values.serializer import StateSerializer
+from ucop.engine.values.state_types import StateTypes, graph_types, is_own
 
 
 def serializer(*patterns: str) -> StateSerializer:

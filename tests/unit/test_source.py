@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.source import (
+from ucop.agents.text.source import (
     Document,
     Finding,
     Position,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucop.engine.states import FINAL, TRANSITIONS, Change, JobStatus, follow, sources, target
+from ucop.engine.jobs.status import FINAL, TRANSITIONS, Change, JobStatus, follow, sources, target
 
 ALLOWED = {
     ("pending", "running"),

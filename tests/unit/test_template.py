@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ucop.agents.template import (
+from ucop.agents.text.template import (
     Literal,
     Reference,
     TemplateError,

@@ -11,16 +11,16 @@ from tests.support.flows import Flow
 from tests.support.graphs import chain
 from tests.support.shapes import Shape, shapes
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.source import read_yaml
-from ucop.console.cli.progress import NodeState, Row
-from ucop.console.terminal.canvas import Canvas
-from ucop.console.terminal.drawing import Drawing
-from ucop.console.terminal.listing import Column, widths
+from ucop.agents.text.source import read_yaml
+from ucop.console.terminal.drawing.canvas import Canvas
+from ucop.console.terminal.drawing.drawing import Drawing
 from ucop.console.terminal.signs import SIGNS, clean, one_line, written
-from ucop.graphs.definition import END, START
-from ucop.graphs.picture import Box, picture_of, picture_of_kept
-from ucop.graphs.python_workflow import PythonWorkflow
-from ucop.graphs.workflow import workflow_of
+from ucop.console.terminal.widgets.listing import Column, widths
+from ucop.console.view.progress import NodeState, Row
+from ucop.graphs.language.definition import END, START
+from ucop.graphs.pictures.picture import Box, picture_of, picture_of_kept
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
+from ucop.graphs.workflows.workflow import workflow_of
 
 LOOP = """\
 name: article

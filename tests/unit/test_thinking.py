@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
-from ucop.agents.thinking import REASONING, Thinking, parted, without_thinking
+from ucop.agents.providers.thinking import REASONING, Thinking, parted, without_thinking
 
 PARTED = {
     "<think>Hm.</think>Yes.": ("Hm.", "Yes."),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ucop.agents.whole_numbers import with_whole_numbers
+from ucop.agents.text.whole_numbers import with_whole_numbers
 
 INT: dict[str, Any] = {"type": "integer"}
 NUMBER: dict[str, Any] = {"type": "number"}
