@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition, UcopError
-from ucop.agents.text.source import Finding
+from ucop.agents.finding import Finding
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
+from ucop.agents.finding import Finding
 from ucop.agents.spec.spec_file import read_agents
-from ucop.agents.text.source import Document, Finding
+from ucop.agents.text.source import Document
 
 from ..language.definition import Definition
 from ..language.load import Loaded, load

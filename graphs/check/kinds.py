@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
+from ucop.agents.finding import Position
 from ucop.agents.text.schema import validate
-from ucop.agents.text.source import Position
 
 from ..errors import UnknownWorkflow
 from ..expressions.cel import Reference

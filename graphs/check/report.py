@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ucop.agents.text.source import Finding, Position, nearest
+from ucop.agents.finding import Finding, Position
+from ucop.agents.text.source import nearest
 
 from ..language.definition import Entry, Path, Places, Route
 

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..limits import Limits
 
 if TYPE_CHECKING:
-    from ucop.agents.text.source import Document, Position
+    from ucop.agents.finding import Position
+    from ucop.agents.text.source import Document
 
 START = "START"
 END = "END"

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
+from ucop.agents.finding import Finding, Position
 from ucop.agents.text.duration import seconds_of
 from ucop.agents.text.schema import (
     check_schema,
@@ -20,7 +21,7 @@ from ucop.agents.text.schema import (
     validate,
     with_defaults,
 )
-from ucop.agents.text.source import Document, Finding, Position, nearest
+from ucop.agents.text.source import Document, nearest
 
 from ..expressions.cel import RESERVED
 from ..limits import LIMITS, Limits, limits_of, refused

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.errors import InvalidDefinition, UcopError
-from ucop.agents.text.source import Finding, Position, nearest
+from ucop.agents.finding import Finding, Position
+from ucop.agents.text.source import nearest
 
 from ..errors import UnknownWorkflow
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.run.asking import is_said
 from ucop.agents.text.schema import Schema, normalise, validate
-from ucop.agents.text.source import Finding, nearest
+from ucop.agents.text.source import nearest
 
 from ..check.check import raise_errors
 from ..check.mesh import choose_members, declaring, members_of

@@ -13,10 +13,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ucop.agents.finding import Finding
 from ucop.agents.spec.spec import AgentSpec, spec_agent
 from ucop.agents.spec.tool import agents_inside, needs_of
 from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
-from ucop.agents.text.source import Document, Finding, nearest, read_yaml_file
+from ucop.agents.text.source import Document, nearest, read_yaml_file
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..check.check import check, raise_errors

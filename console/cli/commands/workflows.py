@@ -18,7 +18,7 @@ from .draw import draw
 from .language import schema
 
 if TYPE_CHECKING:
-    from ucop.agents.text.source import Finding
+    from ucop.agents.finding import Finding
     from ucop.graphs.workflows.workflow import Workflow
 
 app = typer.Typer(
