@@ -24,7 +24,7 @@ from .pictures.picture import Picture, condition_of, each_of, picture_of, waves_
 from .topology.topology import topology_of
 from .types.foresight import Foresight
 from .workflows.mesh_workflow import MeshWorkflow
-from .workflows.workflow import Workflow, YamlWorkflow
+from .workflows.yaml_workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.errors import ModelError

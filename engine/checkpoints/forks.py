@@ -18,7 +18,7 @@ from ucop.graphs.language.definition import Merge
 from ucop.graphs.pregel.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.types.state import normalise
 from ucop.graphs.workflows.edit import INPUT, START, check_names
-from ucop.graphs.workflows.workflow import OVERWRITE, Workflow, YamlWorkflow
+from ucop.graphs.workflows.yaml_workflow import OVERWRITE, Workflow, YamlWorkflow
 
 from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.finding import Position
+from ucop.agents.text.places import Path
 from ucop.agents.text.schema import validate
 
 from ..errors import UnknownWorkflow
 from ..expressions.cel import Reference
-from ..language.definition import END, ERROR_FIELDS, START, Definition, Node, OnError, Path
+from ..language.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.registry import Registry
 
-    from ..workflows.workflow import Workflow
+    from ..workflows.yaml_workflow import Workflow
 
 FindWorkflow = Callable[[str], "Workflow"]
 """Finds a workflow by name. Raises UnknownWorkflow, InvalidDefinition."""

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, TypeVar
 
 from ucop.agents.finding import Finding, Position
 from ucop.agents.text.duration import seconds_of
+from ucop.agents.text.places import Path, Places
 from ucop.agents.text.schema import (
     check_schema,
     declared_parts,
@@ -39,8 +40,6 @@ from .definition import (
     Mesh,
     Node,
     OnError,
-    Path,
-    Places,
     Retry,
     Route,
 )

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.spec import Agent
 
-    from ..workflows.workflow import Workflow
+    from ..workflows.yaml_workflow import Workflow
 
 State = dict[str, Any]
 Reducers = Mapping[str, Reducer]

@@ -17,7 +17,7 @@ from .work import Turn, Work
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-    from ..workflows.workflow import Workflow
+    from ..workflows.yaml_workflow import Workflow
     from .context import RunContext
 
 

@@ -15,7 +15,7 @@ from ..language.kind import NodeKind, kind_of, work_of
 from ..topology.topology import Topology, reach, topology_of
 from ..topology.wiring import wiring_from
 from ..workflows.mesh_workflow import MeshWorkflow
-from ..workflows.workflow import Workflow, YamlWorkflow
+from ..workflows.yaml_workflow import Workflow, YamlWorkflow
 
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph

@@ -19,7 +19,7 @@ from .input_types import Unfit, hints_of, is_object, reader_of, typed
 from .state import normalise
 
 if TYPE_CHECKING:
-    from ..workflows.workflow import Workflow
+    from ..workflows.yaml_workflow import Workflow
 
 Unchecked = Callable[[Any], bool]
 """Whether a value is only known where the run begins: a secret that is given by name."""

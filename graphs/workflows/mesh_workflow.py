@@ -20,7 +20,7 @@ from ..errors import InvalidInput
 from ..language.definition import MESH, RESULT, SAID, Kind, Mesh
 from ..language.load import load_data
 from .edit import Update, chosen
-from .workflow import YamlWorkflow
+from .yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph

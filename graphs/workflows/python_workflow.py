@@ -26,7 +26,7 @@ from ..types.given_context import Unchecked, built_context, fields_of, kept_cont
 from ..types.input_types import Unfit, as_json, is_json, is_object, typed
 from ..types.state import normalise
 from .sequence import VALUE, graph_of
-from .workflow import COMPILER_FORMAT, Workflow
+from .yaml_workflow import COMPILER_FORMAT, Workflow
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel

@@ -24,7 +24,7 @@ from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
 from ucop.graphs.topology.wiring import Standing
 from ucop.graphs.workflows.catalog import Catalog, split_pattern
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import Workflow, restore
+from ucop.graphs.workflows.yaml_workflow import Workflow, restore
 
 YAML = "name: {name}\ndescription: A test.\nnodes:\n  a: {{agent: hello}}\nagents:\n  hello: {{prompt: Hi}}\n"
 PYTHON = """

@@ -15,7 +15,7 @@ from ucop.agents.errors import InvalidDefinition
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.nodes.routing import way_to
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow, restore
 
 INNER = """
 name: inner
