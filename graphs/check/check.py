@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec.registry import Registry
     from ucop.agents.spec.spec import Agent
 
-    from ..workflows.yaml_workflow import Workflow
+    from ..workflow import Workflow
 
 
 @dataclass(frozen=True)

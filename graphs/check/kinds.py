@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.registry import Registry
 
-    from ..workflows.yaml_workflow import Workflow
+    from ..workflow import Workflow
 
 FindWorkflow = Callable[[str], "Workflow"]
 """Finds a workflow by name. Raises UnknownWorkflow, InvalidDefinition."""

@@ -24,7 +24,7 @@ from ..errors import UnknownWorkflow
 if TYPE_CHECKING:
     from ucop.agents.spec.registry import Registry
 
-    from .yaml_workflow import Workflow
+    from ..workflow import Workflow
 
 ENTRY_POINTS = "ucop.workflows"
 LIBRARY = Path(__file__).parents[1] / "library"
@@ -201,7 +201,7 @@ class Catalog:
     def _load_yaml(self, path: Path, shown: str) -> Workflow:
         from ucop.agents.text.source import read_yaml_file
 
-        from .yaml_workflow import workflow_of
+        from .yaml_file import workflow_of
 
         stamp = _stamp(path)
         loaded = self._loaded.get(path)

@@ -17,7 +17,8 @@ from ucop.agents.production.doubles import Double, doubles_in, kind_of_double
 from ucop.agents.spec.tool import Tool, agents_inside
 
 from ..language.definition import MESH
-from .yaml_workflow import Workflow, YamlWorkflow
+from ..workflow import Workflow
+from .yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models

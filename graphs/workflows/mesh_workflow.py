@@ -16,10 +16,10 @@ from ucop.agents.text.source import nearest
 from ..check.check import raise_errors
 from ..check.mesh import choose_members, declaring, members_of
 from ..check.report import Report
+from ..edit import Update, chosen
 from ..errors import InvalidInput
 from ..language.definition import MESH, RESULT, SAID, Kind, Mesh
 from ..language.load import load_data
-from .edit import Update, chosen
 from .yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:

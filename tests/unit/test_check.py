@@ -18,7 +18,7 @@ from ucop.agents.spec.merging import merge
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml, underline
 from ucop.graphs.check.check import check
-from ucop.graphs.workflows.yaml_workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 
 class Section(TypedDict):

@@ -21,7 +21,7 @@ from ucop.agents.finding import Finding
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.agents.text.source import read_yaml_file, underline
 from ucop.graphs.check.check import check
-from ucop.graphs.workflows.yaml_workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 pytestmark = pytest.mark.timeout(3600)  # the long run takes minutes a test
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "150"))

@@ -19,7 +19,9 @@ from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import InvalidInput, WorkflowChanged
 from ucop.graphs.language.dump import dump
 from ucop.graphs.language.load import load, load_data
-from ucop.graphs.workflows.yaml_workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 WHOLE = """
 name: whole

@@ -19,7 +19,7 @@ from .language import schema
 
 if TYPE_CHECKING:
     from ucop.agents.finding import Finding
-    from ucop.graphs.workflows.yaml_workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 app = typer.Typer(
     no_args_is_help=True,
