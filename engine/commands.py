@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
@@ -168,7 +169,7 @@ class Orders:
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
             lambda: forks.resume_edited(
                 id, attempt, thread, last, draft, edit.names, time.time(), onward
@@ -211,7 +212,7 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         run = await self._given_anew(id, given) if given else None
-        saver, draft = self._database.saver(), []
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
@@ -247,11 +248,14 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         retry = retry and await self._regiven(id, retry)
-        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
         )
         self._queued(id)
+
+    def _saver(self) -> FencedSaver:
+        return saver_of(self._database, self._settings.state.types)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""

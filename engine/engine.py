@@ -26,7 +26,6 @@ from ucop.graphs.workflows.stored import restore
 
 from .actions import Action, Changed, action_of
 from .commands import Orders
-from .database.database import connect
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
@@ -47,6 +46,7 @@ from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
+from .parts import connect
 from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue

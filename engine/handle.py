@@ -470,12 +470,14 @@ class JobHandle:
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from .checkpoints.history import history
+        from .checkpoints.savers import saver_of
 
         database = self._engine._database
         thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))
         others = await database.read(lambda: threads.others(thread, self.id))
         workflow = await self._engine._restore(fingerprint, self.id)
-        return await history(self.id, thread, workflow, database.saver(), others)
+        saver = saver_of(database, self._engine.settings.state.types)
+        return await history(self.id, thread, workflow, saver, others)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
         return self._engine._loop.call(work)

@@ -48,8 +48,8 @@ from psycopg.rows import dict_row
 from ucop.graphs.pregel.compiling import compile_again
 
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import drive, reachable
-from ..database.sqlite import Apart, execute
+from ..database.postgres import PostgresDatabase, drive, reachable
+from ..database.sqlite import Apart, SqliteDatabase, execute
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
@@ -69,6 +69,8 @@ if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
+
+    from ..database.database import Database
 
 T = TypeVar("T")
 
@@ -776,6 +778,36 @@ def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
+    """A saver of an open database, on the engine's loop; each attempt takes a copy of it. `types`
+    are the classes that states may hold beside the project's: see Settings.state."""
+    saver: FencedSaver
+    if isinstance(database, SqliteDatabase):
+        saver = FencedSqliteSaver(database.connection, serde=serializer(types))
+        saver.is_setup = True  # by `sqlite.prepare`
+        saver.retry, saver.commit = database.retry, database.commit
+        saver.apart, saver.place = database.apart, str(database.path)
+    else:
+        assert isinstance(database, PostgresDatabase)
+        saver = FencedPostgresSaver(database.pool, serde=serializer(types))
+        saver.apart, saver.url, saver.place = database.apart, database.url, database.url
+    saver.loop = asyncio.get_running_loop()
+    saver._by_graph = {}
+    return saver
+
+
+def save_on(calls: Sequence[Kept], connection: Any) -> None:
+    """Save in the transaction that is open on a connection of either database's driver."""
+    if isinstance(connection, sqlite3.Connection):
+        lite = Unfenced(connection, serializer())
+        for method, arguments in calls:
+            getattr(lite, method)(*arguments)
+    else:
+        saver = PostgresSaver(connection, serde=serializer())
+        for call in calls:
+            save_by(saver, call)
 
 
 def save_by(saver: PostgresSaver, call: Kept) -> None:
