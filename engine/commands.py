@@ -19,6 +19,7 @@ from .checkpoints import forks
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
 from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
+from .declared.queue_limits import undeclared
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter
@@ -31,10 +32,10 @@ from .ledger.pruning import Pruning, prune
 from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .queue import limits
-from .queue.limits import undeclared
 from .transfer import importing
 from .transfer.job_parts import Contents
 from .values.inputs import given_input, kept_input
+from .worker.retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -286,7 +287,7 @@ class Orders:
             found = await self._database.read(lambda: retention.due(kept, None, time.time()))
             return {each.rule: len(each.jobs) for each in found}
         done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+        while some := await carry_out(self._database, kept, retention.BATCH):
             done += some
         return dict(done)
 

@@ -26,6 +26,7 @@ from ucop.graphs.workflows.stored import restore
 
 from .actions import Action, Changed, action_of
 from .commands import Orders
+from .declared.queue_limits import undeclared
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
@@ -50,7 +51,7 @@ from .parts import connect
 from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
-from .queue.limits import QueueState, undeclared
+from .queue.limits import QueueState
 from .queue.order import Serving
 from .reading.reader import Reader, open_reader
 from .schedules.scheduler import Scheduler

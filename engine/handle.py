@@ -16,7 +16,8 @@ from ucop.graphs.types.state import normalise
 
 from .checkpoints.forks import Edit, InputEdit
 from .errors import InvalidInput, JobFailed, JobStopped, RefusedChange
-from .jobs.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from .job_error import JobError
+from .jobs.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from .jobs.run_options import read_regiven
 from .jobs.status import JobStatus
 from .ledger import lifecycle, threads

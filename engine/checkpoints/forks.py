@@ -29,8 +29,8 @@ from ..ledger import questions
 from ..ledger.commands import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
 from ..ledger.lifecycle import ADD_ATTEMPT, ADD_EVENT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
-from ..ledger.records import to_json
 from ..ledger.threads import Tables, copy_branch
+from ..values.json_text import to_json
 from .savers import Kept, attach, save_on
 
 if TYPE_CHECKING:

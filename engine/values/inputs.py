@@ -18,7 +18,7 @@ from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow
 
 from ..errors import InvalidInput
-from ..ledger.records import to_json
+from .json_text import to_json
 from .stored import culprit
 
 Path = tuple[Any, ...]

@@ -41,8 +41,8 @@ from ..jobs.status import Change, JobStatus
 from ..ledger import lifecycle, live_rows, overdue
 from ..ledger import workers as roster
 from ..ledger.live_rows import Bounds
-from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome, shown_json
-from ..ledger.retention import BATCH, carry_out
+from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
+from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
 from ..loop.stopping import is_cancelled
@@ -50,8 +50,10 @@ from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers
 from ..stores.mesh_calls import Meshes
+from ..values.json_text import shown_json
 from .attempt import Attempt, Drained, Pace
 from .pulse import Pulse
+from .retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage

@@ -39,11 +39,12 @@ from ucop.engine.database.database import Database
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import commands, lifecycle, threads
-from ucop.engine.ledger.records import Claimed, NewJob, to_json
+from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
 from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
 from ucop.engine.stores.memory import JobStore
+from ucop.engine.values.json_text import to_json
 from ucop.engine.worker.worker import Worker
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
 

@@ -19,7 +19,8 @@ from ucop.console.view.place import Place
 from ucop.console.view.schemas import fields_of
 from ucop.console.view.tables import ago, duration, first_line, moment
 from ucop.engine import errors
-from ucop.engine.jobs.job import Event, Step, StepError
+from ucop.engine.job_error import StepError
+from ucop.engine.jobs.job import Event, Step
 from ucop.engine.jobs.status import JobStatus, StepStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
