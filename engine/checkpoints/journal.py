@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..jobs.failure import failure
