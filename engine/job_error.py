@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-from .job_error import Frame, JobError, StepError
 from .record import Record
 
 
