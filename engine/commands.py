@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING, Any
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
+from .declared.queue_limits import undeclared
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter
@@ -30,10 +32,10 @@ from .ledger.pruning import Pruning, prune
 from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .queue import limits
-from .queue.limits import undeclared
 from .transfer import importing
 from .transfer.job_parts import Contents
 from .values.inputs import given_input, kept_input
+from .worker.retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -168,7 +170,7 @@ class Orders:
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
             lambda: forks.resume_edited(
                 id, attempt, thread, last, draft, edit.names, time.time(), onward
@@ -211,7 +213,7 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         run = await self._given_anew(id, given) if given else None
-        saver, draft = self._database.saver(), []
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
@@ -247,11 +249,14 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         retry = retry and await self._regiven(id, retry)
-        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
         )
         self._queued(id)
+
+    def _saver(self) -> FencedSaver:
+        return saver_of(self._database, self._settings.state.types)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""
@@ -282,7 +287,7 @@ class Orders:
             found = await self._database.read(lambda: retention.due(kept, None, time.time()))
             return {each.rule: len(each.jobs) for each in found}
         done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+        while some := await carry_out(self._database, kept, retention.BATCH):
             done += some
         return dict(done)
 

@@ -26,13 +26,13 @@ from ucop.graphs.workflows.stored import restore
 
 from .actions import Action, Changed, action_of
 from .commands import Orders
-from .database.database import connect
+from .declared.queue_limits import undeclared
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
 from .events.subscriptions import LOOK_AGAIN, Subscription, wanted
 from .events.webhook_sender import couriers, delivered
-from .handle import EVENT_PAGE, JobHandle
+from .handle import EVENT_PAGE, JobAccess, JobHandle
 from .jobs.filter import Filter, Statuses
 from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy, Terms, WorkerId
 from .jobs.run_options import for_factory, names_secrets, new_run_options, read_config
@@ -47,10 +47,11 @@ from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
+from .parts import connect
 from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
-from .queue.limits import QueueState, undeclared
+from .queue.limits import QueueState
 from .queue.order import Serving
 from .reading.reader import Reader, open_reader
 from .schedules.scheduler import Scheduler
@@ -64,14 +65,11 @@ from .worker.attempt import current_attempt
 from .worker.worker import Duty, Worker, names
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-    from langgraph.graph.state import CompiledStateGraph
-
     from ucop.agents.memory.memory import Memory
+    from ucop.graphs.workflow import Graph
 
     from .stores.memory import JobStore
 
-    Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
 
@@ -167,6 +165,19 @@ class Engine:
         )
         self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
+        self._access = JobAccess(
+            loop=self._loop,
+            database=self._database,
+            types=settings.state.types,
+            reader=lambda: self.reader,
+            live=self._live,
+            commands=self._orders,
+            rest=self._rest,
+            news=self._news,
+            spending=self._spending,
+            restore=self._restore,
+            successor=self._successor,
+        )
         try:
             self._loop.call(self._open(worker))
         except BaseException:
@@ -316,7 +327,7 @@ class Engine:
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = self._new_job(workflow, input, terms, most, context, config, mine=True)
-        return JobHandle(self, self._loop.call(self._submit(job, listens)))
+        return JobHandle(self._access, self._loop.call(self._submit(job, listens)))
 
     async def asubmit(
         self,
@@ -355,11 +366,11 @@ class Engine:
         job = await asyncio.to_thread(
             lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
         )
-        return JobHandle(self, await self._loop.acall(self._submit(job, listens)))
+        return JobHandle(self._access, await self._loop.acall(self._submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
-        return JobHandle(self, JobId(self.reader.find(id)))
+        return JobHandle(self._access, JobId(self.reader.find(id)))
 
     async def ajob(self, id: str) -> JobHandle:
         """`job`, awaited."""
@@ -474,12 +485,12 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = read_job_file(path)
-        return JobHandle(self, self._loop.call(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, self._loop.call(self._orders.add(contents, new_id)))
 
     async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """`import_job`, awaited."""
         contents = await asyncio.to_thread(read_job_file, path)
-        return JobHandle(self, await self._loop.acall(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, await self._loop.acall(self._orders.add(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -583,7 +594,7 @@ class Engine:
             self._loop,
             find=lambda name: self.catalog.find(name),
             make=self._prepare,
-            handle=lambda id: JobHandle(self, id),
+            handle=partial(JobHandle, self._access),
             changed=self._wake,
         )
 

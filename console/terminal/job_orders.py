@@ -19,7 +19,7 @@ from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm
 from .forms.confirmation import Confirmation
 from .forms.fork_form import ForkForm
-from .screens.live_screen import LiveScreen
+from .live_screen import LiveScreen
 
 if TYPE_CHECKING:
     from ucop.engine import Engine

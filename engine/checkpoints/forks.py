@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.schema import validate
@@ -28,9 +29,9 @@ from ..ledger import questions
 from ..ledger.commands import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
 from ..ledger.lifecycle import ADD_ATTEMPT, ADD_EVENT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
-from ..ledger.records import to_json
 from ..ledger.threads import Tables, copy_branch
-from .savers import Kept, attach
+from ..values.json_text import to_json
+from .savers import Kept, attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
@@ -326,7 +327,8 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
         where = {**config["configurable"], "thread_id": thread}
         return {"configurable": where, "metadata": {"ucop_job": job}}
 
-    return Save([(method, (placed(first), *rest)) for method, (first, *rest) in draft])
+    calls = [(method, (placed(first), *rest)) for method, (first, *rest) in draft]
+    return Save(partial(save_on, calls))
 
 
 # ---------------------------------------------------------------- operations

@@ -28,7 +28,8 @@ from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
 from ..ledger import lifecycle
 from ..ledger.operation import Operation
-from ..ledger.records import NewEvent, Question, StepRow, shown_json, to_json
+from ..ledger.records import NewEvent, Question, StepRow
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .replies import Replies, Reply, takes_answer
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
@@ -22,14 +21,8 @@ from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakKeyDictionary
-
-# LangGraph reads this once, at import. Without it a crafted row in the database can call any
-# importable function.
-os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
 import psycopg
-from langgraph._internal import _serde
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,  # errors, interrupts and resumes: saved at once
     BaseCheckpointSaver,
@@ -41,22 +34,21 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from ucop.graphs.pregel.compiling import compile_again
+from ucop.graphs.pregel.allowlist import allowlist_of
 
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import drive, reachable
-from ..database.sqlite import Apart, execute
+from ..database.postgres import PostgresDatabase, drive, reachable
+from ..database.sqlite import Apart, SqliteDatabase, execute
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
 from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
 from ..values.serializer import Apart as Row
-from ..values.serializer import StateSerializer
-from ..values.state_types import GraphTypes, StateTypes, graph_types
+from ..values.serializer import StateSerializer, serializer, used_types
+from ..values.state_types import GraphTypes
 from ..values.stored import MOST_BYTES, MOST_INLINE, ROOM, stored, stored_error, too_large
 from . import pregel_loops
 from .ids import follow
@@ -70,22 +62,14 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
 
+    from ..database.database import Database
+
 T = TypeVar("T")
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
 
-# The caller's program may have imported LangGraph before ucop, and so before the line above.
-for module in (_msgpack, _serde):
-    module.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined, unused-ignore]
-
 pregel_loops.extend()
-
-
-def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
-    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
-    no graph, and was checked where it came from: see `attach`."""
-    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
@@ -96,42 +80,14 @@ def attach(
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
     one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = None if saver is None else saver.for_graph(_types(graph))
+    bound.checkpointer = None if saver is None else saver.for_graph(used_types(graph))
     if bound.store is None:
         bound.store = store
     # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
     # that the schema does not have, and those of graphs inside; `invoke` does not.
     bound._output_mapper = bound._state_mapper = None
-    if bound._serde_allowlist is None:
-        bound._serde_allowlist = _allowlist(graph)
+    bound._serde_allowlist = allowlist_of(graph)
     return bound
-
-
-_allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
-
-
-def _types(graph: Any) -> GraphTypes:
-    key = getattr(graph, "builder", None) or graph
-    if key not in _used:
-        _used[key] = graph_types(graph)
-    return _used[key]
-
-
-def serializer_of(graph: Any, types: Sequence[str] = ()) -> StateSerializer:
-    """What a saver writes the values of a graph with; `types` are those of the settings."""
-    allowed = attach(graph, None)._serde_allowlist or ()
-    return serializer(types).with_graph(_types(graph)).with_msgpack_allowlist(allowed)
-
-
-def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
-    """The types of the schema, for a graph compiled before strict msgpack was switched on."""
-    builder = getattr(graph, "builder", None)
-    if builder is None:  # made by `@entrypoint`, or by hand
-        return _serde.build_serde_allowlist(channels=graph.channels)
-    if builder not in _allowlists:
-        _allowlists[builder] = compile_again(builder)._serde_allowlist
-    return _allowlists[builder]
 
 
 Kept = Call
@@ -824,6 +780,36 @@ def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
+    """A saver of an open database, on the engine's loop; each attempt takes a copy of it. `types`
+    are the classes that states may hold beside the project's: see Settings.state."""
+    saver: FencedSaver
+    if isinstance(database, SqliteDatabase):
+        saver = FencedSqliteSaver(database.connection, serde=serializer(types))
+        saver.is_setup = True  # by `sqlite.prepare`
+        saver.retry, saver.commit = database.retry, database.commit
+        saver.apart, saver.place = database.apart, str(database.path)
+    else:
+        assert isinstance(database, PostgresDatabase)
+        saver = FencedPostgresSaver(database.pool, serde=serializer(types))
+        saver.apart, saver.url, saver.place = database.apart, database.url, database.url
+    saver.loop = asyncio.get_running_loop()
+    saver._by_graph = {}
+    return saver
+
+
+def save_on(calls: Sequence[Kept], connection: Any) -> None:
+    """Save in the transaction that is open on a connection of either database's driver."""
+    if isinstance(connection, sqlite3.Connection):
+        lite = Unfenced(connection, serializer())
+        for method, arguments in calls:
+            getattr(lite, method)(*arguments)
+    else:
+        saver = PostgresSaver(connection, serde=serializer())
+        for call in calls:
+            save_by(saver, call)
 
 
 def save_by(saver: PostgresSaver, call: Kept) -> None:

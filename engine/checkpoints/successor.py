@@ -12,7 +12,7 @@ from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 from ..ledger.lifecycle import ADD_DEFINITION
 from ..ledger.operation import One, Operation
-from ..ledger.records import to_json
+from ..values.json_text import to_json
 from .position import standing
 from .savers import attach
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ConfigDict, Field, ValidationError
 
 from ..errors import InvalidInput, MissingSecret
-from .job import Record, Text
-from .redaction import BY_NAME, Redaction
+from ..jobs.redaction import BY_NAME, Redaction
+from ..record import Record
+from .job import Text
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow

@@ -17,9 +17,10 @@ from ..jobs.budget import Spent
 from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ..jobs.run_options import RunOptions, run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..values.json_text import to_json
 from . import live_rows, questions
 from .operation import Alone, Enqueue, Many, One, Operation, Params, Row
-from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow, to_json
+from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Params = Mapping[str, Any]
 
@@ -61,9 +61,10 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Calls of LangGraph's saver, by method and arguments, in this transaction."""
+    """Checkpoints that are saved in this transaction."""
 
-    calls: Sequence[tuple[Literal["put", "put_writes"], tuple[Any, ...]]]
+    into: Callable[[Any], None]
+    """Saves them on a connection of the database's driver."""
 
 
 Statement = One | Many | Enqueue | Alone | Save

@@ -6,10 +6,10 @@ import json
 
 from ..jobs.job import JobId
 from ..jobs.status import Change, JobStatus
+from ..values.json_text import to_json
 from .commands import changed_meanwhile, go_on, overtaken
 from .lifecycle import ADD_EVENT, existing, settle
 from .operation import One, Operation, Row
-from .records import to_json
 
 _JOBS = """
 select distinct job_id from questions

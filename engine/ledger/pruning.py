@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from ..errors import InvalidInput, RefusedChange
 from ..jobs.job import JobId, ThreadId
+from ..values.json_text import to_json
 from .operation import One, Operation
-from .records import to_json
 from .threads import Tables, grows
 
 MOST_KEPT = 10_000

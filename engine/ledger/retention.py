@@ -7,31 +7,23 @@ kept answers, which have a time of their own. Files that agents wrote are the pr
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import JobNotFound, RefusedChange
+from ..errors import RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import SETTLED, JobStatus
 from .commands import changed_meanwhile
 from .lifecycle import ADD_EVENT, existing
 from .operation import One, Operation
 from .pruning import Pruning, prune
-from .threads import Tables, delete_threads, grows, tables_of
+from .threads import Tables, delete_threads, grows
 
 if TYPE_CHECKING:
-    from ..database.database import Database
-    from ..settings import Retention
+    from ..declared.retention import Retention
 
-log = logging.getLogger("ucop.retention")
 
 OWNED = ("questions", "steps", "deliveries", "events", "attempts", "live", "live_listeners")
 """The tables whose rows belong to a job, by their `job_id`."""
@@ -169,7 +161,7 @@ update jobs set pruned_at = :now
 where id = :job and status in ('completed', 'failed', 'cancelled') returning thread_id"""
 
 
-def _carry_out(tables: Tables, rule: Rule, job: JobId, now: float) -> Operation[Any]:
+def apply(tables: Tables, rule: Rule, job: JobId, now: float) -> Operation[Any]:
     """One rule for one job, in one transaction. Raises JobNotFound or RefusedChange where that
     changed meanwhile."""
     match rule:
@@ -181,23 +173,3 @@ def _carry_out(tables: Tables, rule: Rule, job: JobId, now: float) -> Operation[
             rows = yield One(_PRUNED, {"job": job, "now": now})
             if rows and not (yield from grows(rows[0]["thread_id"])):
                 yield from prune(tables, job, ThreadId(rows[0]["thread_id"]), Pruning())
-
-
-async def carry_out(database: Database, retention: Retention, limit: int) -> Counter[Rule]:
-    """What the settings say, for up to `limit` jobs of each rule; each job is a transaction, and
-    the loop does other work between two. Returns how many jobs each rule meant.
-
-    Other workers do the same; who comes second finds nothing to do.
-    """
-    done: Counter[Rule] = Counter()
-    tables = tables_of(database.url)
-    for each in await database.read(lambda: due(retention, limit, time.time())):
-        for job in each.jobs:
-            with contextlib.suppress(JobNotFound, RefusedChange):
-                await database.write(partial(_carry_out, tables, each.rule, job, time.time()))
-                done[each.rule] += 1
-            await asyncio.sleep(0)
-    if done:
-        told = ", ".join(f"{rule} {number}" for rule, number in done.items())
-        log.info("retention: %s", told)
-    return done

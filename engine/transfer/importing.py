@@ -12,8 +12,8 @@ from ..jobs.job import JobId
 from ..jobs.status import ACTIVE, JobStatus, StepStatus
 from ..ledger.lifecycle import ADD_EVENT
 from ..ledger.operation import Many, One, Operation, Params
-from ..ledger.records import to_json
 from ..ledger.threads import Tables
+from ..values.json_text import to_json
 from ..values.packed import pack, unpack
 from .job_parts import Contents, QuestionPart, StepPart
 

@@ -18,7 +18,7 @@ from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow
 
 from ..errors import InvalidInput
-from ..ledger.records import to_json
+from .json_text import to_json
 from .stored import culprit
 
 Path = tuple[Any, ...]
@@ -69,15 +69,15 @@ def given_input(workflow: Workflow, input: Any, typed: str | None, types: Types 
     """What a graph is to begin with, from what its job keeps."""
     if typed is None:
         return workflow.accept(input)
-    kept = ("msgpack", base64.b64decode(typed))
-    from ..checkpoints.savers import serializer_of
+    from .serializer import serializer_of
 
+    kept = ("msgpack", base64.b64decode(typed))
     return _with_tuples(serializer_of(workflow.graph(), types).loads_typed(kept))
 
 
 def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     """`value` as a checkpoint keeps it. Raises InvalidInput where it would come back changed."""
-    from ..checkpoints.savers import serializer_of
+    from .serializer import serializer_of
 
     serializer = serializer_of(workflow.graph(), types)
     try:

@@ -40,14 +40,15 @@ from ..errors import (
     Superseded,
     Unstorable,
 )
+from ..job_error import JobError
 from ..jobs.budget import Budget
 from ..jobs.failure import failure
-from ..jobs.job import JobError
 from ..jobs.status import Change
-from ..ledger.records import Claimed, Outcome, shown_json, to_json
+from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
 from ..loop.stopping import insist, is_cancelled
 from ..values.inputs import given_input
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from .node_runs import CUSTOM, watch

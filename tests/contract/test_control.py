@@ -13,13 +13,13 @@ from psycopg.rows import dict_row
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.database.database import Database
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.ledger import commands, lifecycle, workers
 from ucop.engine.ledger.operation import Operation, pyformat, run
 from ucop.engine.ledger.records import NewJob
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0

@@ -15,10 +15,10 @@ from langgraph.types import interrupt
 
 from tests.support.graphs import Log
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.ledger import lifecycle, workers
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.reading.why import causes
 from ucop.graphs.workflows.catalog import Catalog
 

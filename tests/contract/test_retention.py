@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, JobHandle, JobNotFound
+from ucop.engine.declared.retention import Retention
 from ucop.engine.errors import RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.retention import OWNED, Rule
 from ucop.engine.ledger.threads import POSTGRES, SQLITE
-from ucop.engine.settings import Retention
 
 DEADLINE = 60.0
 

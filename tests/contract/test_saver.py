@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
 from ucop.engine.checkpoints.journal import Journal
-from ucop.engine.checkpoints.savers import FencedSaver, attach
+from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
@@ -36,7 +36,7 @@ async def test_the_saver_passes_langgraphs_conformance_suite(
 
     @checkpointer_test(name="ucop")
     async def saver() -> AsyncIterator[FencedSaver]:
-        yield attempts if fenced else database.saver()
+        yield attempts if fenced else saver_of(database)
 
     report = await validate(saver)
     failed = {name: result for name, result in report.results.items() if not result.passed}
@@ -113,7 +113,7 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
     assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
-    return database.saver().for_attempt(journal), journal
+    return saver_of(database).for_attempt(journal), journal
 
 
 async def put(saver: FencedSaver, job: str = "a") -> Any:
@@ -136,7 +136,7 @@ async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database
         await put(saver)
     with pytest.raises(Superseded):
         await saver.aput_writes(config, [("log", "late")], "t1")
-    held = [item async for item in database.saver().alist({"configurable": {"thread_id": "a"}})]
+    held = [item async for item in saver_of(database).alist({"configurable": {"thread_id": "a"}})]
     assert len(held) == 1
     assert not held[0].pending_writes
 
@@ -194,7 +194,7 @@ async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> N
 
 
 async def test_a_pickle_in_the_database_is_not_loaded(database: Database) -> None:
-    saver = database.saver()
+    saver = saver_of(database)
     with pytest.raises((ValueError, NotImplementedError)):
         saver.serde.loads_typed(("pickle", b"\x80\x04."))
 
@@ -207,7 +207,7 @@ async def test_a_crafted_type_in_the_database_is_not_called(database: Database) 
     crafted = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_SINGLE_ARG, call))
     import os
 
-    assert database.saver().serde.loads_typed(("msgpack", crafted)) != os.environ.get("HOME", "-")
+    assert saver_of(database).serde.loads_typed(("msgpack", crafted)) != os.environ.get("HOME", "-")
 
 
 def _written(reader: Reader) -> list[str]:

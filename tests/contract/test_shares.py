@@ -19,13 +19,13 @@ import pytest
 
 from tests.contract.test_ledger import new_job
 from ucop.engine.database.database import Database
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.jobs.status import Change
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import Outcome
 from ucop.engine.queue import order
 from ucop.engine.queue.fair_shares import LEAST, MEMORY, Ended, Shares, counted
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.queue.order import Serving
 
 SERVING = Serving(worker=WorkerId("w"), queues={"default": QueueLimits()})

@@ -14,6 +14,7 @@ from tests.contract.test_ledger import new_job, submit
 from tests.support.graphs import chain
 from ucop.engine import Engine
 from ucop.engine.database.database import Database
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.ledger import lifecycle
 from ucop.engine.ledger import workers as roster
@@ -21,7 +22,6 @@ from ucop.engine.ledger.operation import Alone, One, Operation
 from ucop.engine.ledger.records import Claimed
 from ucop.engine.queue import fair_shares, order
 from ucop.engine.queue.claims import Claims
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.queue.order import Look, Serving
 from ucop.engine.reading import reader
 

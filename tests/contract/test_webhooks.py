@@ -16,11 +16,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine, JobHandle, Settings
+from ucop.engine.declared.webhook import Webhook
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
 from ucop.engine.events.webhooks import (
     Delivery,
     DeliveryStatus,
-    Webhook,
     again,
     again_dead,
     forget,

@@ -310,7 +310,7 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
             return ask(reader)
     except NoDatabase:  # or a file without tables yet
         if filter.queue is not None and filter.queue not in declared:
-            from ucop.engine.queue.limits import undeclared
+            from ucop.engine.declared.queue_limits import undeclared
 
             raise undeclared(filter.queue, declared) from None
         return []
