@@ -24,6 +24,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel
 
 from tests.support.graphs import Log, chain
+from tests.support.paths import ROOT
 from tests.support.streams import ALL, HELLO, WORDS, comparable, gated, talk
 from ucop.engine import Engine, InvalidInput, JobNotFound
 from ucop.engine.jobs.status import JobStatus
@@ -83,10 +84,9 @@ with Engine(settings=settings, worker=False) as engine:
 
 def elsewhere(code: str, *arguments: str) -> subprocess.Popen[str]:
     """Another process."""
-    root = Path(__file__).parents[2]
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     return subprocess.Popen(
-        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
 
 

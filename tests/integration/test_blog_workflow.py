@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.flows import InlineSaver, saver_at
+from tests.support.paths import ROOT
 from ucop.agents.models.models import Models
 from ucop.agents.models.serving import ModelUse
 from ucop.agents.spec.function import agent
@@ -90,7 +91,7 @@ async def test_given_a_low_score_then_the_article_is_written_again_once_with_the
         return {"comments": "Too short.", "score": 1}
 
     own = Registry.of(researcher, outliner, section_writer, reviewer)
-    text = (Path(__file__).parents[2] / "graphs/library/blog.yaml").read_text()
+    text = (ROOT / "graphs/library/blog.yaml").read_text()
     workflow = workflow_of(read_yaml(text, "blog.yaml"), REGISTRY.extended(own))
     context = RunContext(job_id="job", models=Models(embedded=False), folder=tmp_path)
     async with saver_at(tmp_path / "s.db") as saver:

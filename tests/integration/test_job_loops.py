@@ -15,6 +15,7 @@ import pytest
 
 from tests.support.graphs import Log, chain
 from tests.support.ollama import ScriptedOllama, answer
+from tests.support.paths import ROOT
 from tests.support.tally import Tally
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import EngineClosed
@@ -194,7 +195,7 @@ asyncio.run(kernel())
     done = subprocess.run(
         [sys.executable, "-W", "error::ResourceWarning", "-c", program],
         cwd=tmp_path,
-        env={"PYTHONPATH": str(Path(__file__).parents[2]), "PATH": ""},
+        env={"PYTHONPATH": str(ROOT), "PATH": ""},
         capture_output=True,
         text=True,
         timeout=120,

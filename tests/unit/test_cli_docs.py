@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import typer
 
+from tests.support.paths import DOCS
 from ucop.console.cli.main import app
 
-PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
+PAGE = DOCS / "cli.md"
 EVERYWHERE = {"--help", "--project", "--database", "--json"}
 """Options that the page explains once for all commands."""
 
@@ -28,8 +28,8 @@ def options(command: Any) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts if name[0] == "-"}
 
 
-ROOT: Any = typer.main.get_command(app)
-COMMANDS: Mapping[str, Any] = dict(commands(ROOT))
+COMMAND: Any = typer.main.get_command(app)
+COMMANDS: Mapping[str, Any] = dict(commands(COMMAND))
 
 
 def sections() -> dict[str, str]:
@@ -50,7 +50,7 @@ def test_every_command_has_a_section_and_an_example() -> None:
 
 def test_every_option_that_a_section_names_exists() -> None:
     for name, text in sections().items():
-        known = options(COMMANDS[name]) | options(ROOT)
+        known = options(COMMANDS[name]) | options(COMMAND)
         if name == "ucop generate":
             known |= options(COMMANDS["ucop run"])
         for option in re.findall(r"(?<![\w-])(--[a-z][a-z-]+|-[a-z])\b", text):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 from test_check import BROKEN, marked
 
+from tests.support.paths import DOCS
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.spec import AgentSpec
 from ucop.agents.text import schema as types
@@ -19,7 +19,6 @@ from ucop.console.cli.starter import FILES
 from ucop.graphs.language import json_schema, load
 from ucop.graphs.workflows import catalog
 
-DOCS = Path(__file__).parents[2] / "docs"
 SCHEMA = json_schema.workflow_schema()
 VALIDATOR = Draft202012Validator(SCHEMA)
 
