@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
-from test_check import BROKEN, marked
 
 from tests.support.paths import DOCS
+from tests.unit.graphs.check.test_check import BROKEN, marked
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.spec import AgentSpec
 from ucop.agents.text import schema as types

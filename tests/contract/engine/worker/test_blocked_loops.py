@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from langgraph.graph import START, StateGraph
 
-from tests.contract.test_engine import until
+from tests.contract.engine.test_engine import until
 from tests.support.graphs import Log, chain
 from ucop.engine import Engine, JobFailed
 from ucop.engine.ledger import workers

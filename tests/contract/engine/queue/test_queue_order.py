@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_ledger import new_job, submit
+from tests.contract.engine.ledger.test_ledger import new_job, submit
 from tests.support.graphs import chain
 from ucop.engine import Engine
 from ucop.engine.database.database import Database

@@ -11,7 +11,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
-from tests.contract.test_engine import until
+from tests.contract.engine.test_engine import until
 from tests.support import hostile
 from tests.support.graphs import chain
 from tests.support.hostile import ERRORS, VALUES, Act, State

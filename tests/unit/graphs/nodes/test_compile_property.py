@@ -1,6 +1,6 @@
 """Random well-formed graphs run as an independent reading of the rules allows, kills or none.
 
-`UCOP_EXAMPLES=2000 pytest tests/unit/test_compile_property.py` tries more of them.
+`UCOP_EXAMPLES=2000 pytest tests/unit/graphs/nodes/test_compile_property.py` tries more of them.
 """
 
 from __future__ import annotations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from itertools import combinations
 
 from hypothesis import HealthCheck, assume, example, given, note, settings
-from test_draw import REGISTRY, apart, boxes_of
 
 from tests.support.shapes import FAILED_ONCE, Shape, shapes
+from tests.unit.graphs.pictures.test_pictures import REGISTRY, apart, boxes_of
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.pictures.picture import picture_of, waves_of

@@ -7,7 +7,15 @@ from typing import Any
 
 import pytest
 
-from tests.contract.test_ledger import ME, OTHER, claim, finish, new_job, release, submit
+from tests.contract.engine.ledger.test_ledger import (
+    ME,
+    OTHER,
+    claim,
+    finish,
+    new_job,
+    release,
+    submit,
+)
 from ucop.engine.database.database import Database
 from ucop.engine.errors import JobNotFound
 from ucop.engine.jobs.job import WorkerId
