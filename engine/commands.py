@@ -36,7 +36,7 @@ from .transfer.job_parts import Contents
 from .values.inputs import given_input, kept_input
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from .database.database import Database
     from .notices import Notices

@@ -19,9 +19,10 @@ from ucop.agents.models.meter import Usage
 from ucop.agents.models.models import ModelFallback, Models, ModelWarning
 from ucop.agents.models.serving import ModelUse
 from ucop.agents.spec.registry import Registry, load_registry
+from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
-from ucop.graphs.workflows.workflow import Workflow, restore
+from ucop.graphs.workflows.stored import restore
 
 from .actions import Action, Changed, action_of
 from .commands import Orders

@@ -28,7 +28,7 @@ from .transfer.job_file import save
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from .engine import Engine, Graph
 

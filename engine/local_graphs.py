@@ -18,7 +18,7 @@ from .ledger.operation import One, Operation
 from .ledger.threads import Tables
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 KEPT = 4096
 """Jobs that are remembered before those that have ended for good are forgotten."""

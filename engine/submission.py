@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ucop.agents.text.duration import LONGEST, seconds_of
-from ucop.graphs.workflows.workflow import Workflow
+from ucop.graphs.workflow import Workflow
 
 from .errors import InvalidInput
 from .jobs.budget import read_budget

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import InvalidDefinition
-from ..text.source import Finding, Position
+from ..finding import Finding, Position
 
 
 def load_module(reference: str, root: Path) -> ModuleType:

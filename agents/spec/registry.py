@@ -15,7 +15,8 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from ..errors import InvalidDefinition, UnknownAgent, UnknownMerge
-from ..text.source import Finding, Position, nearest
+from ..finding import Finding, Position
+from ..text.source import nearest
 from .function import agent_of
 from .mcp import McpServer
 from .merging import MergeFunction, merge_of

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.schema import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
+from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError
 from ucop.graphs.language.definition import Merge
 from ucop.graphs.pregel.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.types.state import normalise
-from ucop.graphs.workflows.edit import INPUT, START, check_names
-from ucop.graphs.workflows.workflow import OVERWRITE, Workflow, YamlWorkflow
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
 from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId

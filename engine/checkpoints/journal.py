@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..jobs.failure import failure
@@ -176,6 +176,8 @@ class Journal:
         methods and their arguments."""
         self._places: dict[str, int] = {}
         """The tasks of this superstep, in LangGraph's order: they end in any."""
+        self._ways: dict[str, tuple[int, ...]] = {}
+        """The places of the tasks inside others that ask, from the outermost, by question."""
         self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
         self.stops: dict[str, str] = {}
@@ -475,15 +477,18 @@ class Journal:
     ) -> None:
         """A node interrupts: its run goes on when a person has answered. What nodes `inside`
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
-        for interrupt in interrupts:
+        place = self._places.get(task_id, len(self._places))
+        # What several nodes inside this one ask comes in any order.
+        for interrupt in sorted(interrupts, key=lambda each: self._ways.get(each["id"], ())):
             id = interrupt["id"]
             if not takes_answer(id):
                 self.stops.setdefault(node, str(brief(interrupt["value"])))
                 continue
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
-            if not inside and self._asked[id] not in self.questions:
-                place = self._places.get(task_id, len(self._places))
+            if inside:
+                self._ways[id] = (place, *self._ways.get(id, ()))
+            elif self._asked[id] not in self.questions:
                 insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
         with self.guard:
             step = self._open.pop(task_id, None)

@@ -12,7 +12,7 @@ from langgraph.constants import TAG_HIDDEN
 from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
 from langgraph.pregel.debug import map_debug_tasks
 
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 _emit = PregelLoop._emit
 

@@ -210,9 +210,36 @@ class Fenced:
         """What `read` finds with a saver of LangGraph's own, from any thread."""
         raise NotImplementedError
 
-    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        """The same on another event loop, or in a thread of another's."""
-        return await asyncio.to_thread(self._read_apart, read)
+    async def _carry_out(self, make: Callable[[], Operation[None]]) -> None:
+        """Change whole threads, on the engine's loop or on another."""
+        if self._at_home():
+            await self._save_held()
+            await self._change(make)
+        else:
+            await asyncio.to_thread(self._carry_out_apart, make)
+
+    def _carry_out_apart(self, make: Callable[[], Operation[None]]) -> None:
+        self._save_held_apart()
+        self._change_apart(make)
+
+    async def _change(self, make: Callable[[], Operation[None]]) -> None:
+        """Run an operation in a transaction of its own."""
+        raise NotImplementedError
+
+    def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
+        """The same from any thread."""
+        raise NotImplementedError
+
+    async def _save_held(self) -> None:
+        """What was saved must be there for whoever reads, also what is still held."""
+        if self.journal is not None and self.journal.held:
+            await self.flush()
+
+    def _save_held_apart(self) -> None:
+        """The same from any thread."""
+        if self.journal is not None and self.journal.held:
+            with self._naming(self.journal):
+                self._commit_apart(self.journal, 0, None)
 
     def _at_home(self) -> bool:
         """Whether this runs on the engine's loop."""
@@ -435,17 +462,17 @@ class Fenced:
             fault("after writes")
 
     def get_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if self.journal is not None and self.journal.held:
-            with self._naming(self.journal):
-                self._commit_apart(self.journal, 0, None)
+        self._save_held_apart()
         return self._read(self._read_apart(lambda saver: saver.get_tuple(config)))
 
     def list(self, *args: Any, **options: Any) -> Iterator[CheckpointTuple]:
+        self._save_held_apart()
         yield from self._read_apart(lambda saver: [*saver.list(*args, **options)])
 
     def get_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
+        self._save_held_apart()
         return self._read_apart(
             lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
@@ -540,36 +567,40 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         return self.apart.read(lambda connection: read(Unfenced(connection, self.serde)))
 
-    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        if not self._at_home():
-            return await super()._read_here(read)
-        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
-        return found
-
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
             return await asyncio.to_thread(self.get_tuple, config)
-        if self.journal is not None and self.journal.held:
-            await self.flush()
+        await self._save_held()
         return self._read(await self.retry(lambda: SqliteSaver.get_tuple(self, config)))
 
-    async def alist(self, *args: Any, **kwargs: Any) -> AsyncIterator[CheckpointTuple]:
+    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        if self._at_home():
+            await self._save_held()
+            found = await self._read_here(lambda saver: [*saver.list(*args, **options)])
+        else:
+            found = await asyncio.to_thread(lambda: [*self.list(*args, **options)])
         # get_tuple() while list() is open would wait for its own lock.
-        for item in await self._read_here(lambda saver: [*saver.list(*args, **kwargs)]):
+        for item in found:
             yield item
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        return await self._read_here(
-            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
-        )
+        asked: dict[str, Any] = {"config": config, "channels": channels}
+        if not self._at_home():
+            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
+        await self._save_held()
+        return await self._read_here(lambda saver: saver.get_delta_channel_history(**asked))
 
-    def delete_thread(self, thread_id: str) -> None:
-        self.apart.write(lambda at: Unfenced(at, self.serde).delete_thread(thread_id))
+    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
+        return found
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self.commit(lambda: SqliteSaver.delete_thread(self, thread_id))
+        await self._carry_out(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._carry_out_apart(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
@@ -580,13 +611,19 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        strategies = {"keep_latest": threads.keep_latest, "delete": threads.delete_threads}
+        strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
+            "keep_latest": threads.keep_latest,
+            "delete": partial(threads.delete_threads, threads.SQLITE),
+        }
         if strategy not in strategies:
             raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
         await self._carry_out(lambda: strategies[strategy](thread_ids))
 
-    async def _carry_out(self, make: Callable[[], Operation[None]]) -> None:
+    async def _change(self, make: Callable[[], Operation[None]]) -> None:
         await self.commit(lambda: run(make(), partial(execute, self.conn)))
+
+    def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
+        self.apart.write(lambda at: run(make(), partial(execute, at)))
 
 
 class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
@@ -606,42 +643,56 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(threads.delete_for_runs(threads.POSTGRES, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(threads.POSTGRES, run_ids))
 
-    async def _carry_out(self, operation: Operation[None]) -> None:
+    async def adelete_thread(self, thread_id: str) -> None:
+        await self._carry_out(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+
+    def delete_thread(self, thread_id: str) -> None:
+        self._carry_out_apart(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+
+    async def _change(self, make: Callable[[], Operation[None]]) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.transaction(),
         ):
-            await drive(operation, connection)
+            await drive(make(), connection)
+
+    def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
+        with (
+            reachable(self.url),
+            self.apart.connection() as connection,
+            connection.transaction(),
+        ):
+            run(make(), partial(_execute, connection))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
             return await asyncio.to_thread(self.get_tuple, config)
-        if self.journal is not None and self.journal.held:
-            await self.flush()
+        await self._save_held()
         return self._read(await super().aget_tuple(config))
 
     async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
         if self._at_home():
+            await self._save_held()
             async for item in super().alist(*args, **options):
                 yield item
         else:
-            for item in await self._read_here(lambda saver: [*saver.list(*args, **options)]):
+            for item in await asyncio.to_thread(lambda: [*self.list(*args, **options)]):
                 yield item
 
     async def aget_delta_channel_history(
         self, *, config: RunnableConfig, channels: Sequence[str]
     ) -> Mapping[str, DeltaChannelHistory]:
-        if self._at_home():
-            return await super().aget_delta_channel_history(config=config, channels=channels)
-        return await self._read_here(
-            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
-        )
+        asked: dict[str, Any] = {"config": config, "channels": channels}
+        if not self._at_home():
+            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
+        await self._save_held()
+        return await super().aget_delta_channel_history(**asked)
 
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
@@ -743,9 +794,6 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         with reachable(self.url), self.apart.connection() as connection:
             return read(PostgresSaver(connection, serde=self.serde))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._read_apart(lambda saver: saver.delete_thread(thread_id))
 
     async def _save(self, call: Kept) -> None:
         method, arguments = as_rows(call)

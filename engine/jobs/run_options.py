@@ -17,7 +17,7 @@ from .job import Record, Text
 from .redaction import BY_NAME, Redaction
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 RECURSION_LIMIT_MOST = 2**31 - 1
 

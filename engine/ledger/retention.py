@@ -25,7 +25,7 @@ from .commands import changed_meanwhile
 from .lifecycle import ADD_EVENT, existing
 from .operation import One, Operation
 from .pruning import Pruning, prune
-from .threads import Tables, grows, tables_of
+from .threads import Tables, delete_threads, grows, tables_of
 
 if TYPE_CHECKING:
     from ..database.database import Database
@@ -95,19 +95,12 @@ def delete(tables: Tables, job: str) -> Operation[None]:
         raise changed_meanwhile(job)
     thread = rows[0]["thread_id"]
     if not (yield One(_SHARED, {"thread": thread, "job": job})):
-        yield from _delete_thread(tables, thread)
+        yield from delete_threads(tables, [thread])
     if tables.apart:
         yield One(_DISPATCHED, {"job": job})
     for table in OWNED:
         yield One(f"delete from {table} where job_id = :job", {"job": job})  # noqa: S608 - ours
     yield One("delete from jobs where id = :job", {"job": job})
-
-
-def _delete_thread(tables: Tables, thread: str) -> Operation[None]:
-    apart = ("checkpoint_blobs",) if tables.apart else ()
-    for table in (tables.writes, *apart, "checkpoints"):
-        sql = f"delete from {table} where thread_id = :thread"  # noqa: S608 - ours
-        yield One(sql, {"thread": thread})
 
 
 # ---------------------------------------------------------------- many, by their age

@@ -23,7 +23,7 @@ from ..ledger.live_rows import Bounds, LiveRow
 from .batch import Batch
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..database.database import Database
 

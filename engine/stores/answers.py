@@ -10,7 +10,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ucop.graphs.nodes.cache import Kept
+from ucop.graphs.nodes.answers import Kept
 
 from ..ledger.operation import One, Operation
 from ..ledger.records import to_json

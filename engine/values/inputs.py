@@ -15,7 +15,7 @@ from ucop.graphs.errors import StateError
 from ucop.graphs.expressions.cel import path_text
 from ucop.graphs.types.input_types import as_json, is_json
 from ucop.graphs.types.state import normalise
-from ucop.graphs.workflows.workflow import Workflow
+from ucop.graphs.workflow import Workflow
 
 from ..errors import InvalidInput
 from ..ledger.records import to_json

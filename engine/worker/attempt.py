@@ -25,8 +25,8 @@ from ucop.agents.memory.memory import Memory, NoMemory
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
-from ucop.graphs.nodes.routing import inside_of, way_to
-from ucop.graphs.workflows.workflow import YamlWorkflow
+from ucop.graphs.pregel.names import inside_of, way_to
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
@@ -59,9 +59,9 @@ if TYPE_CHECKING:
 
     from ucop.agents.models.models import ModelFallback, Models, ModelWarning
     from ucop.agents.models.serving import ModelUse
-    from ucop.graphs.nodes.cache import Answers
+    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
 from ucop.agents.text.raised import Escaped, escaped
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..jobs.job import JobId
 from ..loop.at_work import AtWork, at_work

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from ucop.graphs.factory import Run
+from ucop.graphs.workflow import Run
 
 from ..jobs.run_options import PLAIN, names_secrets, with_secrets
 

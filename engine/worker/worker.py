@@ -55,7 +55,7 @@ from .pulse import Pulse
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
     from ucop.agents.models.models import Models
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..settings import Settings
     from ..stores.memory import JobStore

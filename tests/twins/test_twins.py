@@ -84,7 +84,7 @@ def test_a_share_is_paused_at_each_visit_of_a_node(tmp_path: Path, chance: Rando
 @pytest.mark.chaos
 def test_a_share_of_workers_dies(tmp_path: Path, chance: Random) -> None:
     trial = Trial(tmp_path, f"sqlite:///{tmp_path}/ucop.db", share(chance, 12))
-    trial.kills(4, chance)
+    trial.kills(12, chance)
     assert not trial.found, told(trial.found)
     assert trial.counts["kills"]
 

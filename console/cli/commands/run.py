@@ -27,7 +27,7 @@ from ..streaming import modes_for, output_is_shown, show_end, show_parts
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.jobs.job import Job
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 DELIVERY = 10.0

@@ -390,7 +390,7 @@ def _edit(
     if not (typed or set):
         return None
     from ucop.engine.checkpoints.forks import InputEdit
-    from ucop.graphs.workflows.workflow import restore
+    from ucop.graphs.workflows.stored import restore
 
     from ..edits import edited
 

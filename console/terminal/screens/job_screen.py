@@ -19,7 +19,7 @@ from textual.widgets import Static, TabbedContent, TabPane, Tree
 from ucop.engine.errors import JobNotFound
 from ucop.engine.jobs.status import ACTIVE, JobStatus
 from ucop.graphs.pictures.picture import picture_of_kept
-from ucop.graphs.workflows.workflow import COMPILER_FORMAT
+from ucop.graphs.workflow import COMPILER_FORMAT
 
 from ...cli.jobs.checkpoints import differences
 from ...cli.jobs.jobs import facts, lasted, reason_of

@@ -14,7 +14,7 @@ from ucop.agents import Registry, agent
 from ucop.agents.text.source import read_yaml
 from ucop.engine import Engine
 from ucop.engine.errors import DoublesRefused
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 DEADLINE = 60.0
 PRODUCTION = {"mode": "production"}

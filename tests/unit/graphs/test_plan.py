@@ -30,7 +30,8 @@ from ucop.graphs.plan import (
     range_of,
 )
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 
 @agent("judge")

@@ -33,3 +33,31 @@ def test_questions_of_a_fan_out_are_listed_in_the_order_of_its_items(engine: Eng
     assert job.wait(60) is JobStatus.WAITING
     asked = [question.question for question in job.questions()]
     assert asked == [f"item {number}?" for number in range(10)]
+
+
+def asking(depth: int) -> StateGraph[Any]:
+    """Nodes that ask at the same time, and one among them that is a graph of such nodes."""
+    graph = StateGraph(State)
+    for name in "abcdef":
+        graph.add_node(name, asking(depth - 1).compile() if name == "c" and depth else _ask(name))
+        graph.add_edge(START, name)
+    return graph
+
+
+def _ask(name: str) -> Any:
+    async def node(state: State) -> None:
+        interrupt(f"{name}?")
+
+    return node
+
+
+def test_questions_of_graphs_inside_are_listed_in_the_order_of_their_nodes(
+    engine: Engine,
+) -> None:
+    """LangGraph itself passes them on in the order of a set."""
+    engine.add("inside", asking(2))
+    job = engine.submit("inside", {})
+    assert job.wait(60) is JobStatus.WAITING
+    asked = [question.question for question in job.questions()]
+    inner = ["a?", "b?", *(f"{name}?" for name in "abcdef"), "d?", "e?", "f?"]
+    assert asked == ["a?", "b?", *inner, "d?", "e?", "f?"]

@@ -17,7 +17,7 @@ from ucop.engine import Engine, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.stores.answers import KeptAnswers, find, prune
-from ucop.graphs.nodes.cache import Kept
+from ucop.graphs.nodes.answers import Kept
 
 DEADLINE = 60.0
 

@@ -234,3 +234,25 @@ def test_outputs_that_json_does_not_hold_are_converted_or_an_error(
         job = engine.submit(engine.add(f"none {value}", gives(value)), {"log": []})
         with pytest.raises(JobFailed, match="JSON"):
             job.result(DEADLINE)
+
+
+class MakesUp:
+    """A proxy, such as those of remote clients and of mocks: it has whatever it is asked for."""
+
+    def __call__(self, state: Any) -> Any:
+        return {"log": ["proxy"], "other": Point(1)}
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return MakesUp()
+
+
+def test_a_node_may_have_attributes_of_any_name(open_engine: Callable[..., Engine]) -> None:
+    made = StateGraph(State)
+    made.add_node("proxy", MakesUp())
+    made.add_edge(START, "proxy")
+    made.add_conditional_edges("proxy", lambda state: END)
+    engine = open_engine()
+    job = engine.submit(engine.add("proxies", made), {"log": []})
+    assert job.result(DEADLINE)["log"] == ["proxy"]

@@ -167,3 +167,51 @@ def test_given_nodes_that_stop_the_graph_by_hand_then_the_job_waits_to_be_edited
         job.answer("go on")
     job.resume(replace={"log": ["ready"]})
     assert job.result(DEADLINE) == {"log": ["ready", "done", "done"]}
+
+
+def _clashing(visits: list[str]) -> StateGraph[Any]:
+    """Two nodes write one plain name at once, beside one that asks and so runs each time."""
+
+    class Plain(TypedDict, total=False):
+        text: str
+
+    def asks(state: Plain) -> None:
+        visits.append("asks")
+        interrupt("What?")
+
+    graph = StateGraph(Plain).add_node("asks", asks).add_edge(START, "asks")
+    for name in ("one", "two"):
+        graph.add_node(name, lambda state: {"text": "mine"}).add_edge(START, name)
+    return graph
+
+
+def test_given_writes_that_cannot_be_merged_behind_a_breakpoint_then_a_retry_runs_the_rest(
+    engine: Engine,
+) -> None:
+    """Where the job stands is read without merging them, for that would end the attempt early."""
+    visits: list[str] = []
+    graph = _clashing(visits).compile(interrupt_before=["asks"])
+    job = engine.submit(engine.add("clashing", graph), {})
+    assert job.wait(DEADLINE) == "waiting"
+    job.resume()
+    seen = []
+    for _ in range(3):
+        assert job.wait(DEADLINE) == "failed"
+        seen.append(len(visits))
+        job.retry()
+    assert seen == [1, 2, 3]
+
+
+def test_given_such_writes_in_a_graph_inside_then_an_answer_reaches_its_node(
+    engine: Engine,
+) -> None:
+    visits: list[str] = []
+    inner = _clashing(visits).compile(interrupt_before=["asks"])
+    graph = StateGraph(Log).add_node("sub", inner).add_edge(START, "sub")
+    job = engine.submit(engine.add("clashing-inside", graph), {"log": []})
+    assert job.wait(DEADLINE) == "waiting"
+    job.resume()
+    assert job.wait(DEADLINE) == "waiting"
+    job.answer("that")
+    assert job.wait(DEADLINE) == "failed"
+    assert visits == ["asks", "asks"]

@@ -18,8 +18,11 @@ from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.nodes.context import RunContext
+from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import Workflow, YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 NOBODY = "127.0.0.1:9"
 REGISTRY = load_registry(None)

@@ -36,7 +36,9 @@ from ucop.agents.spec.spec import spec_agent
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import doubles_of
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 KEYS: list[str] = []
 

@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.text.source import (
-    Document,
-    Finding,
-    Position,
-    nearest,
-    read_yaml,
-    read_yaml_file,
-    underline,
-)
+from ucop.agents.finding import Finding, Position
+from ucop.agents.text.source import Document, nearest, read_yaml, read_yaml_file, underline
 
 
 def read(text: str) -> Document:

@@ -20,7 +20,7 @@ from ucop.console.view.progress import NodeState, Row
 from ucop.graphs.language.definition import END, START
 from ucop.graphs.pictures.picture import Box, picture_of, picture_of_kept
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 LOOP = """\
 name: article

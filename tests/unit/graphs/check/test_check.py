@@ -11,13 +11,14 @@ import pytest
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.run.run import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.merging import merge
 from ucop.agents.spec.registry import Registry
-from ucop.agents.text.source import Finding, read_yaml, underline
+from ucop.agents.text.source import read_yaml, underline
 from ucop.graphs.check.check import check
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 
 class Section(TypedDict):

@@ -17,10 +17,11 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.spec.registry import Registry, load_registry
-from ucop.agents.text.source import Finding, read_yaml_file, underline
+from ucop.agents.text.source import read_yaml_file, underline
 from ucop.graphs.check.check import check
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 pytestmark = pytest.mark.timeout(3600)  # the long run takes minutes a test
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "150"))

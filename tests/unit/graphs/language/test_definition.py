@@ -12,13 +12,16 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.flows import flow
+from ucop.agents.finding import Finding
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
-from ucop.agents.text.source import Finding, read_yaml
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import InvalidInput, WorkflowChanged
 from ucop.graphs.language.dump import dump
 from ucop.graphs.language.load import load, load_data
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 WHOLE = """
 name: whole

@@ -10,7 +10,7 @@ from tests.support.paths import DOCS
 from ucop.agents.spec.registry import load_registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 PAGES = [(DOCS / name).read_text(encoding="utf-8") for name in ("workflows.md", "mesh.md")]
 EXAMPLES = [text for page in PAGES for text in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)]

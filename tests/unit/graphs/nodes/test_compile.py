@@ -18,7 +18,7 @@ from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import ExpressionError, StateError
 from ucop.graphs.nodes.routing import RoutingError
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 
 async def test_given_a_chain_then_every_node_runs_once_in_order() -> None:

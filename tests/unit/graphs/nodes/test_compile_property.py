@@ -33,7 +33,8 @@ from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.nodes.context import RunContext
-from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 EXAMPLES = int(os.environ.get("UCOP_EXAMPLES", "40"))
 

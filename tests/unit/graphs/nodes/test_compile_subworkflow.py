@@ -13,9 +13,10 @@ from langgraph.types import Command
 from tests.support.flows import Flow, flow, saver_at
 from ucop.agents.errors import InvalidDefinition
 from ucop.graphs.errors import InvalidInput
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 INNER = """
 name: inner

@@ -16,7 +16,8 @@ from ucop.agents.spec.registry import Registry, load_registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import StateError
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 STATE = "state: {log: {type: array, items: string, merge: {custom: joined}}}\n"
 FORK = "  - START -> a -> [b, c] -> d -> END"

@@ -25,7 +25,8 @@ from ucop.graphs.pictures.picture import Arrow, Box, Picture, picture_of
 from ucop.graphs.pictures.svg import svg
 from ucop.graphs.pictures.text import dot, draw, mermaid
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -12,7 +12,7 @@ from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.pictures.picture import picture_of, waves_of
 from ucop.graphs.pictures.svg import svg
-from ucop.graphs.workflows.workflow import workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.filter_too_much])

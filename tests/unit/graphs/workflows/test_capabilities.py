@@ -8,7 +8,8 @@ from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.catalog import Catalog
-from ucop.graphs.workflows.workflow import restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
 
 
 @agent("zeta", capabilities=["count"])

@@ -22,9 +22,10 @@ from ucop.agents.spec.registry import Registry
 from ucop.agents.text.plain import plain
 from ucop.graphs.errors import InvalidInput, UnknownWorkflow, WorkflowChanged
 from ucop.graphs.topology.wiring import Standing
+from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog, split_pattern
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import Workflow, restore
+from ucop.graphs.workflows.stored import restore
 
 YAML = "name: {name}\ndescription: A test.\nnodes:\n  a: {{agent: hello}}\nagents:\n  hello: {{prompt: Hi}}\n"
 PYTHON = """

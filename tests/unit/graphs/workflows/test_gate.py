@@ -16,7 +16,9 @@ from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refusals, refuse_doubles
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 FLOW = """\
 name: letters

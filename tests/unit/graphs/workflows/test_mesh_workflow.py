@@ -18,7 +18,9 @@ from ucop.graphs.plan import all_nodes, plan_of
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
 from ucop.graphs.workflows.mesh_workflow import MeshWorkflow, mesh_among
-from ucop.graphs.workflows.workflow import YamlWorkflow, restore, workflow_of
+from ucop.graphs.workflows.stored import restore
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 
 @agent(capabilities=["write"], asks=["research"])

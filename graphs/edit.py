@@ -12,7 +12,7 @@ from typing import Any
 
 from ucop.agents.text.source import nearest
 
-from ..errors import InvalidInput
+from .errors import InvalidInput
 
 START = "__start__"
 INPUT = "__input__"

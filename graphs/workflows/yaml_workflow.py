@@ -1,202 +1,45 @@
-"""A workflow as the job layer sees it: YAML or a Python graph, behind one view."""
+"""Workflows of YAML: a checked definition, bound to its agents, that can be run as a job."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import threading
-from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from ucop.agents.spec.spec import AgentSpec, spec_agent
+from ucop.agents.finding import Finding
 from ucop.agents.spec.tool import agents_inside, needs_of
 from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
-from ucop.agents.text.source import Document, Finding, nearest, read_yaml_file
+from ucop.agents.text.source import nearest
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
-from ..check.check import check, raise_errors
-from ..check.kinds import FindWorkflow
-from ..check.mesh import members_of
-from ..errors import InvalidInput, StateError, WorkflowChanged, WorkflowError
+from ..edit import Update, chosen
+from ..errors import InvalidInput, StateError
 from ..expressions.templates import compile_output
-from ..language.definition import ERRORS, SAID, START, Channel, Definition, Kind, Merge
+from ..language.definition import ERRORS, SAID, START, Channel, Definition, Merge
 from ..language.dump import dump
-from ..language.load import load_data
-from ..limits import Limits
 from ..nodes.mesh_rules import error_of
-from ..nodes.routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn, shown_name
+from ..nodes.routing import Router, RoutingError, Turn
+from ..pregel.names import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ..topology.topology import topology_of
-from ..topology.wiring import Wiring
 from ..types.state import normalise
-from .edit import Update, chosen
+from ..workflow import COMPILER_FORMAT, Workflow
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
-    from langgraph.pregel import Pregel
 
     from ucop.agents.spec.merging import MergeFunction
-    from ucop.agents.spec.registry import Registry
     from ucop.agents.spec.spec import Agent
 
-    from ..factory import Run
     from ..pregel.superstep import Ran, Superstep, Write
-    from ..topology.wiring import Standing as Begun
     from ..types.given_context import Unchecked
-    from .catalog import Catalog
 
-COMPILER_FORMAT = 1
-"""Part of every fingerprint: raised when the compiled graph's nodes or channels change."""
 COMPILED_KEPT = 256
-_CHANNELS = ("__", "branch:", "join:")
-"""How the names of LangGraph's own channels begin."""
 OVERWRITE = "__overwrite__"
 """LangGraph's marker for a value that replaces what a reducer would add to."""
-
-
-class Workflow(ABC):
-    """Something that can be run as a job."""
-
-    kind: Literal["yaml", "python"]
-    name: str
-    description: str
-    origin: str
-    """Where it was defined, for people."""
-    fingerprint: str
-    """Changes when a run may go another way; ignores layout and comments."""
-    stored: dict[str, Any]
-    """What a job keeps of it, as JSON. The order of keys matters: keep it as text."""
-    needs: tuple[str, ...]
-    """What only the project can supply: `graph:NAME`, `agent:NAME`, `merge:NAME`, `tool:NAME`,
-    `mcp:NAME`."""
-    input_schema: dict[str, Any] | None
-    warnings: tuple[Finding, ...] = ()
-    context_schema: Any = None
-    """The class that declares the names of its context; None where none does."""
-    takes_values: bool = True
-    """Whether its input is an object of names and values, and not any value."""
-    nested: bool = False
-    """Whether its nodes run workflows of their own, whose steps are to be seen."""
-    limits: Limits = Limits()
-    """What its jobs may use at most, where their submission does not say otherwise."""
-
-    @abstractmethod
-    def accept(self, data: Any) -> Any:
-        """The input with its defaults, as the graph takes it. Raises InvalidInput naming
-        everything that is wrong."""
-
-    @abstractmethod
-    def graph(self) -> Pregel[Any, Any, Any, Any]:
-        """The compiled graph, without a checkpointer, to be looked at. Imports LangGraph."""
-
-    @asynccontextmanager
-    async def opened(self, run: Run) -> AsyncIterator[Workflow]:
-        """This workflow with the graph that is to be run, which is there as long as this is open:
-        a factory may hold connections for it. Raises what the factory raises."""
-        yield self
-
-    def configured(self, config: Mapping[str, Any] | None) -> Workflow:
-        """This workflow for a run with a config (JSON), on which its graph may depend."""
-        return self
-
-    def accept_context(self, context: Any, unchecked: Unchecked) -> dict[str, Any] | None:
-        """A run's context as JSON. Raises InvalidInput for what the workflow does not take;
-        values that are `unchecked` are secrets given by name."""
-        if context is not None:
-            raise InvalidInput(f"workflow {self.name!r} takes no context")
-        return None
-
-    def context(self, kept: Mapping[str, Any] | None) -> Any:
-        """What LangGraph is given as the context, from what was accepted, secrets resolved."""
-        return None
-
-    @property
-    def context_fields(self) -> dict[str, Any]:
-        """The JSON Schema of each name of the context that is declared."""
-        return {}
-
-    @property
-    def wiring(self) -> Wiring:
-        """Its nodes and edges, as its jobs began with them."""
-        from ..topology.graph_shape import GraphShape
-
-        return GraphShape(self.graph()).wiring
-
-    @abstractmethod
-    def start(self, data: Any) -> Any:
-        """What a first attempt gives to the graph, from an accepted input."""
-
-    @abstractmethod
-    def result(self, values: Any) -> Any:
-        """The job's output, as JSON, from the values of the state at the end."""
-
-    @abstractmethod
-    def shown_nodes(self) -> list[str]:
-        """The nodes in an order that the edges allow."""
-
-    @property
-    def optional(self) -> tuple[str, ...]:
-        """Nodes that a run may end without, named as their steps are; in their order."""
-        return ()
-
-    def caught(self, node: str, writes: Sequence[tuple[str, Any]]) -> Mapping[str, Any] | None:
-        """The error of `node` that the run survives, where its writes tell of one."""
-        return None
-
-    def hides(self, node: str) -> bool:
-        """Whether `node` is one of the compiler's own."""
-        return False
-
-    def shown_name(self, node: str) -> str:
-        """The node of the definition that `node` belongs to."""
-        return node
-
-    def shown_part(self, part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What of a part that the graph emits is not the compiler's own."""
-        return part
-
-    def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
-        """The node as which a checkpoint that the nodes `ran` made is edited; see edit.py.
-        Raises InvalidInput."""
-        return chosen(ran, as_node)
-
-    def check_edit(self, values: Mapping[str, Any]) -> None:  # noqa: B027 - most say it by schemas
-        """Raise InvalidInput for values that a state of this workflow cannot hold."""
-
-    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
-        """Where `task` leads, had it written `values` as well."""
-        return task.routes
-
-    def loose_update(self, due: Sequence[str], values: Mapping[str, Any], node: str) -> Update:
-        """What LangGraph's `update_state` is given where nobody knows what made a checkpoint, or
-        `node` had no part in it."""
-        return values, node
-
-    def state_names(self) -> list[str]:
-        """The names of the state that a person may edit."""
-        channels = self.graph().channels
-        return [name for name in channels if not name.startswith(_CHANNELS)]
-
-    def as_begun(self, stored: Mapping[str, Any]) -> Workflow:
-        """This workflow for a job that began with what it kept."""
-        return self
-
-    @property
-    def is_known_by_name(self) -> bool:
-        """Whether every process of the project can find it, or make it from what a job keeps."""
-        return True
-
-    @property
-    def changed(self) -> bool:
-        """Whether it is not what the job began with, so that its checkpoint may not fit."""
-        return False
-
-    def refuse_to_skip(self, standing: Begun) -> None:  # noqa: B027 - YAML never changes
-        """Raise WorkflowChanged where nodes that a job was to run would be left out."""
 
 
 class YamlWorkflow(Workflow):
@@ -272,7 +115,7 @@ class YamlWorkflow(Workflow):
         """For the Python graphs inside: each is given the names that its schema declares."""
         if context is None:
             return None
-        from ..types.given_context import inner_context
+        from .inner_context import inner_context
 
         graphs, agents = list(self._graphs_inside), self._agents_read_context
         return inner_context(self.name, graphs, context, unchecked, agents=agents)
@@ -440,78 +283,6 @@ class YamlWorkflow(Workflow):
         return None
 
 
-def read_workflow(path: str | Path, registry: Registry) -> YamlWorkflow:
-    """The workflow of a YAML file. Raises InvalidDefinition with every mistake in it."""
-    return workflow_of(read_yaml_file(path), registry)
-
-
-def workflow_of(
-    document: Document, registry: Registry, workflows: FindWorkflow | None = None
-) -> YamlWorkflow:
-    """The workflow of a document that was read; `workflows` finds those that its nodes run."""
-    checked = check(document, registry, workflows)
-    raise_errors(checked.findings)
-    return _class_of(checked.definition)(
-        checked.definition,
-        checked.agents,
-        origin=document.file,
-        warnings=tuple(checked.findings),
-        workflows=checked.workflows,
-        merges=checked.merges,
-    )
-
-
-def restore(stored: Mapping[str, Any], *, catalog: Catalog, registry: Registry) -> Workflow:
-    """The workflow that a job began with.
-
-    A YAML workflow comes back with its own agents of then; a Python graph as it is now, and
-    `refuse_to_skip` tells whether the job may go on with it. Raises WorkflowChanged for a
-    definition that only another version can read.
-    """
-    if stored["kind"] == "python":
-        if stored.get("unnamed"):
-            raise WorkflowChanged(
-                f"graph {stored['name']!r} has no name of its own, so only the process that "
-                "submitted the job knows it; give it one, and submit again"
-            )
-        return catalog.find(stored["name"]).as_begun(stored)
-    if stored["format"] != COMPILER_FORMAT:
-        raise WorkflowChanged(
-            f"the job's workflow was compiled with format {stored['format']}, this version has "
-            f"{COMPILER_FORMAT}; finish the job with the version it began with"
-        )
-    loaded = load_data(stored["definition"])
-    raise_errors(loaded.findings)
-    own = [
-        spec_agent(AgentSpec.model_validate(spec), "kept by the job")
-        for spec in stored["agents"].values()
-    ]
-    known = registry.extended(own)
-    called = [node.agent for node in loaded.definition.nodes.values() if node.agent]
-    names = dict.fromkeys((*called, *members_of(loaded.definition)))
-    agents = {name: known.get(name) for name in names}
-    workflows = {
-        name: restore(inner, catalog=catalog, registry=registry)
-        for name, inner in stored.get("workflows", {}).items()
-    }
-    custom = (c.function for c in loaded.definition.state.values() if c.function)
-    return _class_of(loaded.definition)(
-        loaded.definition,
-        agents,
-        origin="kept by the job",
-        workflows=workflows,
-        merges={name: registry.merge(name) for name in custom},
-    )
-
-
-def _class_of(definition: Definition) -> type[YamlWorkflow]:
-    if definition.kind is Kind.graph:
-        return YamlWorkflow
-    from .mesh_workflow import MeshWorkflow
-
-    return MeshWorkflow
-
-
 def _first(channel: Channel) -> Any:
     """The value that a channel begins with, also where the thread held another job's."""
     value = with_whole_numbers(channel.schema, channel.schema.get("default"))
@@ -541,5 +312,3 @@ class _Compiled:
 
 
 _COMPILED = _Compiled()
-
-__all__ = ["Workflow", "WorkflowError", "YamlWorkflow", "read_workflow", "restore", "workflow_of"]

@@ -9,25 +9,14 @@ import threading
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ucop.agents.errors import InvalidDefinition, UcopError
-from ucop.agents.text.source import Finding
+from ucop.agents.finding import Finding
 
-if TYPE_CHECKING:
-    from langgraph.store.base import BaseStore
+from ..workflow import Run
 
 CONFIG, RUNTIME = "config", "runtime"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Run:
-    """What a factory may know of the run that it makes a graph for."""
-
-    config: Mapping[str, Any]
-    """As LangGraph's nodes get it: `configurable`, `tags`, `metadata`."""
-    context: Any = None
-    store: BaseStore | None = None
 
 
 @dataclass(frozen=True)
