@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,8 +151,21 @@ class Outcome:
     """Nodes that this attempt did not run and that a completed job need not have run."""
 
 
-to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON as the ledger keeps it. One encoder for all: to make one costs more than to use it."""
+def _encoder() -> Callable[[Any], str]:
+    """One for all: to make one costs more than to use it, and Python's own makes the part of it that
+    is written in C anew for each value. Without looking for values that hold themselves, which end
+    in a RecursionError."""
+    whole = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+    make = vars(json.encoder).get("c_make_encoder")
+    if make is None:
+        return whole.encode
+    text = vars(json.encoder)["encode_basestring"]
+    pieces = make(None, whole.default, text, None, ":", ",", False, False, True)
+    return lambda value: "".join(pieces(value, 0))
+
+
+to_json = _encoder()
+"""JSON as the ledger keeps it."""
 
 
 def shown_json(value: Any) -> str:
