@@ -60,7 +60,13 @@ from ucop.engine.rates import DatabaseRates
 from ucop.engine.reader import Reader, open_reader
 from ucop.engine.retention import Rule
 from ucop.engine.rows import NewJob
-from ucop.engine.run_options import for_factory, names_secrets, new_run_options, read_config
+from ucop.engine.run_options import (
+    check_breakpoints,
+    for_factory,
+    names_secrets,
+    new_run_options,
+    read_config,
+)
 from ucop.engine.runner import current_attempt
 from ucop.engine.scheduler import Scheduler
 from ucop.engine.settings import Settings
@@ -305,8 +311,10 @@ class Engine:
                 `context_schema`, or an object that fits it. In a workflow of YAML it is for the
                 Python graphs inside.
             config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
-                `metadata`, `recursion_limit`. In both, `${env:NAME}` in a text is a secret, which
-                is looked up where the job runs and never stored.
+                `metadata`, `recursion_limit`; and `interrupt_before`, `interrupt_after`: names of
+                nodes, or `"*"`, in place of those that the graph was compiled with. `${env:NAME}`
+                in a text of the context or the config is a secret, which is looked up where the
+                job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
 
@@ -921,6 +929,7 @@ class Engine:
         found = self.workflow(workflow).configured(for_factory(given))
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
+        check_breakpoints(given, found)
         run = new_run_options(found.accept_context(context, names_secrets), given, said)
         job = new_job(found, input, terms, budget, run, self.settings.state.types)
         if found.kind == "yaml" or found.is_known_by_name:
