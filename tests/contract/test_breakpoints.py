@@ -124,7 +124,7 @@ def test_a_breakpoint_that_no_node_has_is_refused(engine: Engine) -> None:
         job.resume(config={"interrupt_after": ["z"]})
     other = _row(Log, "log", "first", "b").compile(name="other")
     with pytest.raises(InvalidInput, match="it has first, b"):
-        job.fork(job.checkpoints()[-1].id, workflow=other)
+        job.fork(job.checkpoints()[0].id, workflow=other)
 
 
 def test_given_a_breakpoint_then_the_state_is_edited_and_the_job_goes_on(engine: Engine) -> None:
