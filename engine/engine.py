@@ -465,6 +465,9 @@ class Engine:
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
+        A context belongs to one workflow, and the jobs may be of many: give it to each by
+        JobHandle's `resume` or `retry`.
+
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
