@@ -181,13 +181,13 @@ class Orders:
         """With the context and config that are to hold from now on. Raises InvalidInput."""
         if not onward.given:
             return onward
-        text = await self._given_anew(id, onward.given)
+        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+        workflow = await self._restore(fingerprint, id)
+        text = await self._given_anew(id, onward.given, workflow)
         return replace(onward, run=text)
 
-    async def _given_anew(self, id: JobId, given: Regiven) -> str:
-        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+    async def _given_anew(self, id: JobId, given: Regiven, workflow: Workflow) -> str:
         _, run = await self._database.read(lambda: lifecycle.given(id))
-        workflow = await self._restore(fingerprint, id)
         return given.over(run, workflow).to_json()
 
     async def retry(self, id: JobId, onward: Onward) -> None:
@@ -212,7 +212,7 @@ class Orders:
         thread, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        run = await self._given_anew(id, given) if given else None
+        run: str | None = None
         saver, draft = self._saver(), []
         other = None
         if successor is not None:
@@ -220,6 +220,8 @@ class Orders:
             input, _ = await self._database.read(lambda: lifecycle.given(id))
             other = successor_of(successor, input, {**edit.update, **edit.replace})
             workflow = successor
+        if given or successor is not None:
+            run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables

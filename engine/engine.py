@@ -35,7 +35,13 @@ from .events.webhook_sender import couriers, delivered
 from .handle import EVENT_PAGE, JobAccess, JobHandle
 from .jobs.filter import Filter, Statuses
 from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy, Terms, WorkerId
-from .jobs.run_options import for_factory, names_secrets, new_run_options, read_config
+from .jobs.run_options import (
+    check_breakpoints,
+    for_factory,
+    names_secrets,
+    new_run_options,
+    read_config,
+)
 from .jobs.status import ACTIVE
 from .ledger import lifecycle, workers
 from .ledger.commands import read_onward
@@ -305,8 +311,10 @@ class Engine:
                 `context_schema`, or an object that fits it. In a workflow of YAML it is for the
                 Python graphs inside.
             config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
-                `metadata`, `recursion_limit`. In both, `${env:NAME}` in a text is a secret, which
-                is looked up where the job runs and never stored.
+                `metadata`, `recursion_limit`; and `interrupt_before`, `interrupt_after`: names of
+                nodes, or `"*"`, in place of those that the graph was compiled with. `${env:NAME}`
+                in a text of the context or the config is a secret, which is looked up where the
+                job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
 
@@ -456,6 +464,9 @@ class Engine:
                 that were delayed.
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
+
+        A context belongs to one workflow, and the jobs may be of many: give it to each by
+        JobHandle's `resume` or `retry`.
 
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
@@ -921,6 +932,7 @@ class Engine:
         found = self.workflow(workflow).configured(for_factory(given))
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
+        check_breakpoints(given, found)
         run = new_run_options(found.accept_context(context, names_secrets), given, said)
         job = new_job(found, input, terms, budget, run, self.settings.state.types)
         if found.kind == "yaml" or found.is_known_by_name:

@@ -80,6 +80,7 @@ class Outlet:
 
     def put(self, part: Part) -> None:
         """The graph emitted a part."""
+        self.emission.begin()
         if part["type"] not in self.wanted or self._channel is None:
             return
         if (shown := self._shown(part)) is not None:

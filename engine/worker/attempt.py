@@ -205,6 +205,7 @@ class Attempt:
             )
             self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
+            self._given.set_breakpoints(graph)
             self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
