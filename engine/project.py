@@ -13,9 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ucop.agents.secret_url import shown_url
-from ucop.engine.errors import InvalidSettings
-from ucop.engine.langgraph_json import read_langgraph
+from ucop.agents.text.secret_url import shown_url
+
+from .errors import InvalidSettings
+from .langgraph_json import read_langgraph
 
 POSTGRES = ("postgresql://", "postgres://")
 

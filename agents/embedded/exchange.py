@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.embedded.llama import BATCH, CONTEXT, Generation, Refusal
-from ucop.agents.embedded.translation import (
+from .llama import BATCH, CONTEXT, Generation, Refusal
+from .translation import (
     Answer,
     Translated,
     mean_vector,
@@ -22,10 +22,10 @@ from ucop.agents.embedded.translation import (
     translate_generate,
     windows,
 )
-from ucop.agents.embedded.weights import EMBEDDED_MODEL
+from .weights import EMBEDDED_MODEL
 
 if TYPE_CHECKING:
-    from ucop.agents.embedded.server import OllamaServer
+    from .server import OllamaServer
 
 API_VERSION = "0.12.0"
 """Of the Ollama API that this endpoint speaks; clients may ask."""

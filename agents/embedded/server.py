@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from typing import Any
 
-from ucop.agents.embedded.exchange import POLL, Exchange
-from ucop.agents.embedded.llama import Llama
-from ucop.agents.embedded.weights import Weights, find_weights, verify
+from .exchange import POLL, Exchange
+from .llama import Llama
+from .weights import Weights, find_weights, verify
 
 LOOPBACK = "127.0.0.1"
 CLOSE_TIMEOUT = 5.0

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucop.console.cli.inputs import pairs, read_object
+from ..view.inputs import pairs, read_object
 
 _GROUPS = ("configurable", "metadata")
 _WHOLE = ("tags", "recursion_limit", "interrupt_before", "interrupt_after")
@@ -66,7 +66,7 @@ def _repeated(typed: Sequence[str]) -> list[tuple[str, str]]:
 def _value(text: str, schema: Mapping[str, Any] | None) -> Any:
     """As its schema says; without one JSON, or else a text."""
     if schema:
-        from ucop.agents.schema import coerce_text
+        from ucop.agents.text.schema import coerce_text
 
         return coerce_text(schema, text)
     try:

@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ucop.console.cli.completion import (
-    complete_agent,
-    complete_job,
-    complete_schedule,
-    complete_workflow,
-)
-from ucop.engine.job import OnBusy
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.job import OnBusy
+from ucop.engine.jobs.status import JobStatus
+
+from .completion import complete_agent, complete_job, complete_schedule, complete_workflow
 
 Project = Annotated[
     Path | None,

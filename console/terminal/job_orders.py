@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
-from ucop.console.cli.control import DONE
-from ucop.console.cli.tables import plural
-from ucop.console.terminal.answer_form import AnswerForm
-from ucop.console.terminal.budget_form import BudgetForm
-from ucop.console.terminal.confirmation import Confirmation
-from ucop.console.terminal.fork_form import ForkForm
-from ucop.console.terminal.live_screen import LiveScreen
 from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import UcopError
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.status import JobStatus
+
+from ..cli.jobs.control import DONE
+from ..view.tables import plural
+from .forms.answer_form import AnswerForm
+from .forms.budget_form import BudgetForm
+from .forms.confirmation import Confirmation
+from .forms.fork_form import ForkForm
+from .live_screen import LiveScreen
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
-    from ucop.engine.job import Checkpoint, Job
-    from ucop.engine.reader import Reader
+    from ucop.engine.jobs.job import Checkpoint, Job
+    from ucop.engine.reading.reader import Reader
 
 T = TypeVar("T")
 
