@@ -212,7 +212,8 @@ class Orders:
         thread, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        run, saver, draft = None, self._saver(), []
+        run: str | None = None
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)

@@ -109,7 +109,7 @@ def _told(spent: Usage) -> dict[str, Any]:
         "seconds_generating": round(spent.seconds, 6),
         "cached_calls": spent.cached_calls,
         "cost": spent.cost,
-        "models": to_json(list(spent.models)),
+        "models": to_json(spent.models) if spent.models else "[]",
     }
 
 
@@ -535,8 +535,11 @@ class Journal:
     ) -> tuple[StepRow, NewEvent]:
         """The step's row and event at its end, in place of its beginning."""
         spent = self._spent(step.task_id)
-        row = replace(
-            step,
+        row = StepRow(
+            task_id=step.task_id,
+            node=step.node,
+            input=step.input,
+            started_at=step.started_at,
             status=status,
             finished_at=now,
             output=output,

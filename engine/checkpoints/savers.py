@@ -17,7 +17,7 @@ import copy
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -46,6 +46,7 @@ from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
 from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
+from ..loop.loop import SAFE
 from ..values.serializer import Apart as Row
 from ..values.serializer import StateSerializer, serializer, used_types
 from ..values.state_types import GraphTypes
@@ -92,6 +93,22 @@ def attach(
 
 Kept = Call
 """A call of a saver that is made later, in the transaction that it belongs to."""
+
+
+class _Naming:
+    """See `Fenced._naming`. It stands around each commit: a class costs a third of a generator."""
+
+    __slots__ = ("_journal", "_more", "_saver")
+
+    def __init__(self, saver: Fenced, journal: Journal, more: Sequence[Kept]) -> None:
+        self._saver, self._journal, self._more = saver, journal, more
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            self._saver._name(error, self._journal, self._more)
 
 
 class Fenced:
@@ -230,14 +247,13 @@ class Fenced:
             await self._save(call)
         else:
             async with journal.turn:
-                with self._naming(journal):
-                    fault("before put")
                 journal.may_advance()
-                if _is_input(metadata) and not self.starts_at_once:
-                    journal.hold(call)
-                    return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
                 with self._naming(journal, call):
+                    fault("before put")
+                    if _is_input(metadata) and not self.starts_at_once:
+                        journal.hold(call)
+                        return _saved(config, checkpoint)
                     await self._commit(journal, 1, newest, call)
                 if newest is not None:
                     journal.advanced()
@@ -322,22 +338,21 @@ class Fenced:
             return channel, stored_error(self.serde, value)
         return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
 
-    @contextmanager
-    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+    def _naming(self, journal: Journal, *more: Kept) -> _Naming:
         """A commit, whose errors tell whether the database failed or a value is to blame: inside,
         Superseded, DatabaseError or Unstorable is raised."""
-        try:
-            yield
-        except (Superseded, DatabaseError) as error:
+        return _Naming(self, journal, more)
+
+    def _name(self, error: Exception, journal: Journal, more: Sequence[Kept]) -> None:
+        """Raise what an error of a commit means, where it is another."""
+        if isinstance(error, (Superseded, DatabaseError)):
             journal.broke_off(error)
-            raise
-        except Exception as error:
-            if (refused := self._refusal(journal, more)) is not None:
-                raise refused from error
-            if (refused := self._refusal(journal, journal.held)) is not None:
-                journal.drop_held()  # the input, without which nothing else is worth keeping
-                raise refused from error
-            raise
+            return
+        if (refused := self._refusal(journal, more)) is not None:
+            raise refused from error
+        if (refused := self._refusal(journal, journal.held)) is not None:
+            journal.drop_held()  # the input, without which nothing else is worth keeping
+            raise refused from error
 
     def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
         """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
@@ -382,13 +397,12 @@ class Fenced:
         elif journal is None:
             self._save_apart(call)
         else:
-            with self._naming(journal):
-                fault("before put")
             journal.may_advance()
-            if _is_input(metadata):
-                journal.hold(call)
-                return _saved(config, checkpoint)
             with self._naming(journal, call):
+                fault("before put")
+                if _is_input(metadata):
+                    journal.hold(call)
+                    return _saved(config, checkpoint)
                 self._commit_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
@@ -434,6 +448,9 @@ class Fenced:
         )
 
 
+SAFE.add(Fenced.aput_writes.__code__)  # `stored` and `brief` take whatever the code of values does
+
+
 class Unfenced(SqliteSaver):
     """LangGraph's own, in a transaction that somebody else ends: it would commit, also after an
     error."""
@@ -469,11 +486,11 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
-    @contextmanager
-    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+    def cursor(  # type: ignore[override] # LangGraph's is a generator, and costs more
+        self, transaction: bool = True
+    ) -> closing[sqlite3.Cursor]:
         # The base class would commit, also after an error.
-        with super().cursor(transaction=False) as cursor:
-            yield cursor
+        return closing(self.conn.cursor())
 
     def save(self, call: Kept) -> None:
         """Save in the transaction that is open on the loop's connection."""
@@ -489,9 +506,9 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         notes: Batch = NO_NOTES,
     ) -> None:
         write = _Write(journal, saved, checkpoint, more, notes)
-        with write.undone():
+        with write:
             await self.commit(
-                lambda: write.into(self.conn, self.save),
+                lambda: write.into(partial(execute, self.conn), self.save),
                 lambda _: write.told(),
             )
 
@@ -507,9 +524,9 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
-            write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+            write.into(partial(execute, connection), lambda call: getattr(saver, call[0])(*call[1]))
 
-        with write.undone():
+        with write:
             self.apart.write(work)
             write.told()
 
@@ -693,7 +710,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         while not journal.committing.acquire(blocking=False):  # noqa: ASYNC110 - of a thread
             await asyncio.sleep(0.001)
         try:
-            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
+            with write, journal.certain(), reachable(self.url), _fenced(journal):
                 await self._transact(write)
                 write.told()
         finally:
@@ -734,10 +751,10 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         if not journal.committing.acquire(timeout=HELD_UP):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
-            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
+            with write, journal.certain(), reachable(self.url), _fenced(journal):
                 with self.apart.connection() as connection, connection.transaction():
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(connection, partial(save_by, saver))
+                    write.into(partial(_execute, connection), partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -905,7 +922,8 @@ HELD_UP_BY_A_NODE = (
 
 
 class _Write:
-    """One transaction of an attempt: the fence, what its journal holds, and what is new."""
+    """One transaction of an attempt: the fence, what its journal holds, and what is new. Where it does
+    not commit inside `with write:`, all stays in the journal."""
 
     def __init__(
         self,
@@ -918,17 +936,23 @@ class _Write:
         self.journal, self.more, self.notes = journal, more, notes
         self.load: Load | None = None
         """What is taken out of the journal while this is under way."""
-        self._mark: dict[str, Any] = {"saved": saved, "checkpoint": checkpoint}
+        self._saved, self._checkpoint = saved, checkpoint
 
     def tell(self) -> Operation[None]:
         """The fence and the notes."""
         self._untake()
         self.load = self.journal.take()
-        return self.journal.tell(self.load, self.notes, **self._mark)
+        return self.journal.tell(
+            self.load, self.notes, saved=self._saved, checkpoint=self._checkpoint
+        )
 
-    def into(self, connection: Any, save: Callable[[Kept], Any]) -> None:
-        """Write all of it into a transaction that is open on `connection`."""
-        run(self.tell(), partial(_execute, connection))
+    def into(
+        self,
+        execute: Callable[[Statement], Sequence[Any]],
+        save: Callable[[Kept], Any],
+    ) -> None:
+        """Write all of it into a transaction that is open, by what executes and saves there."""
+        run(self.tell(), execute)
         assert self.load is not None
         for call in (*self.load.held, *self.more):
             save(call)
@@ -940,13 +964,11 @@ class _Write:
         if load is not None:
             self.journal.told(load, self.notes)
 
-    @contextmanager
-    def undone(self) -> Iterator[None]:
-        """Where it does not commit, all stays in the journal."""
-        try:
-            yield
-        finally:
-            self._untake()
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._untake()
 
     def _untake(self) -> None:
         if self.load is not None:
@@ -955,8 +977,6 @@ class _Write:
 
 
 def _execute(connection: Any, statement: Statement) -> Sequence[Any]:
-    if isinstance(connection, sqlite3.Connection):
-        return execute(connection, statement)
     with connection.cursor(row_factory=dict_row) as cursor:
         match statement:
             case One(sql, params):

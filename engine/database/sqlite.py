@@ -406,27 +406,39 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """SQLite's errors and the file system's, as errors that say what to do."""
-    try:
-        yield
-    except sqlite3.DataError:
-        raise  # a value too big for SQLite: the job's own error
-    except sqlite3.Error as error:
-        raise _at(path, explain(error, path)) from error
-    except PermissionError as error:
-        refused = DatabaseError(
+class explained:
+    """SQLite's errors and the file system's, as errors that say what to do. It stands around each
+    statement, where a generator would cost three times as much."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (told := _explanation(error, self._path)) is not None:
+            raise _at(self._path, told) from error
+
+
+def _explanation(error: BaseException, path: Path) -> DatabaseError | None:
+    if isinstance(error, sqlite3.DataError):
+        return None  # a value too big for SQLite: the job's own error
+    if isinstance(error, sqlite3.Error):
+        return explain(error, path)
+    if isinstance(error, PermissionError):
+        return DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
         )
-        raise _at(path, refused) from error
-    except OSError as error:
-        refused = DatabaseError(
+    if isinstance(error, OSError):
+        return DatabaseError(
             f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
             "can be written. Name another database with --database or UCOP_DATABASE"
         )
-        raise _at(path, refused) from error
+    return None
 
 
 def _at(path: Path, error: DatabaseError) -> DatabaseError:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from ..errors import ForeignThread, JobNotFound, KeyConflict, Superseded
@@ -286,10 +287,11 @@ def _numbered(job: str, first: int, events: Sequence[NewEvent]) -> list[Params]:
 
 
 _STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
+_step_values = attrgetter(*_STEP_FIELDS)
 
 
 def _step_params(job: str, attempt: int, step: StepRow) -> Params:
-    params: dict[str, Any] = {name: getattr(step, name) for name in _STEP_FIELDS}
+    params = dict(zip(_STEP_FIELDS, _step_values(step), strict=True))
     params["status"] = step.status.value
     params["job"], params["attempt"] = job, attempt
     return params
