@@ -31,12 +31,12 @@ from ..ledger.lifecycle import ADD_ATTEMPT, ADD_EVENT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.threads import Tables, copy_branch
 from ..values.json_text import to_json
-from .savers import Kept, attach, save_on
+from .fence import Kept, attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
-    from .savers import FencedSaver
+    from .fence import FencedSaver
     from .successor import Successor
 
 

@@ -28,10 +28,10 @@ from ucop.graphs.nodes.failures import chain
 from ucop.graphs.pregel.names import inside_of, way_to
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
+from ..checkpoints.fence import FencedSaver, attach
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
-from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,

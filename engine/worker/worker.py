@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
-from ..checkpoints.savers import FencedSaver, saver_of
+from ..checkpoints.fence import FencedSaver, saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
