@@ -47,13 +47,15 @@ from psycopg.rows import dict_row
 
 from ucop.graphs.pregel.compiling import compile_again
 
+from ..database.dialect import POSTGRES, SQLITE
+from ..database.drivers import on_async_postgres, on_postgres, on_sqlite
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import drive, reachable
-from ..database.sqlite import Apart, execute
+from ..database.postgres import reachable
+from ..database.sqlite import Apart
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
-from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
+from ..ledger.operation import Operation, Statement, drive, run
 from ..values.serializer import Apart as Row
 from ..values.serializer import StateSerializer
 from ..values.state_types import GraphTypes, StateTypes, graph_types
@@ -278,7 +280,7 @@ class Fenced:
         elif journal is None:
             await self._save(call)
         else:
-            now = time.time()
+            now = time.monotonic()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
@@ -427,7 +429,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            with journal.finished(task_id, writes, time.time(), reply) as notes:
+            with journal.finished(task_id, writes, time.monotonic(), reply) as notes:
                 saved = _progress(writes, reply)
                 with self._naming(journal, call):
                     fault("before writes")
@@ -573,11 +575,11 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.SQLITE, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         strategies = {"keep_latest": threads.keep_latest, "delete": threads.delete_threads}
@@ -586,7 +588,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         await self._carry_out(lambda: strategies[strategy](thread_ids))
 
     async def _carry_out(self, make: Callable[[], Operation[None]]) -> None:
-        await self.commit(lambda: run(make(), partial(execute, self.conn)))
+        await self.commit(lambda: run(make(), partial(on_sqlite, self.conn)))
 
 
 class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
@@ -606,18 +608,19 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+            threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(threads.delete_for_runs(threads.POSTGRES, run_ids))
+        await self._carry_out(threads.delete_for_runs(POSTGRES.tables, run_ids))
 
     async def _carry_out(self, operation: Operation[None]) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            await drive(operation, connection)
+            await drive(operation, partial(on_async_postgres, cursor))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
@@ -922,15 +925,9 @@ class _Write:
 
 def _execute(connection: Any, statement: Statement) -> Sequence[Any]:
     if isinstance(connection, sqlite3.Connection):
-        return execute(connection, statement)
+        return on_sqlite(connection, statement)
     with connection.cursor(row_factory=dict_row) as cursor:
-        match statement:
-            case One(sql, params):
-                cursor.execute(pyformat(sql), params)
-                return cursor.fetchall() if cursor.description else ()
-            case Many(sql, many):
-                cursor.executemany(pyformat(sql), many)
-    return ()
+        return on_postgres(cursor, statement)
 
 
 @contextmanager
@@ -949,20 +946,7 @@ async def _tell(cursor: AsyncCursor[DictRow], write: _Write) -> None:
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
     journal = write.journal
     await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
-    operation = write.tell()
-    statement = next(operation)
-    while True:
-        rows: Sequence[Any] = ()
-        match statement:
-            case One(sql, params):
-                await cursor.execute(pyformat(sql), params)
-                rows = await cursor.fetchall()
-            case Many(sql, many):
-                await cursor.executemany(pyformat(sql), many)
-        try:
-            statement = operation.send(rows)
-        except StopIteration:
-            return
+    await drive(write.tell(), partial(on_async_postgres, cursor, pipelined=True))
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ..jobs.job import WorkerId
 from ..ledger.operation import Operation
 from ..ledger.workers import WorkerAt
-from ..project import POSTGRES
+from .dialect import POSTGRES, dialect_of
 
 if TYPE_CHECKING:
     from ..checkpoints.savers import FencedSaver
@@ -72,7 +72,7 @@ class Database(Protocol):
 def connect(settings: Settings) -> Database:
     """The database of a project, not opened yet. Raises InvalidSettings."""
     url = settings.url
-    if url.startswith(POSTGRES):
+    if dialect_of(url) is POSTGRES:
         from .postgres import PostgresDatabase
 
         return PostgresDatabase(url, types=settings.state.types)
