@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         UnknownAgent,
         UnknownMerge,
     )
+    from .finding import Finding, Position
     from .models.models import ModelFallback, Models
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from .spec.merging import merge
     from .spec.registry import Registry, load_registry
     from .spec.spec import Agent, AgentSpec
-    from .text.source import Finding, Position
 
 __all__ = [
     "Agent",
@@ -70,11 +70,11 @@ _HOME = {
     "Agent": "spec.spec",
     "AgentContext": "run.run",
     "AgentSpec": "spec.spec",
-    "Finding": "text.source",
+    "Finding": "finding",
     "ModelFallback": "models.models",
     "ModelUse": "models.serving",
     "Models": "models.models",
-    "Position": "text.source",
+    "Position": "finding",
     "ProviderSettings": "providers.provider",
     "Ran": "run.alone",
     "Registry": "spec.registry",

@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Any
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .database.dialect import dialect_of
+from .declared.queue_limits import undeclared
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter
@@ -31,13 +33,13 @@ from .ledger.pruning import Pruning, prune
 from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .queue import limits
-from .queue.limits import undeclared
 from .transfer import importing
 from .transfer.job_parts import Contents
 from .values.inputs import given_input, kept_input
+from .worker.retention import carry_out
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from .database.database import Database
     from .notices import Notices
@@ -167,7 +169,7 @@ class Orders:
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
             lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, onward)
         )
@@ -176,13 +178,13 @@ class Orders:
         """With the context and config that are to hold from now on. Raises InvalidInput."""
         if not onward.given:
             return onward
-        text = await self._given_anew(id, onward.given)
+        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+        workflow = await self._restore(fingerprint, id)
+        text = await self._given_anew(id, onward.given, workflow)
         return replace(onward, run=text)
 
-    async def _given_anew(self, id: JobId, given: Regiven) -> str:
-        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+    async def _given_anew(self, id: JobId, given: Regiven, workflow: Workflow) -> str:
         _, run = await self._database.read(lambda: lifecycle.given(id))
-        workflow = await self._restore(fingerprint, id)
         return given.over(run, workflow).to_json()
 
     async def retry(self, id: JobId, onward: Onward) -> None:
@@ -207,14 +209,16 @@ class Orders:
         thread, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        run = await self._given_anew(id, given) if given else None
-        saver, draft = self._database.saver(), []
+        run: str | None = None
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
             input, _ = await self._database.read(lambda: lifecycle.given(id))
             other = successor_of(successor, input, {**edit.update, **edit.replace})
             workflow = successor
+        if given or successor is not None:
+            run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
@@ -243,11 +247,14 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         retry = retry and await self._regiven(id, retry)
-        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )
         self._queued(id)
+
+    def _saver(self) -> FencedSaver:
+        return saver_of(self._database, self._settings.state.types)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""
@@ -278,7 +285,7 @@ class Orders:
             found = await self._database.read(lambda: retention.due(kept, None))
             return {each.rule: len(each.jobs) for each in found}
         done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+        while some := await carry_out(self._database, kept, retention.BATCH):
             done += some
         return dict(done)
 

@@ -10,14 +10,15 @@ from typing import Any
 from pydantic import ValidationError
 
 from ucop.agents.text.duration import LONGEST, seconds_of
-from ucop.graphs.workflows.workflow import Workflow
+from ucop.graphs.workflow import Workflow
 
 from .errors import InvalidInput
 from .jobs.budget import read_budget
 from .jobs.job import OnBusy, Terms, ThreadId, new_job_id
 from .jobs.run_options import PLAIN, RunOptions
-from .ledger.records import NewJob, to_json
+from .ledger.records import NewJob
 from .values.inputs import kept_input
+from .values.json_text import to_json
 
 Time = float | str
 """Seconds, or a text such as `90s`, `30m` or `2h`."""

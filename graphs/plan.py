@@ -23,8 +23,9 @@ from .language.kind import NodeKind, kind_of, work_of
 from .pictures.picture import Picture, condition_of, each_of, picture_of, waves_of
 from .topology.topology import topology_of
 from .types.foresight import Foresight
+from .workflow import Workflow
 from .workflows.mesh_workflow import MeshWorkflow
-from .workflows.workflow import Workflow, YamlWorkflow
+from .workflows.yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.errors import ModelError

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 from ..errors import InvalidDefinition
+from ..finding import Finding, Position
 from ..text.schema import Schema
-from ..text.source import Finding, Position
 from .spec import AGENT_NAME, Agent
 
 if TYPE_CHECKING:

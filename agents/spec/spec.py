@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ..finding import Position
 from ..text.duration import WRITTEN, seconds_of
 from ..text.schema import Schema, declared_schema, fields_schema, map_subschemas, subschemas
-from ..text.source import DataPath, Position
+from ..text.source import DataPath
 from ..text.template import Lookup, Template, TemplateError, parse
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..text.source import Finding, Position, nearest
+from ..finding import Finding, Position
+from ..text.source import nearest
 from .mcp import McpServer, McpTools
 from .spec import Agent
 

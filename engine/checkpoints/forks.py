@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.schema import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
+from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError
 from ucop.graphs.language.definition import Merge
 from ucop.graphs.pregel.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.types.state import normalise
-from ucop.graphs.workflows.edit import INPUT, START, check_names
-from ucop.graphs.workflows.workflow import OVERWRITE, Workflow, YamlWorkflow
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
 from ..database.dialect import Tables
 from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
@@ -30,7 +32,7 @@ from ..ledger.events import event
 from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.threads import copy_branch
-from .savers import Kept, attach
+from .savers import Kept, attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
@@ -326,7 +328,8 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
         where = {**config["configurable"], "thread_id": thread}
         return {"configurable": where, "metadata": {"ucop_job": job}}
 
-    return Save([(method, (placed(first), *rest)) for method, (first, *rest) in draft])
+    calls = [(method, (placed(first), *rest)) for method, (first, *rest) in draft]
+    return Save(partial(save_on, calls))
 
 
 # ---------------------------------------------------------------- operations

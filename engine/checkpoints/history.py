@@ -15,7 +15,7 @@ from .snapshots import OWN, lineage
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 async def history(

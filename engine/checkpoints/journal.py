@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..jobs.failure import failure
@@ -28,7 +28,8 @@ from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
 from ..ledger import lifecycle
 from ..ledger.operation import Operation
-from ..ledger.records import NewEvent, Question, StepRow, shown_json, to_json
+from ..ledger.records import NewEvent, Question, StepRow
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .replies import Replies, Reply, takes_answer
 
@@ -108,7 +109,7 @@ def _told(spent: Usage) -> dict[str, Any]:
         "seconds_generating": round(spent.seconds, 6),
         "cached_calls": spent.cached_calls,
         "cost": spent.cost,
-        "models": to_json(list(spent.models)),
+        "models": to_json(spent.models) if spent.models else "[]",
     }
 
 
@@ -176,6 +177,8 @@ class Journal:
         methods and their arguments."""
         self._places: dict[str, int] = {}
         """The tasks of this superstep, in LangGraph's order: they end in any."""
+        self._ways: dict[str, tuple[int, ...]] = {}
+        """The places of the tasks inside others that ask, from the outermost, by question."""
         self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
         self.stops: dict[str, str] = {}
@@ -475,15 +478,18 @@ class Journal:
     ) -> None:
         """A node interrupts: its run goes on when a person has answered. What nodes `inside`
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
-        for interrupt in interrupts:
+        place = self._places.get(task_id, len(self._places))
+        # What several nodes inside this one ask comes in any order.
+        for interrupt in sorted(interrupts, key=lambda each: self._ways.get(each["id"], ())):
             id = interrupt["id"]
             if not takes_answer(id):
                 self.stops.setdefault(node, str(brief(interrupt["value"])))
                 continue
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
-            if not inside and self._asked[id] not in self.questions:
-                place = self._places.get(task_id, len(self._places))
+            if inside:
+                self._ways[id] = (place, *self._ways.get(id, ()))
+            elif self._asked[id] not in self.questions:
                 insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
         with self.guard:
             step = self._open.pop(task_id, None)
@@ -529,8 +535,11 @@ class Journal:
     ) -> tuple[StepRow, NewEvent]:
         """The step's row and event at its end, in place of its beginning."""
         spent = self._spent(step.task_id)
-        row = replace(
-            step,
+        row = StepRow(
+            task_id=step.task_id,
+            node=step.node,
+            input=step.input,
+            started_at=step.started_at,
             status=status,
             finished_at=now,
             output=output,

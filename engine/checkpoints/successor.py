@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.graphs.errors import WorkflowChanged
 from ucop.graphs.topology.wiring import refusal
-from ucop.graphs.workflows.workflow import Workflow, YamlWorkflow
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 from ..ledger.lifecycle import ADD_DEFINITION
 from ..ledger.operation import One, Operation
-from ..ledger.records import to_json
+from ..values.json_text import to_json
 from .position import standing
 from .savers import attach
 

@@ -37,9 +37,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
     from psycopg import AsyncConnection
 
-    from ..checkpoints.journal import Call
-    from ..checkpoints.savers import FencedPostgresSaver
-    from ..queue.dbos import Sender
+    from .database import Tickets
 
 log = logging.getLogger("ucop.database")
 
@@ -76,25 +74,24 @@ class PostgresDatabase:
         self,
         url: str,
         *,
+        tickets: Callable[[str], Tickets],
         connections: int = 10,
-        types: Sequence[str] = (),
     ) -> None:
-        """`types` are the classes that states may hold beside the project's: see Settings.state."""
-        self.url, self._types = with_password_in_front(url), types
-        self._sender: Sender | None = None
+        self.url = with_password_in_front(url)
+        self._tickets = tickets(self.url)
         self._size = connections
         self._pool: Pool | None = None
         self._sync: sa.Engine | None = None
-        self._apart = Apart(url)
+        self.apart = Apart(url)
+        """Connections of other threads than the loop's."""
         self._ear: AsyncConnection[Any] | None = None
-        self._saver: FencedPostgresSaver | None = None
         self._heard = False
 
     async def open(self) -> None:
         import sqlalchemy as sa
 
         with explained(self.url):
-            await asyncio.to_thread(prepare, self.url)
+            await asyncio.to_thread(prepare, self.url, self._tickets)
             self._pool = Pool(
                 self.url,
                 min_size=2,
@@ -119,24 +116,21 @@ class PostgresDatabase:
                 },
             )
             await self._listen()
-            from ..queue.dbos import Sender
-
-            self._sender = await asyncio.to_thread(Sender, self.url)
+            await asyncio.to_thread(self._tickets.open)
 
     async def close(self) -> None:
         if self._ear is not None:
             await self._ear.close()
         if self._pool is not None:
             await self._pool.close()
-        self._apart.close()
+        self.apart.close()
         if self._sync is not None:
             self._sync.dispose()
-        if self._sender is not None:
-            await asyncio.to_thread(self._sender.close)
+        await asyncio.to_thread(self._tickets.close)
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
-            async with self._opened().connection() as connection, connection.transaction():
+            async with self.pool.connection() as connection, connection.transaction():
                 result = await _drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
@@ -145,7 +139,7 @@ class PostgresDatabase:
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         named = " ".join(jobs)
         with explained(self.url):
-            async with self._opened().connection() as connection, connection.transaction():
+            async with self.pool.connection() as connection, connection.transaction():
                 result = await _drive(make(), connection)
                 # A payload has at most 8000 bytes; an empty one tells of all jobs.
                 told = named if len(named) < LONGEST_NOTICE else ""
@@ -155,7 +149,7 @@ class PostgresDatabase:
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
         with (
             explained(self.url),
-            self._apart.connection() as connection,
+            self.apart.connection() as connection,
             connection.transaction(),
             connection.cursor() as cursor,
         ):
@@ -167,7 +161,7 @@ class PostgresDatabase:
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
-            async with self._opened().connection() as connection:
+            async with self.pool.connection() as connection:
                 return await _drive(make(), connection)
 
     touch = read  # each statement is committed by itself
@@ -186,17 +180,6 @@ class PostgresDatabase:
         heard, self._heard = self._heard, False
         return heard
 
-    def saver(self) -> FencedPostgresSaver:
-        from ..checkpoints.savers import FencedPostgresSaver, serializer
-
-        if self._saver is None:
-            serde = serializer(self._types)
-            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
-            self._saver._by_graph = {}
-            self._saver.url = self._saver.place = self.url
-            self._saver.apart = self._apart
-        return self._saver
-
     @contextmanager
     def hold(self, worker: WorkerId) -> Iterator[None]:
         # A session lock: the server drops it with the connection, keepalives notice a dead peer.
@@ -209,7 +192,7 @@ class PostgresDatabase:
 
     async def is_held(self, worker: str) -> bool:
         with explained(self.url):
-            async with self._opened().connection() as connection:
+            async with self.pool.connection() as connection:
                 number = lock_number(worker)
                 cursor = await connection.execute(
                     "select pg_try_advisory_lock(%s) as free", (number,)
@@ -223,7 +206,7 @@ class PostgresDatabase:
     async def unblock(self, worker: WorkerAt, lease: float) -> None:
         """End the sessions that a stopped process keeps in a transaction: those that it began
         before its next heartbeat was due. Idle ones stay; the fence keeps them out."""
-        async with self._opened().connection() as connection:
+        async with self.pool.connection() as connection:
             ended = await connection.execute(
                 _END_SESSIONS,
                 {"name": _session(worker.host, worker.pid), "until": worker.beat_at + lease},
@@ -243,8 +226,6 @@ class PostgresDatabase:
 
     def _dispatch(self, make: Callable[[], Operation[T]]) -> T:
         assert self._sync is not None
-        assert self._sender is not None
-        sender = self._sender
         with self._sync.begin() as transaction:
             driver = transaction.connection.driver_connection
             assert isinstance(driver, psycopg.Connection)
@@ -253,9 +234,9 @@ class PostgresDatabase:
                 def carry_out(statement: Statement) -> Sequence[Any]:
                     match statement:
                         case Enqueue():
-                            sender.enqueue(transaction, statement)
-                        case Save(calls):
-                            _save(driver, calls)
+                            self._tickets.enqueue(transaction, statement)
+                        case Save(into):
+                            into(driver)
                         case _:
                             return on_postgres(cursor, statement)
                     return ()
@@ -265,7 +246,9 @@ class PostgresDatabase:
                 cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
         return result
 
-    def _opened(self) -> Pool:
+    @property
+    def pool(self) -> Pool:
+        """The connections of the loop."""
         if self._pool is None:
             raise DatabaseError("the database is not open")
         return self._pool
@@ -317,22 +300,12 @@ class Apart:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
-    from langgraph.checkpoint.postgres import PostgresSaver
-
-    from ..checkpoints.savers import save_by, serializer
-
-    saver = PostgresSaver(connection, serde=serializer())
-    for method, arguments in calls:
-        save_by(saver, (method, arguments))
-
-
 async def _drive(operation: Operation[T], connection: AsyncConnection[Any]) -> T:
     async with connection.cursor() as cursor:
         return await drive(operation, partial(on_async_postgres, cursor))
 
 
-def prepare(url: str) -> None:
+def prepare(url: str, tickets: Tickets) -> None:
     """Bring the schemas of ledger, savers and queue up to date; one process at a time."""
     with psycopg.connect(url, autocommit=True) as connection:
         if _version(connection) == HEAD:
@@ -343,7 +316,7 @@ def prepare(url: str) -> None:
             time.sleep(0.1)
         if _version(connection) != HEAD:
             _prepare_savers(url)
-            _prepare_queue(url)
+            tickets.migrate()
             _migrate(url)  # last: its version says that all three are there
 
 
@@ -365,12 +338,6 @@ def _prepare_savers(url: str) -> None:
 
     with PostgresSaver.from_conn_string(url) as saver:
         saver.setup()
-
-
-def _prepare_queue(url: str) -> None:
-    from ..queue.dbos import migrate
-
-    migrate(url)
 
 
 def _migrate(url: str) -> None:

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import httpx
 
     from ..database.database import Database
+    from ..declared.webhook import Webhook
     from ..ledger.operation import Operation
-    from .webhooks import Delivery, Webhook
+    from .webhooks import Delivery
 
 log = logging.getLogger("ucop.webhooks")
 

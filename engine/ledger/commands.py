@@ -12,10 +12,11 @@ from ..errors import InvalidInput, RefusedChange
 from ..jobs.budget import read_budget
 from ..jobs.run_options import AS_IT_IS, Regiven, read_regiven
 from ..jobs.status import ACTIVE, Change, JobStatus, sources
+from ..values.json_text import to_json
 from .events import event
 from .lifecycle import existing, next_attempt, settle
 from .operation import One, Operation, Row
-from .records import PAUSE, PAUSE_NOW, to_json
+from .records import PAUSE, PAUSE_NOW
 
 TRIES = 20
 """How often a pause or a cancel looks again at a job that is changed under it: on PostgreSQL a

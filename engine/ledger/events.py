@@ -6,8 +6,9 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ..values.json_text import to_json
 from .operation import Many, One
-from .records import NewEvent, to_json
+from .records import NewEvent
 
 _ADD = """
 insert into events (job_id, seq, type, at, data)

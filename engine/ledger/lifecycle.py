@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
 from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict, Superseded
@@ -18,10 +19,11 @@ from ..jobs.budget import Spent
 from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ..jobs.run_options import RunOptions, run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..values.json_text import to_json
 from . import live_rows, questions
 from .events import event, noted_events
 from .operation import Alone, Enqueue, Many, One, Operation, Params, Row, clock
-from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow, to_json
+from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is
@@ -298,11 +300,12 @@ def superseded(job: str, attempt: int) -> Superseded:
 
 
 _STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
+_step_values = attrgetter(*_STEP_FIELDS)
 
 
 def _step_params(job: str, attempt: int, step: StepRow, moment: float) -> Params:
     """Times as seconds before `moment`: the database knows what time it is."""
-    params: dict[str, Any] = {name: getattr(step, name) for name in _STEP_FIELDS}
+    params = dict(zip(_STEP_FIELDS, _step_values(step), strict=True))
     params["started_at"] = step.started_at and moment - step.started_at
     params["finished_at"] = step.finished_at and moment - step.finished_at
     params["status"] = step.status.value

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Params = Mapping[str, Any]
 
@@ -59,9 +59,10 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Calls of LangGraph's saver, by method and arguments, in this transaction."""
+    """Checkpoints that are saved in this transaction."""
 
-    calls: Sequence[tuple[Literal["put", "put_writes"], tuple[Any, ...]]]
+    into: Callable[[Any], None]
+    """Saves them on a connection of the database's driver."""
 
 
 Statement = One | Many | Enqueue | Alone | Save

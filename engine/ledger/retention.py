@@ -7,18 +7,13 @@ kept answers, which have a time of their own. Files that agents wrote are the pr
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..database.dialect import Tables, dialect_of
-from ..errors import JobNotFound, RefusedChange
+from ..database.dialect import Tables
+from ..errors import RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import SETTLED, JobStatus
 from .commands import changed_meanwhile
@@ -26,13 +21,11 @@ from .events import event
 from .lifecycle import existing
 from .operation import One, Operation
 from .pruning import Pruning, prune
-from .threads import grows
+from .threads import delete_threads, grows
 
 if TYPE_CHECKING:
-    from ..database.database import Database
-    from ..settings import Retention
+    from ..declared.retention import Retention
 
-log = logging.getLogger("ucop.retention")
 
 OWNED = ("questions", "steps", "deliveries", "events", "attempts", "live", "live_listeners")
 """The tables whose rows belong to a job, by their `job_id`."""
@@ -96,19 +89,12 @@ def delete(tables: Tables, job: str) -> Operation[None]:
         raise changed_meanwhile(job)
     thread = rows[0]["thread_id"]
     if not (yield One(_SHARED, {"thread": thread, "job": job})):
-        yield from _delete_thread(tables, thread)
+        yield from delete_threads(tables, [thread])
     if tables.apart:
         yield One(_DISPATCHED, {"job": job})
     for table in OWNED:
         yield One(f"delete from {table} where job_id = :job", {"job": job})  # noqa: S608 - ours
     yield One("delete from jobs where id = :job", {"job": job})
-
-
-def _delete_thread(tables: Tables, thread: str) -> Operation[None]:
-    apart = ("checkpoint_blobs",) if tables.apart else ()
-    for table in (tables.writes, *apart, "checkpoints"):
-        sql = f"delete from {table} where thread_id = :thread"  # noqa: S608 - ours
-        yield One(sql, {"thread": thread})
 
 
 # ---------------------------------------------------------------- many, by their age
@@ -176,7 +162,7 @@ update jobs set pruned_at = {now}
 where id = :job and status in ('completed', 'failed', 'cancelled') returning thread_id"""
 
 
-def _carry_out(tables: Tables, rule: Rule, job: JobId) -> Operation[Any]:
+def apply(tables: Tables, rule: Rule, job: JobId) -> Operation[Any]:
     """One rule for one job, in one transaction. Raises JobNotFound or RefusedChange where that
     changed meanwhile."""
     match rule:
@@ -188,23 +174,3 @@ def _carry_out(tables: Tables, rule: Rule, job: JobId) -> Operation[Any]:
             rows = yield One(_PRUNED, {"job": job})
             if rows and not (yield from grows(rows[0]["thread_id"])):
                 yield from prune(tables, job, ThreadId(rows[0]["thread_id"]), Pruning())
-
-
-async def carry_out(database: Database, retention: Retention, limit: int) -> Counter[Rule]:
-    """What the settings say, for up to `limit` jobs of each rule; each job is a transaction, and
-    the loop does other work between two. Returns how many jobs each rule meant.
-
-    Other workers do the same; who comes second finds nothing to do.
-    """
-    done: Counter[Rule] = Counter()
-    tables = dialect_of(database.url).tables
-    for each in await database.read(lambda: due(retention, limit)):
-        for job in each.jobs:
-            with contextlib.suppress(JobNotFound, RefusedChange):
-                await database.write(partial(_carry_out, tables, each.rule, job))
-                done[each.rule] += 1
-            await asyncio.sleep(0)
-    if done:
-        told = ", ".join(f"{rule} {number}" for rule, number in done.items())
-        log.info("retention: %s", told)
-    return done

@@ -200,8 +200,9 @@ def keep_latest(threads: Sequence[str]) -> Operation[None]:
         yield One(_OLD_CHECKPOINTS, {"thread": thread})
 
 
-def delete_threads(threads: Sequence[str]) -> Operation[None]:
-    """SQLite: all of the threads."""
+def delete_threads(tables: Tables, threads: Sequence[str]) -> Operation[None]:
+    """All of the threads."""
+    apart = ("checkpoint_blobs",) if tables.apart else ()
     for thread in threads:
-        for table in ("writes", "checkpoints"):
+        for table in (tables.writes, *apart, "checkpoints"):
             yield One(f"delete from {table} where thread_id = :thread", {"thread": thread})  # noqa: S608 - ours

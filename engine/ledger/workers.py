@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..jobs.job import DEFAULT_QUEUE, WorkerId
+from ..values.json_text import to_json
 from .operation import One, Operation, Row
-from .records import to_json
 
 _ADD_WORKER = """
 insert into workers (id, host, pid, started_at, beat_at, lost, knows, serves)

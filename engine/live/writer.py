@@ -22,7 +22,7 @@ from ..ledger.live_rows import Bounds, LiveRow
 from .batch import Batch
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..database.database import Database
 
@@ -79,6 +79,7 @@ class Outlet:
 
     def put(self, part: Part) -> None:
         """The graph emitted a part."""
+        self.emission.begin()
         if part["type"] not in self.wanted or self._channel is None:
             return
         if (shown := self._shown(part)) is not None:

@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..declared.queue_limits import QueueLimits, in_force, rate_of
 from ..jobs.job import WorkerId
 from ..ledger import lifecycle
 from ..ledger.operation import Alone, One, Operation
 from ..ledger.records import Claimed
 from . import fair_shares
 from .fair_shares import Shares
-from .limits import QueueLimits, in_force, rate_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -15,18 +15,17 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ..database.read_only import Connection, connect
 from ..database.read_only import NoDatabase as NoDatabase
 from ..errors import JobNotFound
+from ..job_error import JobError, StepError
 from ..jobs.filter import Filter, among
 from ..jobs.job import (
     Attempt,
     Checkpoint,
     Event,
     Job,
-    JobError,
     JobId,
     Parent,
     Question,
     Step,
-    StepError,
     Usage,
     event_of,
 )
@@ -37,7 +36,8 @@ from ..ledger.operation import One, Operation, Params, Row, Statement, clock, ru
 if TYPE_CHECKING:
     from ucop.graphs.nodes.breaker import BreakerRules
 
-    from ..queue.limits import QueueLimits, QueueState
+    from ..declared.queue_limits import QueueLimits
+    from ..queue.limits import QueueState
     from ..stores.mesh_trace import MeshAgent, MeshRun
     from .why import Dispatch
 
@@ -205,7 +205,7 @@ class Reader:
         filter that finds nothing nobody would see why."""
         if name is None or name in declared or self._rows(_OF_QUEUE, {"queue": name}):
             return
-        from ..queue.limits import undeclared
+        from ..declared.queue_limits import undeclared
 
         raise undeclared(name, declared)
 
@@ -416,7 +416,7 @@ class Reader:
 
     def _rate_in(self, queue: QueueState, now: float) -> float | None:
         """Seconds until a queue's rate allows another to begin."""
-        from ..queue.limits import rate_of
+        from ..declared.queue_limits import rate_of
 
         if queue.rate is None:
             return None

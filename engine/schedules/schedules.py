@@ -20,11 +20,13 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from ..errors import InvalidInput, ScheduleExists, ScheduleNotFound
-from ..jobs.job import JobId, Record, Text
+from ..jobs.job import JobId, Text
 from ..jobs.status import SETTLED
 from ..ledger import lifecycle
 from ..ledger.operation import One, Operation, Params, Row, clock
-from ..ledger.records import NewJob, to_json
+from ..ledger.records import NewJob
+from ..record import Record
+from ..values.json_text import to_json
 from .recurrence import CatchUp, Recurrence, recurrence
 
 LABEL = "schedule"

@@ -22,7 +22,7 @@ from .recurrence import CatchUp, recurrence
 from .schedules import NewSchedule, Overlap, Schedule, labelled
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..database.database import Database
     from ..handle import JobHandle

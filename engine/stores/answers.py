@@ -10,10 +10,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ucop.graphs.nodes.cache import Kept
+from ucop.graphs.nodes.answers import Kept
 
 from ..ledger.operation import One, Operation
-from ..ledger.records import to_json
+from ..values.json_text import to_json
 
 if TYPE_CHECKING:
     from ..database.database import Database

@@ -13,7 +13,7 @@ from ..jobs.job import JobId
 from ..jobs.status import ACTIVE, JobStatus, StepStatus
 from ..ledger.events import event
 from ..ledger.operation import Many, One, Operation, Params
-from ..ledger.records import to_json
+from ..values.json_text import to_json
 from ..values.packed import pack, unpack
 from .job_parts import Contents, QuestionPart, StepPart
 

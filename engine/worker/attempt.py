@@ -25,8 +25,8 @@ from ucop.agents.memory.memory import Memory, NoMemory
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
-from ucop.graphs.nodes.routing import inside_of, way_to
-from ucop.graphs.workflows.workflow import YamlWorkflow
+from ucop.graphs.pregel.names import inside_of, way_to
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
@@ -40,14 +40,15 @@ from ..errors import (
     Superseded,
     Unstorable,
 )
+from ..job_error import JobError
 from ..jobs.budget import Budget
 from ..jobs.failure import failure
-from ..jobs.job import JobError
 from ..jobs.status import Change
-from ..ledger.records import Claimed, Outcome, shown_json, to_json
+from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
 from ..loop.stopping import insist, is_cancelled
 from ..values.inputs import given_input
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from .node_runs import CUSTOM, watch
@@ -59,9 +60,9 @@ if TYPE_CHECKING:
 
     from ucop.agents.models.models import ModelFallback, Models, ModelWarning
     from ucop.agents.models.serving import ModelUse
-    from ucop.graphs.nodes.cache import Answers
+    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
 
@@ -204,6 +205,7 @@ class Attempt:
             )
             self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
+            self._given.set_breakpoints(graph)
             self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))

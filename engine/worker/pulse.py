@@ -23,8 +23,8 @@ from ..database.database import Database
 from ..jobs.failure import is_own
 from ..jobs.job import WorkerId
 from ..ledger import workers
-from ..ledger.records import shown_json
 from ..loop.at_work import AtWork
+from ..values.json_text import shown_json
 
 log = logging.getLogger("ucop.worker")
 

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
+from ..checkpoints.savers import FencedSaver, saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
@@ -40,8 +41,8 @@ from ..jobs.status import Change, JobStatus
 from ..ledger import lifecycle, live_rows, overdue
 from ..ledger import workers as roster
 from ..ledger.live_rows import Bounds
-from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome, shown_json
-from ..ledger.retention import BATCH, carry_out
+from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
+from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
 from ..loop.stopping import is_cancelled
@@ -49,13 +50,15 @@ from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers
 from ..stores.mesh_calls import Meshes
+from ..values.json_text import shown_json
 from .attempt import Attempt, Drained, Pace
 from .pulse import Pulse
+from .retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
     from ucop.agents.models.models import Models
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..settings import Settings
     from ..stores.memory import JobStore
@@ -119,6 +122,7 @@ class Worker:
         self._serves = serves
         self._store = store
         self._on_lost, self._on_end = on_lost, on_end
+        self._saver: FencedSaver
         self._pulse: Pulse | None = None
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
@@ -151,6 +155,7 @@ class Worker:
 
     async def start(self) -> None:
         self._held.enter_context(self._database.hold(self.id))
+        self._saver = saver_of(self._database, self._settings.state.types)
         try:
             await self._join()
             await self._sweep()
@@ -380,7 +385,7 @@ class Worker:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
-            if isinstance(error, DatabaseError) and error.place == self._database.saver().place:
+            if isinstance(error, DatabaseError) and error.place == self._saver.place:
                 raise  # not the job's fault: it goes on when the database works
             # A graph that cannot be built fails its job; tried again for ever it would only
             # keep the workers busy.
@@ -391,7 +396,7 @@ class Worker:
             return _failure(error)
         return await attempt.run(
             workflow,
-            saver=self._database.saver(),
+            saver=self._saver,
             models=self._models,
             folder=self.folder,
         )

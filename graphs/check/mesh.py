@@ -6,7 +6,9 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..language.definition import MESH, Definition, Mesh, Node, Path
+from ucop.agents.text.places import Path
+
+from ..language.definition import MESH, Definition, Mesh, Node
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:

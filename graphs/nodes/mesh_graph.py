@@ -37,12 +37,12 @@ from ..language.definition import (
     Mesh,
     Node,
 )
+from ..pregel.names import GATE
 from ..types.state import normalise
 from .context import RunContext
 from .failures import failure, may_be_caught
 from .mesh_rules import ERROR, Calls, Finish, Move, Return, Seek, Switchboard, no_line
 from .node import Call, run_under_policies
-from .routing import GATE
 from .subworkflow import inside
 from .work import AgentWork, Turn, Work, going_on
 

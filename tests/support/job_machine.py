@@ -34,15 +34,18 @@ from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
 from ucop.engine.checkpoints import forks
 from ucop.engine.checkpoints.forks import Edit
-from ucop.engine.database.database import Database, connect
+from ucop.engine.checkpoints.savers import saver_of
+from ucop.engine.database.database import Database
 from ucop.engine.database.dialect import dialect_of
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import commands, lifecycle
-from ucop.engine.ledger.records import Claimed, NewJob, to_json
+from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
+from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
 from ucop.engine.stores.memory import JobStore
+from ucop.engine.values.json_text import to_json
 from ucop.engine.worker.worker import Worker
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
 
@@ -663,7 +666,7 @@ class JobMachine(RuleBasedStateMachine):
         return self.workflow
 
     async def _saver(self) -> Any:
-        return self.database.saver()  # belongs to the loop
+        return saver_of(self.database)  # belongs to the loop
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False

@@ -310,7 +310,7 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
             return ask(reader)
     except NoDatabase:  # or a file without tables yet
         if filter.queue is not None and filter.queue not in declared:
-            from ucop.engine.queue.limits import undeclared
+            from ucop.engine.declared.queue_limits import undeclared
 
             raise undeclared(filter.queue, declared) from None
         return []
@@ -390,7 +390,7 @@ def _edit(
     if not (typed or set):
         return None
     from ucop.engine.checkpoints.forks import InputEdit
-    from ucop.graphs.workflows.workflow import restore
+    from ucop.graphs.workflows.stored import restore
 
     from ..edits import edited
 
