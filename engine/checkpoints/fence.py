@@ -39,13 +39,15 @@ from psycopg.rows import dict_row
 
 from ucop.graphs.pregel.allowlist import allowlist_of
 
+from ..database.drivers import on_async_postgres, on_postgres, on_sqlite
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import PostgresDatabase, drive, reachable
-from ..database.sqlite import Apart, SqliteDatabase, execute
+from ..database.postgres import PostgresDatabase, reachable
+from ..database.sqlite import Apart, SqliteDatabase
+from ..dialect import POSTGRES, SQLITE
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
-from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
+from ..ledger.operation import Operation, Statement, drive, run
 from ..loop.loop import SAFE
 from ..values.serializer import Apart as Row
 from ..values.serializer import StateSerializer, serializer, used_types
@@ -277,7 +279,7 @@ class Fenced:
         elif journal is None:
             await self._save(call)
         else:
-            now = time.time()
+            now = time.monotonic()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
@@ -424,7 +426,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            with journal.finished(task_id, writes, time.time(), reply) as notes:
+            with journal.finished(task_id, writes, time.monotonic(), reply) as notes:
                 saved = _progress(writes, reply)
                 with self._naming(journal, call):
                     fault("before writes")
@@ -508,7 +510,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         write = _Write(journal, saved, checkpoint, more, notes)
         with write:
             await self.commit(
-                lambda: write.into(partial(execute, self.conn), self.save),
+                lambda: write.into(partial(on_sqlite, self.conn), self.save),
                 lambda _: write.told(),
             )
 
@@ -524,7 +526,9 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
-            write.into(partial(execute, connection), lambda call: getattr(saver, call[0])(*call[1]))
+            write.into(
+                partial(on_sqlite, connection), lambda call: getattr(saver, call[0])(*call[1])
+            )
 
         with write:
             self.apart.write(work)
@@ -570,33 +574,33 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         return found
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.SQLITE, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
             "keep_latest": threads.keep_latest,
-            "delete": partial(threads.delete_threads, threads.SQLITE),
+            "delete": partial(threads.delete_threads, SQLITE.tables),
         }
         if strategy not in strategies:
             raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
         await self._carry_out(lambda: strategies[strategy](thread_ids))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
-        await self.commit(lambda: run(make(), partial(execute, self.conn)))
+        await self.commit(lambda: run(make(), partial(on_sqlite, self.conn)))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
-        self.apart.write(lambda at: run(make(), partial(execute, at)))
+        self.apart.write(lambda at: run(make(), partial(on_sqlite, at)))
 
 
 class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
@@ -616,32 +620,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.POSTGRES, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(POSTGRES.tables, run_ids))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            await drive(make(), connection)
+            await drive(make(), partial(on_async_postgres, cursor))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
         with (
             reachable(self.url),
             self.apart.connection() as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            run(make(), partial(_execute, connection))
+            run(make(), partial(on_postgres, cursor))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
@@ -752,9 +758,13 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
             with write, journal.certain(), reachable(self.url), _fenced(journal):
-                with self.apart.connection() as connection, connection.transaction():
+                with (
+                    self.apart.connection() as connection,
+                    connection.transaction(),
+                    connection.cursor() as cursor,
+                ):
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(partial(_execute, connection), partial(save_by, saver))
+                    write.into(partial(on_postgres, cursor), partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -976,17 +986,6 @@ class _Write:
             self.load = None
 
 
-def _execute(connection: Any, statement: Statement) -> Sequence[Any]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        match statement:
-            case One(sql, params):
-                cursor.execute(pyformat(sql), params)
-                return cursor.fetchall() if cursor.description else ()
-            case Many(sql, many):
-                cursor.executemany(pyformat(sql), many)
-    return ()
-
-
 @contextmanager
 def _fenced(journal: Journal) -> Iterator[None]:
     """What PostgreSQL raises at the fence, as what it means."""
@@ -1003,20 +1002,7 @@ async def _tell(cursor: AsyncCursor[DictRow], write: _Write) -> None:
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
     journal = write.journal
     await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
-    operation = write.tell()
-    statement = next(operation)
-    while True:
-        rows: Sequence[Any] = ()
-        match statement:
-            case One(sql, params):
-                await cursor.execute(pyformat(sql), params)
-                rows = await cursor.fetchall()
-            case Many(sql, many):
-                await cursor.executemany(pyformat(sql), many)
-        try:
-            statement = operation.send(rows)
-        except StopIteration:
-            return
+    await drive(write.tell(), partial(on_async_postgres, cursor, pipelined=True))
 
 
 @asynccontextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
@@ -109,9 +108,9 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         input="{}",
         thread_id=ThreadId(job),
     )
-    await database.write(lambda: workers.join(WORKER, "here", 1, "[]", time.time()))
-    await database.dispatch(lambda: lifecycle.submit(new, time.time()))
-    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
+    await database.write(lambda: workers.join(WORKER, "here", 1, "[]"))
+    await database.dispatch(lambda: lifecycle.submit(new))
+    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
     return saver_of(database).for_attempt(journal), journal
@@ -124,9 +123,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 
 async def take_over(database: Database) -> None:
-    await database.dispatch(
-        lambda: lifecycle.release("a", 1, "worker w-me was lost", time.time(), lost=True)
-    )
+    await database.dispatch(lambda: lifecycle.release("a", 1, "worker w-me was lost", lost=True))
 
 
 async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database: Database) -> None:
@@ -189,7 +186,7 @@ async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> N
     saver, _ = await running(database)
     await put(saver)
     await take_over(database)
-    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER, time.time()))
+    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER))
     assert claimed is not None
     assert claimed.begun
 
