@@ -20,6 +20,7 @@ from .checkpoints.forks import NO_EDIT, Edit, InputEdit
 from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .declared.queue_limits import undeclared
+from .dialect import dialect_of
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter
@@ -71,15 +72,14 @@ class Orders:
         self._database, self._notices, self._settings = database, notices, settings
         self._worker, self._reader, self._restore = worker, reader, restore
         self._keep = keep
-        self._tables = threads.tables_of(database.url)
+        self._tables = dialect_of(database.url).tables
 
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
         """`listens`: stream modes to keep from its beginning on."""
         fault("before submit")
-        now = time.time()
-        submission = partial(busy_thread.submit, job, self._tables, now)
+        submission = partial(busy_thread.submit, job, self._tables)
         if listens:
-            submission = partial(followed, submission, listens, now)
+            submission = partial(followed, submission, listens)
         id, new = await self._database.dispatch(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
@@ -91,9 +91,8 @@ class Orders:
         return id
 
     async def add(self, contents: Contents, new_id: bool) -> JobId:
-        now = time.time()
-        id = new_job_id(now) if new_id else JobId(contents.job.id)
-        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
+        id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
+        return await self._database.write(lambda: importing.add(self._tables, contents, id))
 
     async def change(
         self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
@@ -136,17 +135,17 @@ class Orders:
     # ------------------------------------------------------------ what a worker does next
 
     async def pause(self, id: JobId, at_once: bool) -> None:
-        await self._database.write(lambda: commands.pause(id, time.time(), at_once=at_once))
+        await self._database.write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
     async def cancel(self, id: JobId) -> None:
-        await self._database.write(lambda: commands.cancel(id, time.time()))
+        await self._database.write(lambda: commands.cancel(id))
         await self._heed(id)
 
     async def resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
         onward = await self._regiven(id, onward)
         if edit.is_none:
-            await self._database.dispatch(lambda: commands.resume(id, time.time(), onward))
+            await self._database.dispatch(lambda: commands.resume(id, onward))
         else:
             await self._resume_edited(id, onward, edit)
         self._queued(id)
@@ -166,15 +165,13 @@ class Orders:
             again = new.model_copy(update={"typed_input": typed}).to_json()
             onward = replace(onward, run=again)
             await self._database.dispatch(
-                lambda: commands.resume_anew(id, attempt, text, edit.names, time.time(), onward)
+                lambda: commands.resume_anew(id, attempt, text, edit.names, onward)
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
         draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
-            lambda: forks.resume_edited(
-                id, attempt, thread, last, draft, edit.names, time.time(), onward
-            )
+            lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, onward)
         )
 
     async def _regiven(self, id: JobId, onward: Onward) -> Onward:
@@ -192,11 +189,11 @@ class Orders:
 
     async def retry(self, id: JobId, onward: Onward) -> None:
         onward = await self._regiven(id, onward)
-        await self._database.dispatch(lambda: commands.retry(id, time.time(), onward))
+        await self._database.dispatch(lambda: commands.retry(id, onward))
         self._queued(id)
 
     async def answer(self, id: JobId, question: str, answer: str) -> None:
-        await self._database.dispatch(lambda: commands.answer(id, question, answer, time.time()))
+        await self._database.dispatch(lambda: commands.answer(id, question, answer))
         self._queued(id)
 
     # ------------------------------------------------------------ saved states
@@ -235,7 +232,6 @@ class Orders:
                 at,
                 new,
                 draft,
-                time.time(),
                 standing=standing,
                 successor=other,
                 run=run,
@@ -253,7 +249,7 @@ class Orders:
         retry = retry and await self._regiven(id, retry)
         draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
-            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+            lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )
         self._queued(id)
 
@@ -276,7 +272,7 @@ class Orders:
     # ------------------------------------------------------------ the life after the end
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
-        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        await self._database.write(lambda: retention.archive(id, undo=undo))
         self._notices.tell(id)
 
     async def delete(self, id: JobId) -> None:
@@ -286,7 +282,7 @@ class Orders:
     async def tidy(self, dry_run: bool) -> dict[Rule, int]:
         kept = self._settings.retention
         if dry_run:
-            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
+            found = await self._database.read(lambda: retention.due(kept, None))
             return {each.rule: len(each.jobs) for each in found}
         done: Counter[Rule] = Counter()
         while some := await carry_out(self._database, kept, retention.BATCH):
@@ -303,7 +299,7 @@ class Orders:
             lambda: (
                 limits.reset(name)
                 if changes is None
-                else limits.change(name, declared[name], changes, time.time())
+                else limits.change(name, declared[name], changes)
             )
         )
         self._wake()

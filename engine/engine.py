@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -27,6 +26,7 @@ from ucop.graphs.workflows.stored import restore
 from .actions import Action, Changed, action_of
 from .commands import Orders
 from .declared.queue_limits import undeclared
+from .dialect import SQLITE, dialect_of
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
@@ -47,7 +47,6 @@ from .ledger import lifecycle, workers
 from .ledger.commands import read_onward
 from .ledger.records import NewJob
 from .ledger.retention import Rule
-from .ledger.threads import tables_of
 from .live.readers import LiveReaders
 from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
@@ -690,7 +689,6 @@ class Engine:
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
-            clock=time.time,
             pause=self.settings.sweep,
             on_job=self._wake,
         )
@@ -700,7 +698,6 @@ class Engine:
         return Post(
             database=self._database,
             worker=worker,
-            clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
@@ -738,7 +735,7 @@ class Engine:
             known=self._knows,
             slots=settings.concurrency,
         )
-        if database.url.startswith("sqlite:"):
+        if dialect_of(database.url) is SQLITE:
             return EmbeddedQueue(claims)
         from .queue.dbos import DbosQueue
 
@@ -861,7 +858,7 @@ class Engine:
         if id != job.id:  # the key was in use
             self._local.forget([job.id])
         if asked := self._local.oldest:
-            tables = tables_of(self._database.url)
+            tables = dialect_of(self._database.url).tables
             self._local.forget(await self._database.read(lambda: ended(tables, asked)))
         return id
 

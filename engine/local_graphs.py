@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from .dialect import Tables
 from .errors import InvalidInput
 from .jobs.job import JobId
 from .ledger.operation import One, Operation
-from .ledger.threads import Tables
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .project import POSTGRES
+from .dialect import POSTGRES, dialect_of
 
 if TYPE_CHECKING:
     from .database.database import Database
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def connect(settings: Settings) -> Database:
     """The database of a project, not opened yet. Raises InvalidSettings."""
     url = settings.url
-    if url.startswith(POSTGRES):
+    if dialect_of(url) is POSTGRES:
         from .database.postgres import PostgresDatabase
         from .queue.tickets import DbosTickets
 

@@ -238,7 +238,7 @@ class Fenced:
         elif journal is None:
             await self._save(call)
         else:
-            now = time.time()
+            now = time.monotonic()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
@@ -385,7 +385,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            with journal.finished(task_id, writes, time.time(), reply) as notes:
+            with journal.finished(task_id, writes, time.monotonic(), reply) as notes:
                 saved = _progress(writes, reply)
                 with self._naming(journal, call):
                     fault("before writes")

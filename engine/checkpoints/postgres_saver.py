@@ -22,11 +22,13 @@ from psycopg.rows import dict_row
 
 from ucop.graphs.pregel.wanted import need, need_use, wanted
 
+from ..database.drivers import on_async_postgres, on_postgres
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import PostgresDatabase, drive, reachable
+from ..database.postgres import PostgresDatabase, reachable
+from ..dialect import POSTGRES
 from ..faults import fault
 from ..ledger import lifecycle, threads
-from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
+from ..ledger.operation import Operation, drive, run
 from ..values.serializer import Apart as Row
 from ..values.serializer import serializer
 from ..values.stored import MOST_INLINE
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from psycopg.rows import DictRow
 
     from ..database.database import Database
+
 
 VERSION = "langgraph-checkpoint-postgres 3.2"
 
@@ -70,32 +73,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.POSTGRES, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(POSTGRES.tables, run_ids))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            await drive(make(), connection)
+            await drive(make(), partial(on_async_postgres, cursor))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
         with (
             reachable(self.url),
             self.apart.connection() as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            run(make(), partial(execute_on, connection))
+            run(make(), partial(on_postgres, cursor))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
@@ -206,9 +211,13 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
             with write, journal.certain(), reachable(self.url), _fenced(journal):
-                with self.apart.connection() as connection, connection.transaction():
+                with (
+                    self.apart.connection() as connection,
+                    connection.transaction(),
+                    connection.cursor() as cursor,
+                ):
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(partial(execute_on, connection), partial(save_by, saver))
+                    write.into(partial(on_postgres, cursor), partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -286,20 +295,7 @@ async def _tell(cursor: AsyncCursor[DictRow], write: FencedWrite) -> None:
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
     journal = write.journal
     await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
-    operation = write.tell()
-    statement = next(operation)
-    while True:
-        rows: Sequence[Any] = ()
-        match statement:
-            case One(sql, params):
-                await cursor.execute(pyformat(sql), params)
-                rows = await cursor.fetchall()
-            case Many(sql, many):
-                await cursor.executemany(pyformat(sql), many)
-        try:
-            statement = operation.send(rows)
-        except StopIteration:
-            return
+    await drive(write.tell(), partial(on_async_postgres, cursor, pipelined=True))
 
 
 @asynccontextmanager
@@ -309,17 +305,6 @@ async def _pipeline(connection: AsyncConnection[DictRow], wanted: bool) -> Async
             yield
     else:
         yield
-
-
-def execute_on(connection: Any, statement: Statement) -> Sequence[Any]:
-    with connection.cursor(row_factory=dict_row) as cursor:
-        match statement:
-            case One(sql, params):
-                cursor.execute(pyformat(sql), params)
-                return cursor.fetchall() if cursor.description else ()
-            case Many(sql, many):
-                cursor.executemany(pyformat(sql), many)
-    return ()
 
 
 def postgres_saver(database: Database, types: Sequence[str]) -> FencedPostgresSaver:

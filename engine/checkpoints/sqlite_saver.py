@@ -19,7 +19,9 @@ from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ucop.graphs.pregel.wanted import need, need_use, wanted
 
-from ..database.sqlite import Apart, SqliteDatabase, execute
+from ..database.drivers import on_sqlite
+from ..database.sqlite import Apart, SqliteDatabase
+from ..dialect import SQLITE
 from ..ledger import threads
 from ..ledger.operation import Operation, run
 from ..values.serializer import serializer
@@ -30,6 +32,7 @@ from .journal import NO_NOTES, Batch, Journal
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
+
 
 VERSION = "langgraph-checkpoint-sqlite 3.1"
 
@@ -97,7 +100,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         write = FencedWrite(journal, saved, checkpoint, more, notes)
         with write:
             await self.commit(
-                lambda: write.into(partial(execute, self.conn), self.save),
+                lambda: write.into(partial(on_sqlite, self.conn), self.save),
                 lambda _: write.told(),
             )
 
@@ -113,7 +116,9 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
-            write.into(partial(execute, connection), lambda call: getattr(saver, call[0])(*call[1]))
+            write.into(
+                partial(on_sqlite, connection), lambda call: getattr(saver, call[0])(*call[1])
+            )
 
         with write:
             self.apart.write(work)
@@ -159,33 +164,33 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         return found
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.SQLITE, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
             "keep_latest": threads.keep_latest,
-            "delete": partial(threads.delete_threads, threads.SQLITE),
+            "delete": partial(threads.delete_threads, SQLITE.tables),
         }
         if strategy not in strategies:
             raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
         await self._carry_out(lambda: strategies[strategy](thread_ids))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
-        await self.commit(lambda: run(make(), partial(execute, self.conn)))
+        await self.commit(lambda: run(make(), partial(on_sqlite, self.conn)))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
-        self.apart.write(lambda at: run(make(), partial(execute, at)))
+        self.apart.write(lambda at: run(make(), partial(on_sqlite, at)))
 
 
 def sqlite_saver(database: SqliteDatabase, types: Sequence[str]) -> FencedSqliteSaver:

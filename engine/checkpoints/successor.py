@@ -32,10 +32,10 @@ class Successor:
     input: str | None
     """Its input, where it is another than its parent's."""
 
-    def kept(self, now: float) -> Operation[None]:
+    def kept(self) -> Operation[None]:
         """Keep the definition."""
         row = {"workflow": self.workflow, "fingerprint": self.fingerprint}
-        yield One(ADD_DEFINITION, {**row, "definition": self.definition, "now": now})
+        yield One(ADD_DEFINITION, {**row, "definition": self.definition})
 
 
 def successor_of(workflow: Workflow, given: dict[str, Any], edited: dict[str, Any]) -> Successor:

@@ -7,7 +7,6 @@ that its own tools find them; DBOS has its own schema `dbos`. All in one databas
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import socket
@@ -15,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -28,19 +27,9 @@ from ..errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger.migrations import HEAD, upgrade
-from ..ledger.operation import (
-    SETTLED_POSTGRES,
-    Alone,
-    Enqueue,
-    Many,
-    One,
-    Operation,
-    Save,
-    Statement,
-    pyformat,
-    run,
-)
+from ..ledger.operation import Enqueue, Operation, Save, Statement, drive, run
 from ..ledger.workers import WorkerAt
+from .drivers import lock_number, on_async_postgres, on_postgres
 from .postgres_pool import Pool
 from .sqlite import check_version
 
@@ -61,15 +50,6 @@ _END_SESSIONS = """
 select pg_terminate_backend(pid) from pg_stat_activity
 where application_name = %(name)s and datname = current_database()
     and xact_start <= to_timestamp(%(until)s)"""
-
-NOW = "cast(extract(epoch from clock_timestamp()) as double precision)"
-
-SUPPLIED = "(needs = '[]' or cast(needs as jsonb) <@ cast(:known as jsonb))"
-"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
-
-ALONE = """
-select set_config('idle_in_transaction_session_timeout', '15s', true), pg_advisory_xact_lock(%s)"""
-"""A process that is stopped while it has such a lock loses its session, and with it the lock."""
 
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
@@ -151,7 +131,7 @@ class PostgresDatabase:
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self.pool.connection() as connection, connection.transaction():
-                result = await drive(make(), connection)
+                result = await _drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
@@ -160,21 +140,20 @@ class PostgresDatabase:
         named = " ".join(jobs)
         with explained(self.url):
             async with self.pool.connection() as connection, connection.transaction():
-                result = await drive(make(), connection)
+                result = await _drive(make(), connection)
                 # A payload has at most 8000 bytes; an empty one tells of all jobs.
                 told = named if len(named) < LONGEST_NOTICE else ""
                 await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
             return result
 
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
-        with explained(self.url), self.apart.connection() as connection, connection.transaction():
-
-            def execute(statement: Statement) -> Sequence[Any]:
-                assert isinstance(statement, One)
-                cursor = connection.execute(_clocked(statement.sql), statement.params)
-                return cursor.fetchall() if cursor.description else ()
-
-            return run(make(), execute)
+        with (
+            explained(self.url),
+            self.apart.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
+            return run(make(), partial(on_postgres, cursor))
 
     async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -183,7 +162,7 @@ class PostgresDatabase:
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
             async with self.pool.connection() as connection:
-                return await drive(make(), connection)
+                return await _drive(make(), connection)
 
     touch = read  # each statement is committed by itself
 
@@ -206,7 +185,7 @@ class PostgresDatabase:
         # A session lock: the server drops it with the connection, keepalives notice a dead peer.
         connection = psycopg.connect(self.url, autocommit=True, **KEEPALIVES)
         try:
-            connection.execute("select pg_advisory_lock(%s)", (_number(worker),))
+            connection.execute("select pg_advisory_lock(%s)", (lock_number(worker),))
             yield
         finally:
             connection.close()
@@ -214,7 +193,7 @@ class PostgresDatabase:
     async def is_held(self, worker: str) -> bool:
         with explained(self.url):
             async with self.pool.connection() as connection:
-                number = _number(worker)
+                number = lock_number(worker)
                 cursor = await connection.execute(
                     "select pg_try_advisory_lock(%s) as free", (number,)
                 )
@@ -252,22 +231,17 @@ class PostgresDatabase:
             assert isinstance(driver, psycopg.Connection)
             with driver.cursor(row_factory=dict_row) as cursor:
 
-                def execute(statement: Statement) -> Sequence[Any]:
+                def carry_out(statement: Statement) -> Sequence[Any]:
                     match statement:
                         case Enqueue():
                             self._tickets.enqueue(transaction, statement)
-                        case One(sql, params):
-                            cursor.execute(_clocked(sql), params)
-                            return cursor.fetchall() if cursor.description else ()
-                        case Many(sql, many):
-                            cursor.executemany(_clocked(sql), many)
-                        case Alone(name):
-                            cursor.execute(ALONE, (_number(name),))
                         case Save(into):
                             into(driver)
+                        case _:
+                            return on_postgres(cursor, statement)
                     return ()
 
-                result = run(make(), execute)
+                result = run(make(), carry_out)
                 fault("inside ledger write")
                 cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
         return result
@@ -326,35 +300,9 @@ class Apart:
         return self._pool
 
 
-async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
-    """Run an operation over an asynchronous connection; see operation.run."""
-    rows: Sequence[Any]
-    try:
-        statement = next(operation)
-        while True:
-            rows = ()
-            match statement:
-                case One(sql, params):
-                    cursor = await connection.execute(_clocked(sql), params)
-                    rows = await cursor.fetchall() if cursor.description else ()
-                case Many(sql, many):
-                    async with connection.cursor() as cursor:
-                        await cursor.executemany(_clocked(sql), many)
-                case Alone(name):
-                    await connection.execute(ALONE, (_number(name),))
-                case Enqueue() | Save():
-                    raise RuntimeError("an operation that queues or saves must be dispatched")
-            statement = operation.send(rows)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-
-
-@lru_cache(maxsize=256)
-def _clocked(sql: str) -> str:
-    """Heartbeats are on the database's clock: workers' clocks need not agree."""
-    sql = sql.replace("{now}", NOW).replace("{supplied}", SUPPLIED)
-    return pyformat(sql.replace("{settled}", SETTLED_POSTGRES))
+async def _drive(operation: Operation[T], connection: AsyncConnection[Any]) -> T:
+    async with connection.cursor() as cursor:
+        return await drive(operation, partial(on_async_postgres, cursor))
 
 
 def prepare(url: str, tickets: Tickets) -> None:
@@ -373,7 +321,7 @@ def prepare(url: str, tickets: Tickets) -> None:
 
 
 def _try_lock(connection: psycopg.Connection[Any], name: str) -> bool:
-    row = connection.execute("select pg_try_advisory_lock(%s)", (_number(name),)).fetchone()
+    row = connection.execute("select pg_try_advisory_lock(%s)", (lock_number(name),)).fetchone()
     return bool(row and row[0])
 
 
@@ -411,12 +359,6 @@ def _session(host: str, pid: int) -> str:
 
 def _sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg://" + url.split("://", 1)[1]
-
-
-def _number(name: str) -> int:
-    """A 64-bit key for an advisory lock."""
-    digest = hashlib.sha256(f"ucop {name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 @contextmanager

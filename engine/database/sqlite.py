@@ -13,7 +13,6 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -22,9 +21,10 @@ from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger import workers
 from ..ledger.migrations import HEAD, upgrade
-from ..ledger.operation import SETTLED_LITE, Many, One, Operation, Save, Statement, run
+from ..ledger.operation import Operation, Save, Statement, run
 from ..ledger.workers import WorkerAt
 from .database_file import file_of, is_on_read_only_disk
+from .drivers import on_sqlite
 from .group_commit import GroupCommit
 from .sqlite_lock import holder, is_stopped, started_before
 
@@ -42,16 +42,15 @@ LOG_PAGES = 4000
 """Pages (of 4 KiB) in the write-ahead log before SQLite copies them into the file, and waits for
 the disk. A job's pages are written again and again, and are copied once."""
 
-SUPPLIED = """(needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
-        where need.value not in (select value from json_each(:known))))"""
-"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
-
 SUSPICIOUS = 1.0
 """Seconds of waiting after which a write looks who holds the lock, and looks again."""
 
 
 class SqliteDatabase:
     """See database.Database."""
+
+    clock: Callable[[], float] = time.time
+    """The database's: that of its machine."""
 
     def __init__(
         self,
@@ -96,7 +95,7 @@ class SqliteDatabase:
         return await self.write(make)
 
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
-        return self.apart.write(lambda at: run(make(), lambda one: execute(at, one)))
+        return self.apart.write(lambda at: run(make(), lambda one: on_sqlite(at, one, self.clock)))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
@@ -169,10 +168,10 @@ class SqliteDatabase:
         with explained(self.path):
             here = run(
                 workers.workers_at(socket.gethostname(), pid),
-                lambda statement: execute(connection, statement),
+                lambda statement: on_sqlite(connection, statement, self.clock),
             )
         beat = max((worker.beat_at for worker in here), default=None)
-        if beat is None or time.time() - beat < self._lease or not started_before(pid, beat):
+        if beat is None or self.clock() - beat < self._lease or not started_before(pid, beat):
             log.warning("process %d was stopped while it held the write lock of %s", pid, self.path)
             return
         log.error(
@@ -205,7 +204,7 @@ class SqliteDatabase:
         if isinstance(statement, Save):
             statement.into(self.connection)
             return ()
-        return execute(self.connection, statement)
+        return on_sqlite(self.connection, statement, self.clock)
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -288,23 +287,6 @@ class Apart:
             self._connection = open_file(self._path, synchronous=self._synchronous)
             self._connection.execute("pragma busy_timeout = 250")
         return self._connection
-
-
-def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
-    """Run one statement; queueing needs nothing, because the ledger is the queue here."""
-    match statement:
-        case One(sql, params):
-            return connection.execute(_clocked(sql), params).fetchall()
-        case Many(sql, many):
-            connection.executemany(sql, many)
-    return ()
-
-
-@lru_cache(maxsize=256)
-def _clocked(sql: str) -> str:
-    """One machine, one clock: the database's time is the process's."""
-    sql = sql.replace("{now}", ":now").replace("{supplied}", SUPPLIED)
-    return sql.replace("{settled}", SETTLED_LITE)
 
 
 def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:

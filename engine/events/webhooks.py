@@ -91,7 +91,7 @@ def _utc(at: datetime) -> str:
 
 _ADD = """
 insert into deliveries (webhook, id, job_id, seq, type, body, status, tries, created_at, next_at)
-values (:webhook, :id, :job_id, :seq, :type, :body, 'pending', 0, :now, 0)
+values (:webhook, :id, :job_id, :seq, :type, :body, 'pending', 0, {now}, 0)
 on conflict (webhook, id) do nothing"""
 
 # The next of each job: its events are told in their order.
@@ -137,7 +137,6 @@ def collect(
     events: Sequence[Event],
     workflows: Mapping[str, str],
     reach: int,
-    now: float,
 ) -> Operation[bool]:
     """Write the deliveries of some events, and move the webhook past them. False, and nothing is
     written, where another worker has it by now."""
@@ -151,7 +150,6 @@ def collect(
             "seq": event.seq,
             "type": event.type,
             "body": body_of(event, workflows[event.job_id]),
-            "now": now,
         }
         for event in events
     ]
@@ -180,37 +178,37 @@ where events.position > :after{conditions} limit 1"""  # noqa: S608 - ours
     return bool((yield One(sql, {**params, "after": at[0]["position"] if at else -1})))
 
 
-def due(name: str, limit: int, now: float) -> Operation[list[Delivery]]:
+def due(name: str, limit: int) -> Operation[list[Delivery]]:
     """Deliveries whose time has come, at most one of each job."""
-    rows = yield One(_DUE, {"webhook": name, "limit": limit, "now": now})
+    rows = yield One(_DUE, {"webhook": name, "limit": limit})
     return [_delivery(row) for row in rows]
 
 
-def pause(name: str, now: float) -> Operation[float | None]:
+def pause(name: str) -> Operation[float | None]:
     """Seconds until a delivery is due, None where none is."""
-    found = (yield One(_NEXT, {"webhook": name, "now": now}))[0]["pause"]
+    found = (yield One(_NEXT, {"webhook": name}))[0]["pause"]
     return None if found is None else max(0.0, float(found))
 
 
-def delivered(delivery: Delivery, now: float) -> Operation[None]:
+def delivered(delivery: Delivery) -> Operation[None]:
     """It arrived."""
-    yield One(_DELIVERED, {**_key(delivery), "now": now})
+    yield One(_DELIVERED, {**_key(delivery)})
 
 
-def failed(delivery: Delivery, error: str, pause: float | None, now: float) -> Operation[None]:
+def failed(delivery: Delivery, error: str, pause: float | None) -> Operation[None]:
     """It did not arrive; it is tried again after `pause` seconds, or given up where that is
     None."""
     sql = _DEAD if pause is None else _FAILED
-    yield One(sql, {**_key(delivery), "error": error, "pause": pause, "now": now})
+    yield One(sql, {**_key(delivery), "error": error, "pause": pause})
 
 
 def _key(delivery: Delivery) -> dict[str, Any]:
     return {"webhook": delivery.webhook, "id": delivery.id, "tries": delivery.tries}
 
 
-def forget(name: str, now: float) -> Operation[None]:
+def forget(name: str) -> Operation[None]:
     """Delete deliveries that were made long ago."""
-    yield One(_FORGET, {"webhook": name, "kept": KEPT, "now": now})
+    yield One(_FORGET, {"webhook": name, "kept": KEPT})
 
 
 # ---------------------------------------------------------------- what a person does

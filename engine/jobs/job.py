@@ -236,6 +236,8 @@ class Terms(Record):
     labels: dict[Text, Text] = Field(default_factory=dict)
     thread_id: Text | None = Field(default=None, min_length=1, max_length=1000)
     queue: str = DEFAULT_QUEUE
+    delay: float = 0.0
+    """Seconds."""
     start_at: float | None = None
     """Seconds since the epoch."""
     on_busy: OnBusy = OnBusy.ENQUEUE

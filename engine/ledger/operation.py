@@ -7,10 +7,8 @@ SQLite, on an asynchronous and on a synchronous PostgreSQL connection alike.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 Params = Mapping[str, Any]
@@ -72,15 +70,9 @@ Operation = Generator[Statement, Sequence[Row], T]
 Make = Callable[[], Operation[T]]
 
 
-SETTLED_LITE = "(select coalesce(max(position), 0) from events)"
-SETTLED_POSTGRES = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 16) - 1"
-"""What `{settled}` stands for: the position up to which no event can come any more."""
-
-
-@lru_cache(maxsize=256)
-def pyformat(sql: str) -> str:
-    """`:name` parameters in psycopg's style."""
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql)
+def clock() -> Operation[float]:
+    """What time it is, in seconds since the epoch, on the database's clock."""
+    return float((yield One("select {now} as now", {}))[0]["now"])
 
 
 def run(operation: Operation[T], execute: Callable[[Statement], Sequence[Row]]) -> T:
@@ -89,6 +81,19 @@ def run(operation: Operation[T], execute: Callable[[Statement], Sequence[Row]]) 
         statement = next(operation)
         while True:
             statement = operation.send(execute(statement))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def drive(
+    operation: Operation[T], execute: Callable[[Statement], Awaitable[Sequence[Row]]]
+) -> T:
+    """`run`, over an asynchronous connection."""
+    try:
+        statement = next(operation)
+        while True:
+            statement = operation.send(await execute(statement))
     except StopIteration as stop:
         result: T = stop.value
         return result

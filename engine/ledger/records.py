@@ -34,11 +34,20 @@ class NewJob:
     labels: str = "{}"
     budget: str = "{}"
     queue: str = DEFAULT_QUEUE
+    delay: float = 0.0
+    """Seconds after which it takes its place in line."""
     start_at: float | None = None
-    """When it takes its place in line, where that is later."""
-    expires_at: float | None = None
-    """Its deadline, where it has one."""
+    """The moment at which it does, where one was given."""
+    deadline: float | None = None
+    """Seconds within which it is to end."""
+    ends_at: float | None = None
+    """The moment by which it is, where one was given."""
     on_busy: OnBusy = OnBusy.ENQUEUE
+
+    @property
+    def waits(self) -> bool:
+        """Whether it does not take its place in line at once."""
+        return self.delay > 0 or self.start_at is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,7 +83,8 @@ class Claimed:
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
     tenant: str | None = None
-    created_at: float = 0.0
+    submitted_at: float = 0.0
+    """On this process's monotonic clock."""
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""
     listened: frozenset[str] = frozenset()
@@ -83,7 +93,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRow:
-    """A node run as the ledger keeps it; times are seconds since the epoch."""
+    """A node run as an attempt notes it; times are those of its process's monotonic clock."""
 
     task_id: TaskId
     node: str
@@ -111,6 +121,7 @@ class StepRow:
 class NewEvent:
     type: str
     at: float
+    """On the process's monotonic clock."""
     data: str = "{}"
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -237,7 +236,7 @@ class LiveChannel:
             return
         full = [outlet.job for outlet, _ in taken if outlet.is_due()]
         jobs = tuple(dict.fromkeys(row.job for row in rows))
-        await self._database.emit(lambda: live_rows.put(rows, full, self._keep, time.time()), jobs)
+        await self._database.emit(lambda: live_rows.put(rows, full, self._keep), jobs)
         self._wrote = asyncio.get_running_loop().time()
         for outlet, some in taken:
             outlet.written(some)

@@ -22,16 +22,14 @@ on conflict (name) do update set changes = excluded.changes, changed_at = exclud
 _RESET = "delete from queues where name = :name"
 
 
-def change(
-    name: str, declared: QueueLimits, changes: Mapping[str, Any], now: float
-) -> Operation[None]:
+def change(name: str, declared: QueueLimits, changes: Mapping[str, Any]) -> Operation[None]:
     """Let values hold from now on, for all workers, in place of the declared ones. Raises
     InvalidInput."""
     yield Alone("turns")  # who claims now has counted with the limits of before
     rows = yield One(_CHANGES, {"name": name})
     merged = {**(json.loads(rows[0]["changes"]) if rows else {}), **changes}
     declared.changed(merged)
-    yield One(_SET, {"name": name, "changes": to_json(merged), "now": now})
+    yield One(_SET, {"name": name, "changes": to_json(merged)})
 
 
 def reset(name: str) -> Operation[None]:

@@ -158,7 +158,7 @@ class Attempt:
             self._budget = Budget(
                 job_id=claimed.job_id,
                 limits=claimed.budget,
-                since=claimed.created_at,
+                since=claimed.submitted_at,
                 before=claimed.spent,
             )
         asks = self._budget is not None and self._budget.asks
@@ -290,7 +290,7 @@ class Attempt:
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
         try:
-            left = self._budget.seconds_left(time.time()) if self._budget else None
+            left = self._budget.seconds_left(time.monotonic()) if self._budget else None
         except LimitReached:
             work.close()
             raise
@@ -509,7 +509,7 @@ class Attempt:
         first = self.journal.noted_at
         if first is None:
             return
-        if (left := first + self.pace.wait() - time.time()) > FLUSH_AFTER:
+        if (left := first + self.pace.wait() - time.monotonic()) > FLUSH_AFTER:
             # Others rode with a checkpoint meanwhile; these have just come.
             self._flush_in(left)
             return

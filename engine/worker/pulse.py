@@ -119,9 +119,7 @@ class Pulse:
     def _speak(self, blocked: Blocked) -> None:
         told = shown_json(asdict(blocked))
         try:
-            lives = self._database.write_apart(
-                lambda: workers.speak(self._worker, told, time.time())
-            )
+            lives = self._database.write_apart(lambda: workers.speak(self._worker, told))
         except Exception as error:  # noqa: BLE001 - tried again; without it the worker is lost
             log.error("worker %s: no heartbeat: %s", self._worker, text_of(error))
             return

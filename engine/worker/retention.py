@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..dialect import dialect_of
 from ..errors import JobNotFound, RefusedChange
 from ..ledger.retention import Rule, apply, due
-from ..ledger.threads import tables_of
 
 if TYPE_CHECKING:
     from ..database.database import Database
@@ -28,11 +27,11 @@ async def carry_out(database: Database, retention: Retention, limit: int) -> Cou
     Other workers do the same; who comes second finds nothing to do.
     """
     done: Counter[Rule] = Counter()
-    tables = tables_of(database.url)
-    for each in await database.read(lambda: due(retention, limit, time.time())):
+    tables = dialect_of(database.url).tables
+    for each in await database.read(lambda: due(retention, limit)):
         for job in each.jobs:
             with contextlib.suppress(JobNotFound, RefusedChange):
-                await database.write(partial(apply, tables, each.rule, job, time.time()))
+                await database.write(partial(apply, tables, each.rule, job))
                 done[each.rule] += 1
             await asyncio.sleep(0)
     if done:

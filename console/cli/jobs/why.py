@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
 
 import typer
@@ -23,7 +22,7 @@ def why(
     """Tell why a job failed, waits, is paused or does not go on, and what would help."""
     place = place_of(ctx, project, database)
     with reader_for(place, id) as reader:
-        found = explain(place, reader, reader.job(id), time.time())
+        found = explain(place, reader, reader.job(id), reader.now())
     if json:
         last = found.checkpoint
         put_json(

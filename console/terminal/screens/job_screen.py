@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -172,7 +171,7 @@ class JobScreen(JobOrders):
         if job.status is JobStatus.COMPLETED:
             explanation = None
         elif before is None or events or job.status in ACTIVE:
-            explanation = explain(self.console.source.place, reader, job, time.time())
+            explanation = explain(self.console.source.place, reader, job, reader.now())
         else:
             explanation = before.explanation
         return Seen(

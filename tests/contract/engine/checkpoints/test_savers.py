@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
@@ -18,8 +18,9 @@ from typing_extensions import TypedDict
 from ucop.agents.models.meter import Meter
 from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
+from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
-from ucop.engine.errors import Superseded
+from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import NewJob
@@ -108,9 +109,9 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         input="{}",
         thread_id=ThreadId(job),
     )
-    await database.write(lambda: workers.join(WORKER, "here", 1, "[]", time.time()))
-    await database.dispatch(lambda: lifecycle.submit(new, time.time()))
-    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
+    await database.write(lambda: workers.join(WORKER, "here", 1, "[]"))
+    await database.dispatch(lambda: lifecycle.submit(new))
+    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
     return saver_of(database).for_attempt(journal), journal
@@ -123,9 +124,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 
 async def take_over(database: Database) -> None:
-    await database.dispatch(
-        lambda: lifecycle.release("a", 1, "worker w-me was lost", time.time(), lost=True)
-    )
+    await database.dispatch(lambda: lifecycle.release("a", 1, "worker w-me was lost", lost=True))
 
 
 async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database: Database) -> None:
@@ -188,7 +187,7 @@ async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> N
     saver, _ = await running(database)
     await put(saver)
     await take_over(database)
-    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER, time.time()))
+    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER))
     assert claimed is not None
     assert claimed.begun
 
@@ -229,3 +228,24 @@ async def test_a_write_that_is_cancelled_at_any_moment_is_told_once(
     with open_reader(url) as reader:
         told = [e.data["moment"] for e in reader.events("a") if e.type == "progress"]
     assert sorted(told) == list(range(120))
+
+
+async def test_what_is_larger_than_the_database_takes_is_refused_with_its_place(
+    database: Database, url: str
+) -> None:
+    bound = 100_000
+    saver, journal = await running(database)
+    if isinstance(saver, FencedSqliteSaver):  # SQLite's own border
+        saver.conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bound)
+        saver = saver_of(database).for_attempt(journal)
+    saver.most_bytes = min(saver.most_bytes, bound)
+    config = await put(saver)
+    with pytest.raises(Unstorable, match=r"'log' .* at most"):
+        await saver.aput_writes(config, [("log", "x" * bound)], "t1")
+    with pytest.raises(Unstorable):
+        await asyncio.to_thread(saver.put_writes, config, [("log", ["x" * bound])], "t1")
+    with pytest.raises(Unstorable):  # and no checkpoint may follow without it
+        await put(saver)
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    assert held.pending_writes == []

@@ -132,11 +132,9 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_one_that_is_resumed_goes_
     database = engine._database
 
     async def taken_and_given_back() -> None:
-        await database.write(lambda: workers.join(me, "here", 1, "[]", time.time()))
-        assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me, time.time()))
-        await database.dispatch(
-            lambda: lifecycle.release(jobs[0].id, 1, "drained", time.time(), lost=False)
-        )
+        await database.write(lambda: workers.join(me, "here", 1, "[]"))
+        assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me))
+        await database.dispatch(lambda: lifecycle.release(jobs[0].id, 1, "drained", lost=False))
 
     engine._loop.call(taken_and_given_back())
     work()
@@ -335,7 +333,7 @@ def test_a_pending_job_tells_which_limit_it_waits_for(
     def why(job: JobHandle) -> str:
         limits = engine.settings.workflow_concurrency
         seen = engine.reader.dispatch(job.id, engine.settings.declared, limits)
-        return causes(job.get(), seen, (), time.time())[0]
+        return causes(job.get(), seen, ())[0]
 
     assert "as its rate 1/1h allows; the next begins in " in why(second("note", queue="slow"))
     assert why(second("note", queue="one")) == "its queue 'one' runs 1 job, and no more"

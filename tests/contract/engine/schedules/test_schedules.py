@@ -321,7 +321,7 @@ def test_what_was_read_before_a_schedule_was_changed_submits_nothing(
     before = list(idle.schedules.list())
     fired = idle._loop.call(
         idle._database.dispatch(
-            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job, time.time())
+            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job)
         )
     )
     assert fired is None

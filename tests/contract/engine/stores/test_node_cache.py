@@ -211,7 +211,7 @@ async def test_answers_whose_time_is_over_are_deleted(database: Database) -> Non
     time.sleep(0.02)
     assert await answers.find("short") is None
     assert await answers.find("null") == Kept(None)
-    await database.write(lambda: prune(time.time()))
+    await database.write(prune)
     # As if it were the past: what is still there is found, what was deleted is not.
     await answers.keep("long", {"n": 2}, 60)
     assert await answers.find("long") == Kept({"n": 2})
