@@ -7,19 +7,26 @@ import sqlite3
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from langgraph.pregel import Pregel
+
 from ucop.graphs.pregel.allowlist import allowlist_of
+from ucop.graphs.pregel.wanted import need, need_use, wanted
 
 from ..database.sqlite import SqliteDatabase
 from ..values.serializer import used_types
 from .fence import Kept
 
 if TYPE_CHECKING:
-    from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
 
     from ..database.database import Database
     from .postgres_saver import FencedPostgresSaver
     from .sqlite_saver import FencedSqliteSaver
+
+with wanted("attaches savers to graphs"):
+    need(Pregel, "_output_mapper", "_state_mapper")
+    for stream in (Pregel.stream, Pregel.astream):
+        need_use(stream, "_output_mapper", "_state_mapper")
 
 
 def attach(

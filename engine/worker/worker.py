@@ -45,7 +45,7 @@ from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
 from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers

@@ -23,11 +23,11 @@ def wanted(purpose: str, version: str = WANTED) -> Iterator[None]:
 
 
 def need(holder: object, *names: str) -> None:
-    """Raise AttributeError for a name that `holder` lacks."""
+    """Raise AttributeError for a name that `holder`, a module or a class, lacks."""
+    declared = holder.__annotations__ if isinstance(holder, type) else {}
     for name in names:
-        if not hasattr(holder, name) and name not in getattr(holder, "__annotations__", ()):
-            where = getattr(holder, "__qualname__", None) or getattr(holder, "__name__", holder)
-            raise AttributeError(f"{where} has no {name!r}")
+        if not hasattr(holder, name) and name not in declared:
+            raise AttributeError(f"{getattr(holder, '__name__', holder)} has no {name!r}")
 
 
 def need_use(function: Callable[..., Any], *names: str) -> None:
