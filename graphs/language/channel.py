@@ -8,11 +8,11 @@ from enum import Enum
 from typing import Annotated, Any
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.places import Path
 from ucop.agents.text.schema import check_schema, normalise, validate
 
 from .forms import MAPPING, TEXT, Form, Key, Reader, keys_of, only, ref
 from .names import check_value_name
-from .places import Path
 
 
 class Merge(Enum):

@@ -13,6 +13,8 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any
 
+from ucop.agents.text.places import Places
+
 from ..limits import LIMITS, Limits, limits_of, refused
 from .channel import INPUTS, STATE, Channel, Merge
 from .edges import EDGES, Entry, Route
@@ -33,14 +35,13 @@ from .names import (
     WORKFLOW_NAME,
 )
 from .node import DEFAULTS, NODE, NODES, AnswerDeadline, Node
-from .places import Path, Places
 from .policies import ERROR_FIELDS, OnError, Retry
 
 # fmt: off
 __all__ = [
     "END", "ERRORS", "ERROR_FIELDS", "GIVEN", "MESH", "MESH_NAMES", "PATH", "RESULT", "SAID",
     "STACK", "START", "AnswerDeadline", "Channel", "Definition", "Entry", "Kind", "Merge", "Mesh",
-    "Node", "OnError", "Path", "Places", "Retry", "Route",
+    "Node", "OnError", "Retry", "Route",
 ]
 # fmt: on
 

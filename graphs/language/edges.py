@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Annotated, Any
 
+from ucop.agents.text.places import Path
+
 from .forms import LIST, TEXT, Form, Key, Reader, count, keys_of, read_keys, ref, typed, write_keys
 from .names import END, START
-from .places import Path
 
 _WORD = re.compile(r"[^\s,\[\]]+")
 

@@ -17,11 +17,10 @@ from itertools import pairwise
 from textwrap import dedent
 from typing import Any, get_type_hints
 
+from ucop.agents.finding import Finding, Position
 from ucop.agents.text.duration import seconds_of
 from ucop.agents.text.nearest import did_you_mean
-from ucop.agents.text.source import Finding, Position
-
-from .places import Path, Places
+from ucop.agents.text.places import Path, Places
 
 Schema = dict[str, Any]
 

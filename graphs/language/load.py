@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-from ucop.agents.text.source import Document, Finding
+from ucop.agents.finding import Finding
+from ucop.agents.text.places import Places
+from ucop.agents.text.source import Document
 
 from .definition import (
     END,
@@ -26,7 +28,6 @@ from .definition import (
     Route,
 )
 from .forms import Reader, read_keys
-from .places import Places
 
 _READ_APART = ("kind", "nodes", "edges", "defaults", *ONLY_IN_A_MESH)
 _MESH_ROUTES = (

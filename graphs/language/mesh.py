@@ -6,8 +6,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+from ucop.agents.text.places import Path
+
 from .forms import LIST, TEXT, Form, Key, Reader, count, only, ref
-from .places import Path
 from .policies import RETRY, TIMEOUT, Retry
 
 LARGEST_LIMIT = 1_000

@@ -6,9 +6,10 @@ import re
 from collections.abc import Container
 from typing import Any
 
+from ucop.agents.text.places import Path
+
 from ..expressions.cel import RESERVED
 from .forms import TEXT, Form, Reader, Schema
-from .places import Path
 
 START = "START"
 END = "END"

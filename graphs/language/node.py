@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any
 
+from ucop.agents.text.places import Path
 from ucop.agents.text.schema import (
     check_schema,
     declared_parts,
@@ -34,7 +35,6 @@ from .forms import (
 )
 from .mesh import CALLED, LARGEST_LIMIT, Mesh
 from .names import END, NODE_NAMES, START, VALUE_NAME, check_node_name
-from .places import Path
 from .policies import CACHE, ON_ERROR, RETRY, TIMEOUT, OnError, Retry
 
 # ---- questions to a person ----

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Annotated, Any
 
+from ucop.agents.text.places import Path
+
 from .forms import DURATION, TEXT, Form, Key, Reader, count, either, one_of, only, ref, section
-from .places import Path
 
 
 @dataclass(frozen=True, kw_only=True)
