@@ -13,7 +13,7 @@ from enum import Enum
 from functools import cached_property
 from typing import Annotated, Any
 
-from ucop.agents.text.places import Places
+from ucop.agents.text.places import Path, Places
 
 from ..limits import LIMITS, Limits, limits_of, refused
 from .channel import INPUTS, STATE, Channel, Merge
