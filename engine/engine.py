@@ -64,14 +64,15 @@ from .worker.attempt import current_attempt
 from .worker.worker import Duty, Worker, names
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
     from langgraph.graph import StateGraph
-    from langgraph.graph.state import CompiledStateGraph
 
     from ucop.agents.memory.memory import Memory
 
     from .stores.memory import JobStore
 
-    Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
+    Graph = StateGraph[Any, Any, Any, Any] | Runnable[Any, Any] | Callable[..., Any]
+    """Compiled graphs, sequences and graphs on other servers are Runnables; a function makes one."""
 
 log = logging.getLogger("ucop.engine")
 
