@@ -179,7 +179,7 @@ def built(recipe: Recipe) -> Any:
         graph.add_conditional_edges("turn", back, ["again", END])
         _lead(graph, ["again"], recipe.layers[0], rows[0])
     middle = rows[len(rows) // 2][:1]
-    stops = {f"interrupt_{recipe.stop}": middle} if recipe.stop else {}
+    stops: dict[str, Any] = {f"interrupt_{recipe.stop}": middle} if recipe.stop else {}
     return graph.compile(**stops)
 
 
@@ -190,7 +190,7 @@ def _wired(graph: StateGraph[Any], layers: Sequence[Layer], path: str) -> list[l
     for depth, layer in enumerate(layers):
         names = [f"n{depth}{'abc'[number]}" for number in range(len(layer.parts))]
         for name, part in zip(names, layer.parts, strict=True):
-            terms = {"retry_policy": QUICK} if part.kind == "is retried" else {}
+            terms: dict[str, Any] = {"retry_policy": QUICK} if part.kind == "is retried" else {}
             if part.kind == "is handled":
                 terms["error_handler"] = does(f"{path}{name} handler")
             node = _node(part, f"{path}{name}")
