@@ -10,8 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ucop.agents.alone import Ran, run_alone
-    from ucop.agents.errors import (
+    from .errors import (
         AgentInputError,
         AgentOutputError,
         DoublesRefused,
@@ -25,15 +24,18 @@ if TYPE_CHECKING:
         UnknownAgent,
         UnknownMerge,
     )
-    from ucop.agents.function import agent
-    from ucop.agents.merging import merge
-    from ucop.agents.models import ModelFallback, Models
-    from ucop.agents.provider import ProviderSettings
-    from ucop.agents.registry import Registry, load_registry
-    from ucop.agents.run import AgentContext, call
-    from ucop.agents.serving import ModelUse
-    from ucop.agents.source import Finding, Position
-    from ucop.agents.spec import Agent, AgentSpec
+    from .finding import Finding, Position
+    from .models.models import ModelFallback, Models
+    from .models.serving import ModelUse
+    from .providers.provider import ProviderSettings
+    from .run.alone import Ran, run_alone
+    from .run.context import AgentContext
+    from .run.run import call
+    from .spec.agent import Agent
+    from .spec.function import agent
+    from .spec.merging import merge
+    from .spec.registry import Registry, load_registry
+    from .spec.spec import AgentSpec
 
 __all__ = [
     "Agent",
@@ -67,22 +69,22 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agent": "spec",
-    "AgentContext": "run",
-    "AgentSpec": "spec",
-    "Finding": "source",
-    "ModelFallback": "models",
-    "ModelUse": "serving",
-    "Models": "models",
-    "Position": "source",
-    "ProviderSettings": "provider",
-    "Ran": "alone",
-    "Registry": "registry",
-    "agent": "function",
-    "call": "run",
-    "load_registry": "registry",
-    "merge": "merging",
-    "run_alone": "alone",
+    "Agent": "spec.agent",
+    "AgentContext": "run.context",
+    "AgentSpec": "spec.spec",
+    "Finding": "finding",
+    "ModelFallback": "models.models",
+    "ModelUse": "models.serving",
+    "Models": "models.models",
+    "Position": "finding",
+    "ProviderSettings": "providers.provider",
+    "Ran": "run.alone",
+    "Registry": "spec.registry",
+    "agent": "spec.function",
+    "call": "run.run",
+    "load_registry": "spec.registry",
+    "merge": "spec.merging",
+    "run_alone": "run.alone",
 }
 
 

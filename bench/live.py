@@ -20,9 +20,9 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, StateGraph
 
 from bench.graphs import Count, chain
-from ucop.agents.meter import Meter
+from ucop.agents.models.meter import Meter
 from ucop.engine import Engine, LiveStream, Settings
-from ucop.engine.live_modes import ALWAYS, Emission
+from ucop.graphs.pregel.stream_modes import ALWAYS, Emission
 
 PAD = "x" * 350
 """About what a token with its message is."""

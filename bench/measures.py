@@ -252,11 +252,12 @@ def _fill(folder: Path, jobs: int) -> None:
     """A ledger with many jobs; written in one transaction, through the ledger's own operations."""
     import sqlite3
 
-    from ucop.engine import ledger
-    from ucop.engine.job import JobId, ThreadId
-    from ucop.engine.operation import run
-    from ucop.engine.rows import NewJob
-    from ucop.engine.sqlite import execute, open_file, prepare
+    from ucop.engine.database.drivers import on_sqlite
+    from ucop.engine.database.sqlite import open_file, prepare
+    from ucop.engine.jobs.job import JobId, ThreadId
+    from ucop.engine.ledger import lifecycle
+    from ucop.engine.ledger.operation import run
+    from ucop.engine.ledger.records import NewJob
 
     path = folder / ".ucop" / "ucop.db"
     prepare(path)
@@ -273,7 +274,7 @@ def _fill(folder: Path, jobs: int) -> None:
             input='{"n":0}',
             thread_id=ThreadId(id),
         )
-        run(ledger.submit(job, time.time()), lambda statement: execute(connection, statement))
+        run(lifecycle.submit(job), lambda statement: on_sqlite(connection, statement))
     connection.execute("commit")
     connection.close()
 

@@ -9,9 +9,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ucop.engine.actions import Changed
-    from ucop.engine.engine import Engine
-    from ucop.engine.errors import (
+    from .actions import Changed
+    from .engine import Engine
+    from .errors import (
         DatabaseError,
         ForeignThread,
         InvalidDefinition,
@@ -27,25 +27,16 @@ if TYPE_CHECKING:
         UcopError,
         UnknownWorkflow,
     )
-    from ucop.engine.filter import Filter
-    from ucop.engine.handle import JobHandle
-    from ucop.engine.job import (
-        Attempt,
-        Checkpoint,
-        Event,
-        Job,
-        JobError,
-        Question,
-        Step,
-        StepError,
-        Usage,
-    )
-    from ucop.engine.live_parts import Omitted
-    from ucop.engine.live_stream import LiveStream
-    from ucop.engine.schedules import Schedule
-    from ucop.engine.settings import Settings
-    from ucop.engine.states import JobStatus, StepStatus
-    from ucop.engine.subscriptions import Subscription
+    from .events.subscriptions import Subscription
+    from .handle import JobHandle
+    from .job_error import JobError, StepError
+    from .jobs.filter import Filter
+    from .jobs.job import Attempt, Checkpoint, Event, Job, Question, Step, Usage
+    from .jobs.status import JobStatus, StepStatus
+    from .live.parts import Omitted
+    from .live.stream import LiveStream
+    from .schedules.schedules import Schedule
+    from .settings import Settings
 
 __all__ = [
     "Attempt",
@@ -87,9 +78,9 @@ __all__ = [
 _PLACES = {
     "actions": ("Changed",),
     "engine": ("Engine",),
-    "filter": ("Filter",),
+    "jobs.filter": ("Filter",),
     "handle": ("JobHandle",),
-    "job": (
+    "jobs.job": (
         "Attempt",
         "Checkpoint",
         "Event",
@@ -100,12 +91,12 @@ _PLACES = {
         "StepError",
         "Usage",
     ),
-    "live_parts": ("Omitted",),
-    "live_stream": ("LiveStream",),
-    "schedules": ("Schedule",),
+    "live.parts": ("Omitted",),
+    "live.stream": ("LiveStream",),
+    "schedules.schedules": ("Schedule",),
     "settings": ("Settings",),
-    "states": ("JobStatus", "StepStatus"),
-    "subscriptions": ("Subscription",),
+    "jobs.status": ("JobStatus", "StepStatus"),
+    "events.subscriptions": ("Subscription",),
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}
 

@@ -10,13 +10,14 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
-from ucop.engine.errors import InvalidInput
-from ucop.engine.filter import Filter
-from ucop.engine.job import JobId, Record
-from ucop.engine.states import SETTLED, Change, JobStatus, sources
+from .errors import InvalidInput
+from .jobs.filter import Filter
+from .jobs.job import JobId
+from .jobs.status import SETTLED, Change, JobStatus, sources
+from .record import Record
 
 if TYPE_CHECKING:
-    from ucop.engine.reader import Reader
+    from .reading.reader import Reader
 
 TOGETHER = 50
 """Changes that are under way at the same time; on SQLite they share transactions."""

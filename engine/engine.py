@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -15,74 +14,67 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-from ucop.agents.meter import Usage
-from ucop.agents.models import ModelFallback, Models, ModelWarning
-from ucop.agents.registry import Registry, load_registry
-from ucop.agents.serving import ModelUse
-from ucop.engine import ledger, roster
-from ucop.engine.actions import Action, Changed, action_of
-from ucop.engine.answers import ModelAnswers
-from ucop.engine.control import read_onward
-from ucop.engine.courier import couriers, delivered
-from ucop.engine.database import connect
-from ucop.engine.errors import (
-    DatabaseError,
-    EngineClosed,
-    InvalidInput,
-    ResultTimeout,
-    UcopError,
+from ucop.agents.models.meter import Usage
+from ucop.agents.models.models import ModelFallback, Models, ModelWarning
+from ucop.agents.models.serving import ModelUse
+from ucop.agents.spec.registry import Registry, load_registry
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.catalog import Catalog
+from ucop.graphs.workflows.gate import refuse_doubles
+from ucop.graphs.workflows.stored import restore
+
+from .actions import Action, Changed, action_of
+from .commands import Orders
+from .declared.queue_limits import undeclared
+from .dialect import SQLITE, dialect_of
+from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
+from .events.listeners import Post
+from .events.plugins import plugins
+from .events.subscriptions import LOOK_AGAIN, Subscription, wanted
+from .events.webhook_sender import couriers, delivered
+from .handle import EVENT_PAGE, JobAccess, JobHandle
+from .jobs.filter import Filter, Statuses
+from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy, Terms, WorkerId
+from .jobs.run_options import (
+    check_breakpoints,
+    for_factory,
+    names_secrets,
+    new_run_options,
+    read_config,
 )
-from ucop.engine.filter import Filter, Statuses
-from ucop.engine.handle import EVENT_PAGE, JobHandle
-from ucop.engine.job import (
-    DEFAULT_QUEUE,
-    Event,
-    Job,
-    JobId,
-    OnBusy,
-    Terms,
-    WorkerId,
-)
-from ucop.engine.job_file import read_job_file
-from ucop.engine.listeners import Post
-from ucop.engine.live_readers import LiveReaders
-from ucop.engine.live_stream import Modes, read_modes
-from ucop.engine.local_graphs import LocalGraphs, ended, graph_name, notice
-from ucop.engine.loop import CLOSED, LoopThread
-from ucop.engine.notices import Notices
-from ucop.engine.orders import Orders
-from ucop.engine.plugins import plugins
-from ucop.engine.queue import Queue
-from ucop.engine.queue.claims import Claims
-from ucop.engine.queue.embedded import EmbeddedQueue
-from ucop.engine.queues import QueueState, undeclared
-from ucop.engine.rates import DatabaseRates
-from ucop.engine.reader import Reader, open_reader
-from ucop.engine.retention import Rule
-from ucop.engine.rows import NewJob
-from ucop.engine.run_options import for_factory, names_secrets, new_run_options, read_config
-from ucop.engine.runner import current_attempt
-from ucop.engine.scheduler import Scheduler
-from ucop.engine.settings import Settings
-from ucop.engine.states import ACTIVE
-from ucop.engine.submission import new_job, read_limits, read_terms
-from ucop.engine.subscriptions import LOOK_AGAIN, Subscription, wanted
-from ucop.engine.threads import tables_of
-from ucop.engine.timetable import Timetable
-from ucop.engine.turns import Serving
-from ucop.engine.worker import Duty, Worker, names
-from ucop.graphs.catalog import Catalog
-from ucop.graphs.gate import refuse_doubles
-from ucop.graphs.workflow import Workflow, restore
+from .jobs.status import ACTIVE
+from .ledger import lifecycle, workers
+from .ledger.commands import read_onward
+from .ledger.records import NewJob
+from .ledger.retention import Rule
+from .live.readers import LiveReaders
+from .live.stream import Modes, read_modes
+from .local_graphs import LocalGraphs, ended, graph_name, notice
+from .loop.loop import CLOSED, LoopThread
+from .notices import Notices
+from .parts import connect
+from .queue import Queue
+from .queue.claims import Claims
+from .queue.embedded import EmbeddedQueue
+from .queue.limits import QueueState
+from .queue.order import Serving
+from .reading.reader import Reader, open_reader
+from .schedules.scheduler import Scheduler
+from .schedules.timetable import Timetable
+from .settings import Settings
+from .stores.answers import ModelAnswers
+from .stores.model_rates import DatabaseRates
+from .submission import new_job, read_limits, read_terms
+from .transfer.job_file import read_job_file
+from .worker.attempt import current_attempt
+from .worker.worker import Duty, Worker, names
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-    from langgraph.graph.state import CompiledStateGraph
+    from ucop.agents.memory.memory import Memory
+    from ucop.graphs.workflow import Graph
 
-    from ucop.agents.memory import Memory
-    from ucop.engine.memory import JobStore
+    from .stores.memory import JobStore
 
-    Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
 
@@ -178,6 +170,19 @@ class Engine:
         )
         self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
+        self._access = JobAccess(
+            loop=self._loop,
+            database=self._database,
+            types=settings.state.types,
+            reader=lambda: self.reader,
+            live=self._live,
+            commands=self._orders,
+            rest=self._rest,
+            news=self._news,
+            spending=self._spending,
+            restore=self._restore,
+            successor=self._successor,
+        )
         try:
             self._loop.call(self._open(worker))
         except BaseException:
@@ -305,8 +310,10 @@ class Engine:
                 `context_schema`, or an object that fits it. In a workflow of YAML it is for the
                 Python graphs inside.
             config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
-                `metadata`, `recursion_limit`. In both, `${env:NAME}` in a text is a secret, which
-                is looked up where the job runs and never stored.
+                `metadata`, `recursion_limit`; and `interrupt_before`, `interrupt_after`: names of
+                nodes, or `"*"`, in place of those that the graph was compiled with. `${env:NAME}`
+                in a text of the context or the config is a secret, which is looked up where the
+                job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
 
@@ -327,7 +334,7 @@ class Engine:
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = self._new_job(workflow, input, terms, most, context, config, mine=True)
-        return JobHandle(self, self._loop.call(self._submit(job, listens)))
+        return JobHandle(self._access, self._loop.call(self._submit(job, listens)))
 
     async def asubmit(
         self,
@@ -366,11 +373,11 @@ class Engine:
         job = await asyncio.to_thread(
             lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
         )
-        return JobHandle(self, await self._loop.acall(self._submit(job, listens)))
+        return JobHandle(self._access, await self._loop.acall(self._submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
-        return JobHandle(self, JobId(self.reader.find(id)))
+        return JobHandle(self._access, JobId(self.reader.find(id)))
 
     async def ajob(self, id: str) -> JobHandle:
         """`job`, awaited."""
@@ -457,6 +464,9 @@ class Engine:
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
+        A context belongs to one workflow, and the jobs may be of many: give it to each by
+        JobHandle's `resume` or `retry`.
+
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
@@ -485,12 +495,12 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = read_job_file(path)
-        return JobHandle(self, self._loop.call(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, self._loop.call(self._orders.add(contents, new_id)))
 
     async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """`import_job`, awaited."""
         contents = await asyncio.to_thread(read_job_file, path)
-        return JobHandle(self, await self._loop.acall(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, await self._loop.acall(self._orders.add(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -594,7 +604,7 @@ class Engine:
             self._loop,
             find=lambda name: self.catalog.find(name),
             make=self._prepare,
-            handle=lambda id: JobHandle(self, id),
+            handle=partial(JobHandle, self._access),
             changed=self._wake,
         )
 
@@ -642,7 +652,7 @@ class Engine:
     # ------------------------------------------------------------ on the loop
 
     async def _open(self, worker: bool) -> None:
-        from ucop.engine.memory import JobStore
+        from .stores.memory import JobStore
 
         await self._database.open()
         self._store = JobStore(self._database.url, self._models, model=self.settings.memory.model)
@@ -679,7 +689,6 @@ class Engine:
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
-            clock=time.time,
             pause=self.settings.sweep,
             on_job=self._wake,
         )
@@ -689,7 +698,6 @@ class Engine:
         return Post(
             database=self._database,
             worker=worker,
-            clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
@@ -710,7 +718,7 @@ class Engine:
     async def _tell_known(self, worker: WorkerId) -> None:
         """Tell those who ask why a job waits. Jobs run without."""
         try:
-            await self._database.write(lambda: roster.learn(worker, self._knows()))
+            await self._database.write(lambda: workers.learn(worker, self._knows()))
         except DatabaseError as error:
             log.error("cannot tell what this worker knows: %s", error)
 
@@ -727,9 +735,9 @@ class Engine:
             known=self._knows,
             slots=settings.concurrency,
         )
-        if database.url.startswith("sqlite:"):
+        if dialect_of(database.url) is SQLITE:
             return EmbeddedQueue(claims)
-        from ucop.engine.queue.dbos import DbosQueue
+        from .queue.dbos import DbosQueue
 
         return DbosQueue(
             database.url,
@@ -810,14 +818,14 @@ class Engine:
         """What the nodes of a job that run in this process spent so far."""
         return self._worker.spending(id) if self._worker is not None else {}
 
-    async def _rest(self, id: JobId, timeout: float | None) -> ledger.Rest:
+    async def _rest(self, id: JobId, timeout: float | None) -> lifecycle.Rest:
         """Wait until the job rests. Raises ResultTimeout, or what broke its attempt off."""
         with self._notices.subscribe(id) as news:
             try:
                 async with asyncio.timeout(timeout):
                     while True:
                         news.clear()
-                        rest = await self._database.read(lambda: ledger.rest(id))
+                        rest = await self._database.read(lambda: lifecycle.rest(id))
                         if rest.status not in ACTIVE:
                             return rest
                         if (trouble := self._notices.take_trouble(id)) is not None:
@@ -834,8 +842,8 @@ class Engine:
         with self._notices.follow(id) as news:
             while True:
                 news.clear()
-                status = (await self._database.read(lambda: ledger.rest(id))).status
-                rows = await self._database.read(lambda: ledger.events(id, after, EVENT_PAGE))
+                status = (await self._database.read(lambda: lifecycle.rest(id))).status
+                rows = await self._database.read(lambda: lifecycle.events(id, after, EVENT_PAGE))
                 if (trouble := self._notices.take_trouble(id)) is not None:
                     raise trouble
                 if rows or status not in ACTIVE:
@@ -850,7 +858,7 @@ class Engine:
         if id != job.id:  # the key was in use
             self._local.forget([job.id])
         if asked := self._local.oldest:
-            tables = tables_of(self._database.url)
+            tables = dialect_of(self._database.url).tables
             self._local.forget(await self._database.read(lambda: ended(tables, asked)))
         return id
 
@@ -861,7 +869,7 @@ class Engine:
         workflows = self._workflows
         known = workflows.get(fingerprint)
         if known is None:
-            stored = await self._database.read(lambda: ledger.definition(fingerprint))
+            stored = await self._database.read(lambda: lifecycle.definition(fingerprint))
             known = await asyncio.to_thread(self._rebuild, stored)
             workflows[fingerprint] = known
         return known
@@ -921,6 +929,7 @@ class Engine:
         found = self.workflow(workflow).configured(for_factory(given))
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
+        check_breakpoints(given, found)
         run = new_run_options(found.accept_context(context, names_secrets), given, said)
         job = new_job(found, input, terms, budget, run, self.settings.state.types)
         if found.kind == "yaml" or found.is_known_by_name:

@@ -12,7 +12,7 @@ import signal
 import threading
 from typing import Any
 
-from ucop.engine.errors import DatabaseError
+from .errors import DatabaseError
 
 _armed: list[Any] = ["", 0, signal.SIGKILL]
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ucop.engine.errors import InvalidSettings
+from .errors import InvalidSettings
 
 NAME = "langgraph.json"
 

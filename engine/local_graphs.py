@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from ucop.engine.errors import InvalidInput
-from ucop.engine.job import JobId
-from ucop.engine.operation import One, Operation
-from ucop.engine.threads import Tables
+from .dialect import Tables
+from .errors import InvalidInput
+from .jobs.job import JobId
+from .ledger.operation import One, Operation
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -58,7 +58,7 @@ class LocalGraphs:
 
     def unnamed(self, graph: Any) -> Workflow:
         """A workflow of an object that nobody gave a name."""
-        from ucop.graphs.python_workflow import PythonWorkflow
+        from ucop.graphs.workflows.python_workflow import PythonWorkflow
 
         known = self._objects.get(id(graph))
         if known is None:
@@ -82,7 +82,7 @@ def _function_name(graph: Any) -> str | None:
     """The name of the function that `@entrypoint` made a graph of."""
     from langgraph.pregel import Pregel
 
-    from ucop.graphs.graph_shape import GraphShape
+    from ucop.graphs.topology.graph_shape import GraphShape
 
     if isinstance(graph, Pregel) and GraphShape(graph).is_function:
         return next(iter(graph.nodes))
@@ -114,7 +114,7 @@ _ENDED = "select id from jobs where id in {ids} and status in ('completed', 'can
 
 def ended(tables: Tables, jobs: list[str]) -> Operation[list[JobId]]:
     """Which of these jobs no attempt can follow any more."""
-    from ucop.engine.rows import to_json
+    from .values.json_text import to_json
 
     sql = _ENDED.format(ids=tables.listed.format(name="jobs"))
     return [JobId(row["id"]) for row in (yield One(sql, {"jobs": to_json(jobs)}))]

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucop.agents.source import nearest
-from ucop.graphs.errors import InvalidInput
+from ucop.agents.text.source import nearest
+
+from .errors import InvalidInput
 
 START = "__start__"
 INPUT = "__input__"

@@ -48,7 +48,7 @@ class StateError(WorkflowError):
 
 
 Path = Sequence[Mapping[str, Any]]
-"""The hops of a mesh from the first on; see graphs/mesh.py."""
+"""The hops of a mesh from the first on; see graphs/nodes/mesh_rules.py."""
 
 
 class MeshStopped(UcopError):

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ucop.agents.duration import seconds_of
+from ucop.agents.text.duration import seconds_of
 
 LARGEST: Final = 2**53
 """From here on floats skip whole numbers."""

@@ -11,23 +11,25 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from ucop.agents.aliases import DEFAULT_ALIAS
-from ucop.agents.function import FunctionBody
-from ucop.agents.schema import validate, with_defaults
-from ucop.agents.serving import ModelUse
-from ucop.graphs.check_mesh import members_of
-from ucop.graphs.definition import END, START, Mesh, Route
-from ucop.graphs.errors import InvalidInput
-from ucop.graphs.foresight import Foresight
-from ucop.graphs.kind import NodeKind, kind_of, work_of
-from ucop.graphs.mesh_workflow import MeshWorkflow
-from ucop.graphs.picture import Picture, condition_of, each_of, picture_of, waves_of
-from ucop.graphs.topology import topology_of
-from ucop.graphs.workflow import Workflow, YamlWorkflow
+from ucop.agents.models.aliases import DEFAULT_ALIAS
+from ucop.agents.models.serving import ModelUse
+from ucop.agents.spec.function_body import FunctionBody
+from ucop.agents.text.schema import validate, with_defaults
+
+from .check.mesh import members_of
+from .errors import InvalidInput
+from .language.definition import END, START, Mesh, Route
+from .language.kind import NodeKind, kind_of, work_of
+from .pictures.picture import Picture, condition_of, each_of, picture_of, waves_of
+from .topology.topology import topology_of
+from .types.foresight import Foresight
+from .workflow import Workflow
+from .workflows.mesh_workflow import MeshWorkflow
+from .workflows.yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.errors import ModelError
-    from ucop.agents.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 Answers = Mapping[str, "ModelUse | ModelError"]
 """By the name that an agent asks for: which model answers, or why none does."""

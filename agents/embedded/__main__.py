@@ -11,8 +11,8 @@ import json
 import os
 import threading
 
-from ucop.agents.embedded.server import load
-from ucop.agents.errors import UcopError
+from ..errors import UcopError
+from .server import load
 
 
 def main() -> None:

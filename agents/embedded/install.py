@@ -9,8 +9,8 @@ import subprocess
 import sys
 from importlib import metadata
 
-from ucop.agents.embedded.weights import find_weights, verify
-from ucop.agents.errors import UcopError
+from ..errors import UcopError
+from .weights import find_weights, verify
 
 _STDERR = 2
 

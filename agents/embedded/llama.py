@@ -13,7 +13,7 @@ from importlib import import_module, resources
 from pathlib import Path
 from typing import Any
 
-from ucop.agents.embedded import openmp
+from . import openmp
 
 CONTEXT = 4096
 # Small batches let llama.cpp notice between two of them that its client hung up.

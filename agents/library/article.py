@@ -9,11 +9,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ucop.agents.function import agent
-from ucop.agents.library.folder import inside
-from ucop.agents.library.section import WrittenSection
-from ucop.agents.library.text import slug
-from ucop.agents.run import AgentContext
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .folder import inside
+from .section import WrittenSection
+from .text import slug
 
 
 class Article(BaseModel):

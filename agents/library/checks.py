@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import ModelError
-from ucop.agents.function import agent
-from ucop.agents.library.specs import bundled_spec
-from ucop.agents.library.text import paragraphs, repeats_itself, sentences, stems
-from ucop.agents.placeholders import placeholders
-from ucop.agents.run import AgentContext
+from ..errors import ModelError
+from ..production.placeholders import placeholders
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .specs import bundled_spec
+from .text import paragraphs, repeats_itself, sentences, stems
 
 GROUNDED = 0.5
 """How much of a sentence must occur in its sources, if nothing else is said."""

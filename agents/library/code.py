@@ -10,15 +10,16 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from ucop.agents.errors import AgentOutputError
-from ucop.agents.function import agent
-from ucop.agents.library.article import job_part, write_whole
-from ucop.agents.library.exercise import Exercise
-from ucop.agents.library.folder import inside
-from ucop.agents.library.specs import bundled_spec, reseeded
-from ucop.agents.library.trial import Limits, Report, try_code
-from ucop.agents.run import AgentContext, ask
-from ucop.agents.schema import Problem
+from ..errors import AgentOutputError
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from ..text.schema import Problem
+from .article import job_part, write_whole
+from .exercise import Exercise
+from .folder import inside
+from .specs import bundled_spec, reseeded
+from .trial import Limits, Report, try_code
 
 
 class Trial(BaseModel):

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from ucop.agents.function import agent
-from ucop.agents.library.checks import GROUNDED, Rules, ungrounded
-from ucop.agents.run import AgentContext
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .checks import GROUNDED, Rules, ungrounded
 
 TRIES = 3
 """How often a function is written, where its tests do not pass."""

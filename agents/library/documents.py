@@ -11,11 +11,11 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field
 
-from ucop.agents.errors import AgentInputError
-from ucop.agents.function import agent
-from ucop.agents.library.folder import inside
-from ucop.agents.library.text import groups, paragraphs, sentences, stems
-from ucop.agents.run import AgentContext
+from ..errors import AgentInputError
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .folder import inside
+from .text import groups, paragraphs, sentences, stems
 
 DEMO_DOCUMENTS = Path(__file__).parent
 SUFFIXES = (".md", ".markdown", ".txt")

@@ -7,12 +7,13 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentInputError
-from ucop.agents.function import agent
-from ucop.agents.library.article import write_whole
-from ucop.agents.library.folder import inside
-from ucop.agents.library.specs import bundled_spec, reseeded
-from ucop.agents.run import AgentContext, ask
+from ..errors import AgentInputError
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from .article import write_whole
+from .folder import inside
+from .specs import bundled_spec, reseeded
 
 SUFFIXES = (".md", ".markdown", ".txt")
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ucop.agents.function import agent
-from ucop.agents.library.article import job_part
-from ucop.agents.library.folder import inside
-from ucop.agents.library.text import slug, stems
-from ucop.agents.run import AgentContext
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .article import job_part
+from .folder import inside
+from .text import slug, stems
 
 MAX_FILES = 2_000
 READ = 4_096

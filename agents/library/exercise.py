@@ -9,10 +9,10 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentInputError
-from ucop.agents.function import agent
-from ucop.agents.library.folder import inside
-from ucop.agents.run import AgentContext
+from ..errors import AgentInputError
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .folder import inside
 
 LONGEST_TESTS = 20_000
 """Characters."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ucop.agents.errors import AgentInputError
+from ..errors import AgentInputError
 
 
 def inside(project: Path, given: str) -> Path:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentOutputError
-from ucop.agents.function import agent
-from ucop.agents.library.specs import bundled_spec
-from ucop.agents.run import AgentContext, ask
+from ..errors import AgentOutputError
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from .specs import bundled_spec
 
 READ_EMBEDDED = 6000
 """Characters of a text that fit into the small embedded model's window."""

@@ -6,12 +6,13 @@ from pathlib import PurePosixPath
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentOutputError
-from ucop.agents.function import agent
-from ucop.agents.library.specs import bundled_spec
-from ucop.agents.library.text import ends_open, has_twin_words, share_of_stems
-from ucop.agents.run import AgentContext, ask
-from ucop.agents.schema import Problem
+from ..errors import AgentOutputError
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from ..text.schema import Problem
+from .specs import bundled_spec
+from .text import ends_open, has_twin_words, share_of_stems
 
 GROUNDED = 0.5
 """How much of a heading must be words of its text. Small models forget what they read."""

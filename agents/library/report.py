@@ -11,14 +11,14 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ucop.agents.function import agent
-from ucop.agents.library.article import job_part, write_whole
-from ucop.agents.library.documents import Passage
-from ucop.agents.library.folder import inside
-from ucop.agents.library.outline import Section
-from ucop.agents.library.section import WrittenSection
-from ucop.agents.library.text import ends_open, has_twin_words, sentences, slug, stems
-from ucop.agents.run import AgentContext
+from ..run.context import AgentContext
+from ..spec.function import agent
+from .article import job_part, write_whole
+from .documents import Passage
+from .folder import inside
+from .outline import Section
+from .section import WrittenSection
+from .text import ends_open, has_twin_words, sentences, slug, stems
 
 TOPICS = 6
 """Topics that a passage may be given to choose from."""

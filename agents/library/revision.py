@@ -7,22 +7,14 @@ from typing import Literal
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentOutputError
-from ucop.agents.function import agent
-from ucop.agents.library.checks import (
-    GROUNDED,
-    Rules,
-    Verdict,
-    check_text,
-    prose,
-    repeated,
-    ungrounded,
-    verdict,
-)
-from ucop.agents.library.specs import bundled_spec, reseeded
-from ucop.agents.library.text import sentences, share_of_stems
-from ucop.agents.placeholders import placeholders
-from ucop.agents.run import AgentContext, ask
+from ..errors import AgentOutputError
+from ..production.placeholders import placeholders
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from .checks import GROUNDED, Rules, Verdict, check_text, prose, repeated, ungrounded, verdict
+from .specs import bundled_spec, reseeded
+from .text import sentences, share_of_stems
 
 KEPT = 0.5
 """How much of the old text the new one must still say."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from ucop.agents.errors import AgentOutputError
-from ucop.agents.function import agent
-from ucop.agents.library.outline import Section
-from ucop.agents.library.specs import bundled_spec
-from ucop.agents.library.text import repeats_itself, share_of_stems
-from ucop.agents.run import AgentContext, ask
-from ucop.agents.schema import Problem
+from ..errors import AgentOutputError
+from ..run.context import AgentContext
+from ..run.model_agent import ask
+from ..spec.function import agent
+from ..text.schema import Problem
+from .outline import Section
+from .specs import bundled_spec
+from .text import repeats_itself, share_of_stems
 
 # Large models say the same in other words, small ones say something else.
 GROUNDED_SMALL = 0.8

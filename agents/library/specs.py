@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-from ucop.agents.spec import AgentSpec
+from ..spec.spec import AgentSpec
 
 WARMEST = 0.7
 """Above it the small embedded model loses the thread."""
@@ -13,8 +13,8 @@ WARMEST = 0.7
 @cache
 def bundled_spec(name: str) -> AgentSpec:
     """The spec of `library/NAME.yaml`."""
-    from ucop.agents.registry import LIBRARY
-    from ucop.agents.spec_file import read_agent_file
+    from ..spec.registry import LIBRARY
+    from ..spec.spec_file import read_agent_file
 
     (agent,) = read_agent_file(LIBRARY / f"{name}.yaml", bundled=True)
     assert agent.spec is not None

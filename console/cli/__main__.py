@@ -1,5 +1,5 @@
 """`python -m ucop.console.cli` is `ucop`."""
 
-from ucop.console.cli.main import main
+from .main import main
 
 main()

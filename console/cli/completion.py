@@ -12,7 +12,7 @@ import typer
 from ucop.engine.errors import UcopError
 
 if TYPE_CHECKING:
-    from ucop.console.cli.place import Place
+    from ..view.place import Place
 
 
 def complete_job(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
@@ -29,7 +29,7 @@ def complete_job(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str
 
 def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
     """Schedules whose names begin with what is there."""
-    from ucop.engine.schedules import listed
+    from ucop.engine.schedules.schedules import listed
 
     try:
         with _place(ctx).reader() as reader:
@@ -66,7 +66,7 @@ def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 
 
 def _place(ctx: typer.Context) -> Place:
-    from ucop.console.cli.place import place_at
+    from ..view.place import place_at
 
     before = ctx.find_root().params
     return place_at(

@@ -11,13 +11,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ucop.console.cli.exits import Exit
-from ucop.console.cli.output import put
-from ucop.console.cli.place import Place
-from ucop.console.cli.tables import first_line, limit, plural
 from ucop.engine.errors import DatabaseError, ModelError
-from ucop.engine.filter import Filter
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.status import JobStatus
 from ucop.graphs.plan import (
     Branch,
     Expected,
@@ -35,10 +31,15 @@ from ucop.graphs.plan import (
     plan_of,
 )
 
+from ..view.exits import Exit
+from ..view.output import put
+from ..view.place import Place
+from ..view.tables import first_line, limit, plural
+
 if TYPE_CHECKING:
-    from ucop.agents.models import Models
-    from ucop.agents.serving import ModelUse
-    from ucop.engine.job import Step, Usage
+    from ucop.agents.models.models import Models
+    from ucop.agents.models.serving import ModelUse
+    from ucop.engine.jobs.job import Step, Usage
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
 
@@ -81,7 +82,7 @@ def _of_gate(place: Place, workflow: Workflow) -> list[Objection]:
     """Test doubles, where the project is in production mode."""
     if place.settings.mode != "production":
         return []
-    from ucop.graphs.gate import refusals
+    from ucop.graphs.workflows.gate import refusals
 
     return [
         Objection(by="gate", message=str(one), nodes=(one.node,) if one.node else ())
@@ -98,7 +99,7 @@ def _plain(value: Any) -> Any:
 
 async def _answers(settings: Settings, names: Sequence[str]) -> dict[str, ModelUse | ModelError]:
     from ucop.agents.embedded import EmbeddedModel
-    from ucop.agents.models import Models
+    from ucop.agents.models.models import Models
 
     class Unstarted(EmbeddedModel):
         """Tells whether the embedded model is installed, and does not start it."""
@@ -130,7 +131,7 @@ async def _answer(models: Models, name: str) -> ModelUse | ModelError:
 
 def _past(place: Place, workflow: Workflow) -> Past | None:
     """Completed jobs of this very definition; where there are none, of its name."""
-    from ucop.engine.reader import NoDatabase
+    from ucop.engine.reading.reader import NoDatabase
 
     try:
         with place.reader() as reader:

@@ -10,10 +10,10 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucop.console.cli import streams
-from ucop.console.cli.exits import UsageProblem
-from ucop.console.cli.inputs import pairs, read_object
-from ucop.console.cli.output import note
+from ..view import streams
+from ..view.exits import UsageProblem
+from ..view.inputs import pairs, read_object
+from ..view.output import note
 
 
 def edited(values: Mapping[str, Any], typed: Sequence[str], file: str | None) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def edited_by_hand(values: Mapping[str, Any], job: str, checkpoint: str) -> dict
 def _read(text: str) -> dict[str, Any] | str:
     """A state, or why it is none."""
     from ucop.agents.errors import InvalidDefinition
-    from ucop.agents.source import read_yaml
+    from ucop.agents.text.source import read_yaml
 
     try:
         data = read_yaml(text, "state.yaml").data

@@ -6,10 +6,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucop.console.cli.inputs import pairs, read_object
+from ..view.inputs import pairs, read_object
 
 _GROUPS = ("configurable", "metadata")
-_WHOLE = ("tags", "recursion_limit")
+_WHOLE = ("tags", "recursion_limit", "interrupt_before", "interrupt_after")
+_NODES = ("interrupt_before", "interrupt_after")
 
 
 def typed_given(
@@ -48,6 +49,8 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
         if key in _WHOLE:
             if key == "tags" and not isinstance(value, list):
                 value = [*config.get("tags", []), text]
+            if key in _NODES and isinstance(value, str) and value != "*":
+                value = [*config.get(key, []), text]
             config[key] = value
         elif dot and group in _GROUPS:
             config.setdefault(group, {})[name] = value
@@ -63,7 +66,7 @@ def _repeated(typed: Sequence[str]) -> list[tuple[str, str]]:
 def _value(text: str, schema: Mapping[str, Any] | None) -> Any:
     """As its schema says; without one JSON, or else a text."""
     if schema:
-        from ucop.agents.schema import coerce_text
+        from ucop.agents.text.schema import coerce_text
 
         return coerce_text(schema, text)
     try:

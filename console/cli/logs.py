@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from ucop.console.cli.output import shortened
+from ..view.output import shortened
 
 
 class _Stderr(logging.Handler):

@@ -11,32 +11,34 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from ucop.console.cli import options, streams
-from ucop.console.cli.exits import Exit, UsageProblem, exit_of_error
-from ucop.console.cli.findings import tell_findings
-from ucop.console.cli.output import close_quietly, note
-from ucop.console.cli.place import Place
-from ucop.console.cli.typed_text import refuse_bytes
 from ucop.engine.errors import InvalidDefinition, UcopError
 
+from ..view import streams
+from ..view.exits import Exit, UsageProblem, exit_of_error
+from ..view.findings import tell_findings
+from ..view.output import close_quietly, note
+from ..view.place import Place
+from . import options
+from .typed_text import refuse_bytes
+
 COMMANDS = {
-    "run": "run:run",
-    "generate": "run:generate",
-    "worker": "worker:worker",
-    "check": "check:check",
-    "jobs": "jobs:app",
-    "queues": "queues:app",
-    "events": "events:events",
-    "checkpoints": "checkpoints:app",
-    "schedules": "schedules:app",
-    "webhooks": "webhooks:app",
-    "workflows": "workflows:app",
-    "agents": "agents:app",
-    "mesh": "mesh:app",
-    "memory": "memory:app",
-    "models": "models:app",
-    "console": "console:console",
-    "init": "project:init",
+    "run": "commands.run:run",
+    "generate": "commands.run:generate",
+    "worker": "commands.worker:worker",
+    "check": "commands.check:check",
+    "jobs": "jobs.jobs:app",
+    "queues": "commands.queues:app",
+    "events": "jobs.events:events",
+    "checkpoints": "jobs.checkpoints:app",
+    "schedules": "commands.schedules:app",
+    "webhooks": "commands.webhooks:app",
+    "workflows": "commands.workflows:app",
+    "agents": "commands.agents:app",
+    "mesh": "commands.mesh:app",
+    "memory": "commands.memory:app",
+    "models": "commands.models:app",
+    "console": "commands.console:console",
+    "init": "commands.project:init",
 }
 """Each command's module in this folder, and the function or group in it."""
 
@@ -47,7 +49,7 @@ class Commands(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = COMMANDS[name].partition(":")
-        found = getattr(import_module(f"ucop.console.cli.{module}"), attribute)
+        found = getattr(import_module(f".{module}", __package__), attribute)
         command = typer.main.get_command(found if isinstance(found, typer.Typer) else _app(found))
         command.name = name
         return command

@@ -7,14 +7,10 @@ from typing import Annotated
 
 import typer
 
-from ucop.console.cli.completion import (
-    complete_agent,
-    complete_job,
-    complete_schedule,
-    complete_workflow,
-)
-from ucop.engine.job import OnBusy
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.job import OnBusy
+from ucop.engine.jobs.status import JobStatus
+
+from .completion import complete_agent, complete_job, complete_schedule, complete_workflow
 
 Project = Annotated[
     Path | None,
@@ -169,8 +165,9 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="KEY=VALUE",
-        help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE; any other "
-        "name is one of configurable. May be repeated.",
+        help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE, "
+        "interrupt_before=NODE, interrupt_after=NODE; any other name is one of configurable. "
+        "May be repeated.",
         show_default=False,
     ),
 ]

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ucop.console.cli.output import note
-from ucop.console.cli.questions import JOB
-from ucop.console.cli.tables import plural
-from ucop.engine.filter import Filter
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.status import JobStatus
+
+from ..view.output import note
+from ..view.questions import JOB
+from ..view.tables import plural
 
 if TYPE_CHECKING:
-    from ucop.console.cli.place import Place
-    from ucop.engine.job import Job
+    from ucop.engine.jobs.job import Job
+
+    from ..view.place import Place
 
 MOST = 1_000
 """Pending jobs that are looked at."""

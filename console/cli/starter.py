@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import Final
 
-from ucop.graphs.json_schema import FILE_NAME, schema_text
+from ucop.graphs.language.json_schema import FILE_NAME, schema_text
 
 SETTINGS: Final = """\
 # A ucop project: this folder. Every `ucop` command finds it from here or from a folder below.

@@ -6,11 +6,12 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ucop.console.cli.output import note, put
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.status import JobStatus
+
+from ..view.output import note, put
 
 if TYPE_CHECKING:
-    from ucop.engine.job import Job
+    from ucop.engine.jobs.job import Job
 
 TOKENS = ("messages",)
 PARTS = ("values", "updates", "messages", "custom")
@@ -37,7 +38,7 @@ def output_is_shown(job: Job, shown: bool) -> bool:
 
 
 def _show_json(parts: Iterable[Mapping[str, Any]]) -> bool:
-    from ucop.agents.plain import plain
+    from ucop.agents.text.plain import plain
 
     shown = False
     for part in parts:

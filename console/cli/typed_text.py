@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ucop.console.cli.exits import UsageProblem
+from ..view.exits import UsageProblem
 
 OURS = ("UCOP_", "OLLAMA_")
 """How the variables begin that ucop reads itself; providers' keys end in API_KEY."""

@@ -9,21 +9,22 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
-from ucop.console.cli.control import DONE
-from ucop.console.cli.tables import plural
-from ucop.console.terminal.answer_form import AnswerForm
-from ucop.console.terminal.budget_form import BudgetForm
-from ucop.console.terminal.confirmation import Confirmation
-from ucop.console.terminal.fork_form import ForkForm
-from ucop.console.terminal.live_screen import LiveScreen
 from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import UcopError
-from ucop.engine.states import JobStatus
+from ucop.engine.jobs.status import JobStatus
+
+from ..view.job_facts import DONE
+from ..view.tables import plural
+from .forms.answer_form import AnswerForm
+from .forms.budget_form import BudgetForm
+from .forms.confirmation import Confirmation
+from .forms.fork_form import ForkForm
+from .live_screen import LiveScreen
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
-    from ucop.engine.job import Checkpoint, Job
-    from ucop.engine.reader import Reader
+    from ucop.engine.jobs.job import Checkpoint, Job
+    from ucop.engine.reading.reader import Reader
 
 T = TypeVar("T")
 
@@ -38,7 +39,7 @@ _TAKEN = MappingProxyType(
         "resume_now": TAKES[Action.RESUME] | {JobStatus.PENDING},
         "cancel": TAKES[Action.CANCEL],
         "retry": TAKES[Action.RETRY],
-        "answer": frozenset({JobStatus.WAITING}),
+        "answer": frozenset({JobStatus.WAITING, JobStatus.FAILED}),
         "fork": frozenset(JobStatus),
     }
 )
@@ -81,7 +82,9 @@ class JobOrders(LiveScreen):
             tooltip="Run a delayed or paused job at once, not at its time",
         ),
         Binding("t", "retry", "Retry", tooltip="Let a failed job go on from its last checkpoint"),
-        Binding("a", "answer", "Answer", tooltip="Answer what the job asks"),
+        Binding(
+            "a", "answer", "Answer", tooltip="Answer what the job asks, or anew what it failed with"
+        ),
         Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
         Binding("c", "cancel", "Cancel", tooltip="End the job for ever"),
     ]
@@ -207,7 +210,10 @@ class JobOrders(LiveScreen):
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if asked is not None and not asked:
-            await self._go_on(job, Action.RESUME)  # it stands at a breakpoint
+            if job.status is JobStatus.WAITING:
+                await self._go_on(job, Action.RESUME)  # it stands at a breakpoint
+            else:
+                self.console.tell(f"job {job.id[:SHORT]} has no answer that could be another")
         if not asked:
             return
         given = await self.app.push_screen_wait(AnswerForm(job, asked))

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.text import Text
 
-from ucop.console.cli.tables import COLOURS
+from ..view.tables import COLOURS
 
 SIGNS = {
     "pending": "○",

@@ -6,14 +6,15 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from ucop.engine.ear import Ear, open_ear
+from ucop.engine.database.changes import Ear, open_ear
 from ucop.engine.errors import DatabaseError
 from ucop.engine.project import database_url
-from ucop.engine.reader import Reader, open_reader
+from ucop.engine.reading.reader import Reader, open_reader
 
 if TYPE_CHECKING:
-    from ucop.console.cli.place import Place
     from ucop.engine import Engine
+
+    from ..view.place import Place
 
 T = TypeVar("T")
 

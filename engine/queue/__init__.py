@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Protocol
 
-from ucop.engine.rows import Claimed
+from ..ledger.records import Claimed
 
 Run = Callable[[Claimed], asyncio.Task[None]]
 """Begins to run one claimed attempt; the task never raises."""

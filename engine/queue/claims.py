@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from ucop.engine import turns
-from ucop.engine.database import Database
-from ucop.engine.faults import fault
-from ucop.engine.queue import Run
-from ucop.engine.rows import Claimed
-from ucop.engine.shares import Ended
-from ucop.engine.turns import Look, Serving
+from ..database.database import Database
+from ..faults import fault
+from ..ledger.records import Claimed
+from . import Run, order
+from .fair_shares import Ended
+from .order import Look, Serving
 
 
 class Claims:
@@ -62,7 +61,7 @@ class Claims:
         # Looking takes no lock; only where there is something is the write lock asked for.
         look = await self._look(free)
         while look.due:
-            await self._database.write(lambda: turns.line_up(time.time()))
+            await self._database.write(lambda: order.line_up())
             look = await self._look(free)
         self.left = look.left
         wait = look.again_in
@@ -74,9 +73,7 @@ class Claims:
         had = self._had.take()
         claim = asyncio.ensure_future(
             self._database.write(
-                lambda: turns.take(
-                    self._serving, look.picks, time.time(), had=had if look.shared else None
-                )
+                lambda: order.take(self._serving, look.picks, had=had if look.shared else None)
             )
         )
         try:
@@ -100,11 +97,8 @@ class Claims:
         return task
 
     async def _look(self, free: int) -> Look:
-        known, now = self._known(), time.time()
-        had = self._had.had()
-        return await self._database.read(
-            lambda: turns.look(self._serving, known, free, now, had=had)
-        )
+        known, had = self._known(), self._had.had()
+        return await self._database.read(lambda: order.look(self._serving, known, free, had=had))
 
     def _ended(self, tenant: str | None, began: float, _: asyncio.Task[None]) -> None:
         self._free += 1

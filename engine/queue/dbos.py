@@ -28,17 +28,17 @@ os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import DBOSPortableJSONSerializer as PortableJson
 
-from ucop.engine.errors import DatabaseError, UcopError
-from ucop.engine.faults import fault
-from ucop.engine.job import WorkerId
-from ucop.engine.operation import Enqueue
-from ucop.engine.queue import Run
-from ucop.engine.stopping import is_cancelled
+from ..errors import DatabaseError, UcopError
+from ..faults import fault
+from ..jobs.job import WorkerId
+from ..ledger.operation import Enqueue
+from ..loop.stopping import is_cancelled
+from . import Run
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ucop.engine.queue.claims import Claims
+    from .claims import Claims
 
 log = logging.getLogger("ucop.queue")
 

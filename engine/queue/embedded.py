@@ -7,10 +7,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from ucop.engine.errors import DatabaseError
-from ucop.engine.queue import Run
-from ucop.engine.queue.claims import Claims
-from ucop.engine.stopping import is_cancelled
+from ..errors import DatabaseError
+from ..loop.stopping import is_cancelled
+from . import Run
+from .claims import Claims
 
 log = logging.getLogger("ucop.queue")
 

@@ -13,8 +13,8 @@ import pytest
 
 from tests.support.command import Running, Ucop
 from ucop.engine.errors import DatabaseError
-from ucop.engine.job import Job
-from ucop.engine.reader import Reader, open_reader
+from ucop.engine.jobs.job import Job
+from ucop.engine.reading.reader import Reader, open_reader
 
 pytestmark = [pytest.mark.model, pytest.mark.timeout(900)]
 

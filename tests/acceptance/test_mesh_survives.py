@@ -10,8 +10,8 @@ import pytest
 from tests.support.command import Ucop, until
 from tests.support.meshes import FILES
 from ucop.engine import Engine
-from ucop.engine.job import Job
-from ucop.engine.reader import open_reader
+from ucop.engine.jobs.job import Job
+from ucop.engine.reading.reader import open_reader
 
 SETTINGS = """\
 workflows = ["workflows/*.yaml"]

@@ -19,7 +19,7 @@ PROBE = '''\
 
 import asyncio, gc, json, locale, logging, os, signal, sys, threading, warnings
 
-import ruamel.yaml, ucop.console.cli.run, ucop.engine.engine, ucop.engine.queue.dbos
+import ruamel.yaml, ucop.console.cli.commands.run, ucop.engine.engine, ucop.engine.queue.dbos
 
 
 def stream(it):

@@ -37,10 +37,10 @@ from tests.chaos.readings import Drawn, Kind, NotAllowed, Place, Woven, graph_st
 from tests.support import weaves
 from tests.support.ledger_rows import LedgerRows
 from tests.support.weaves import BROKEN
-from ucop.agents.registry import Registry
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, JobHandle, Settings
 from ucop.engine.errors import InvalidInput, RefusedChange
-from ucop.graphs.catalog import Catalog
+from ucop.graphs.workflows.catalog import Catalog
 
 GRAPHS = 12
 """Of each kind."""

@@ -28,10 +28,10 @@ from typing import Any
 from tests.chaos.fleet import fresh_seed
 from tests.chaos.graphs import Graph, random_graphs
 from tests.support.ledger_rows import LedgerRows
-from ucop.agents.function import agent
-from ucop.agents.registry import Registry
+from ucop.agents.spec.function import agent
+from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
-from ucop.graphs.catalog import Catalog
+from ucop.graphs.workflows.catalog import Catalog
 
 GRAPHS = 25
 AT_ONCE = 10

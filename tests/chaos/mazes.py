@@ -25,9 +25,9 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from tests.chaos.witness import Witness
-from ucop.agents.function import agent, agent_of
-from ucop.agents.registry import Registry
-from ucop.agents.run import AgentContext
+from ucop.agents.run.context import AgentContext
+from ucop.agents.spec.function import agent, agent_of
+from ucop.agents.spec.registry import Registry
 
 NAP = "CHAOS_NAP"
 """Environment variable: the longest time in seconds that a visit takes."""

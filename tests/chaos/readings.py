@@ -17,7 +17,7 @@ from tests.chaos.graphs import Graph
 from tests.support import shapes, weaves
 from tests.support.shapes import FAILS
 from tests.support.weaves import BROKEN, Moment, Weave
-from ucop.agents.function import agent
+from ucop.agents.spec.function import agent
 
 
 @agent("graph_step", description="Gives the first of its answers, or fails.")

@@ -12,23 +12,24 @@ from typing import Any
 
 from tests.chaos import inquiries, mazes
 from tests.chaos.witness import Witness
-from ucop.engine import faults, ledger, roster
+from ucop.engine import faults
+from ucop.engine.ledger import lifecycle, workers
 
 
 def warm() -> None:
     """Import what workers import; start no thread, open no connection."""
-    import ucop.engine.checkpoints
+    import ucop.engine.checkpoints.fence
+    import ucop.engine.checkpoints.history
+    import ucop.engine.database.postgres
+    import ucop.engine.database.sqlite
     import ucop.engine.engine
-    import ucop.engine.history
-    import ucop.engine.postgres
     import ucop.engine.queue.dbos
     import ucop.engine.queue.embedded
-    import ucop.engine.runner
-    import ucop.engine.sqlite
-    import ucop.graphs.compile
-    import ucop.graphs.python_workflow  # noqa: F401
-    from ucop.agents.source import read_yaml
-    from ucop.graphs.workflow import workflow_of
+    import ucop.engine.worker.attempt
+    import ucop.graphs.nodes.compile
+    import ucop.graphs.workflows.python_workflow  # noqa: F401
+    from ucop.agents.text.source import read_yaml
+    from ucop.graphs.workflows.yaml_file import workflow_of
 
     mazes.maze().compile()
     quarry = workflow_of(read_yaml(mazes.QUARRY, "quarry.yaml"), mazes.registry())
@@ -42,7 +43,7 @@ def open_engine(
     """An engine that knows both workflows before its worker starts."""
     from ucop.engine.engine import Engine
     from ucop.engine.settings import Settings
-    from ucop.graphs.catalog import Catalog
+    from ucop.graphs.workflows.catalog import Catalog
 
     registry = mazes.registry()
     catalog = Catalog(folder, ["quarry.yaml", "swarm.yaml", "graphs/*.yaml"], registry)
@@ -139,12 +140,12 @@ def _log() -> None:
 
 def _grow_deaf() -> None:
     """Never hear that other processes took over: neither by the heartbeat nor by the watch."""
-    from ucop.engine.worker import Worker
+    from ucop.engine.worker.worker import Worker
 
     beat = Worker._beat
 
     async def beat_while_alive(self: Worker) -> None:
-        if not await self._database.read(lambda: roster.is_lost(self.id)):
+        if not await self._database.read(lambda: workers.is_lost(self.id)):
             await beat(self)
 
     async def watch_nothing(self: Worker) -> None:
@@ -157,6 +158,6 @@ def _grow_deaf() -> None:
 def _tear_down_fence() -> None:
     """Let every attempt write, current or not: to see that the audit finds it."""
     current = "where id = :job and attempt = :attempt and status = 'running' returning seq"
-    assert current in ledger._TELL
+    assert current in lifecycle._TELL
     torn = "where id = :job and :attempt > 0 returning seq"
-    ledger._TELL = ledger._TELL.replace(current, torn)
+    lifecycle._TELL = lifecycle._TELL.replace(current, torn)

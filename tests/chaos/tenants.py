@@ -29,7 +29,7 @@ from langgraph.graph import END, START, StateGraph
 
 from ucop.engine import Engine, JobHandle
 from ucop.engine.settings import Settings
-from ucop.graphs.catalog import Catalog
+from ucop.graphs.workflows.catalog import Catalog
 
 OTHERS = ("alpha", "beta")
 FLOOD = "flood"

@@ -12,7 +12,7 @@ from tests.chaos.audit import Auditor
 from tests.chaos.fleet import Fleet, wait_for
 from tests.chaos.mazes import start_of
 from ucop.engine import Engine
-from ucop.engine.schedules import key_of
+from ucop.engine.schedules.schedules import key_of
 
 MISSED = 5
 """Seconds, and so due times, that have gone by when the first worker comes."""

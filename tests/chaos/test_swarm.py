@@ -11,7 +11,7 @@ from tests.chaos.fleet import Fleet, chance, wait_for
 from tests.chaos.mazes import SWARM_LIMIT, label
 from tests.chaos.witness import Record
 from ucop.engine import Engine
-from ucop.engine.journal import MOST_UNSAVED
+from ucop.engine.checkpoints.journal import MOST_UNSAVED
 
 ITEMS = 1_000
 KILLS = 3

@@ -20,7 +20,7 @@ from tests.chaos.fleet import Fleet, Forge, wait_for
 from tests.chaos.mazes import start_of
 from ucop.engine import DatabaseError, Engine, JobStatus
 from ucop.engine.errors import DatabaseDamaged
-from ucop.engine.reader import open_reader
+from ucop.engine.reading.reader import open_reader
 
 NOBODY = 65534
 

@@ -18,13 +18,14 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
-from ucop.engine import control, forks, ledger, questions
-from ucop.engine.journal import Journal
-from ucop.engine.operation import One
-from ucop.engine.states import JobStatus
-from ucop.engine.worker import Worker
+from ucop.engine.checkpoints import forks
+from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.jobs.status import JobStatus
+from ucop.engine.ledger import commands, lifecycle, questions
+from ucop.engine.ledger.operation import One
+from ucop.engine.worker.worker import Worker
 
-RUNS = 100
+RUNS = 300
 
 
 def _sql(patch: pytest.MonkeyPatch, module: Any, name: str, old: str, new: str) -> None:
@@ -35,7 +36,7 @@ def _sql(patch: pytest.MonkeyPatch, module: Any, name: str, old: str, new: str) 
 
 def _without(patch: pytest.MonkeyPatch, where: list[Any], name: str, statement: str) -> None:
     """An operation that leaves a statement out."""
-    whole = getattr(ledger, name)
+    whole = getattr(lifecycle, name)
 
     def broken(*given: Any, **more: Any) -> Generator[Any, Any, Any]:
         operation, rows = whole(*given, **more), None
@@ -53,53 +54,53 @@ def _without(patch: pytest.MonkeyPatch, where: list[Any], name: str, statement: 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """An attempt that lost its job saves checkpoints, steps and events."""
-    _sql(patch, ledger, "_TELL", "attempt = :attempt and status = 'running'", ":attempt > 0")
+    _sql(patch, lifecycle, "_TELL", "attempt = :attempt and status = 'running'", ":attempt > 0")
 
 
 def fence_without_attempt(patch: pytest.MonkeyPatch) -> None:
     """An attempt writes, and finishes, as long as any attempt of its job runs."""
     for name in ("_TELL", "_FINISH"):
-        _sql(patch, ledger, name, "attempt = :attempt", ":attempt > 0")
+        _sql(patch, lifecycle, name, "attempt = :attempt", ":attempt > 0")
 
 
 def claim_of_any_attempt(patch: pytest.MonkeyPatch) -> None:
     """What a queue delivers late is claimed."""
-    _sql(patch, ledger, "_CLAIM", "attempt = :attempt", ":attempt > 0")
+    _sql(patch, lifecycle, "_CLAIM", "attempt = :attempt", ":attempt > 0")
 
 
 def claim_by_the_lost(patch: pytest.MonkeyPatch) -> None:
     """A worker that was declared lost claims."""
-    _sql(patch, ledger, "_CLAIM", "and lost = 0", "")
+    _sql(patch, lifecycle, "_CLAIM", "and lost = 0", "")
 
 
 def no_event(patch: pytest.MonkeyPatch) -> None:
     """A pause or a cancel is not told."""
-    _without(patch, [ledger, control], "settle", ledger.ADD_EVENT)
+    _without(patch, [lifecycle, commands], "settle", lifecycle.ADD_EVENT)
 
 
 def attempt_stays_open(patch: pytest.MonkeyPatch) -> None:
     """An attempt that another follows does not end."""
-    _without(patch, [ledger, control], "next_attempt", ledger._END_ATTEMPT)
+    _without(patch, [lifecycle, commands], "next_attempt", lifecycle._END_ATTEMPT)
 
 
 def pause_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A takeover does not see that the job was to pause."""
-    _sql(patch, ledger, "_STATE", "jobs.want", "null as want")
+    _sql(patch, lifecycle, "_STATE", "jobs.want", "null as want")
 
 
 def told_twice(patch: pytest.MonkeyPatch) -> None:
-    """What was written is not noted as written."""
-    patch.setattr(Journal, "told", lambda self, batch: None)
+    """What was written still waits to be written."""
+    patch.setattr(Journal, "told", lambda self, load, notes=None: self.give_back(load))
 
 
 def final_is_left(patch: pytest.MonkeyPatch) -> None:
     """A completed job can be cancelled."""
-    patch.setattr(control, "sources", lambda change: frozenset(JobStatus))
+    patch.setattr(commands, "sources", lambda change: frozenset(JobStatus))
 
 
 def checkpoint_unknown(patch: pytest.MonkeyPatch) -> None:
     """The ledger does not know which checkpoint is the newest."""
-    _sql(patch, ledger, "_TELL", "coalesce(:checkpoint, checkpoint_id)", "checkpoint_id")
+    _sql(patch, lifecycle, "_TELL", "coalesce(:checkpoint, checkpoint_id)", "checkpoint_id")
 
 
 def fork_takes_too_much(patch: pytest.MonkeyPatch) -> None:
@@ -125,7 +126,7 @@ def fork_marks_its_parent(patch: pytest.MonkeyPatch) -> None:
 
 def poison_uncounted(patch: pytest.MonkeyPatch) -> None:
     """A job that takes its workers down goes on for ever."""
-    patch.setattr(ledger, "POISON_ATTEMPTS", 10**6)
+    patch.setattr(lifecycle, "POISON_ATTEMPTS", 10**6)
 
 
 def pause_unheard(patch: pytest.MonkeyPatch) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ucop.agents.errors import InvalidDefinition
-from ucop.agents.registry import Registry
-from ucop.agents.source import Finding, read_yaml
-from ucop.graphs.check import check
+from ucop.agents.finding import Finding
+from ucop.agents.spec.registry import Registry
+from ucop.agents.text.source import read_yaml
+from ucop.graphs.check.check import check
 
 MARK = "¶"
 """Stands right before each place where a finding belongs, in order."""

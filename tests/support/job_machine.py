@@ -1,7 +1,7 @@
 """Jobs, workers and people in any order, on a real ledger and saver, beside a plain model.
 
-A Hypothesis state machine. Its workers are real ones (engine/worker.py) whose attempts run a real
-LangGraph graph (engine/runner.py); what each shall claim, and when a node ends or raises, the
+A Hypothesis state machine. Its workers are real ones (engine/worker/worker.py) whose attempts run a real
+LangGraph graph (engine/worker/attempt.py); what each shall claim, and when a node ends or raises, the
 machine decides, so that a run can be repeated. After each step everything that the database holds
 is compared with `lifecycle.Life`, which has been told the same; whatever a step was not to touch
 must be as it was, row by row.
@@ -31,18 +31,23 @@ from typing_extensions import TypedDict
 from tests.support.ledger_rows import LedgerRows, Rows
 from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
 from tests.support.quiet_loop import QuietLoop
-from ucop.agents.models import Models
-from ucop.engine import control, forks, ledger, threads
-from ucop.engine.database import Database, connect
+from ucop.agents.models.models import Models
+from ucop.engine.checkpoints import forks
+from ucop.engine.checkpoints.fence import saver_of
+from ucop.engine.checkpoints.forks import Edit
+from ucop.engine.database.database import Database
+from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import RefusedChange
-from ucop.engine.forks import Edit
-from ucop.engine.job import JobId, ThreadId, WorkerId
-from ucop.engine.memory import JobStore
+from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
+from ucop.engine.ledger import commands, lifecycle
+from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
-from ucop.engine.rows import Claimed, NewJob, to_json
+from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
-from ucop.engine.worker import Worker
-from ucop.graphs.python_workflow import PythonWorkflow
+from ucop.engine.stores.memory import JobStore
+from ucop.engine.values.json_text import to_json
+from ucop.engine.worker.worker import Worker
+from ucop.graphs.workflows.python_workflow import PythonWorkflow
 
 MOST_JOBS = 10
 MOST_UNSETTLED = 4
@@ -167,7 +172,7 @@ class SqlitePlaces:
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ucop-machine-"))
         self._numbers = itertools.count()
-        from ucop.engine.sqlite import prepare
+        from ucop.engine.database.sqlite import prepare
 
         self._ready = self.folder / "ready.db"
         prepare(self._ready)
@@ -250,7 +255,6 @@ class JobMachine(RuleBasedStateMachine):
         self.hands: list[Hand] = []
         self.touched: set[str] = set()
         self.before: dict[str, Rows] = {}
-        self.clock = itertools.count(1_000_000_000)
         self.sound = True
         """Whether the last step was found to be right."""
 
@@ -387,7 +391,7 @@ class JobMachine(RuleBasedStateMachine):
         at_once = draw(st.booleans())
         self._ask(
             life,
-            lambda: control.pause(life.id, self._now(), at_once=at_once),
+            lambda: commands.pause(life.id, at_once=at_once),
             lambda: life.pause(at_once),
         )
         if draw(st.booleans()):
@@ -396,19 +400,19 @@ class JobMachine(RuleBasedStateMachine):
     @move()
     def cancel(self, draw: Draw) -> None:
         life = draw(self._any("running", "pending", "paused", "waiting"))
-        self._ask(life, lambda: control.cancel(life.id, self._now()), life.cancel)
+        self._ask(life, lambda: commands.cancel(life.id), life.cancel)
         if draw(st.booleans()):
             self._all_watch()
 
     @move(often=3)
     def resume(self, draw: Draw) -> None:
         life = draw(self._any("paused", "failed"))
-        self._ask(life, lambda: control.resume(life.id, self._now()), life.resume)
+        self._ask(life, lambda: commands.resume(life.id), life.resume)
 
     @move()
     def retry(self, draw: Draw) -> None:
         life = draw(self._any("failed"))
-        self._ask(life, lambda: control.retry(life.id, self._now()), life.retry)
+        self._ask(life, lambda: commands.retry(life.id), life.retry)
 
     @move(often=3, when=lambda self: self._in("waiting"))
     def answer(self, draw: Draw) -> None:
@@ -431,7 +435,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(when=lambda self: self._begun() and self._has_room())
     def fork_where_it_stands(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._begun()))
-        _, last = self._read(lambda: ledger.stands(life.id))
+        _, last = self._read(lambda: lifecycle.stands(life.id))
         assert last is not None
         self._fork(life, last, life.at, edit=False, as_it_stands=True)
 
@@ -442,15 +446,13 @@ class JobMachine(RuleBasedStateMachine):
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
         thread, saver = ThreadId(life.id), self._do(self._saver())
-        attempt, _ = self._read(lambda: ledger.stands(life.id))
+        attempt, _ = self._read(lambda: lifecycle.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
-        onward = control.Onward() if retry else None
+        onward = commands.Onward() if retry else None
         self._ask(
             life,
-            lambda: forks.restore(
-                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=onward
-            ),
+            lambda: forks.restore(JobId(life.id), attempt, thread, checkpoint, draft, retry=onward),
             lambda: life.restore(at, entered=entered, retry=retry),
         )
         if life.id in self.touched:
@@ -605,7 +607,7 @@ class JobMachine(RuleBasedStateMachine):
                 rows = self._questions(life)
                 self._answer(life, next(row for row in rows if _is_open(row)))
             case _:
-                self._ask(life, lambda: control.resume(life.id, self._now()), life.resume)
+                self._ask(life, lambda: commands.resume(life.id), life.resume)
 
     def _end_first(self, life: Life) -> None:
         self._open(min(g for g in gates if g[:2] == (life.id, life.attempt)), "end")
@@ -660,14 +662,11 @@ class JobMachine(RuleBasedStateMachine):
     def _new_id(self) -> str:
         return f"j{self.run_number}-{len(self.lives)}"
 
-    def _now(self) -> float:
-        return float(next(self.clock))
-
     async def _workflow(self, fingerprint: str, job: str) -> PythonWorkflow:
         return self.workflow
 
     async def _saver(self) -> Any:
-        return self.database.saver()  # belongs to the loop
+        return saver_of(self.database)  # belongs to the loop
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False
@@ -697,7 +696,7 @@ class JobMachine(RuleBasedStateMachine):
         question = self._question(life, row)
         self._ask(
             life,
-            lambda: control.answer(life.id, row["id"], row["question"], self._now()),
+            lambda: commands.answer(life.id, row["id"], row["question"]),
             lambda: life.answer(question),
         )
 
@@ -750,7 +749,7 @@ class JobMachine(RuleBasedStateMachine):
             thread_id=ThreadId(id),
             key=asked,
         )
-        found, new = self._dispatch(lambda: ledger.submit(job, self._now()))
+        found, new = self._dispatch(lambda: lifecycle.submit(job))
         assert new is (asked not in self.keys)
         if new:
             self.lives[id] = Life(id)
@@ -765,7 +764,7 @@ class JobMachine(RuleBasedStateMachine):
     def _claim(self, life: Life, attempt: int, hand: Hand) -> None:
         async def deliver() -> bool:
             claimed = await self.database.write(
-                lambda: ledger.claim(life.id, attempt, WorkerId(hand.id), self._now())
+                lambda: lifecycle.claim(life.id, attempt, WorkerId(hand.id))
             )
             if claimed is not None:
                 hand.queue.run(claimed)
@@ -835,7 +834,7 @@ class JobMachine(RuleBasedStateMachine):
             draft = self._do(
                 forks.edited(self.workflow, saver, JobId(life.id), thread, checkpoint, change)
             )
-        tables = threads.POSTGRES if self.rows.is_postgres else threads.SQLITE
+        tables = dialect_of(self.database.url).tables
         self._dispatch(
             lambda: forks.fork(
                 tables,
@@ -844,7 +843,6 @@ class JobMachine(RuleBasedStateMachine):
                 checkpoint,
                 id,
                 draft,
-                self._now(),
                 standing=as_it_stands,
             )
         )

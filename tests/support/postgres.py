@@ -54,9 +54,11 @@ class PostgresServer:
     def fresh(self) -> str:
         """The URL of a new database with ucop's schema; migrated once, then copied."""
         if not self._has_template:
-            from ucop.engine.postgres import prepare
+            from ucop.engine.database.postgres import prepare
+            from ucop.engine.queue.tickets import DbosTickets
 
-            prepare(self._create(READY, "template1"))
+            url = self._create(READY, "template1")
+            prepare(url, DbosTickets(url))
             self._has_template = True
         return self._create(f"test_{next(self._numbers)}", READY)
 

@@ -18,7 +18,7 @@ from langgraph.types import Command
 from tests.twins.play import Asked, Part, Rest, Saved, Task
 from tests.twins.shape import masked, shape
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
-from ucop.agents.plain import shown
+from ucop.agents.text.plain import shown
 
 LONG = 60.0
 """Seconds after which a graph of the corpus counts as stuck."""

@@ -24,8 +24,8 @@ from tests.twins.play import Observation
 from tests.twins.run import observe
 from tests.twins.twin import Twin
 from ucop.engine import Engine
+from ucop.engine.checkpoints.position import UNDONE
 from ucop.engine.errors import UcopError
-from ucop.engine.standing import UNDONE
 
 POINTS = ("after put", "after writes", "inside saver write", "before finish")
 """At each checkpoint, at each pending write, amid each transaction, and before the end."""

@@ -12,9 +12,9 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
-from ucop.engine.migrations import HEAD
+from tests.support.paths import ROOT
+from ucop.engine.ledger.migrations import HEAD
 
-ROOT = Path(__file__).parents[2]
 FLOORS = ("agents", "graphs", "engine", "console")
 
 HEAVY = (
@@ -36,14 +36,14 @@ LIGHT = (
     "ucop.agents",
     "ucop.graphs",
     "ucop.engine",
-    "ucop.engine.job",
-    "ucop.engine.ledger",
+    "ucop.engine.jobs.job",
+    "ucop.engine.ledger.lifecycle",
     "ucop.engine.project",
-    "ucop.engine.reader",
+    "ucop.engine.reading.reader",
     "ucop.engine.settings",
-    "ucop.engine.snapshots",
+    "ucop.engine.checkpoints.snapshots",
     "ucop.console.cli.main",
-    "ucop.console.cli.jobs",
+    "ucop.console.cli.jobs.jobs",
 )
 
 
@@ -88,14 +88,14 @@ def test_every_floor_stands_in_the_import_contract(project: Any) -> None:
 
 def test_the_stated_schema_version_is_the_newest_migration() -> None:
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "engine" / "migrations"))
+    config.set_main_option("script_location", str(ROOT / "engine" / "ledger" / "migrations"))
     assert ScriptDirectory.from_config(config).get_heads() == [HEAD]
 
 
 def test_versions_of_the_schema_sort_as_they_follow() -> None:
     """A database is refused as too new by comparing the version's text."""
     config = Config()
-    config.set_main_option("script_location", str(ROOT / "engine" / "migrations"))
+    config.set_main_option("script_location", str(ROOT / "engine" / "ledger" / "migrations"))
     revisions = [one.revision for one in ScriptDirectory.from_config(config).walk_revisions()]
     assert revisions == sorted(revisions, reverse=True)
 
@@ -113,7 +113,7 @@ def test_what_reading_commands_import_is_light(module: str) -> None:
 
 def test_the_console_opens_without_what_only_runs_jobs() -> None:
     show = (
-        "import sys, ucop.console.terminal.job_screen, ucop.console.terminal.app\n"
+        "import sys, ucop.console.terminal.screens.job_screen, ucop.console.terminal.app\n"
         "print(*sorted({name.split('.')[0] for name in sys.modules}))"
     )
     done = subprocess.run(
@@ -135,8 +135,8 @@ def test_a_command_that_reads_jobs_loads_neither_settings_nor_other_commands(
         [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     imported = set(done.stdout.split())
-    assert "ucop.console.cli.jobs" in imported
-    unwanted = {*HEAVY, "asyncio", "pydantic_settings", "rich", "ucop.console.cli.run"}
+    assert "ucop.console.cli.jobs.jobs" in imported
+    unwanted = {*HEAVY, "asyncio", "pydantic_settings", "rich", "ucop.console.cli.commands.run"}
     assert not imported & unwanted
 
 

@@ -1,0 +1,1 @@
+"""Chat models by name: one request, its retries, its cost."""

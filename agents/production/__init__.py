@@ -1,0 +1,1 @@
+"""What must not reach production: test doubles, and text that nobody filled in."""

@@ -1,0 +1,1 @@
+"""Who answers for a model: Ollama, and the providers of LangChain."""

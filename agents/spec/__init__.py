@@ -1,0 +1,1 @@
+"""What an agent is, where its definition comes from, and what it may use."""

@@ -1,0 +1,1 @@
+"""Texts and their parts: templates, schemas, durations, places in a file."""

@@ -1,0 +1,1 @@
+"""The commands of `ucop`, but for those of jobs."""

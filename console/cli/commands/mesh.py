@@ -1,0 +1,252 @@
+"""`ucop mesh`: agents that ask each other; who there is, how they fare, what a job's did."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...view.exits import UsageProblem
+from ...view.output import put, put_json, put_records
+from ...view.place import Place, place_of, reader_for
+from ...view.tables import Column, Table, count, duration, first_line, moment
+from .. import options
+from ..completion import complete_agent
+
+if TYPE_CHECKING:
+    from ucop.agents.spec.agent import Agent
+    from ucop.engine.stores.mesh_trace import MeshAgent, MeshHop, MeshRun
+    from ucop.graphs.nodes.breaker import BreakerRules
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Meshes: agents that ask each other.",
+)
+
+Capability = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only agents that declare it.", show_default=False),
+]
+Entry = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[AGENT]",
+        help="Who is called first.",
+        autocompletion=complete_agent,
+        show_default=False,
+    ),
+]
+EntryCapability = Annotated[
+    str | None,
+    typer.Option(
+        "--capability",
+        metavar="NAME",
+        help="Instead of an agent: what whoever is called first must declare.",
+        show_default=False,
+    ),
+]
+Among = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--among",
+        metavar="AGENT",
+        help="An agent that may be asked. May be repeated. Default: all that declare what the "
+        "agents may ask for.",
+        show_default=False,
+    ),
+]
+MaxHops = Annotated[
+    int | None,
+    typer.Option(min=1, max=1000, help="How often an agent is asked at most.", show_default=False),
+]
+
+
+@app.command()
+def agents(
+    ctx: typer.Context,
+    capability: Capability = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List who declares what, who may ask for what, and how they fare just now."""
+    place = place_of(ctx, project, database)
+    fare = {each.agent: each for each in _fare(place)}
+    able = place.registry.find(capability=capability)
+    found = [agent for agent in able if agent.capabilities or agent.asks]
+    if json:
+        put_json([_as_json(agent, fare.get(agent.name)) for agent in found])
+        return
+    titles = [Column(title="agent"), Column(title="can", long=True)]
+    titles += [Column(title="may ask for", long=True), Column(title="breaker", status=True)]
+    table = Table([*titles, Column(title="busy", numbers=True), Column(title="from")])
+    for agent in found:
+        told = fare.get(agent.name)
+        can, asks = ", ".join(agent.capabilities), ", ".join(agent.asks)
+        busy = str(told.busy if told else 0)
+        table.rows.append((agent.name, can, asks, _breaker(told), busy, agent.origin))
+    table.show()
+
+
+@app.command()
+def run(
+    ctx: typer.Context,
+    agent: Entry = None,
+    capability: EntryCapability = None,
+    among: Among = None,
+    max_hops: MaxHops = None,
+    input: options.Inputs = None,
+    input_file: options.InputFile = None,
+    detach: options.Detach = False,
+    dry_run: options.DryRun = False,
+    json: options.Json = False,
+    key: options.Key = None,
+    label: options.Labels = None,
+    budget: options.Budget = None,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Ask an agent, or whoever has a capability, and let it ask others: a job like any other.
+
+    The inputs are those of the agent that is called first.
+    """
+    from ucop.graphs.workflows.mesh_workflow import mesh_among
+
+    from ...view.inputs import pairs, read_budget
+    from .run import carry_out, order_of, terms_of
+
+    if (agent is None) == (capability is None):
+        raise UsageProblem("name the agent that is called first, or give --capability NAME")
+    place = place_of(ctx, project, database)
+    workflow = mesh_among(
+        place.registry, agent=agent, capability=capability, agents=among or (), max_hops=max_hops
+    )
+    if dry_run:
+        from ...view.inputs import read_input
+        from ..dry_run import show_plan
+
+        data = read_input(workflow, input or (), input_file, None)
+        raise typer.Exit(show_plan(place, workflow, data, as_json=json))
+    terms = terms_of(
+        place, key=key, labels=pairs(label or (), "--label"), budget=read_budget(budget or ())
+    )
+    order = order_of(place, workflow, input, input_file, terms)
+    raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
+
+
+@app.command()
+def stats(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Show calls, failures, times and breakers of the agents that meshes called.
+
+    Over all jobs of the database. An agent that asks is called again with the answer: each is a call.
+    """
+    found = _fare(place_of(ctx, project, database))
+    if json:
+        put_records(found)
+        return
+    numbers = ("calls", "failed", "in a row", "mean", "slowest", "busy")
+    titles = [Column(title="agent"), *(Column(title=name, numbers=True) for name in numbers)]
+    titles += [Column(title="breaker", status=True), Column(title="called")]
+    table = Table([*titles, Column(title="last error", long=True)])
+    for each in found:
+        table.rows.append(
+            (
+                each.agent,
+                count(each.calls),
+                count(each.failed),
+                count(each.in_a_row),
+                duration(each.mean_seconds),
+                duration(each.slowest_seconds),
+                count(each.busy),
+                _breaker(each),
+                moment(each.called_at),
+                first_line(each.error),
+            )
+        )
+    table.show()
+
+
+@app.command()
+def trace(
+    ctx: typer.Context,
+    job: options.JobId,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Show who asked whom for what in a job's meshes, when, for how long, and what became of it."""
+    place = place_of(ctx, project, database)
+    with reader_for(place, job) as reader:
+        found = reader.hops(reader.find(job))
+    if json:
+        put_records(found)
+        return
+    titles = [Column(title="node"), Column(title="hop", numbers=True), Column(title="asker")]
+    titles += [Column(title="asked"), Column(title="for"), Column(title="at")]
+    titles += [Column(title="took", numbers=True), Column(title="outcome", status=True)]
+    table = Table([*titles, Column(title="why", long=True)])
+    for mesh in found:
+        table.rows.extend(_row(mesh, hop) for hop in mesh.hops)
+    table.show()
+    for mesh in found:
+        if mesh.stopped is not None:
+            put(f"stopped\t{mesh.stopped.type}\t{' '.join(mesh.stopped.message.split())}")
+
+
+def _row(mesh: MeshRun, hop: MeshHop) -> tuple[str, ...]:
+    why = f"{hop.error.type}: {hop.error.message}" if hop.error else ""
+    return (
+        mesh.node,
+        str(hop.hop),
+        hop.asker or "(job)",
+        hop.agent,
+        hop.capability or "",
+        moment(hop.asked_at),
+        duration(hop.seconds),
+        hop.outcome,
+        first_line(why),
+    )
+
+
+def _fare(place: Place) -> list[MeshAgent]:
+    """How agents fare; nobody was called where there is no database yet."""
+    from ucop.engine.reading.reader import NoDatabase
+
+    rules = _rules(place)
+    try:
+        with place.reader() as reader:
+            return reader.mesh_agents(rules)
+    except NoDatabase:
+        return []
+
+
+def _rules(place: Place) -> BreakerRules:
+    from ucop.graphs.nodes.breaker import BreakerRules
+
+    settings = place.settings
+    return BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
+
+
+def _breaker(fare: MeshAgent | None) -> str:
+    return fare.breaker.value if fare is not None else "closed"
+
+
+def _as_json(agent: Agent, fare: MeshAgent | None) -> dict[str, Any]:
+    opens = fare.opens_at if fare is not None else None
+    return {
+        "name": agent.name,
+        "description": agent.description,
+        "capabilities": list(agent.capabilities),
+        "asks": list(agent.asks),
+        "origin": agent.origin,
+        "breaker": _breaker(fare),
+        "opens_at": opens.isoformat() if opens else None,
+        "busy": fare.busy if fare is not None else 0,
+    }

@@ -1,0 +1,174 @@
+"""`ucop models`: which models answer, and the small embedded one."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucop.engine.errors import ModelError
+
+from ...view.exits import Exit, UsageProblem
+from ...view.output import note, put, put_json
+from ...view.place import place_of
+from ...view.tables import Column, Table, duration
+from .. import options
+
+if TYPE_CHECKING:
+    from ucop.agents.models.health import Health
+    from ucop.agents.models.models import Models
+    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.providers.retry import Retry
+    from ucop.engine.settings import Settings
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at models; the embedded model.",
+)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List the model names of the project, and what answers to each now."""
+    settings = place_of(ctx, project, database).settings
+    import asyncio
+
+    found = asyncio.run(_resolve_all(settings))
+    if json:
+        put_json(found)
+        return
+    titles = [Column(title="name"), Column(title="stands for"), Column(title="answered by")]
+    table = Table([*titles, Column(title="", long=True)])
+    for one in found:
+        cells = (one["name"], ", ".join(one["stands_for"]), one["answered_by"] or "nobody")
+        table.rows.append((*cells, one["note"]))
+    table.show()
+
+
+def _models(settings: Settings, *, retry: Retry | None = None) -> Models:
+    from ucop.agents.models.models import Models
+
+    return Models(
+        aliases=settings.models,
+        ollama_host=settings.ollama_host,
+        embedded=settings.embedded,
+        timeout=settings.model_timeout,
+        idle_timeout=settings.model_idle_timeout,
+        providers=settings.providers,
+        retry=retry,
+    )
+
+
+async def _resolve_all(settings: Settings) -> list[dict[str, Any]]:
+    models = _models(settings)
+    try:
+        return [await _answer(models, name) for name in models.names]
+    finally:
+        await models.aclose()
+
+
+async def _answer(models: Models, name: str) -> dict[str, Any]:
+    use: ModelUse | None = None
+    try:
+        stands_for = list(models.candidates(name))
+        use = await models.resolve(name)
+        told = use.note
+    except ModelError as error:
+        stands_for, told = [], str(error)
+    return {
+        "name": name,
+        "stands_for": stands_for,
+        "answered_by": use.name if use else None,
+        "endpoint": use.endpoint if use else None,
+        "embedded": use.embedded if use else False,
+        "note": told,
+    }
+
+
+@app.command()
+def check(
+    ctx: typer.Context,
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="An alias or `provider:model`; default: all."),
+    ] = None,
+    call: Annotated[bool, typer.Option("--call", help="Ask for one short answer too.")] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Ask every endpoint whether it has its model. Exit code 1 where one cannot be had."""
+    settings = place_of(ctx, project, database).settings
+    import asyncio
+
+    try:
+        found = asyncio.run(_check_all(settings, name, call=call))
+    except ModelError as error:
+        raise UsageProblem(str(error)) from None
+    if json:
+        put_json([asdict(one) for one in found])
+    else:
+        _show_health(found)
+    if not all(one.ok for one in found):
+        raise typer.Exit(Exit.FAILED)
+
+
+async def _check_all(settings: Settings, name: str | None, *, call: bool) -> list[Health]:
+    from ucop.agents.models.health import check
+    from ucop.agents.providers.retry import Retry
+
+    models = _models(settings, retry=Retry(tries=1))
+    try:
+        asked = models.names if name is None else (name,)
+        links = dict.fromkeys(link for one in asked for link in models.candidates(one))
+        return [await check(models, link, call=call) for link in links]
+    finally:
+        await models.aclose()
+
+
+def _show_health(found: list[Health]) -> None:
+    titles = [Column(title="model"), Column(title="state"), Column(title="time", numbers=True)]
+    table = Table([*titles, Column(title="", long=True)])
+    for one in found:
+        state = "ok" if one.ok else "down"
+        table.rows.append((one.name, state, duration(one.seconds), one.note))
+    table.show()
+
+
+@app.command()
+def install(json: options.Json = False) -> None:
+    """Install the small embedded model into this Python environment (about 130 MB)."""
+    from ucop.agents.embedded import EMBEDDED_MODEL
+    from ucop.agents.embedded.install import install
+
+    install()
+    if json:
+        put_json({"model": EMBEDDED_MODEL})
+    note(f"{EMBEDDED_MODEL} is installed; it answers where no Ollama does")
+
+
+@app.command()
+def serve(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    json: options.Json = False,
+) -> None:
+    """Serve the embedded model on loopback, for anything that speaks Ollama's protocol."""
+    from ucop.agents.embedded.server import serve
+
+    try:
+        serve(port, ready=lambda url: _ready(url, as_json=json))
+    except OSError as error:
+        raise UsageProblem(f"port {port}: {error.strerror}; --port 0 takes a free one") from error
+
+
+def _ready(url: str, *, as_json: bool) -> None:
+    put_json({"url": url}) if as_json else put(url)
+    note("serves until Ctrl-C; other programs reach it with OLLAMA_HOST set to this address")

@@ -1,0 +1,198 @@
+"""`ucop queues`: what the queues hold, and what they allow from now on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...view.exits import Exit, UsageProblem
+from ...view.output import note, put_records
+from ...view.place import Place, place_of
+from ...view.tables import Column, Table, count, duration
+from .. import options
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine
+    from ucop.engine.queue.limits import Backlog, QueueState
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Look at queues, limit them, pause them.",
+)
+
+NONE = "none"
+"""How a limit is lifted."""
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A queue that the settings declare.")]
+
+
+@app.command("list")
+def list_queues(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Every queue: its limits, what is in line, runs and is delayed, and that by tenant."""
+    from ucop.engine.queue.limits import states
+    from ucop.engine.reading.reader import NoDatabase
+
+    place = place_of(ctx, project, database)
+    declared = place.settings.declared
+    try:
+        with place.reader() as reader:
+            found = reader.queues(declared)
+    except NoDatabase:
+        found = states(declared, {}, (), 0.0)
+    _show(found, as_json=json)
+
+
+@app.command("set")
+def set_queue(
+    ctx: typer.Context,
+    name: Name,
+    concurrency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|none", help="Jobs at the same time, over all workers.", show_default=False
+        ),
+    ] = None,
+    worker_concurrency: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N|none", help="Jobs at the same time in one worker.", show_default=False
+        ),
+    ] = None,
+    rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N/TIME|none",
+            help="Jobs that begin in a time at most, such as 100/1m.",
+            show_default=False,
+        ),
+    ] = None,
+    declared: Annotated[
+        bool, typer.Option("--declared", help="Let the declared values hold again.")
+    ] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Change what a queue allows, at once and for all workers.
+
+    It holds in place of what the project declares, until it is changed again.
+    """
+    given = {"concurrency": concurrency, "worker_concurrency": worker_concurrency, "rate": rate}
+    changes = {key: _value(key, text) for key, text in given.items() if text is not None}
+    if declared == bool(changes):
+        raise UsageProblem("give what is to hold, such as --concurrency 5, or --declared alone")
+    place = place_of(ctx, project, database)
+    if declared:
+        raise typer.Exit(_change(place, name, lambda engine: engine.reset_queue(name), json))
+    raise typer.Exit(_change(place, name, lambda engine: engine.set_queue(name, **changes), json))
+
+
+@app.command()
+def pause(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let nothing more of a queue begin. What runs goes on."""
+    place = place_of(ctx, project, database)
+    raise typer.Exit(_change(place, name, lambda engine: engine.set_queue(name, paused=True), json))
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    name: Name,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let a paused queue go on."""
+    place = place_of(ctx, project, database)
+    raise typer.Exit(
+        _change(place, name, lambda engine: engine.set_queue(name, paused=False), json)
+    )
+
+
+def _value(option: str, text: str) -> int | str | None:
+    if text == NONE:
+        return None
+    if option == "rate":
+        return text
+    if not text.isdecimal():
+        raise UsageProblem(f"--{option.replace('_', '-')} takes a number or none, not {text!r}")
+    return int(text)
+
+
+def _change(place: Place, name: str, change: Callable[[Engine], None], as_json: bool) -> Exit:
+    from ucop.engine import Engine
+
+    with Engine(settings=place.settings, worker=False) as engine:
+        change(engine)
+        found = [state for state in engine.queues() if state.name == name]
+    _show(found, as_json=as_json)
+    return Exit.OK
+
+
+# ---------------------------------------------------------------- shown
+
+COLUMNS = (
+    Column(title="queue"),
+    Column(title="tenant"),
+    Column(title="state", status=True),
+    Column(title="pending", numbers=True),
+    Column(title="running", numbers=True),
+    Column(title="delayed", numbers=True),
+    Column(title="oldest", numbers=True),
+    Column(title="limits", long=True),
+)
+
+
+def _show(found: list[QueueState], *, as_json: bool) -> None:
+    if as_json:
+        put_records(found)
+        return
+    table = Table(COLUMNS)
+    for state in found:
+        table.rows.append([state.name, "", _standing(state), *_jobs(state), _limits(state)])
+        if any(each.tenant for each in state.tenants):
+            table.rows.extend(
+                [state.name, each.tenant or "-", "", *_jobs(each), ""] for each in state.tenants
+            )
+    table.show()
+    for state in found:
+        if not state.declared:
+            note(f"queue {state.name!r} has jobs, and no setting declares it: nobody serves it")
+
+
+def _standing(state: QueueState) -> str:
+    return "paused" if state.paused else "open"
+
+
+def _jobs(backlog: Backlog) -> Iterator[str]:
+    yield from (count(each) for each in (backlog.pending, backlog.running, backlog.delayed))
+    yield duration(backlog.oldest)
+
+
+def _limits(state: QueueState) -> str:
+    values: dict[str, Any] = {
+        "concurrency": state.concurrency,
+        "worker_concurrency": state.worker_concurrency,
+        "rate": state.rate,
+    }
+    return " ".join(
+        f"{name.replace('_', '-')}={NONE if value is None else value}"
+        + ("*" if name in state.changed else "")
+        for name, value in values.items()
+        if value is not None or name in state.changed
+    )

@@ -1,0 +1,394 @@
+"""`ucop schedules`: run workflows again and again, and see when."""
+
+from __future__ import annotations
+
+import json as json_text
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ucop.engine.jobs.run_options import masked
+
+from ...view.inputs import pairs, read_budget, read_input, read_moment
+from ...view.output import note, put, put_json
+from ...view.place import Place, place_of
+from ...view.tables import Column, Table, first_line, moment, on_terminal
+from .. import options
+from ..given import typed_given
+from ..logs import show_warnings
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine
+    from ucop.engine.schedules.schedules import Schedule
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Run workflows again and again.",
+)
+
+NEXT = 5
+"""Next times that `ucop schedules show` tells."""
+
+
+@app.command()
+def add(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    workflow: Annotated[
+        str, typer.Argument(metavar="WORKFLOW", help="A workflow of the project, by name.")
+    ],
+    rule: Annotated[
+        str,
+        typer.Argument(metavar="RULE", help="Cron, such as '30 6 * * MON-FRI', or 'every 15m'."),
+    ],
+    input: options.Inputs = None,
+    input_file: options.InputFile = None,
+    timezone: Annotated[
+        str, typer.Option(metavar="ZONE", help="The time zone that cron is read in.")
+    ] = "UTC",
+    start: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="What an interval is counted from, such as 2026-11-28 or 2026-11-28T18:00 (in "
+            "UTC). Default: now.",
+            show_default=False,
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TIME",
+            help="The last time at which it may be due; then it has ended.",
+            show_default=False,
+        ),
+    ] = None,
+    catch_up: Annotated[
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="What to run of times at which no worker was there: none, latest or all.",
+        ),
+    ] = "latest",
+    catch_up_limit: Annotated[
+        int, typer.Option(min=1, metavar="N", help="How many `all` runs at most: the newest.")
+    ] = 100,
+    overlap: Annotated[
+        str,
+        typer.Option(
+            metavar="POLICY",
+            help="While the last job has not ended: allow another, or skip the time.",
+        ),
+    ] = "allow",
+    priority: options.Priority = 0,
+    tenant: options.OfTenant = None,
+    queue: options.Queue = None,
+    label: options.Labels = None,
+    budget: options.Budget = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="In the place of another schedule of this name.")
+    ] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Run a workflow whenever a rule says so. Workers see to it."""
+    place = place_of(ctx, project, database)
+    found = place.catalog.find(workflow)
+    data = read_input(found, input or (), input_file)
+    terms: dict[str, Any] = {
+        "priority": priority,
+        "tenant": tenant,
+        "queue": queue,
+        "labels": pairs(label or (), "--label"),
+        "budget": read_budget(budget or ()),
+        **typed_given(context, context_file, config, found.context_fields),
+    }
+    times: dict[str, Any] = {
+        "timezone": timezone,
+        "start": None if start is None else read_moment(start, "--start"),
+        "until": None if until is None else read_moment(until, "--until"),
+        "catch_up": catch_up,
+        "catch_up_limit": catch_up_limit,
+        "overlap": overlap,
+    }
+    _check(place, name, workflow, rule, data, times, terms)
+    added = _change(
+        place,
+        lambda engine: engine.schedules.add(
+            name, workflow, rule, data, **times, **terms, replace=replace
+        ),
+        catalog=place.catalog,
+        registry=place.registry,
+    )
+    _tell(place, added, as_json=json)
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List schedules: when each is due next, and how it went last."""
+    found = _all(place_of(ctx, project, database))
+    if json:
+        put_json([_data(schedule) for schedule in found])
+        return
+    if not found:
+        note("no schedules; `ucop schedules add NAME WORKFLOW RULE` adds one")
+    names = ("name", "workflow", "rule", "state", "next", "last job")
+    table = Table([*(Column(title=name) for name in names), Column(title="remark", long=True)])
+    for schedule in found:
+        table.rows.append(
+            (
+                schedule.name,
+                schedule.workflow,
+                _rule(schedule),
+                _state(schedule),
+                _when(schedule.next_at),
+                schedule.last_job_id or "",
+                first_line(schedule.error or schedule.skipped),
+            )
+        )
+    table.show()
+
+
+@app.command()
+def show(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Show a schedule: its rule in words, its next times, and how it went."""
+    place = place_of(ctx, project, database)
+    _tell(place, _one(place, name), as_json=json)
+
+
+@app.command()
+def pause(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let nothing be due until it is resumed. Jobs that run go on."""
+    place = place_of(ctx, project, database)
+    _one(place, name)
+    _tell(place, _change(place, lambda engine: engine.schedules.pause(name)), as_json=json)
+
+
+@app.command()
+def resume(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let a paused schedule go on from its next time; the pause is not caught up."""
+    place = place_of(ctx, project, database)
+    _one(place, name)
+    _tell(place, _change(place, lambda engine: engine.schedules.resume(name)), as_json=json)
+
+
+@app.command()
+def trigger(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Submit a schedule's job now, and print its id. Its next time stays."""
+    place = place_of(ctx, project, database)
+    _one(place, name)
+    job = _change(place, lambda engine: engine.schedules.trigger(name).get())
+    if json:
+        put_json(job.model_dump(mode="json"))
+        return
+    put(job.id)
+    note(f"follow it with: {place.command(f'jobs watch {job.id}')}")
+
+
+@app.command()
+def remove(
+    ctx: typer.Context,
+    name: options.ScheduleName,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Remove a schedule. Its jobs stay."""
+    place = place_of(ctx, project, database)
+    there = _one(place, name)
+    _change(place, lambda engine: engine.schedules.remove(name))
+    if json:
+        put_json(_data(there))
+    else:
+        note(f"schedule {name} is removed; its jobs stay")
+
+
+# ---------------------------------------------------------------- reading and changing
+
+
+def _check(
+    place: Place,
+    name: str,
+    workflow: str,
+    rule: str,
+    data: Mapping[str, Any],
+    times: Mapping[str, Any],
+    terms: Mapping[str, Any],
+) -> None:
+    """Everything that can be wrong, before a database is opened, let alone made."""
+    from ucop.engine.schedules.schedules import first_time, never_due
+    from ucop.engine.schedules.timetable import kept_terms, new_schedule
+
+    from .run import terms_of
+
+    terms_of(place, **terms)
+    kept = kept_terms(**terms)
+    new = new_schedule(name, workflow, rule, data, **times, terms=kept)
+    place.catalog.find(workflow).accept(data)
+    if first_time(new, time.time()) is None and name not in {one.name for one in _all(place)}:
+        raise never_due(new)
+
+
+def _change(place: Place, change: Callable[[Engine], Any], **loaded: Any) -> Any:
+    """`loaded`: the project's catalog and registry, where they were needed before."""
+    from ucop.engine.engine import Engine
+
+    show_warnings()
+    with Engine(settings=place.settings, worker=False, **loaded) as engine:
+        return change(engine)
+
+
+def _all(place: Place) -> list[Schedule]:
+    from ucop.engine.reading.reader import NoDatabase
+    from ucop.engine.schedules.schedules import listed
+
+    try:
+        with place.reader() as reader:
+            return reader.ask(listed())
+    except NoDatabase:
+        return []
+
+
+def _one(place: Place, name: str) -> Schedule:
+    """Raises ScheduleNotFound, also where there is no database yet: reading makes none."""
+    from ucop.engine.errors import ScheduleNotFound
+    from ucop.engine.reading.reader import NoDatabase
+    from ucop.engine.schedules.schedules import get
+
+    try:
+        with place.reader() as reader:
+            return reader.ask(get(name))
+    except NoDatabase as error:
+        raise ScheduleNotFound(f"no schedule {name!r}: {error}") from error
+
+
+# ---------------------------------------------------------------- telling
+
+
+def _tell(place: Place, schedule: Schedule, *, as_json: bool) -> None:
+    if as_json:
+        put_json(_data(schedule))
+        return
+    terms = masked(schedule.terms)
+    facts = {
+        "name": schedule.name,
+        "workflow": schedule.workflow,
+        "rule": _rule(schedule),
+        "means": _words(schedule),
+        "state": _state(schedule),
+        "next": "\n          ".join(_when(at) for at in _next_times(schedule)),
+        "last": _when(schedule.last_at),
+        "last job": schedule.last_job_id,
+        "error": schedule.error,
+        "skipped": schedule.skipped,
+        "input": json_text.dumps(schedule.input, ensure_ascii=False),
+        "terms": json_text.dumps(terms, ensure_ascii=False) if terms else "",
+        "catch-up": _catch_up(schedule),
+        "overlap": schedule.overlap.value,
+    }
+    for name, value in facts.items():
+        if value and not put(f"{name:<9} {value}"):
+            return
+    _warn(place, schedule)
+
+
+def _warn(place: Place, schedule: Schedule) -> None:
+    if schedule.paused:
+        note(f"it is paused; go on with: {place.command(f'schedules resume {schedule.name}')}")
+        return
+    with place.reader() as reader:
+        if not reader.workers():
+            note(f"no worker is running, which would see to it: {place.command('worker')}")
+
+
+def _data(schedule: Schedule) -> dict[str, Any]:
+    times = [at.isoformat() for at in _next_times(schedule)]
+    return {
+        **schedule.model_dump(mode="json"),
+        "terms": masked(schedule.terms),
+        "state": _state(schedule),
+        "explanation": _words(schedule),
+        "next_times": times,
+    }
+
+
+def _words(schedule: Schedule) -> str:
+    from ucop.engine.schedules.schedules import recurrence_of
+
+    return recurrence_of(schedule).explain()
+
+
+def _next_times(schedule: Schedule) -> list[datetime]:
+    """The next times, the first of them as the ledger has it."""
+    from ucop.engine.schedules.schedules import recurrence_of
+
+    if schedule.next_at is None:
+        return []
+    rule = recurrence_of(schedule)
+    found, after = [schedule.next_at], schedule.next_at.timestamp()
+    while len(found) < NEXT and (comes := rule.after(after)) is not None:
+        found.append(datetime.fromtimestamp(comes, UTC))
+        after = comes
+    return found
+
+
+def _rule(schedule: Schedule) -> str:
+    return schedule.rule if schedule.timezone == "UTC" else f"{schedule.rule} ({schedule.timezone})"
+
+
+def _state(schedule: Schedule) -> str:
+    if schedule.paused:
+        return "paused"
+    if schedule.error is not None:
+        return "failed"
+    return "active" if schedule.next_at is not None else "ended"
+
+
+def _catch_up(schedule: Schedule) -> str:
+    bound = f" (at most {schedule.catch_up_limit})" if schedule.catch_up == "all" else ""
+    return f"{schedule.catch_up}{bound}"
+
+
+def _when(at: datetime | None) -> str:
+    """A time to come is of no use as how long ago it was."""
+    if at is None:
+        return ""
+    return at.astimezone().strftime("%Y-%m-%d %H:%M:%S %z") if on_terminal() else moment(at)

@@ -1,0 +1,212 @@
+"""`ucop webhooks`: who is told of events, what was delivered, and what is to be sent again."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ucop.engine.events.webhooks import DeliveryStatus
+
+from ...view.exits import Exit, UsageProblem
+from ...view.output import note, put, put_json, put_records
+from ...view.place import Place, place_of
+from ...view.tables import Column, Table, duration, first_line, moment, plural
+from .. import options
+from ..logs import show_warnings
+
+if TYPE_CHECKING:
+    from ucop.engine.declared.webhook import Webhook
+    from ucop.engine.ledger.operation import Operation
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    add_completion=False,
+    help="Addresses that are told of events.",
+)
+
+Named = Annotated[
+    str | None,
+    typer.Option(
+        "--webhook", metavar="NAME", help="Only those of this webhook.", show_default=False
+    ),
+]
+
+
+@app.command("list")
+def list_(
+    ctx: typer.Context,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List the project's webhooks, and how many deliveries each has."""
+    from ucop.engine.events.webhooks import counted
+
+    place = place_of(ctx, project, database)
+    known = place.settings.webhooks
+    counts = _ask(place, counted(), {})
+    if json:
+        put_json([_data(name, webhook, counts) for name, webhook in known.items()])
+        return
+    if not known:
+        note("no webhooks; [webhooks.NAME] in ucop.toml names one")
+    titles = ("name", "address", "types", "workflows", "secret")
+    numbers = [status.value for status in DeliveryStatus]
+    table = Table(
+        [
+            *(Column(title=title) for title in titles),
+            *(Column(title=title, numbers=True) for title in numbers),
+        ]
+    )
+    for name, webhook in known.items():
+        data = _data(name, webhook, counts)
+        table.rows.append(
+            (
+                name,
+                data["address"],
+                " ".join(webhook.types),
+                " ".join(webhook.workflows),
+                "there" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
+                *(str(data[title]) for title in numbers),
+            )
+        )
+    table.show()
+
+
+@app.command()
+def deliveries(
+    ctx: typer.Context,
+    webhook: Named = None,
+    status: Annotated[
+        DeliveryStatus | None,
+        typer.Option(help="Only deliveries of this status.", show_default=False),
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """List deliveries, the newest first."""
+    from ucop.engine.events.webhooks import listed
+
+    place, now = place_of(ctx, project, database), datetime.now(UTC)
+    found = _ask(place, listed(webhook, status, limit), [])
+    if json:
+        put_records(found)
+        return
+    if not found:
+        note("no deliveries like that")
+    titles = ("id", "webhook", "type", "status", "tries", "created")
+    table = Table(
+        [
+            *(Column(title=t, status=t == "status", numbers=t == "tries") for t in titles),
+            Column(title="error", long=True),
+        ]
+    )
+    for one in found:
+        told = (one.id, one.webhook, one.type, one.status.value, str(one.tries))
+        table.rows.append((*told, moment(one.created_at, now), first_line(one.error)))
+    table.show()
+
+
+@app.command()
+def retry(
+    ctx: typer.Context,
+    id: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[ID]...", help="Deliveries by their ids.", show_default=False),
+    ] = None,
+    dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
+    webhook: Named = None,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Have deliveries sent again, under their old ids. Workers send them."""
+    from ucop.engine.events.webhooks import again, again_dead
+
+    if bool(id) == dead:
+        raise UsageProblem("name deliveries by their ids, or all that were given up by --dead")
+    place = place_of(ctx, project, database)
+    number = _change(place, lambda: again(id, webhook) if id else again_dead(webhook))
+    if json:
+        put_json({"queued": number})
+    else:
+        note(f"{plural(number, 'message')} queued again; a worker sends what is queued")
+
+
+@app.command("test")
+def send_one(
+    ctx: typer.Context,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="A webhook that the project's file names.")
+    ],
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Send a signed test message now, and tell the answer. Nothing is kept of it."""
+    from ucop.engine.events.webhook_sender import send_test
+
+    place = place_of(ctx, project, database)
+    known = place.settings.webhooks
+    if name not in known:
+        there = f"there is {', '.join(known)}" if known else "the project's file names none"
+        raise UsageProblem(f"no webhook {name!r}; {there}")
+    began = time.monotonic()
+    id, answer = asyncio.run(send_test(known[name]))
+    seconds = time.monotonic() - began
+    if json:
+        told = {"webhook": name, "id": id, "status": answer.status, "error": answer.error}
+        put_json({**told, "seconds": round(seconds, 3)})
+    elif answer.error is None:
+        put(f"answered {answer.status} after {duration(seconds)}")
+    else:
+        note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
+    raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
+
+
+def _change(place: Place, make: Any) -> int:
+    from ucop.engine.engine import Engine
+
+    show_warnings()
+    with Engine(settings=place.settings, worker=False) as engine:
+        changed: int = engine._loop.call(engine._database.write(make))
+        return changed
+
+
+def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:
+    from ucop.engine.reading.reader import NoDatabase
+
+    try:
+        with place.reader() as reader:
+            return reader.ask(operation)
+    except NoDatabase:
+        return otherwise
+
+
+def _data(
+    name: str, webhook: Webhook, counts: dict[tuple[str, DeliveryStatus], int]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "address": _address(webhook.url),
+        "types": list(webhook.types),
+        "workflows": list(webhook.workflows),
+        "secret_env": webhook.secret_env,
+        "secret_is_here": bool(os.environ.get(webhook.secret_env)),
+        **{status.value: counts.get((name, status), 0) for status in DeliveryStatus},
+    }
+
+
+def _address(url: str) -> str:
+    """An address without what stands behind a `?`: it may be a secret."""
+    return url.partition("?")[0] + ("?…" if "?" in url else "")

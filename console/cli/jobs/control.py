@@ -1,0 +1,481 @@
+"""`ucop jobs pause`, `resume`, `cancel` and `retry`: for one job, or for many."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from ucop.engine.actions import TAKES, Action
+from ucop.engine.errors import RefusedChange
+from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.status import ACTIVE, FINAL, JobStatus, sources
+from ucop.engine.jobs.status import Change as Step
+
+from ...view.exits import Exit, UsageProblem
+from ...view.follow import nodes_of
+from ...view.inputs import read_budget, read_filter, read_input
+from ...view.job_facts import DONE
+from ...view.output import note, put_records
+from ...view.place import Place, place_of, reader_for
+from ...view.questions import how_to_go_on, is_asking
+from ...view.tables import Column, Table, plural
+from .. import options
+from ..given import fields_of, typed_given
+
+if TYPE_CHECKING:
+    from ucop.engine import Engine, JobHandle
+    from ucop.engine.actions import Changed
+    from ucop.engine.checkpoints.forks import InputEdit
+    from ucop.engine.jobs.job import Job
+    from ucop.engine.reading.reader import Reader
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """The jobs that a command line names: by their ids, or by a filter."""
+
+    ids: Sequence[str]
+    filter: Filter
+
+    def __post_init__(self) -> None:
+        if self.ids and not self.filter.is_empty:
+            raise UsageProblem("name jobs by their ids or by a filter, not by both")
+        if not self.ids and self.filter.is_empty:
+            raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
+
+    @classmethod
+    def of(cls, ids: Sequence[str] | None, filter: Filter) -> Wanted:
+        """Raises UsageProblem."""
+        return cls(ids=ids or (), filter=filter)
+
+    @property
+    def only(self) -> str | None:
+        """The id, where one alone is named."""
+        return self.ids[0] if len(self.ids) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Going:
+    """How a job is to go on, as the options of a command say it."""
+
+    budget: Mapping[str, float] = field(default_factory=dict)
+    priority: int | None = None
+    checkpoint: str | None = None
+    edit: InputEdit | None = None
+    at_once: bool = False
+    given: Mapping[str, Any] = field(default_factory=dict)
+    """Its context and config from now on."""
+
+    @property
+    def changes(self) -> bool:
+        """Whether it differs from how the job is."""
+        given = any(value is not None for value in self.given.values())
+        return bool(self.budget or self.edit) or given or self.priority is not None
+
+
+AS_IT_IS = Going()
+
+
+def pause(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="In the middle of running nodes; they run again later."),
+    ] = False,
+    status: options.Status = None,
+    queue: options.OfQueue = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Pause queued and running jobs.
+
+    A running one stops when its running nodes have ended, or at once with --now.
+    """
+    place = place_of(ctx, project, database)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
+    raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
+
+
+def cancel(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    status: options.Status = None,
+    queue: options.OfQueue = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """End jobs for ever. What they finished stays to be read."""
+    place = place_of(ctx, project, database)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
+    raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
+
+
+def resume(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    now: Annotated[
+        bool,
+        typer.Option("--now", help="At once, also what is delayed and waits for its time."),
+    ] = False,
+    input: options.Inputs = None,
+    set: options.SetPath = None,
+    as_node: options.AsNode = None,
+    budget: options.Budget = None,
+    priority: options.NewPriority = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
+    detach: options.Detach = False,
+    status: options.Status = None,
+    queue: options.OfQueue = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let stopped jobs go on from their last checkpoints, also with another input.
+
+    One job goes on here and now, also a failed one; several, or those that a filter names, are
+    only queued. A filter names paused jobs, and with --now delayed ones.
+    """
+    place = place_of(ctx, project, database)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
+    going = Going(budget=read_budget(budget or ()), priority=priority, at_once=now)
+    if wanted.only is not None:
+        job, definition = _read(place, wanted.only)
+        edit = _edit(place, job, definition, input or (), set or (), as_node)
+        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        going = replace(going, edit=edit, given=given)
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
+    if input or set or as_node or context or context_file or config:
+        raise UsageProblem(
+            "--input, --set, --as-node, --context and --config are one job's; name that job by its id"
+        )
+    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json, now=now))
+
+
+def retry(
+    ctx: typer.Context,
+    id: options.JobIds = None,
+    checkpoint: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ID",
+            help="Go on from this earlier checkpoint; one job only.",
+            show_default=False,
+        ),
+    ] = None,
+    budget: options.Budget = None,
+    priority: options.NewPriority = None,
+    context: options.Context = None,
+    context_file: options.ContextFile = None,
+    config: options.Config = None,
+    detach: options.Detach = False,
+    status: options.Status = None,
+    queue: options.OfQueue = None,
+    workflow: options.OfWorkflow = None,
+    tenant: options.Tenant = None,
+    label: options.WithLabels = None,
+    older_than: options.OlderThan = None,
+    newer_than: options.NewerThan = None,
+    yes: options.Yes = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Let failed jobs go on from their last checkpoints.
+
+    One job goes on here and now; several, or those that a filter names, are only queued.
+    """
+    place = place_of(ctx, project, database)
+    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
+    wanted = Wanted.of(id, found)
+    going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
+    if wanted.only is not None:
+        job, definition = _read(place, wanted.only)
+        if job.status not in sources(Step.RETRY):
+            raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
+        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        going = replace(going, given=given)
+        raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
+    if checkpoint is not None or context or context_file or config:
+        raise UsageProblem(
+            "--checkpoint, --context and --config are one job's; name that job by its id"
+        )
+    raise typer.Exit(change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
+
+
+# ---------------------------------------------------------------- many jobs
+
+
+def change(
+    place: Place,
+    action: Action,
+    wanted: Wanted,
+    going: Going = AS_IT_IS,
+    *,
+    yes: bool,
+    as_json: bool,
+    now: bool = False,
+) -> Exit:
+    delayed = now and action is Action.RESUME
+    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes, delayed=delayed)
+    if not ids:
+        note(f"no jobs like that to {action}")
+        changed: list[Changed] = []
+    else:
+        with engine_of(place) as engine:
+            changed = engine.change(
+                action, ids, now=now, budget=going.budget, priority=going.priority
+            )
+    _tell(place, action, changed, as_json=as_json)
+    return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
+
+
+def ids_of(
+    place: Place,
+    action: str,
+    wanted: Wanted,
+    *,
+    among: frozenset[JobStatus] = frozenset(JobStatus),
+    yes: bool,
+    delayed: bool = False,
+) -> list[str]:
+    """Whole ids of what is to be changed, after a person has agreed to what a filter names;
+    `among` are the statuses that the action takes, beside what is `delayed`."""
+    if wanted.ids:
+        with reader_for(place, wanted.ids[0]) as reader:
+            return [reader.find(id) for id in wanted.ids]
+    takes = among | {JobStatus.PENDING} if delayed else among
+    named, failed = wanted.filter.statuses, {JobStatus.FAILED}
+    if not named & takes:
+        raise UsageProblem(
+            f"`{action}` takes jobs that are {_words(takes)}, not {_words(named)}"
+            + ("; `retry` takes those" if action is Action.RESUME and named == failed else "")
+        )
+    found = _named(place, wanted.filter, among, delayed=delayed)
+    if found and not yes:
+        _confirm(action, Counter(status for _, status in found))
+    return [id for id, _ in found]
+
+
+def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> list[T]:
+    """What the ledger says about the jobs of a filter; without a database there are none. Raises
+    InvalidInput for a queue that does not exist."""
+    from ucop.engine.reading.reader import NoDatabase
+
+    declared = place.settings.declared if filter.queue is not None else {}
+    try:
+        with place.reader() as reader:
+            reader.check_queue(filter.queue, declared)
+            return ask(reader)
+    except NoDatabase:  # or a file without tables yet
+        if filter.queue is not None and filter.queue not in declared:
+            from ucop.engine.declared.queue_limits import undeclared
+
+            raise undeclared(filter.queue, declared) from None
+        return []
+
+
+def _named(
+    place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
+) -> list[tuple[str, JobStatus]]:
+    found = ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
+    return [(id, status) for id, status in found]
+
+
+def _words(statuses: frozenset[JobStatus]) -> str:
+    *others, last = sorted(status.value for status in statuses)
+    return f"{', '.join(others)} or {last}" if others else last
+
+
+def _confirm(action: str, counts: Counter[JobStatus]) -> None:
+    listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
+    question = f"{action} {plural(counts.total(), 'job')} ({listed})?"
+    if not sys.stdin.isatty():
+        raise UsageProblem(f"{question} Nobody can be asked here: say --yes")
+    if not typer.confirm(question, err=True):
+        note("nothing was changed")
+        raise typer.Exit(Exit.FAILED)
+
+
+def engine_of(place: Place) -> Engine:
+    """Without a worker, and without the project's workflows: what is broken there must not keep
+    anyone from cancelling."""
+    from ucop.engine import Engine
+
+    return Engine(settings=place.settings, worker=False)
+
+
+def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: bool) -> None:
+    if as_json:
+        put_records(changed)
+    else:
+        table = Table([Column(title="id"), Column(title="status", status=True)])
+        table.rows.extend((one.id, one.status or "deleted") for one in changed if not one.refused)
+        table.show()
+    for one in changed:
+        if one.refused:
+            note(f"refused: {one.refused}")
+    done = [one for one in changed if not one.refused]
+    if done:
+        note(f"{plural(len(done), 'job')} {DONE[action]}")
+    if done and action in (Action.RESUME, Action.RETRY):
+        _note_worker(place)
+
+
+def _note_worker(place: Place) -> None:
+    with place.reader() as reader:
+        if not reader.workers():
+            note(f"no worker is running; start one with: {place.command('worker')}")
+
+
+# ---------------------------------------------------------------- one job, here and now
+
+
+def _read(place: Place, id: str) -> tuple[Job, Mapping[str, Any]]:
+    with reader_for(place, id) as reader:
+        job = reader.job(id)
+        return job, reader.definition(job.id)
+
+
+def _edit(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    typed: Sequence[str],
+    set: Sequence[str],
+    as_node: str | None,
+) -> InputEdit | None:
+    """What was typed, read as the types of the job's own workflow. Raises UsageProblem."""
+    if not (typed or set):
+        return None
+    from ucop.engine.checkpoints.forks import InputEdit
+    from ucop.graphs.workflows.stored import restore
+
+    from ..edits import edited
+
+    workflow = restore(definition, catalog=place.catalog, registry=place.registry)
+    with place.reader() as reader:
+        saved = reader.checkpoints(job.id)
+    return InputEdit(
+        input=read_input(workflow, typed, None),
+        replace=edited(saved[0].values if saved else {}, set, None),
+        as_node=as_node,
+    )
+
+
+def _go_on(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    going: Going,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> Exit:
+    if job.status is JobStatus.WAITING and is_asking(place, job):
+        note(f"job {job.id} waits for a person's answer; going on would only ask again")
+        for line in how_to_go_on(place, job):
+            note(f"  {line}")
+        return Exit.WAITS
+    _check_resumable(place, job, definition, detach=detach)
+    delayed = job.status is JobStatus.PENDING and job.start_at is not None
+    if going.changes and job.status in ACTIVE and not (delayed and going.at_once):
+        raise RefusedChange(f"job {job.id} is {job.status}; it can be changed once it stops")
+    return _resume(place, job, definition, going, detach=detach, as_json=as_json)
+
+
+def _check_resumable(
+    place: Place, job: Job, definition: Mapping[str, Any], *, detach: bool
+) -> None:
+    if job.status in FINAL:
+        raise RefusedChange(
+            f"job {job.id} is {job.status}, which is final; "
+            f"`{place.command(f'jobs show {job.id}')}` shows it"
+        )
+    if detach and job.status is JobStatus.RUNNING:
+        raise _runs(place, job)
+    if not detach and _graph_is_missing(place, definition):
+        raise RefusedChange(
+            f"job {job.id} needs the Python graph {definition['name']!r}, which this project "
+            "does not name; add its file.py:attribute to `workflows` in ucop.toml"
+        )
+
+
+def _graph_is_missing(place: Place, definition: Mapping[str, Any]) -> bool:
+    if definition["kind"] != "python":
+        return False
+    return f"graph:{definition['name']}" not in place.catalog.supplies()
+
+
+def _runs(place: Place, job: Job) -> RefusedChange:
+    return RefusedChange(
+        f"job {job.id} is running in another process; `{place.command(f'jobs watch {job.id}')}` "
+        "shows it. Should that process be gone, the next worker takes the job up by itself"
+    )
+
+
+def _resume(
+    place: Place,
+    job: Job,
+    definition: Mapping[str, Any],
+    going: Going,
+    *,
+    detach: bool,
+    as_json: bool,
+) -> Exit:
+    from ..commands import run
+
+    def go_on(engine: Engine) -> JobHandle:
+        handle = engine.job(job.id)
+        terms: Any = {"budget": going.budget, "priority": going.priority, **going.given}
+        if going.checkpoint is not None:
+            handle.retry(**terms, checkpoint=going.checkpoint)
+        elif job.status not in ACTIVE or (going.at_once and job.start_at is not None):
+            handle.resume(now=going.at_once, **terms, **(asdict(going.edit) if going.edit else {}))
+        elif job.status is JobStatus.RUNNING and _still_runs(handle, job):
+            raise _runs(place, job)
+        return handle
+
+    if detach:
+        return run.queue(place, go_on, as_json=as_json)
+    nodes = nodes_of(definition)
+    return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)
+
+
+def _still_runs(handle: JobHandle, before: Job) -> bool:
+    """Whether the worker that had the job still has it, after an engine that starts has taken
+    the jobs of workers that are gone."""
+    now = handle.get()
+    return now.status is JobStatus.RUNNING and now.attempt == before.attempt

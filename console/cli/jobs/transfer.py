@@ -1,0 +1,77 @@
+"""`ucop jobs export` and `ucop jobs import`: one job as one file."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ...view.exits import Exit, UsageProblem
+from ...view.output import note, put, put_json
+from ...view.place import place_of, reader_for
+from .. import options
+from .control import engine_of
+
+
+def export(
+    ctx: typer.Context,
+    id: options.JobId,
+    output: Annotated[
+        str | None,
+        typer.Option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            help="The file, which must not be there yet. Default: stdout.",
+            show_default=False,
+        ),
+    ] = None,
+    redact: Annotated[
+        bool, typer.Option("--redact", help="Keep of every text only its shape.")
+    ] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Write a job whole into one file, without secrets: a bug report that replays elsewhere."""
+    from ucop.engine.transfer.job_file import save
+
+    place = place_of(ctx, project, database)
+    with reader_for(place, id) as reader:
+        whole = reader.find(id)
+        lines = reader.export(whole, redact=redact)
+        if output is None:
+            all(put(line.rstrip("\n")) for line in lines)
+            return
+        try:
+            save(output, lines)
+        except OSError as error:
+            raise UsageProblem(f"{output}: cannot be written: {error.strerror}") from error
+    if json:
+        put_json({"id": whole, "file": output})
+    note(f"job {whole} is in {output}; read it before you send it: it holds what the job worked on")
+
+
+def import_(
+    ctx: typer.Context,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `ucop jobs export` wrote.")],
+    new_id: Annotated[
+        bool, typer.Option("--new-id", help="Under another id than the one in the file.")
+    ] = False,
+    json: options.Json = False,
+    project: options.Project = None,
+    database: options.Database = None,
+) -> None:
+    """Read a job from a file. It starts nothing; look at it, fork it, or let it go on."""
+    place = place_of(ctx, project, database)
+    with engine_of(place) as engine:
+        try:
+            job = engine.import_job(file, new_id=new_id).get()
+        except OSError as error:
+            raise UsageProblem(f"{file}: cannot be read: {error.strerror}") from error
+    if json:
+        put_json(job.model_dump(mode="json"))
+    else:
+        put(job.id)
+    note(f"job {job.id} is {job.status}; next: {place.command(f'jobs show {job.id}')}")
+    raise typer.Exit(Exit.OK)

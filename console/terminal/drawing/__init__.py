@@ -1,0 +1,1 @@
+"""A workflow drawn with text."""

@@ -1,0 +1,1 @@
+"""Lists and trees that draw only what is in sight."""

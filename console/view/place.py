@@ -1,0 +1,98 @@
+"""Where a command works: the project and its database, as the options name them."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ucop.agents.text.secret_url import shown_url
+
+from . import streams
+
+if TYPE_CHECKING:
+    import typer
+
+    from ucop.agents.spec.registry import Registry
+    from ucop.engine.reading.reader import Reader
+    from ucop.engine.settings import Settings
+    from ucop.graphs.workflows.catalog import Catalog, Listing
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """`--project` and `--database` as they were given; the rest is found when it is needed."""
+
+    project: Path | None = None
+    database: str | None = None
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Raises InvalidSettings."""
+        from ucop.engine.settings import Settings
+
+        return Settings.load(self.project, database=self.database)
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The project's agents. Raises InvalidDefinition."""
+        from ucop.agents.spec.registry import load_registry
+
+        settings = self.settings
+        return load_registry(settings.root, settings.agents, servers=settings.mcp)
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """The project's workflows. Raises InvalidDefinition."""
+        from ucop.graphs.workflows.catalog import Catalog
+
+        return Catalog(self.settings.root, self.settings.workflows, self.registry)
+
+    def listings(self) -> list[Listing]:
+        """The names of workflows; imports nothing of the project. Raises InvalidSettings."""
+        from ucop.graphs.workflows.catalog import Catalog
+
+        return Catalog(self.settings.root, self.settings.workflows).names()
+
+    def reader(self) -> Reader:
+        """Reads jobs; creates nothing. Raises DatabaseError, NoDatabase among them."""
+        from ucop.engine.project import database_url
+        from ucop.engine.reading.reader import open_reader
+
+        return open_reader(database_url(self.project, self.database))
+
+    def command(self, rest: str) -> str:
+        """A `ucop` command line that works in this same place, but for a password."""
+        words = ["ucop"]
+        if self.project is not None:
+            words += ["--project", shlex.quote(str(self.project))]
+        if self.database is not None:
+            words += ["--database", shlex.quote(shown_url(self.database))]
+        return " ".join([*words, rest])
+
+
+def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+    """The place of a command: its own options, else those before it."""
+    streams.part()  # whoever asks for its place may load the project's code
+    return place_at(ctx, project, database)
+
+
+def place_at(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+    """`place_of`, for who keeps stdout as it is."""
+    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
+    place = Place(project=project or given.project, database=database or given.database)
+    ctx.find_root().obj = place
+    return place
+
+
+def reader_for(place: Place, id: str) -> Reader:
+    """Where there is no database yet there is no such job either."""
+    from ucop.engine.errors import JobNotFound
+    from ucop.engine.reading.reader import NoDatabase
+
+    try:
+        return place.reader()
+    except NoDatabase as error:
+        raise JobNotFound(f"no job {id!r}: {error}") from error

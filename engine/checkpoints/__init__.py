@@ -1,0 +1,1 @@
+"""LangGraph's checkpoints: saved behind a fence, read, forked."""

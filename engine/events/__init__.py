@@ -1,0 +1,1 @@
+"""Events of all jobs, and who hears of them."""

@@ -1,0 +1,1 @@
+"""A job as data: its status, its budget, what its run was given."""

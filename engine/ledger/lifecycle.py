@@ -1,0 +1,638 @@
+"""The ledger: every change of a job, each as one operation of one transaction.
+
+The ledger is the truth about jobs. Every change is a compare-and-set on status and attempt,
+together with the event that tells of it, the attempt's row and, where a new attempt is
+due, its place in the queue. What may follow what is the table in states.py.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from operator import attrgetter
+from typing import Any
+
+from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict, Superseded
+from ..jobs.budget import Spent
+from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
+from ..jobs.run_options import RunOptions, run_options
+from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..values.json_text import to_json
+from . import live_rows, questions
+from .events import event, noted_events
+from .operation import Alone, Enqueue, Many, One, Operation, Params, Row, clock
+from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
+
+POISON_ATTEMPTS = 3
+"""Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is
+failed."""
+
+UNBEGUN_ATTEMPTS = 10
+"""The same, where the last of them did not even begin a node: then the job is hardly to blame."""
+
+BACK_OFF = 1.0
+"""Seconds before the attempt after the first of them; doubles."""
+
+
+# ---------------------------------------------------------------- submit
+
+ADD_DEFINITION = """
+insert into definitions (fingerprint, workflow, body, created_at)
+values (:fingerprint, :workflow, :definition, {now}) on conflict (fingerprint) do nothing"""
+
+_ADD_JOB = """
+insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
+    priority, input, run, key, labels, budget, seq, progress, stalls, not_before, expires_at,
+    created_at, queued_at)
+values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :thread_id, :queue, :tenant,
+    :priority, :input, :run, :key, :labels, :budget, 1, 0, 0,
+    case when :waits = 1 then coalesce(cast(:start_at as double precision), {now} + :delay) else 0 end,
+    {now} + cast(:deadline as double precision),
+    {now}, coalesce(cast(:start_at as double precision), {now} + :delay))
+on conflict (key) do nothing returning id, not_before - {now} as wait"""
+
+ADD_ATTEMPT = """
+insert into attempts (job_id, number, status, progress, queued_at)
+values (:job, :attempt, 'queued', (select progress from jobs where id = :job), {now})"""
+
+_BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
+
+# A thread belongs to the tenant of its jobs; a job's own thread has the job's name.
+_FOREIGN = """
+select 1 from jobs where id = :thread and thread_id = id
+    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '')
+union all
+select 1 from jobs where thread_id = :thread and thread_id <> id
+    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '') limit 1"""
+
+
+def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
+    """Accept a job. Returns its id and whether it is new.
+
+    Under a key that is in use the job that has it is returned; another workflow or input
+    raises KeyConflict. The first event has the number 1. Raises ForeignThread for a thread of
+    another tenant, whose state the job would read and change.
+    """
+    if str(job.thread_id) != str(job.id):
+        # One after the other, so that first jobs of two tenants see each other. Before anything
+        # else, so that nobody waits for this transaction meanwhile.
+        yield Alone(f"thread {job.thread_id}")
+        if (yield One(_FOREIGN, {"thread": job.thread_id, "tenant": job.tenant})):
+            raise ForeignThread(_foreign(job))
+    yield One(
+        ADD_DEFINITION,
+        {
+            "fingerprint": job.fingerprint,
+            "workflow": job.workflow,
+            "definition": job.definition,
+        },
+    )
+    job = yield from _at_its_time(job)
+    new = yield One(_ADD_JOB, {**_fields(job), "waits": int(job.waits)})
+    if not new:
+        return (yield from _same_key(job)), False
+    yield One(ADD_ATTEMPT, {"job": job.id, "attempt": 1})
+    yield event(job.id, 1, "job.submitted", {"workflow": job.workflow})
+    yield Enqueue(job.id, 1, job.priority, max(0.0, new[0]["wait"]))
+    return job.id, True
+
+
+def _at_its_time(job: NewJob) -> Operation[NewJob]:
+    """With times that were given as moments, as the database's clock has them. Raises InvalidInput
+    for a deadline that has passed, or would before the job may start."""
+    if job.start_at is None and job.ends_at is None:
+        wait, deadline = job.delay, job.deadline
+    else:
+        now = yield from clock()
+        wait = job.delay if job.start_at is None else max(0.0, job.start_at - now)
+        deadline = job.deadline if job.ends_at is None else job.ends_at - now
+        if deadline is not None and deadline <= 0:
+            raise InvalidInput("deadline: has passed already")
+    if wait and deadline is not None and deadline <= wait:
+        raise InvalidInput(
+            "the job cannot be submitted so: its deadline would pass before it may start"
+        )
+    budget = job.budget
+    if job.ends_at is not None:
+        budget = to_json({**json.loads(budget), "deadline": deadline})
+    start_at = job.start_at if wait else None
+    return replace(job, start_at=start_at, deadline=deadline, budget=budget)
+
+
+def _foreign(job: NewJob) -> str:
+    asked = "no tenant" if job.tenant is None else f"tenant {job.tenant!r}"
+    return (
+        f"thread {job.thread_id!r} does not belong to {asked}; use a thread of your own, or leave "
+        "thread_id out"
+    )
+
+
+_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in ("on_busy", "ends_at"))
+
+
+def _fields(job: NewJob) -> Params:
+    return {name: getattr(job, name) for name in _FIELDS}
+
+
+def _same_key(job: NewJob) -> Operation[JobId]:
+    found = yield One(_BY_KEY, {"key": job.key})
+    if not found:
+        raise KeyConflict(f"job id {job.id} is taken; submit again")
+    row = found[0]
+    if what := _otherwise(row, job):
+        raise KeyConflict(
+            f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "
+            f"which has another {what}; use another key, or submit what it was first used for"
+        )
+    return JobId(row["id"])
+
+
+def _otherwise(row: Row, job: NewJob) -> str | None:
+    """What a job is given that the one with its key was not."""
+    if row["workflow"] != job.workflow:
+        return "workflow"
+    if json.loads(row["input"]) != json.loads(job.input):
+        return "input"
+    before, now = run_options(row["run"]), run_options(job.run)
+    if before.context != now.context:
+        return "context"
+    return "config" if before.config != now.config else None
+
+
+# ---------------------------------------------------------------- claim
+
+_CLAIM = """
+update jobs set status = 'running', worker = :worker, seq = seq + 1, reason = null,
+    started_at = coalesce(started_at, {now})
+where id = :job and attempt = :attempt and status = 'pending'
+    and exists (select 1 from workers where id = :worker and lost = 0)
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'running')
+    and not exists (select 1 from jobs other
+        where other.thread_id = jobs.thread_id and other.status = 'pending'
+            and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
+returning id, attempt, workflow, fingerprint, thread_id, input, run, checkpoint_id, seq,
+    budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
+        where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
+
+_START_ATTEMPT = """
+update attempts set status = 'running', worker = :worker, started_at = {now}
+where job_id = :job and number = :attempt"""
+
+
+def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
+    """Take a queued attempt, or None where it is not to be had: another worker has it, its
+    thread is busy or another job of it comes first, the job was stopped, or this worker was
+    declared lost. Whose turn it is tells turns.py."""
+    params = {"job": job, "attempt": attempt, "worker": worker}
+    rows = yield One(_CLAIM, params)
+    if not rows:
+        return None
+    row = rows[0]
+    yield One(_START_ATTEMPT, params)
+    yield event(job, row["seq"], "job.running", {"attempt": attempt, "worker": worker})
+    budget = json.loads(row["budget"])
+    return Claimed(
+        job_id=JobId(row["id"]),
+        attempt=row["attempt"],
+        workflow=row["workflow"],
+        fingerprint=row["fingerprint"],
+        thread_id=ThreadId(row["thread_id"]),
+        input=json.loads(row["input"]),
+        run=run_options(row["run"]),
+        begun=row["checkpoint_id"] is not None,
+        answers=(yield from questions.given(job)) if attempt > 1 else (),
+        passed=row["passed"],
+        budget=budget,
+        tenant=row["tenant"],
+        submitted_at=time.monotonic() - row["age"],
+        spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
+        listened=(yield from live_rows.modes_of(job)) if row["listened"] else frozenset(),
+    )
+
+
+_SPENT = """
+select count(distinct case when status = 'completed' then task_id end) as steps,
+    coalesce(sum(model_calls), 0) as model_calls,
+    coalesce(sum(tokens_in + tokens_out), 0) as tokens, coalesce(sum(cost), 0) as cost,
+    coalesce(sum(seconds_generating), 0) as seconds
+from steps where job_id = :job"""
+
+
+def _spent(job: str) -> Operation[Spent]:
+    row = (yield One(_SPENT, {"job": job}))[0]
+    return Spent(
+        steps=row["steps"],
+        model_calls=row["model_calls"],
+        tokens=row["tokens"],
+        seconds=float(row["seconds"]),
+        cost=float(row["cost"]),
+    )
+
+
+# ---------------------------------------------------------------- while it runs
+
+_TELL = """
+update jobs set seq = seq + :events, progress = progress + :saved,
+    checkpoint_id = coalesce(:checkpoint, checkpoint_id)
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+_PUT_STEP = """
+insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
+    output, error, model_calls, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
+    seconds_waited, seconds_generating, cached_calls, cost, models, cached, tries)
+values (:job, :task_id, :attempt, :node, :status, {now} - cast(:started_at as double precision),
+    {now} - cast(:finished_at as double precision), :input,
+    :output, :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
+    :seconds_waited, :seconds_generating, :cached_calls, :cost, :models, :cached, :tries)
+on conflict (job_id, task_id, attempt) do update set status = excluded.status,
+    started_at = coalesce(excluded.started_at, steps.started_at),
+    finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
+    output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
+    tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
+    tokens_cached = excluded.tokens_cached, tokens_reasoning = excluded.tokens_reasoning,
+    seconds_waited = excluded.seconds_waited, seconds_generating = excluded.seconds_generating,
+    cached_calls = excluded.cached_calls,
+    cost = excluded.cost, models = excluded.models, cached = excluded.cached,
+    tries = excluded.tries
+where steps.status <> 'completed'"""
+
+
+def tell(
+    job: str,
+    attempt: int,
+    *,
+    steps: Sequence[StepRow] = (),
+    events: Sequence[NewEvent] = (),
+    saved: int = 0,
+    checkpoint: str | None = None,
+    consumed: Sequence[str] = (),
+    rejected: Sequence[str] = (),
+) -> Operation[None]:
+    """The fence, and what the attempt has to tell, as one: raises Superseded where the
+    attempt is no longer current, else writes its steps and events.
+
+    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest;
+    `consumed` and `rejected` are questions whose answers a task of it took, or could not take.
+    """
+    mark = {"events": len(events), "saved": saved, "checkpoint": checkpoint}
+    rows = yield One(_TELL, {"job": job, "attempt": attempt, **mark})
+    if not rows:
+        raise superseded(job, attempt)
+    if events:
+        first = rows[0]["seq"] - len(events) + 1
+        yield noted_events(job, first, events)
+    if steps:
+        moment = time.monotonic()
+        yield Many(_PUT_STEP, [_step_params(job, attempt, step, moment) for step in steps])
+    yield from questions.consume(job, consumed)
+    yield from questions.reopen(job, rejected)
+
+
+def superseded(job: str, attempt: int) -> Superseded:
+    return Superseded(
+        f"attempt {attempt} of job {job} is no longer current: another attempt owns the job, "
+        "or it was stopped; nothing of this attempt was written after that. "
+        f"`ucop jobs show {job}` tells who has it"
+    )
+
+
+_STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
+_step_values = attrgetter(*_STEP_FIELDS)
+
+
+def _step_params(job: str, attempt: int, step: StepRow, moment: float) -> Params:
+    """Times as seconds before `moment`: the database knows what time it is."""
+    params = dict(zip(_STEP_FIELDS, _step_values(step), strict=True))
+    params["started_at"] = step.started_at and moment - step.started_at
+    params["finished_at"] = step.finished_at and moment - step.finished_at
+    params["status"] = step.status.value
+    params["job"], params["attempt"] = job, attempt
+    return params
+
+
+# ---------------------------------------------------------------- the end of an attempt
+
+_FINISH = """
+update jobs set status = :status, output = :output, error = :error, reason = :reason,
+    want = null, worker = null, seq = seq + 1, stalls = 0,
+    finished_at = case when :settled = 1 then {now} end
+where id = :job and attempt = :attempt and status = 'running' returning seq"""
+
+_END_ATTEMPT = """
+update attempts set status = 'ended', outcome = :outcome, finished_at = {now}
+where job_id = :job and number = :attempt and status <> 'ended'"""
+
+_DROP_RUNNING_STEPS = """
+update steps set status = 'failed', finished_at = {now}, error = :error
+where job_id = :job and status = 'running'"""
+
+
+def finish(job: str, attempt: int, outcome: Outcome) -> Operation[JobStatus]:
+    """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
+    skipped = yield from _skipped(job, outcome)
+    told = [
+        NewEvent(type="step.skipped", at=time.monotonic(), data=to_json({"node": step.node}))
+        for step in skipped
+    ]
+    steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
+    yield from tell(
+        job,
+        attempt,
+        steps=steps,
+        events=events,
+        consumed=outcome.consumed,
+        rejected=outcome.rejected,
+    )
+    status = target(outcome.change)
+    params: dict[str, Any] = {
+        "status": status.value,
+        "output": outcome.output,
+        "error": outcome.error,
+        "reason": outcome.reason,
+        "settled": int(status in SETTLED),
+    }
+    rows = yield One(_FINISH, {"job": job, "attempt": attempt, **params})
+    if not rows:
+        raise superseded(job, attempt)
+    yield from _end_attempt(job, attempt, status.value)
+    data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
+    if outcome.error:
+        data["error"] = json.loads(outcome.error)
+    if status is JobStatus.WAITING:
+        data["questions"] = yield from questions.ask(job, outcome.questions)
+    elif status is JobStatus.COMPLETED:
+        yield from questions.withdraw_open(job)
+    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
+    return status
+
+
+# A fork of a fork goes on from what all that it came from has run.
+_RAN = """
+with recursive line (id) as (
+    select cast(:job as text)
+    union
+    select jobs.parent_job_id from jobs join line on jobs.id = line.id
+    where jobs.parent_job_id is not null)
+select distinct node from steps where job_id in (select id from line) and status <> 'skipped'"""
+
+
+def _skipped(job: str, outcome: Outcome) -> Operation[list[StepRow]]:
+    """Steps for the nodes that a completed job went past."""
+    if not outcome.passed_over:
+        return []
+    ran = {row["node"] for row in (yield One(_RAN, {"job": job}))}
+    skipped = [node for node in outcome.passed_over if node not in ran]
+    # Of a workflow that never ran, its own steps would tell nothing more.
+    whole = [node for node in skipped if node.rpartition("/")[0] not in skipped]
+    return [
+        StepRow(
+            task_id=TaskId(f"skipped:{node}"),
+            node=node,
+            status=StepStatus.SKIPPED,
+            started_at=None,
+            finished_at=time.monotonic(),
+        )
+        for node in whole
+    ]
+
+
+def _end_attempt(job: str, attempt: int, outcome: str) -> Operation[None]:
+    yield One(_END_ATTEMPT, {"job": job, "attempt": attempt, "outcome": outcome})
+    error = {"type": "Interrupted", "message": f"attempt {attempt} ended first ({outcome})"}
+    yield One(_DROP_RUNNING_STEPS, {"job": job, "error": to_json(error)})
+
+
+_STATE = """
+select jobs.status, jobs.attempt, jobs.want, jobs.worker, jobs.priority, jobs.progress,
+    jobs.stalls, jobs.not_before - {now} as wait,
+    attempts.progress as progress_before
+from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
+where jobs.id = :job"""
+
+_NEXT_ATTEMPT = """
+update jobs set status = 'pending', attempt = attempt + 1, want = null, worker = null,
+    reason = :reason, stalls = :stalls, seq = seq + 1,
+    not_before = case when :wait = 1 then {now} + :delay when :keep = 1 then not_before else 0 end,
+    queued_at = case when :last = 1 then {now} else queued_at end,
+    error = null, finished_at = null, archived_at = null
+where id = :job and attempt = :attempt and status = :from_status returning seq"""
+
+_SETTLE = """
+update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
+    seq = seq + 1, finished_at = case when :ended = 1 then {now} end
+where id = :job and attempt = :attempt and status = :from_status returning seq"""
+
+
+_BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1"
+
+
+def release(
+    job: str, attempt: int, why: str, *, lost: bool, broke_off: bool = False
+) -> Operation[JobStatus | None]:
+    """End a running attempt that its worker cannot finish, and queue the next.
+
+    `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
+    in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
+    and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
+    Returns the new status, or None where the attempt is no longer current.
+    """
+    state = yield from _state(job)
+    if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
+        return None
+    idle = (lost or broke_off) and state["progress"] == state["progress_before"]
+    stalls = state["stalls"] + 1 if idle else 0
+    began = stalls and not broke_off and (yield One(_BEGAN, {"job": job, "attempt": attempt}))
+    begun = broke_off or bool(began)
+    if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
+        how = "broke off" if broke_off else "lost their worker"
+        reason = _POISON.format(stalls=stalls, how=how, why=why)
+        error = {"type": "PoisonJob", "message": reason, "node": None}
+        return (yield from settle(job, state, Change.FAIL, reason, error=error))
+    if state["want"] in (PAUSE, PAUSE_NOW):
+        return (yield from settle(job, state, Change.PAUSE, "asked to pause"))
+    delay = BACK_OFF * 2 ** min(stalls - 1, 5) if stalls else 0.0
+    return (yield from next_attempt(job, state, Change.RELEASE, why, stalls=stalls, delay=delay))
+
+
+_POISON = (
+    "{stalls} attempts in a row {how} and saved nothing new ({why}); "
+    "the job itself may take its worker down"
+)
+
+
+def settle(
+    job: str,
+    state: Row,
+    change: Change,
+    reason: str,
+    *,
+    error: dict[str, Any] | None = None,
+) -> Operation[JobStatus | None]:
+    """The job rests, and no attempt follows. None where its status changed meanwhile."""
+    status, attempt = target(change), state["attempt"]
+    params = {
+        "status": status.value,
+        "reason": reason,
+        "error": to_json(error) if error else None,
+        "ended": int(status in SETTLED),
+    }
+    where = {"job": job, "attempt": attempt, "from_status": state["status"]}
+    rows = yield One(_SETTLE, {**params, **where})
+    if not rows:
+        return None
+    yield from _end_attempt(job, attempt, reason if error else status.value)
+    data = {"attempt": attempt, "reason": reason, "error": error}
+    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
+    return status
+
+
+_EXPIRED = """
+select id from jobs where expires_at is not null and expires_at <= {now}
+    and status in ('pending', 'paused', 'waiting')"""
+
+# A person may have given it more time since it was listed.
+_PASSED = "select budget from jobs where id = :job and expires_at <= {now}"
+
+
+def expired() -> Operation[list[JobId]]:
+    """Jobs that nobody works on, and whose deadline has passed."""
+    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {}))]
+
+
+def expire(job: str) -> Operation[JobStatus | None]:
+    """Fail a job whose deadline passed while nobody worked on it. None where it goes on, or
+    has ended."""
+    state = yield from _state(job)
+    if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
+        return None
+    passed = yield One(_PASSED, {"job": job})
+    if not passed:
+        return None
+    seconds = json.loads(passed[0]["budget"])["deadline"]
+    reason = (
+        f"the job did not end within {seconds:g} s of its submission, and was {state['status']} "
+        f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"
+    )
+    error = {"type": "DeadlinePassed", "message": reason, "node": None}
+    return (yield from settle(job, state, Change.EXPIRE, reason, error=error))
+
+
+def _state(job: str) -> Operation[Row | None]:
+    rows = yield One(_STATE, {"job": job})
+    return rows[0] if rows else None
+
+
+def existing(job: str) -> Operation[Row]:
+    state = yield from _state(job)
+    if state is None:
+        raise JobNotFound(f"no job {job}; `ucop jobs list` shows the jobs there are")
+    return state
+
+
+def next_attempt(
+    job: str,
+    state: Row,
+    change: Change | None,
+    why: str,
+    *,
+    stalls: int = 0,
+    delay: float = 0.0,
+    wait: float = 0.0,
+) -> Operation[JobStatus | None]:
+    """Attempt n ends, n+1 is queued: after `delay` seconds, or after those that it has still to
+    `wait` for a time of its own.
+    `change` is None where the job was in the queue already."""
+    attempt = state["attempt"]
+    params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
+    where = {"job": job, "attempt": attempt, "from_status": state["status"]}
+    # What a worker gave up keeps its place in the queue, and so does what has a time of its own;
+    # what else a person lets go on goes last.
+    last = int(change is not Change.RELEASE and not wait)
+    keep = int(wait > 0)
+    rows = yield One(_NEXT_ATTEMPT, {**params, **where, "last": last, "keep": keep})
+    if not rows:
+        return None
+    yield from _end_attempt(job, attempt, why)
+    yield One(ADD_ATTEMPT, {"job": job, "attempt": attempt + 1})
+    yield event(job, rows[0]["seq"], "job.pending", {"reason": why, "attempt": attempt + 1})
+    yield Enqueue(JobId(job), attempt + 1, state["priority"], wait or delay)
+    return JobStatus.PENDING
+
+
+# ---------------------------------------------------------------- reading, on the engine's loop
+
+_REST = "select status, reason, output, error from jobs where id = :job"
+
+_EVENTS = """
+select job_id, seq, type, at, data, position from events
+where job_id = :job and seq > :after order by seq limit :limit"""
+
+_DEFINITION = "select body from definitions where fingerprint = :fingerprint"
+
+
+_THREAD = "select thread_id, fingerprint from jobs where id = :job"
+
+_INPUT = "select input, run from jobs where id = :job"
+
+
+def given(job: str) -> Operation[tuple[Any, RunOptions]]:
+    """The input that a job was submitted with, as JSON, and what it was given beside. Raises
+    JobNotFound."""
+    rows = yield One(_INPUT, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return json.loads(rows[0]["input"]), run_options(rows[0]["run"])
+
+
+_STANDS = "select attempt, checkpoint_id from jobs where id = :job"
+
+
+def stands(job: str) -> Operation[tuple[int, str | None]]:
+    """A job's attempt, and its last checkpoint. Raises JobNotFound."""
+    rows = yield One(_STANDS, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return rows[0]["attempt"], rows[0]["checkpoint_id"]
+
+
+def thread(job: str) -> Operation[tuple[ThreadId, str]]:
+    """A job's thread, and the fingerprint of its workflow. Raises JobNotFound."""
+    rows = yield One(_THREAD, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    return ThreadId(rows[0]["thread_id"]), rows[0]["fingerprint"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """Where a job stands and, once it rests, how it ended; texts are JSON."""
+
+    status: JobStatus
+    reason: str | None
+    output: str | None
+    error: str | None
+
+
+def rest(job: str) -> Operation[Rest]:
+    """Raises JobNotFound."""
+    rows = yield One(_REST, {"job": job})
+    if not rows:
+        raise JobNotFound(f"no job {job}")
+    row = rows[0]
+    return Rest(JobStatus(row["status"]), row["reason"], row["output"], row["error"])
+
+
+def events(job: str, after: int, limit: int) -> Operation[list[Event]]:
+    """Up to `limit` events with numbers above `after`."""
+    rows = yield One(_EVENTS, {"job": job, "after": after, "limit": limit})
+    return [event_of(row) for row in rows]
+
+
+def definition(fingerprint: str) -> Operation[dict[str, Any]]:
+    """The stored form of a workflow."""
+    rows = yield One(_DEFINITION, {"fingerprint": fingerprint})
+    body: dict[str, Any] = json.loads(rows[0]["body"])
+    return body

@@ -1,0 +1,1 @@
+"""What running jobs emit, for whoever follows them."""

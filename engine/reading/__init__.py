@@ -1,0 +1,1 @@
+"""Reading jobs, without LangGraph and without writing."""

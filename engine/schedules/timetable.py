@@ -1,0 +1,334 @@
+"""`engine.schedules`: what people do with schedules."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from pydantic import ValidationError
+
+from ucop.agents.text.duration import LONGEST
+
+from ..errors import InvalidInput
+from ..jobs.job import JobId
+from ..jobs.run_options import names_secrets
+from ..ledger.records import NewJob
+from ..values.inputs import json_input
+from . import schedules
+from .recurrence import CatchUp, recurrence
+from .schedules import NewSchedule, Overlap, Schedule, labelled
+
+if TYPE_CHECKING:
+    from ucop.graphs.workflow import Workflow
+
+    from ..database.database import Database
+    from ..handle import JobHandle
+    from ..loop.loop import LoopThread
+
+T = TypeVar("T")
+
+
+class Timetable:
+    """Adds, changes and reads schedules. Workers submit what is due.
+
+    Every method has an `a…` twin. Get one as `Engine.schedules`.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        loop: LoopThread,
+        *,
+        find: Callable[[str], Workflow],
+        make: Callable[..., NewJob],
+        handle: Callable[[JobId], JobHandle],
+        changed: Callable[[], None],
+    ) -> None:
+        """`find` finds a workflow by name, `make` makes a job as `Engine.submit` would, `changed`
+        is called on the loop when a schedule or a job was written."""
+        self._database, self._loop = database, loop
+        self._find, self._make, self._handle, self._changed = find, make, handle, changed
+
+    def add(
+        self,
+        name: str,
+        workflow: str,
+        rule: str,
+        input: Any = None,
+        *,
+        timezone: str = "UTC",
+        start: datetime | None = None,
+        until: datetime | None = None,
+        catch_up: CatchUp | str = CatchUp.LATEST,
+        catch_up_limit: int = 100,
+        overlap: Overlap | str = Overlap.ALLOW,
+        priority: int = 0,
+        tenant: str | None = None,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        budget: Mapping[str, float | str] | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
+        replace: bool = False,
+    ) -> Schedule:
+        """Run a workflow of the project again and again. To add the same again changes nothing.
+
+        Args:
+            rule: Cron (`30 6 * * MON-FRI`; six fields begin with seconds), or `every 15m`.
+            timezone: The IANA zone that a cron rule is read in.
+            start: What an interval is counted from; default: now.
+            until: The last moment at which it may be due; then it has ended.
+            catch_up: What becomes of times at which no worker was there: `latest` runs the newest,
+                `all` each, `none` no one that is older than a minute.
+            catch_up_limit: How many `all` runs at most: the newest.
+            overlap: `skip` passes a time over while the last job has not ended.
+            priority, tenant, queue, labels, budget, context, config: As in `Engine.submit`; each
+                job also gets the label `schedule` with the schedule's name.
+            replace: Put it in the place of another schedule of this name.
+
+        Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
+        rule or zone that is none, or where it would never be due, and ScheduleExists.
+        """
+        given = (
+            name,
+            workflow,
+            rule,
+            input,
+            timezone,
+            start,
+            until,
+            catch_up,
+            catch_up_limit,
+            overlap,
+        )
+        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
+        new = self._new(*given, terms)
+        return self._loop.call(self._add(new, replace))
+
+    async def aadd(
+        self,
+        name: str,
+        workflow: str,
+        rule: str,
+        input: Any = None,
+        *,
+        timezone: str = "UTC",
+        start: datetime | None = None,
+        until: datetime | None = None,
+        catch_up: CatchUp | str = CatchUp.LATEST,
+        catch_up_limit: int = 100,
+        overlap: Overlap | str = Overlap.ALLOW,
+        priority: int = 0,
+        tenant: str | None = None,
+        queue: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        budget: Mapping[str, float | str] | None = None,
+        context: Any = None,
+        config: Mapping[str, Any] | None = None,
+        replace: bool = False,
+    ) -> Schedule:
+        """`add`, awaited."""
+        given = (
+            name,
+            workflow,
+            rule,
+            input,
+            timezone,
+            start,
+            until,
+            catch_up,
+            catch_up_limit,
+            overlap,
+        )
+        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
+        new = await asyncio.to_thread(self._new, *given, terms)
+        return await self._loop.acall(self._add(new, replace))
+
+    def list(self) -> Sequence[Schedule]:
+        """Every schedule, by name."""
+        return self._loop.call(self._database.read(schedules.listed))
+
+    async def alist(self) -> Sequence[Schedule]:
+        """`list`, awaited."""
+        return await self._loop.acall(self._database.read(schedules.listed))
+
+    def get(self, name: str) -> Schedule:
+        """One schedule. Raises ScheduleNotFound."""
+        return self._loop.call(self._get(name))
+
+    async def aget(self, name: str) -> Schedule:
+        """`get`, awaited."""
+        return await self._loop.acall(self._get(name))
+
+    def pause(self, name: str) -> Schedule:
+        """Nothing is due until it is resumed. Raises ScheduleNotFound."""
+        return self._loop.call(self._pause(name))
+
+    async def apause(self, name: str) -> Schedule:
+        """`pause`, awaited."""
+        return await self._loop.acall(self._pause(name))
+
+    def resume(self, name: str) -> Schedule:
+        """Due again, from its next time on: what came while it was paused is not caught up.
+        Raises ScheduleNotFound."""
+        return self._loop.call(self._resume(name))
+
+    async def aresume(self, name: str) -> Schedule:
+        """`resume`, awaited."""
+        return await self._loop.acall(self._resume(name))
+
+    def trigger(self, name: str) -> JobHandle:
+        """Submit its job now, paused or not; its next time stays. Raises ScheduleNotFound, and
+        what `Engine.submit` raises."""
+        return self._handle(self._loop.call(self._trigger(name)))
+
+    async def atrigger(self, name: str) -> JobHandle:
+        """`trigger`, awaited."""
+        return self._handle(await self._loop.acall(self._trigger(name)))
+
+    def remove(self, name: str) -> None:
+        """Nothing is due any more; its jobs stay. Raises ScheduleNotFound."""
+        self._loop.call(self._remove(name))
+
+    async def aremove(self, name: str) -> None:
+        """`remove`, awaited."""
+        await self._loop.acall(self._remove(name))
+
+    # ------------------------------------------------------------ for the scheduler
+
+    def job_of(self, schedule: Schedule, key: str | None = None) -> NewJob:
+        """A schedule's job, with the workflow that the project has now. Raises as `submit`."""
+        terms = {**schedule.terms, "labels": labelled(schedule.terms, schedule.name)}
+        return self._make(self._find(schedule.workflow), schedule.input, key=key, **terms)
+
+    # ------------------------------------------------------------ on the loop
+
+    def _new(
+        self,
+        name: str,
+        workflow: str,
+        rule: str,
+        input: Any,
+        timezone: str,
+        start: datetime | None,
+        until: datetime | None,
+        catch_up: CatchUp | str,
+        catch_up_limit: int,
+        overlap: Overlap | str,
+        terms: dict[str, Any],
+    ) -> NewSchedule:
+        """What is asked for, checked as a submit of now would be."""
+        found = self._find(workflow)
+        if terms.get("context") is not None:
+            kept = found.accept_context(terms["context"], names_secrets)
+            terms = {**terms, "context": kept}
+        given = (name, workflow, rule, json_input(found, input), timezone, start, until)
+        new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
+        self._make(found, new.input, **{**terms, "labels": labelled(terms, name)})
+        return new
+
+    async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
+        added = await self._database.write(lambda: schedules.add(new, replace=replace))
+        self._changed()
+        return added
+
+    async def _get(self, name: str) -> Schedule:
+        return await self._database.read(lambda: schedules.get(name))
+
+    async def _pause(self, name: str) -> Schedule:
+        return await self._database.write(lambda: schedules.pause(name))
+
+    async def _resume(self, name: str) -> Schedule:
+        resumed = await self._database.write(lambda: schedules.resume(name))
+        self._changed()
+        return resumed
+
+    async def _trigger(self, name: str) -> JobId:
+        job = await asyncio.to_thread(self.job_of, await self._get(name))
+        id = await self._database.dispatch(lambda: schedules.trigger(name, job))
+        self._changed()
+        return id
+
+    async def _remove(self, name: str) -> None:
+        await self._database.write(lambda: schedules.remove(name))
+
+
+def new_schedule(
+    name: str,
+    workflow: str,
+    rule: str,
+    input: Any,
+    timezone: str,
+    start: datetime | None,
+    until: datetime | None,
+    catch_up: CatchUp | str,
+    catch_up_limit: int,
+    overlap: Overlap | str,
+    terms: Mapping[str, Any],
+) -> NewSchedule:
+    """What is asked for, as it is kept; whether its job can be submitted is not looked at. Raises
+    InvalidInput."""
+    anchor = None if start is None else _moment(start, "start")
+    ends_at = None if until is None else _moment(until, "until")
+    recurrence(rule, timezone, anchor or 0.0)  # raises for one that is none
+    given = {
+        "name": name,
+        "workflow": workflow,
+        "rule": rule,
+        "timezone": timezone,
+        "anchor": anchor,
+        "input": {} if input is None else input,
+        "terms": dict(terms),
+        "catch_up": _one_of(CatchUp, catch_up, "catch_up"),
+        "catch_up_limit": catch_up_limit,
+        "overlap": _one_of(Overlap, overlap, "overlap"),
+        "ends_at": ends_at,
+    }
+    try:
+        return NewSchedule.model_validate(given)
+    except ValidationError as error:
+        wrong = "; ".join(
+            f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
+        )
+        raise InvalidInput(f"the schedule cannot be kept so: {wrong}") from None
+
+
+def kept_terms(
+    priority: int,
+    tenant: str | None,
+    queue: str | None,
+    labels: Mapping[str, str] | None,
+    budget: Mapping[str, float | str] | None,
+    context: Any = None,
+    config: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """What is to be kept of the terms: those that say something."""
+    given = {
+        "priority": priority,
+        "tenant": tenant,
+        "queue": queue,
+        "labels": dict(labels or {}),
+        "budget": dict(budget or {}),
+        "context": context,
+        "config": dict(config or {}),
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _moment(at: datetime, name: str) -> float:
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise InvalidInput(f"{name}: must be a datetime with a time zone, not {at!r}")
+    if at.timestamp() - time.time() > LONGEST:
+        raise InvalidInput(f"{name}: must be within a thousand years, not {at!r}")
+    return at.timestamp()
+
+
+def _one_of(kind: type[T], given: Any, name: str) -> T:
+    try:
+        return kind(given)  # type: ignore[call-arg]
+    except ValueError:
+        known = ", ".join(repr(str(one)) for one in kind)  # type: ignore[attr-defined]
+        raise InvalidInput(f"{name} must be one of {known}, not {given!r}") from None

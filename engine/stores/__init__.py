@@ -1,0 +1,1 @@
+"""What else the job database keeps: memories, answers, turns of models, meshes."""

@@ -1,0 +1,1 @@
+"""One job as a file: out of a database, and into another."""

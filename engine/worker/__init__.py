@@ -1,0 +1,1 @@
+"""Workers, and one attempt of one job."""

@@ -1,0 +1,1 @@
+"""Every mistake in a definition, found before anything runs."""

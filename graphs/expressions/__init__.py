@@ -1,0 +1,1 @@
+"""Expressions over the state, and texts with `${…}` in them."""

@@ -1,0 +1,563 @@
+"""Expressions over the state: plain paths, `default(path, value)` and CEL.
+
+A plain path (`a.b`, `a.b[0]`) is followed in Python and keeps its value as it is. Everything
+else is CEL. Before CEL sees an expression, every path of the state, `default(…)` and `has(…)` in
+it is replaced by a variable that Python resolves, because `cel`
+
+- converts every variable it is given, so it gets only what the expression refers to;
+- loses the order of maps, at random per process: a comprehension over a map gets the list of
+  its keys, and objects in a result are exchanged for the ones that came from the state;
+- has no type for "may be null", and says little about the path that was.
+
+A path that cannot be followed leaves its variable undefined, so that `a != null && a.b > 1`
+decides as CEL does. CEL has no time limit: nested comprehensions are refused.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ucop.agents.text.source import nearest
+
+from ..errors import ExpressionError
+
+if TYPE_CHECKING:
+    import cel
+
+Scope = Mapping[str, Any]
+
+LONGEST = 2_000
+"""Characters of an expression: what stands in a file by hand is far shorter."""
+MOST_COMPREHENSIONS = 4
+"""In one expression, one after the other: each may double the size of a value."""
+
+KEYWORDS = frozenset({"true", "false", "null", "in"})
+# fmt: off
+RESERVED = KEYWORDS | {
+    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
+    "package", "namespace", "return", "var", "void", "while",
+}
+"""Words that CEL does not take as names."""
+MACROS = frozenset({"map", "filter", "exists", "exists_one", "existsOne", "all"})
+FUNCTIONS = frozenset({
+    "default", "has", "size", "contains", "startsWith", "endsWith", "matches", "int", "uint",
+    "double", "string", "bytes", "timestamp", "duration", "type", "getFullYear", "getMonth",
+    "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes",
+    "getSeconds", "getMilliseconds",
+})
+# fmt: on
+
+_TOKEN = re.compile(
+    r"""(?P<space>\s+|//[^\n]*)
+    |(?P<string>[rRbB]{0,2}(?:'{3}(?s:.*?)'{3}|\"{3}(?s:.*?)\"{3}
+        |'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
+    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+|\.\d+|\d+)(?:[eE][+-]?\d+)?[uU]?)
+    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
+    |(?P<mark>&&|\|\||[=!<>]=|.)""",
+    re.VERBOSE,
+)
+
+
+class Token(NamedTuple):
+    """One word of an expression."""
+
+    kind: str
+    text: str
+    start: int
+
+
+class BadExpression(Exception):
+    """An expression that cannot be compiled; `offset` is where in its text."""
+
+    def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.offset, self.hint = offset, hint
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A path of the state that an expression names."""
+
+    path: tuple[str | int, ...]
+    offset: int
+    guarded: bool = False
+    """Whether null is provided for, by `default` or `has`."""
+
+    @property
+    def name(self) -> str:
+        """The name of the state it begins with."""
+        return str(self.path[0])
+
+    @property
+    def text(self) -> str:
+        """The path as it is written."""
+        return path_text(self.path)
+
+
+@dataclass(frozen=True)
+class Expression:
+    """A compiled expression. Called with a scope it gives a JSON value.
+
+    Raises ExpressionError where the scope does not hold what it needs.
+    """
+
+    source: str
+    references: tuple[Reference, ...]
+    plain: bool
+    """Whether it is a path and nothing more."""
+    evaluate: Callable[[Scope], Any]
+
+    def __call__(self, scope: Scope) -> Any:
+        return self.evaluate(scope)
+
+
+@lru_cache(maxsize=4096)
+def compile_expression(source: str) -> Expression:
+    """Compile the text inside `${…}`, or of a `when`. Raises BadExpression."""
+    if len(source) > LONGEST:
+        raise BadExpression(f"an expression has at most {LONGEST} characters", 0)
+    tokens = scan(source)
+    if not tokens:
+        raise BadExpression("the expression is empty", 0)
+    path, end = take_path(tokens, 0)
+    if path is not None and end == len(tokens):
+        return _path_expression(source, path, tokens[0].start)
+    return _Rewriter(source, tokens).expression()
+
+
+def scan(source: str) -> list[Token]:
+    """The words of an expression, without white space and comments."""
+    found = [Token(str(m.lastgroup), m.group(), m.start()) for m in _TOKEN.finditer(source)]
+    return [token for token in found if token.kind != "space"]
+
+
+def follow(path: Sequence[str | int], scope: Scope) -> Any:
+    """The value at `path`. Raises ExpressionError naming the part that is not there."""
+    value: Any = scope
+    for position, step in enumerate(path):
+        if position and value is None:
+            before = path_text(path[:position])
+            raise ExpressionError(f"{path_text(path)}: {before} is null")
+        try:
+            value = _step(value, step)
+        except (KeyError, IndexError, TypeError):
+            raise ExpressionError(_missing(path, position, value)) from None
+    return value
+
+
+def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
+    """The value at `path`; None where any part of it is null or missing."""
+    try:
+        return follow(path, scope)
+    except ExpressionError:
+        return None
+
+
+def path_text(path: Sequence[str | int]) -> str:
+    """A path as people write it: `a.b[0]`."""
+    text = ""
+    for step in path:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        elif _TOKEN.fullmatch(step) and step.isidentifier():
+            text += f".{step}" if text else step
+        else:
+            text += f"[{json.dumps(step)}]"
+    return text
+
+
+def _step(value: Any, step: str | int) -> Any:
+    if isinstance(step, str) and isinstance(value, Mapping):
+        return value[step]
+    if isinstance(step, int) and isinstance(value, list):
+        return value[step]
+    raise TypeError(step)
+
+
+def _missing(path: Sequence[str | int], position: int, value: Any) -> str:
+    step, before = path[position], path_text(path[:position])
+    if not position:
+        return f"there is no {step!r} in the state"
+    if isinstance(value, Mapping) and isinstance(step, str):
+        near = nearest(step, [key for key in value if isinstance(key, str)])
+        return f"{path_text(path)}: {before} has no {step!r}" + (
+            f"; did you mean {near!r}?" if near else ""
+        )
+    if isinstance(value, list) and isinstance(step, int):
+        return f"{path_text(path)}: {before} has only {len(value)} items"
+    return f"{path_text(path)}: {before} is {kind_of(value)}"
+
+
+def kind_of(value: Any) -> str:
+    """What a JSON value is, in a sentence."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    if isinstance(value, str):
+        return "a text"
+    if isinstance(value, int | float):
+        return "a number"
+    return "a list" if isinstance(value, list) else "an object"
+
+
+def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
+    """The longest plain path at `start`, and where it ends; None where there is none."""
+    if tokens[start].kind != "name" or tokens[start].text in KEYWORDS:
+        return None, start
+    path: list[str | int] = [tokens[start].text]
+    at = start + 1
+    if _text(tokens, at) == "(":
+        return None, start
+    while True:
+        if _text(tokens, at) == "." and _kind(tokens, at + 1) == "name":
+            if _text(tokens, at + 2) == "(":
+                break
+            path.append(tokens[at + 1].text)
+            at += 2
+        elif (key := _literal_key(tokens, at)) is not None:
+            path.append(key)
+            at += 3
+        else:
+            break
+    return tuple(path), at
+
+
+def _literal_key(tokens: Sequence[Token], at: int) -> str | int | None:
+    """The key of `[0]` or `['name']` at `at`."""
+    if _text(tokens, at) != "[" or _text(tokens, at + 2) != "]":
+        return None
+    text = tokens[at + 1].text
+    if tokens[at + 1].kind == "number" and text.isdigit():
+        return int(text)
+    simple = tokens[at + 1].kind == "string" and text[0] in "'\"" and "\\" not in text
+    return text[1:-1] if simple and text[:3] not in ("'''", '"""') else None
+
+
+def _text(tokens: Sequence[Token], at: int) -> str:
+    return tokens[at].text if 0 <= at < len(tokens) else ""
+
+
+def _kind(tokens: Sequence[Token], at: int) -> str:
+    return tokens[at].kind if 0 <= at < len(tokens) else ""
+
+
+def _path_expression(source: str, path: tuple[str | int, ...], offset: int) -> Expression:
+    return Expression(source, (Reference(path, offset),), True, lambda scope: follow(path, scope))
+
+
+@dataclass(frozen=True)
+class _Binding:
+    """A comprehension's own name, and the tokens it holds for."""
+
+    name: str
+    first: int
+    last: int
+
+
+class _Rewriter:
+    """Puts variables in the place of what Python resolves, and compiles the rest as CEL."""
+
+    def __init__(self, source: str, tokens: list[Token]) -> None:
+        self.source, self.tokens = source, tokens
+        self.references: list[Reference] = []
+        self.holes: dict[str, Callable[[Scope], Any]] = {}
+        self.bindings: list[_Binding] = []
+        self.pieces: list[str] = []
+
+    def expression(self) -> Expression:
+        _parse(self.source)
+        self._bind()
+        at = 0
+        while at < len(self.tokens):
+            at = self._next(at)
+        if self._is_one_hole():
+            (value,) = self.holes.values()
+            return Expression(self.source, tuple(self.references), False, value)
+        program = _parse(" ".join(self.pieces))
+        evaluate = _evaluator(program, dict(self.holes))
+        return Expression(self.source, tuple(self.references), False, evaluate)
+
+    def _is_one_hole(self) -> bool:
+        return len(self.pieces) == 1 and self.pieces[0] in self.holes
+
+    def _bind(self) -> None:
+        """Find the comprehensions; refuse those that are nested or over what may be a map."""
+        for at, token in enumerate(self.tokens):
+            if not (self._is_method(at) and token.text in MACROS):
+                continue
+            last = _closing(self.tokens, at + 1)
+            if any(b.first <= at <= b.last for b in self.bindings):
+                raise BadExpression(
+                    f"{token.text}() inside another comprehension is not allowed: "
+                    "it has no bound on its time",
+                    token.start,
+                    "let an agent written in Python do this",
+                )
+            if _kind(self.tokens, at + 2) != "name" or _text(self.tokens, at + 3) != ",":
+                raise BadExpression(f"{token.text}() needs a name first: (x, …)", token.start)
+            self._check_range(at)
+            self.bindings.append(_Binding(self.tokens[at + 2].text, at + 2, last))
+        if len(self.bindings) > MOST_COMPREHENSIONS:
+            raise BadExpression(
+                f"at most {MOST_COMPREHENSIONS} comprehensions in one expression",
+                self.tokens[self.bindings[MOST_COMPREHENSIONS].first].start,
+            )
+
+    def _check_range(self, at: int) -> None:
+        """A comprehension goes over a path, a list literal, or the result of a call."""
+        before = self.tokens[at - 2]
+        if before.kind in ("name", "string"):
+            return
+        if before.text in (")", "]"):
+            opening = _opening(self.tokens, at - 2)
+            called = _kind(self.tokens, opening - 1) == "name"
+            after_value = called or _text(self.tokens, opening - 1) in (")", "]")
+            path_index = before.text == "]" and _literal_key(self.tokens, opening) is not None
+            if called if before.text == ")" else not after_value or path_index:
+                return
+        raise BadExpression(
+            f"{self.tokens[at].text}() needs a plain path or a list before it",
+            self.tokens[at].start,
+        )
+
+    def _next(self, at: int) -> int:
+        """Handle the token at `at`; return the index of the next one."""
+        token = self.tokens[at]
+        if token.text == "{":
+            raise BadExpression(
+                "objects cannot be written in an expression", token.start, "write them in YAML"
+            )
+        if token.kind != "name" or token.text in KEYWORDS:
+            return self._keep(at)
+        if _text(self.tokens, at - 1) == ".":
+            self._check_function(at)
+            return self._keep(at)
+        if _text(self.tokens, at + 1) == "(":
+            return self._call(at)
+        if self._bound(token.text, at):
+            return self._keep(at)
+        path, end = take_path(self.tokens, at)
+        if path is None:
+            return self._keep(at)
+        self.references.append(Reference(path, token.start))
+        self._hole(lambda scope: follow(path, scope), end)
+        return end
+
+    def _call(self, at: int) -> int:
+        token = self.tokens[at]
+        self._check_function(at)
+        if token.text not in ("default", "has"):
+            return self._keep(at)
+        path, end = self._argument(at)
+        if path is None:
+            return self._keep(at)
+        self.references.append(Reference(path, self.tokens[at + 2].start, guarded=True))
+        if token.text == "has":
+            self._hole(lambda scope: _has(path, scope), end + 1)
+            return end + 1
+        last = _closing(self.tokens, at + 1)
+        fallback = self._fallback(end, last)
+        self._hole(lambda scope: _default(path, fallback, scope), last + 1)
+        return last + 1
+
+    def _argument(self, at: int) -> tuple[tuple[str | int, ...] | None, int]:
+        """The path that `default` or `has` is given; None where CEL is to see it itself."""
+        call = self.tokens[at]
+        wanted = "," if call.text == "default" else ")"
+        path, end = take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
+        own = path is not None and self._bound(str(path[0]), at)
+        if own and call.text == "has":
+            return None, at
+        if path is None or own or _text(self.tokens, end) != wanted:
+            needs = "(path, value)" if call.text == "default" else "(path)"
+            raise BadExpression(
+                f"{call.text}{needs} takes a plain path of the state, as in {call.text}(a.b"
+                + (", '')" if call.text == "default" else ")"),
+                call.start,
+            )
+        return path, end
+
+    def _fallback(self, comma: int, last: int) -> Expression:
+        start = self.tokens[comma].start + 1
+        text = self.source[start : self.tokens[last].start]
+        try:
+            fallback = compile_expression(text)
+        except BadExpression as error:
+            raise BadExpression(str(error), error.offset + start, error.hint) from None
+        for reference in fallback.references:
+            if self._bound(reference.name, comma):
+                raise BadExpression(
+                    "default() cannot use a comprehension's own name", self.tokens[comma].start
+                )
+            moved = Reference(reference.path, reference.offset + start, reference.guarded)
+            self.references.append(moved)
+        return fallback
+
+    def _hole(self, value: Callable[[Scope], Any], end: int) -> None:
+        name = f"v{len(self.holes)}_"
+        macro = _text(self.tokens, end + 1) in MACROS and self._is_method(end + 1)
+        self.holes[name] = (lambda scope: _items(value(scope))) if macro else value
+        self.pieces.append(name)
+
+    def _keep(self, at: int) -> int:
+        self.pieces.append(self.tokens[at].text)
+        return at + 1
+
+    def _bound(self, name: str, at: int) -> bool:
+        return any(b.name == name and b.first <= at <= b.last for b in self.bindings)
+
+    def _is_method(self, at: int) -> bool:
+        return _text(self.tokens, at - 1) == "." and _text(self.tokens, at + 1) == "("
+
+    def _check_function(self, at: int) -> None:
+        token = self.tokens[at]
+        known = FUNCTIONS | MACROS
+        if _text(self.tokens, at + 1) != "(" or token.text in known:
+            return
+        near = nearest(token.text, sorted(known))
+        raise BadExpression(
+            f"there is no function {token.text!r}",
+            token.start,
+            f"did you mean {near!r}?" if near else None,
+        )
+
+
+def _parse(source: str) -> cel.Program:
+    """Compile CEL; the error's first complaint becomes ours."""
+    import cel
+
+    try:
+        return cel.compile(source)
+    except ValueError as error:
+        raise _syntax_error(source, str(error)) from None
+
+
+def _syntax_error(source: str, message: str) -> BadExpression:
+    found = re.search(r"ERROR: <input>:(\d+):(\d+): (?:Syntax error: )?([^\n]*)", message)
+    if found is None:
+        return BadExpression(message.splitlines()[0], 0)
+    line, column, what = int(found[1]), int(found[2]), found[3]
+    start = sum(len(text) + 1 for text in source.split("\n")[: line - 1])
+    what = re.sub(r" expecting .*", "", what)
+    if "<EOF>" in what:
+        what = "it ends too early"
+    elif "token recognition error" in what:
+        what = "this cannot be read; is a quote missing?"
+    elif unexpected := re.match(r"(?:mismatched|extraneous) input ('.*')", what):
+        what = f"{unexpected[1]} does not belong here"
+    return BadExpression(f"bad expression: {what}", min(start + column - 1, len(source)))
+
+
+def _evaluator(
+    program: cel.Program, holes: Mapping[str, Callable[[Scope], Any]]
+) -> Callable[[Scope], Any]:
+    def evaluate(scope: Scope) -> Any:
+        values: dict[str, Any] = {}
+        missing: dict[str, ExpressionError] = {}
+        for name, value in holes.items():
+            try:
+                values[name] = value(scope)
+            except ExpressionError as error:
+                missing[name] = error
+        try:
+            result = program.execute(dict(values))
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise _evaluation_error(error, missing) from None
+        return _json(result, values)
+
+    return evaluate
+
+
+def _evaluation_error(error: Exception, missing: Mapping[str, ExpressionError]) -> ExpressionError:
+    for name, reason in missing.items():
+        if f"'{name}'" in str(error):
+            return reason
+    text = str(error)
+    if text.startswith("No such overload"):
+        text = (
+            "these types do not go together; convert with int(x), double(x) or string(x), "
+            "and give what may be null a default(path, value)"
+        )
+    elif isinstance(error, KeyError):
+        text = f"there is no {text}"
+    elif unfit := re.match(r"Undefined variable or function: '(\w+)'", text):
+        # Unknown functions were refused before: CEL says the same of arguments that do not fit.
+        text = f"{unfit[1]}() cannot take a value of the type that it is given here"
+        if unfit[1] == "string":
+            text += "; inside a longer text, ${path} alone writes lists and objects as JSON"
+    return ExpressionError(text)
+
+
+def _has(path: Sequence[str | int], scope: Scope) -> bool:
+    try:
+        follow(path, scope)
+    except ExpressionError:
+        return False
+    return True
+
+
+def _default(path: Sequence[str | int], fallback: Expression, scope: Scope) -> Any:
+    value = follow_or_none(path, scope)
+    return fallback(scope) if value is None else value
+
+
+def _items(value: Any) -> Any:
+    """What a comprehension goes over: of a map its keys, in their order."""
+    return list(value) if isinstance(value, Mapping) else value
+
+
+def _json(result: Any, values: Mapping[str, Any]) -> Any:
+    """A result as JSON, its objects exchanged for those of the state."""
+    originals: dict[str, Any] | None = None
+
+    def convert(value: Any) -> Any:
+        nonlocal originals
+        if value is None or isinstance(value, bool | int | float | str):
+            return value
+        if isinstance(value, list):
+            return [convert(item) for item in value]
+        if isinstance(value, dict):
+            if originals is None:
+                originals = {_canonical(o): o for o in _objects(list(values.values()))}
+            return originals.get(_canonical(value), value)
+        raise ExpressionError(f"the result is a {type(value).__name__}; make it a string()")
+
+    return convert(result)
+
+
+def _objects(value: Any) -> Iterator[dict[str, Any]]:
+    if isinstance(value, dict):
+        yield value
+        value = list(value.values())
+    if isinstance(value, list):
+        for item in value:
+            yield from _objects(item)
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, default=str)
+
+
+def _closing(tokens: Sequence[Token], opening: int) -> int:
+    """The index of the bracket that closes the one at `opening`."""
+    depth = 0
+    for at in range(opening, len(tokens)):
+        depth += (tokens[at].text in "([{") - (tokens[at].text in ")]}")
+        if depth == 0:
+            return at
+    raise BadExpression("a bracket is not closed", tokens[opening].start)
+
+
+def _opening(tokens: Sequence[Token], closing: int) -> int:
+    depth = 0
+    for at in range(closing, -1, -1):
+        depth += (tokens[at].text in ")]}") - (tokens[at].text in "([{")
+        if depth == 0:
+            return at
+    raise BadExpression("a bracket is not opened", tokens[closing].start)

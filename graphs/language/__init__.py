@@ -1,0 +1,1 @@
+"""The workflow language: reading, writing, and its schema."""

@@ -1,0 +1,1 @@
+"""Nodes at work: from a definition to a LangGraph graph."""

@@ -1,0 +1,1 @@
+"""Workflows as pictures: text, Mermaid, DOT, SVG."""

@@ -1,0 +1,1 @@
+"""Everything in this floor that depends on private names of LangGraph."""

@@ -1,0 +1,1 @@
+"""Workflows as the job layer sees them, and where they are found."""
