@@ -29,11 +29,13 @@ if TYPE_CHECKING:
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
     from .run.alone import Ran, run_alone
-    from .run.run import AgentContext, call
+    from .run.context import AgentContext
+    from .run.run import call
+    from .spec.agent import Agent
     from .spec.function import agent
     from .spec.merging import merge
     from .spec.registry import Registry, load_registry
-    from .spec.spec import Agent, AgentSpec
+    from .spec.spec import AgentSpec
 
 __all__ = [
     "Agent",
@@ -67,8 +69,8 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agent": "spec.spec",
-    "AgentContext": "run.run",
+    "Agent": "spec.agent",
+    "AgentContext": "run.context",
     "AgentSpec": "spec.spec",
     "Finding": "finding",
     "ModelFallback": "models.models",

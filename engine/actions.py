@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final
 
 from .errors import InvalidInput
 from .jobs.filter import Filter
-from .jobs.job import JobId, Record
+from .jobs.job import JobId
 from .jobs.status import SETTLED, Change, JobStatus, sources
+from .record import Record
 
 if TYPE_CHECKING:
     from .reading.reader import Reader

@@ -16,8 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
+from .checkpoints.fence import FencedSaver, saver_of
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
 from .checkpoints.successor import check_fit, successor_of
+from .declared.queue_limits import undeclared
+from .dialect import dialect_of
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter
@@ -30,10 +33,10 @@ from .ledger.pruning import Pruning, prune
 from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .queue import limits
-from .queue.limits import undeclared
 from .transfer import importing
 from .transfer.job_parts import Contents
 from .values.inputs import given_input, kept_input
+from .worker.retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -69,15 +72,14 @@ class Orders:
         self._database, self._notices, self._settings = database, notices, settings
         self._worker, self._reader, self._restore = worker, reader, restore
         self._keep = keep
-        self._tables = threads.tables_of(database.url)
+        self._tables = dialect_of(database.url).tables
 
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
         """`listens`: stream modes to keep from its beginning on."""
         fault("before submit")
-        now = time.time()
-        submission = partial(busy_thread.submit, job, self._tables, now)
+        submission = partial(busy_thread.submit, job, self._tables)
         if listens:
-            submission = partial(followed, submission, listens, now)
+            submission = partial(followed, submission, listens)
         id, new = await self._database.dispatch(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
@@ -89,9 +91,8 @@ class Orders:
         return id
 
     async def add(self, contents: Contents, new_id: bool) -> JobId:
-        now = time.time()
-        id = new_job_id(now) if new_id else JobId(contents.job.id)
-        return await self._database.write(lambda: importing.add(self._tables, contents, id, now))
+        id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
+        return await self._database.write(lambda: importing.add(self._tables, contents, id))
 
     async def change(
         self, action: Action, jobs: Filter | Iterable[str], now: bool, onward: Onward
@@ -134,17 +135,17 @@ class Orders:
     # ------------------------------------------------------------ what a worker does next
 
     async def pause(self, id: JobId, at_once: bool) -> None:
-        await self._database.write(lambda: commands.pause(id, time.time(), at_once=at_once))
+        await self._database.write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
     async def cancel(self, id: JobId) -> None:
-        await self._database.write(lambda: commands.cancel(id, time.time()))
+        await self._database.write(lambda: commands.cancel(id))
         await self._heed(id)
 
     async def resume(self, id: JobId, onward: Onward, edit: InputEdit = NO_EDIT) -> None:
         onward = await self._regiven(id, onward)
         if edit.is_none:
-            await self._database.dispatch(lambda: commands.resume(id, time.time(), onward))
+            await self._database.dispatch(lambda: commands.resume(id, onward))
         else:
             await self._resume_edited(id, onward, edit)
         self._queued(id)
@@ -164,37 +165,35 @@ class Orders:
             again = new.model_copy(update={"typed_input": typed}).to_json()
             onward = replace(onward, run=again)
             await self._database.dispatch(
-                lambda: commands.resume_anew(id, attempt, text, edit.names, time.time(), onward)
+                lambda: commands.resume_anew(id, attempt, text, edit.names, onward)
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._database.saver(), id, thread, last, written)
+        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
-            lambda: forks.resume_edited(
-                id, attempt, thread, last, draft, edit.names, time.time(), onward
-            )
+            lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, onward)
         )
 
     async def _regiven(self, id: JobId, onward: Onward) -> Onward:
         """With the context and config that are to hold from now on. Raises InvalidInput."""
         if not onward.given:
             return onward
-        text = await self._given_anew(id, onward.given)
+        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+        workflow = await self._restore(fingerprint, id)
+        text = await self._given_anew(id, onward.given, workflow)
         return replace(onward, run=text)
 
-    async def _given_anew(self, id: JobId, given: Regiven) -> str:
-        _, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
+    async def _given_anew(self, id: JobId, given: Regiven, workflow: Workflow) -> str:
         _, run = await self._database.read(lambda: lifecycle.given(id))
-        workflow = await self._restore(fingerprint, id)
         return given.over(run, workflow).to_json()
 
     async def retry(self, id: JobId, onward: Onward) -> None:
         onward = await self._regiven(id, onward)
-        await self._database.dispatch(lambda: commands.retry(id, time.time(), onward))
+        await self._database.dispatch(lambda: commands.retry(id, onward))
         self._queued(id)
 
     async def answer(self, id: JobId, question: str, answer: str) -> None:
-        await self._database.dispatch(lambda: commands.answer(id, question, answer, time.time()))
+        await self._database.dispatch(lambda: commands.answer(id, question, answer))
         self._queued(id)
 
     # ------------------------------------------------------------ saved states
@@ -210,14 +209,16 @@ class Orders:
         thread, fingerprint = await self._database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        run = await self._given_anew(id, given) if given else None
-        saver, draft = self._database.saver(), []
+        run: str | None = None
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
             input, _ = await self._database.read(lambda: lifecycle.given(id))
             other = successor_of(successor, input, {**edit.update, **edit.replace})
             workflow = successor
+        if given or successor is not None:
+            run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
@@ -231,7 +232,6 @@ class Orders:
                 at,
                 new,
                 draft,
-                time.time(),
                 standing=standing,
                 successor=other,
                 run=run,
@@ -247,11 +247,14 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         retry = retry and await self._regiven(id, retry)
-        draft = await forks.set_back(workflow, self._database.saver(), thread, at)
+        draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
-            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+            lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )
         self._queued(id)
+
+    def _saver(self) -> FencedSaver:
+        return saver_of(self._database, self._settings.state.types)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""
@@ -269,7 +272,7 @@ class Orders:
     # ------------------------------------------------------------ the life after the end
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
-        await self._database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        await self._database.write(lambda: retention.archive(id, undo=undo))
         self._notices.tell(id)
 
     async def delete(self, id: JobId) -> None:
@@ -279,10 +282,10 @@ class Orders:
     async def tidy(self, dry_run: bool) -> dict[Rule, int]:
         kept = self._settings.retention
         if dry_run:
-            found = await self._database.read(lambda: retention.due(kept, None, time.time()))
+            found = await self._database.read(lambda: retention.due(kept, None))
             return {each.rule: len(each.jobs) for each in found}
         done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self._database, kept, retention.BATCH):
+        while some := await carry_out(self._database, kept, retention.BATCH):
             done += some
         return dict(done)
 
@@ -296,7 +299,7 @@ class Orders:
             lambda: (
                 limits.reset(name)
                 if changes is None
-                else limits.change(name, declared[name], changes, time.time())
+                else limits.change(name, declared[name], changes)
             )
         )
         self._wake()

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ucop.agents.finding import Finding
 
@@ -16,12 +16,18 @@ from .limits import Limits
 from .topology.wiring import Wiring
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
+    from langgraph.graph import StateGraph
     from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
 
     from .pregel.superstep import Ran, Superstep, Write
     from .topology.wiring import Standing as Begun
     from .types.given_context import Unchecked
+
+    Graph: TypeAlias = StateGraph[Any, Any, Any, Any] | Runnable[Any, Any] | Callable[..., Any]
+    """What code may give as a workflow. Compiled graphs, sequences and graphs on other servers are
+    Runnables; a function makes one."""
 
 
 COMPILER_FORMAT = 1

@@ -28,7 +28,8 @@ from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
 from ..ledger import lifecycle
 from ..ledger.operation import Operation
-from ..ledger.records import NewEvent, Question, StepRow, shown_json, to_json
+from ..ledger.records import NewEvent, Question, StepRow
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .replies import Replies, Reply, takes_answer
 
@@ -85,7 +86,7 @@ def _with_reply(notes: Batch, reply: Reply | None) -> Batch:
     if reply is None or not (reply.consumed or reply.rejected):
         return notes
     told = [
-        NewEvent(type="question.rejected", at=time.time(), data=to_json({"question": id}))
+        NewEvent(type="question.rejected", at=time.monotonic(), data=to_json({"question": id}))
         for id in reply.rejected
     ]
     return replace(
@@ -108,7 +109,7 @@ def _told(spent: Usage) -> dict[str, Any]:
         "seconds_generating": round(spent.seconds, 6),
         "cached_calls": spent.cached_calls,
         "cost": spent.cost,
-        "models": to_json(list(spent.models)),
+        "models": to_json(spent.models) if spent.models else "[]",
     }
 
 
@@ -231,7 +232,7 @@ class Journal:
         held up."""
         with self.guard:
             if self._nested or not namespace:
-                self._announced[task["id"]] = (time.time(), namespace, task)
+                self._announced[task["id"]] = (time.monotonic(), namespace, task)
             self._saved.add(tuple(namespace))
 
     def ended(self, task_id: str, namespace: Sequence[str], output: Any) -> None:
@@ -242,13 +243,13 @@ class Journal:
             step = self._open.pop(task_id, None)
             if step is not None:
                 told = shown_json(brief(output))
-                self._note(*self._end(step, StepStatus.COMPLETED, time.time(), output=told))
+                self._note(*self._end(step, StepStatus.COMPLETED, time.monotonic(), output=told))
 
     def started(self, task_id: str, node: str, data: Any, *, within: Iterable[str] = ()) -> None:
         """A node began, within the tasks that run the workflows around it. Nodes that the compiler
         made for itself are not told."""
         with self.guard:
-            at = self._announced.pop(task_id, (time.time(),))[0]
+            at = self._announced.pop(task_id, (time.monotonic(),))[0]
             early = task_id in self._ended_early
             self._ended_early.discard(task_id)
             if not early:
@@ -440,7 +441,7 @@ class Journal:
             self._stop_inside(task_id)
             step = self._open.pop(task_id, None)
             if step is not None:
-                self._note(*self._end(step, StepStatus.FAILED, time.time(), error=error))
+                self._note(*self._end(step, StepStatus.FAILED, time.monotonic(), error=error))
 
     def _note(self, step: StepRow, event: NewEvent) -> None:
         self._steps.append(step)
@@ -493,14 +494,14 @@ class Journal:
         with self.guard:
             step = self._open.pop(task_id, None)
             if step is not None:
-                self._note(*self._end(step, StepStatus.PENDING, time.time()))
+                self._note(*self._end(step, StepStatus.PENDING, time.monotonic()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
         return self.tell_of(type, shown_json(data))
 
     def tell_of(self, type: str, data: str) -> NewEvent:
         """`event`, of what is JSON already."""
-        event = NewEvent(type=type, at=time.time(), data=data)
+        event = NewEvent(type=type, at=time.monotonic(), data=data)
         with self.guard:
             self._events.append(event)
         self._hear(self._on_note)
@@ -508,7 +509,7 @@ class Journal:
 
     @property
     def noted_at(self) -> float | None:
-        """When the oldest note that waits was made, in seconds since the epoch."""
+        """When the oldest note that waits was made, on the monotonic clock."""
         with self.guard:
             return self._events[0].at if self._events else None
 
@@ -534,8 +535,11 @@ class Journal:
     ) -> tuple[StepRow, NewEvent]:
         """The step's row and event at its end, in place of its beginning."""
         spent = self._spent(step.task_id)
-        row = replace(
-            step,
+        row = StepRow(
+            task_id=step.task_id,
+            node=step.node,
+            input=step.input,
+            started_at=step.started_at,
             status=status,
             finished_at=now,
             output=output,
@@ -560,7 +564,7 @@ class Journal:
         if spent.cached_calls:
             data["cached_calls"] = spent.cached_calls
         told = shown_json({**data, "error": error} if error else data)
-        return row, NewEvent(type=f"step.{status}", at=time.time(), data=told)
+        return row, NewEvent(type=f"step.{status}", at=time.monotonic(), data=told)
 
     def _shown(self, channel: str) -> bool:
         """Whether a written channel is the user's own, and not LangGraph's or the compiler's."""
@@ -636,7 +640,6 @@ class Journal:
             checkpoint=checkpoint,
             consumed=(*load.consumed, *notes.consumed),
             rejected=(*load.rejected, *notes.rejected),
-            now=time.time(),
         )
 
     def told(self, load: Load, notes: Batch = NO_NOTES) -> None:

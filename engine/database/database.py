@@ -1,6 +1,6 @@
 """The one database of ledger, checkpoints and queue: what the engine needs of it.
 
-`connect` picks SQLite or PostgreSQL by the URL. Both run the same operations (ledger.py)
+SQLite and PostgreSQL run the same operations (ledger.py)
 and pass the same contract tests.
 """
 
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from ..jobs.job import WorkerId
 from ..ledger.operation import Operation
 from ..ledger.workers import WorkerAt
-from ..project import POSTGRES
 
 if TYPE_CHECKING:
-    from ..checkpoints.savers import FencedSaver
-    from ..settings import Settings
+    import sqlalchemy as sa
+
+    from ..ledger.operation import Enqueue
 
 T = TypeVar("T")
 
@@ -55,9 +55,6 @@ class Database(Protocol):
     async def changed(self) -> bool:
         """Whether another process may have written since the last call. Cheap."""
 
-    def saver(self) -> FencedSaver:
-        """The worker's saver; each attempt takes a copy of it."""
-
     def hold(self, worker: WorkerId) -> AbstractContextManager[None]:
         """A lock that the system drops when this process dies."""
 
@@ -69,18 +66,14 @@ class Database(Protocol):
         process that was stopped inside one lets everyone else wait for its locks."""
 
 
-def connect(settings: Settings) -> Database:
-    """The database of a project, not opened yet. Raises InvalidSettings."""
-    url = settings.url
-    if url.startswith(POSTGRES):
-        from .postgres import PostgresDatabase
+class Tickets(Protocol):
+    """What queues attempts on PostgreSQL, in the transactions that write them."""
 
-        return PostgresDatabase(url, types=settings.state.types)
-    from .sqlite import SqliteDatabase
+    def migrate(self) -> None:
+        """Bring its own tables up to date."""
 
-    return SqliteDatabase(
-        url,
-        synchronous=settings.synchronous,
-        lease=settings.lease,
-        types=settings.state.types,
-    )
+    def open(self) -> None: ...
+
+    def enqueue(self, transaction: sa.Connection, attempt: Enqueue) -> None: ...
+
+    def close(self) -> None: ...

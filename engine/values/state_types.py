@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
 from langchain_core.runnables import Runnable
-from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
 from langgraph.pregel import Pregel
+
+from ucop.graphs.pregel.strict_msgpack import SAFE_TYPES
 
 from ..errors import Unstorable, WorkflowChanged
 
@@ -134,7 +135,7 @@ class StateTypes:
         module, qualified = name
         simple = (module, qualified.rpartition(".")[2])
         return (
-            name in SAFE_MSGPACK_TYPES
+            name in SAFE_TYPES
             or simple in self.keys
             or name in self.known
             or _top(module) in self.own

@@ -39,5 +39,5 @@ def way_to(namespace: Sequence[str], node: str) -> str:
     `namespace` is LangGraph's: `node:task` from the outermost on, where an item of `each` is a
     task of its own inside its node, and a further graph that one node runs has a number.
     """
-    way = inside_of(namespace)
+    way = inside_of(namespace) if namespace else ""
     return f"{way}/{node}" if way else node

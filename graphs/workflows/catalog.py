@@ -350,9 +350,9 @@ def _shown(path: Path, root: Path) -> str:
 def _import(entry_point: EntryPoint) -> Any:
     try:
         return entry_point.load()
-    except InvalidDefinition:
+    except (InvalidDefinition, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # one that ends the process would take the command with it
         message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
         raise InvalidDefinition([_mistake(message, "import")]) from error
 

@@ -93,17 +93,17 @@ class Factory:
             async with AsyncExitStack() as held:
                 graph = await _entered(made, held)
             return graph, True
-        except UcopError:
+        except (UcopError, KeyboardInterrupt, asyncio.CancelledError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise self._failed(error) from error
 
     def _called(self, arguments: Any) -> Any:
         try:
             return self.source(*arguments)
-        except UcopError:
+        except (UcopError, KeyboardInterrupt, asyncio.CancelledError):
             raise
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             raise self._failed(error) from error
 
     def _failed(self, error: BaseException) -> InvalidDefinition:

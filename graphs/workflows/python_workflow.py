@@ -278,6 +278,9 @@ class PythonWorkflow(Workflow):
 
     @property
     def _made(self) -> tuple[GraphShape, bool, bool]:
+        known: tuple[GraphShape, bool, bool] | None = vars(self).get("_first")
+        if known is not None:
+            return known
         with self._lock:
             return self._first
 

@@ -22,11 +22,11 @@ from ucop.engine.checkpoints import forks
 from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
-from ucop.engine.ledger import commands, lifecycle, questions, threads
+from ucop.engine.ledger import commands, events, lifecycle, questions, threads
 from ucop.engine.ledger.operation import One
 from ucop.engine.worker.worker import Worker
 
-RUNS = 100
+RUNS = 300
 
 
 def _sql(patch: pytest.MonkeyPatch, module: Any, name: str, old: str, new: str) -> None:
@@ -76,7 +76,7 @@ def claim_by_the_lost(patch: pytest.MonkeyPatch) -> None:
 
 def no_event(patch: pytest.MonkeyPatch) -> None:
     """A pause or a cancel is not told."""
-    _without(patch, [lifecycle, commands], "settle", lifecycle.ADD_EVENT)
+    _without(patch, [lifecycle, commands], "settle", events._ADD)
 
 
 def attempt_stays_open(patch: pytest.MonkeyPatch) -> None:
@@ -90,8 +90,8 @@ def pause_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 
 def told_twice(patch: pytest.MonkeyPatch) -> None:
-    """What was written is not noted as written."""
-    patch.setattr(Journal, "told", lambda self, batch: None)
+    """What was written still waits to be written."""
+    patch.setattr(Journal, "told", lambda self, load, notes=None: self.give_back(load))
 
 
 def final_is_left(patch: pytest.MonkeyPatch) -> None:

@@ -53,8 +53,10 @@ class PostgresServer:
         """The URL of a new database with ucop's schema; migrated once, then copied."""
         if not self._has_template:
             from ucop.engine.database.postgres import prepare
+            from ucop.engine.queue.tickets import DbosTickets
 
-            prepare(self._create(READY, "template1"))
+            url = self._create(READY, "template1")
+            prepare(url, DbosTickets(url))
             self._has_template = True
         return self._create(f"test_{next(self._numbers)}", READY)
 

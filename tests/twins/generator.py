@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -138,12 +138,10 @@ def twin_of(recipe: Recipe, name: str) -> Twin:
     )
 
 
-def drawn(number: int, at: int) -> list[Recipe]:
-    """So many recipes, the same ones for the same seed."""
-    found: list[Recipe] = []
-    while len(found) < number:
-        found += _batch(min(number - len(found), BATCH), at + len(found))
-    return found
+def drawn(number: int, at: int) -> Iterator[list[Recipe]]:
+    """So many recipes in batches, the same ones for the same seed."""
+    for first in range(0, number, BATCH):
+        yield _batch(min(number - first, BATCH), at + first)
 
 
 def _batch(number: int, at: int) -> list[Recipe]:

@@ -89,10 +89,9 @@ class Trial:
 
     def graphs(self, number: int, seed: int) -> None:
         """Random graphs."""
-        recipes = generator.drawn(number, seed)
-        for at in range(0, number, generator.BATCH):
+        for recipes in generator.drawn(number, seed):
             with engine_of(self._folder, self._url, []) as engine:
-                for recipe in recipes[at : at + generator.BATCH]:
+                for recipe in recipes:
                     self._graph(engine, recipe)
 
     def _graph(self, engine: Engine, recipe: Recipe) -> None:

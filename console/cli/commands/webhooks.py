@@ -20,7 +20,7 @@ from .. import options
 from ..logs import show_warnings
 
 if TYPE_CHECKING:
-    from ucop.engine.events.webhooks import Webhook
+    from ucop.engine.declared.webhook import Webhook
     from ucop.engine.ledger.operation import Operation
 
 T = TypeVar("T")

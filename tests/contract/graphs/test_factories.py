@@ -191,6 +191,11 @@ def exits() -> Any:
     raise SystemExit(3)
 
 
+def panics() -> Any:
+    """As compiled extensions do."""
+    raise type("PanicException", (BaseException,), {})("lost")
+
+
 async def raises_later(config: RunnableConfig) -> Any:
     raise ValueError("no key")
 
@@ -214,6 +219,7 @@ def makes_nothing() -> Any:
     [
         (raises, "ValueError: no key"),
         (exits, "SystemExit: 3"),
+        (panics, "PanicException: lost"),
         (raises_later, "ValueError: no key"),
         (raises_amid, "ValueError: no key"),
         (asks_for_more, "asks for 'database'"),

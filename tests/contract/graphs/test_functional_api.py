@@ -210,6 +210,9 @@ def server() -> Iterator[tuple[str, list[dict[str, Any]]]]:
             asked.append({"path": self.path, **body})
             values = json.dumps({"n": body["input"]["n"] + 1})
             data = f"event: values\r\ndata: {values}\r\n\r\nevent: end\r\ndata: null\r\n\r\n"
+            if "messages-tuple" in body["stream_mode"]:
+                token = json.dumps([{"type": "AIMessageChunk", "content": "adding"}, {}])
+                data = f"event: messages\r\ndata: {token}\r\n\r\n{data}"
             self.send_response(200)
             self.send_header("Content-Type", "text/event-stream")
             self.send_header("Content-Length", str(len(data)))
@@ -245,3 +248,17 @@ def test_given_a_graph_on_another_server_then_it_runs_as_a_workflow_and_as_a_nod
     inside = engine.submit(builder.compile(name="near"), {"n": 5}, thread_id="t")
     assert inside.result(DEADLINE) == {"n": 6}
     assert asked[-1]["path"] == "/threads/t/runs/stream"  # as LangGraph alone does
+
+
+def test_what_models_on_another_server_say_is_streamed_though_none_speaks_here(
+    engine: Engine, server: tuple[str, list[dict[str, Any]]]
+) -> None:
+    url, asked = server
+    builder = StateGraph(State)
+    builder.add_node("far", RemoteGraph("adder", url=url))
+    builder.add_edge(START, "far")
+    graph = builder.compile(name="near")
+    job = engine.submit(graph, {"n": 5}, stream=["messages"])
+    assert [part["data"][0]["content"] for part in job.stream(["messages"])] == ["adding"]
+    assert engine.submit(graph, {"n": 5}).result(DEADLINE) == {"n": 6}
+    assert "messages-tuple" not in asked[-1]["stream_mode"]

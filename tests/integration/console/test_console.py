@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.types import interrupt
 from textual.pilot import Pilot
 from textual.widgets import Input, Select, TextArea
 
 from tests.support.command import Ucop
+from tests.support.graphs import Log
 from tests.support.project import FILES
 from tests.support.screen import PATIENCE, shown, until
 from ucop.console.terminal.app import Console
@@ -300,6 +303,30 @@ async def test_a_question_is_answered_in_a_form_that_checks_the_answer(
         await press(pilot, "ctrl+s")
         await until(pilot, "✓ completed")
         assert await job.aresult(PATIENCE) == "TEA 5"
+
+
+async def test_a_job_that_failed_by_its_answer_is_given_another_one(
+    open_engine: Open, console: Callable[..., Console]
+) -> None:
+    def asks(state: Any) -> Any:
+        if (answer := interrupt("How many?")) == "few":
+            raise ValueError("few is no number")
+        return {"log": [answer]}
+
+    graph = StateGraph(Log).add_node("asks", asks).add_edge(START, "asks")
+    engine = open_engine(worker=True)
+    job = engine.submit(engine.add("counts", graph), {"log": []})
+    assert await rests(job) == "waiting"
+    job.answer("few")
+    assert await rests(job) == "failed"
+    async with console().run_test(size=(80, 24), notifications=True) as pilot:
+        await until(pilot, "failed")
+        await press(pilot, "a")
+        await until(pilot, "How many?")
+        pilot.app.screen.query_one(Input).value = "seven"
+        await press(pilot, "ctrl+s")
+        await until(pilot, "✓ completed")
+        assert await job.aresult(PATIENCE) == {"log": ["seven"]}
 
 
 async def test_a_checkpoint_is_compared_edited_forked_and_gone_back_to(

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langgraph.graph import START, StateGraph
+from langgraph.runtime import Runtime
+from typing_extensions import TypedDict
 
-from tests.support.graphs import chain
+from tests.support.graphs import Log, chain
 from tests.support.ollama import Request, ScriptedOllama, text
 from ucop.engine import Engine, InvalidInput, JobHandle
 from ucop.engine.errors import WorkflowChanged
@@ -120,3 +123,35 @@ def test_a_graph_of_python(engine: Engine) -> None:
     engine.add("other", chain("a", "x"))
     with pytest.raises(WorkflowChanged, match="no node 'b' any more"):
         job.fork(at, workflow="other")
+
+
+class Before(TypedDict):
+    user: str
+
+
+class After(TypedDict):
+    user: str
+    since: int
+
+
+def told(schema: Any) -> Any:
+    def tell(state: Any, runtime: Runtime[Any]) -> dict[str, list[str]]:
+        return {"log": [repr(runtime.context)]}
+
+    graph = StateGraph(Log, context_schema=schema)
+    graph.add_node("first", lambda state: {"log": ["first"]}).add_edge(START, "first")
+    graph.add_node("tell", tell).add_edge("first", "tell")
+    return graph
+
+
+def test_the_context_of_a_fork_is_what_its_own_workflow_takes(engine: Engine) -> None:
+    job = engine.submit(engine.add("before", told(Before)), {}, context={"user": "ann"})
+    job.result(DEADLINE)
+    at = next(c.id for c in job.checkpoints() if c.next == ("tell",))
+    after = engine.add("after", told(After))
+    fork = job.fork(at, workflow=after, context={"since": 3})
+    assert fork.result(DEADLINE)["log"] == ["first", "{'user': 'ann', 'since': 3}"]
+    with pytest.raises(InvalidInput, match="since"):
+        job.fork(at, workflow=after)
+    with pytest.raises(InvalidInput, match="has no 'sinse'"):
+        job.fork(at, workflow=after, context={"sinse": 3})

@@ -12,9 +12,9 @@ from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
+from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
-from ucop.engine.ledger.threads import POSTGRES, SQLITE
 
 DEADLINE = 60.0
 
@@ -69,7 +69,7 @@ def after(job: JobHandle, *nodes: str) -> Checkpoint:
 
 def rows_of(engine: Engine, job: str) -> list[Any]:
     """All that the database holds of a job and its thread, in a fixed order."""
-    tables = SQLITE if engine._database.url.startswith("sqlite") else POSTGRES
+    tables = dialect_of(engine._database.url).tables
 
     def read() -> Operation[list[Any]]:
         found: list[Any] = []

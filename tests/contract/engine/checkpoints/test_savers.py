@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
@@ -16,10 +16,10 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
+from ucop.engine.checkpoints.fence import FencedSaver, FencedSqliteSaver, attach, saver_of
 from ucop.engine.checkpoints.journal import Journal
-from ucop.engine.checkpoints.savers import FencedSaver, attach
 from ucop.engine.database.database import Database
-from ucop.engine.errors import Superseded
+from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import NewJob
@@ -36,7 +36,7 @@ async def test_the_saver_passes_langgraphs_conformance_suite(
 
     @checkpointer_test(name="ucop")
     async def saver() -> AsyncIterator[FencedSaver]:
-        yield attempts if fenced else database.saver()
+        yield attempts if fenced else saver_of(database)
 
     report = await validate(saver)
     failed = {name: result for name, result in report.results.items() if not result.passed}
@@ -108,12 +108,12 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         input="{}",
         thread_id=ThreadId(job),
     )
-    await database.write(lambda: workers.join(WORKER, "here", 1, "[]", time.time()))
-    await database.dispatch(lambda: lifecycle.submit(new, time.time()))
-    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
+    await database.write(lambda: workers.join(WORKER, "here", 1, "[]"))
+    await database.dispatch(lambda: lifecycle.submit(new))
+    assert await database.write(lambda: lifecycle.claim(job, 1, WORKER))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
-    return database.saver().for_attempt(journal), journal
+    return saver_of(database).for_attempt(journal), journal
 
 
 async def put(saver: FencedSaver, job: str = "a") -> Any:
@@ -123,9 +123,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 
 async def take_over(database: Database) -> None:
-    await database.dispatch(
-        lambda: lifecycle.release("a", 1, "worker w-me was lost", time.time(), lost=True)
-    )
+    await database.dispatch(lambda: lifecycle.release("a", 1, "worker w-me was lost", lost=True))
 
 
 async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database: Database) -> None:
@@ -136,7 +134,7 @@ async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database
         await put(saver)
     with pytest.raises(Superseded):
         await saver.aput_writes(config, [("log", "late")], "t1")
-    held = [item async for item in database.saver().alist({"configurable": {"thread_id": "a"}})]
+    held = [item async for item in saver_of(database).alist({"configurable": {"thread_id": "a"}})]
     assert len(held) == 1
     assert not held[0].pending_writes
 
@@ -188,13 +186,13 @@ async def test_the_first_checkpoint_is_noted_on_the_job(database: Database) -> N
     saver, _ = await running(database)
     await put(saver)
     await take_over(database)
-    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER, time.time()))
+    claimed = await database.write(lambda: lifecycle.claim("a", 2, WORKER))
     assert claimed is not None
     assert claimed.begun
 
 
 async def test_a_pickle_in_the_database_is_not_loaded(database: Database) -> None:
-    saver = database.saver()
+    saver = saver_of(database)
     with pytest.raises((ValueError, NotImplementedError)):
         saver.serde.loads_typed(("pickle", b"\x80\x04."))
 
@@ -207,7 +205,7 @@ async def test_a_crafted_type_in_the_database_is_not_called(database: Database) 
     crafted = ormsgpack.packb(ormsgpack.Ext(EXT_CONSTRUCTOR_SINGLE_ARG, call))
     import os
 
-    assert database.saver().serde.loads_typed(("msgpack", crafted)) != os.environ.get("HOME", "-")
+    assert saver_of(database).serde.loads_typed(("msgpack", crafted)) != os.environ.get("HOME", "-")
 
 
 def _written(reader: Reader) -> list[str]:
@@ -229,3 +227,24 @@ async def test_a_write_that_is_cancelled_at_any_moment_is_told_once(
     with open_reader(url) as reader:
         told = [e.data["moment"] for e in reader.events("a") if e.type == "progress"]
     assert sorted(told) == list(range(120))
+
+
+async def test_what_is_larger_than_the_database_takes_is_refused_with_its_place(
+    database: Database, url: str
+) -> None:
+    bound = 100_000
+    saver, journal = await running(database)
+    if isinstance(saver, FencedSqliteSaver):  # SQLite's own border
+        saver.conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bound)
+        saver = saver_of(database).for_attempt(journal)
+    saver.most_bytes = min(saver.most_bytes, bound)
+    config = await put(saver)
+    with pytest.raises(Unstorable, match=r"'log' .* at most"):
+        await saver.aput_writes(config, [("log", "x" * bound)], "t1")
+    with pytest.raises(Unstorable):
+        await asyncio.to_thread(saver.put_writes, config, [("log", ["x" * bound])], "t1")
+    with pytest.raises(Unstorable):  # and no checkpoint may follow without it
+        await put(saver)
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    assert held.pending_writes == []

@@ -16,11 +16,11 @@ from standardwebhooks.webhooks import WebhookVerificationError
 from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine, JobHandle, Settings
+from ucop.engine.declared.webhook import Webhook
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
 from ucop.engine.events.webhooks import (
     Delivery,
     DeliveryStatus,
-    Webhook,
     again,
     again_dead,
     forget,
@@ -225,7 +225,7 @@ def test_a_worker_sleeps_while_later_events_wait_for_one_that_waits_for_its_next
     engine = opened(open_engine, receiver)
     engine.submit("flow")
     until(lambda: len(deliveries(engine)) == 2 and deliveries(engine)[0].tries)
-    left = write(engine, lambda: pause("told", time.time()))
+    left = write(engine, lambda: pause("told"))
     assert left is not None
     assert left > 3000
 
@@ -290,10 +290,10 @@ def test_what_was_delivered_is_forgotten_after_a_while(
     engine = opened(open_engine, receiver)
     engine.submit("flow")
     until(lambda: len(deliveries(engine, "delivered")) == 2)
-    write(engine, lambda: forget("told", time.time()))
+    write(engine, lambda: forget("told"))
     assert len(deliveries(engine)) == 2
     monkeypatch.setattr("ucop.engine.events.webhooks.KEPT", -60.0)
-    write(engine, lambda: forget("told", time.time()))
+    write(engine, lambda: forget("told"))
     assert deliveries(engine) == []
 
 

@@ -13,13 +13,14 @@ from psycopg.rows import dict_row
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.database.database import Database
+from ucop.engine.database.drivers import on_postgres
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.ledger import commands, lifecycle, workers
-from ucop.engine.ledger.operation import Operation, pyformat, run
+from ucop.engine.ledger.operation import Operation, run
 from ucop.engine.ledger.records import NewJob
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.reading.reader import open_reader
 
 DEADLINE = 60.0
@@ -195,11 +196,11 @@ def refuses_retry(job: JobHandle) -> None:
 )
 @pytest.mark.parametrize("action", [commands.cancel, commands.pause])
 async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
-    database: Database, url: str, action: Callable[[str, float], Operation[JobStatus]]
+    database: Database, url: str, action: Callable[[str], Operation[JobStatus]]
 ) -> None:
     """PostgreSQL alone: SQLite has one writer at a time."""
     worker = WorkerId("w-1")
-    await database.write(lambda: workers.join(worker, "here", 1, "[]", 1.0))
+    await database.write(lambda: workers.join(worker, "here", 1, "[]"))
     job = NewJob(
         id=JobId("a"),
         workflow="flow",
@@ -209,19 +210,18 @@ async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
         input="{}",
         thread_id=ThreadId("a"),
     )
-    await database.dispatch(lambda: lifecycle.submit(job, 2.0))
-    asking = action("a", 3.0)
+    await database.dispatch(lambda: lifecycle.submit(job))
+    asking = action("a")
     with psycopg.connect(
         url, row_factory=dict_row, options="-c search_path=ucop,public"
     ) as connection:
 
         def rows(statement: Any) -> Any:
-            cursor = connection.execute(pyformat(statement.sql), statement.params)
-            return cursor.fetchall() if cursor.description else ()
+            return on_postgres(connection.cursor(), statement)
 
         looked = rows(next(asking))
         assert looked[0]["status"] == "pending"
-        assert await database.write(lambda: lifecycle.claim("a", 1, worker, 4.0))
+        assert await database.write(lambda: lifecycle.claim("a", 1, worker))
         status = run(_sent(asking, looked), rows)
     assert status == ("cancelled" if action is commands.cancel else "running")
     with open_reader(url) as reader:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from ucop.engine.jobs.job import WorkerId
 from ucop.engine.jobs.status import Change, JobStatus
 from ucop.engine.ledger import live_rows, workers
 from ucop.engine.ledger.live_rows import Bounds, LiveRow, Place
+from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.records import Outcome
 
 
@@ -29,7 +29,7 @@ from ucop.engine.ledger.records import Outcome
 async def running(database: Database) -> Database:
     """Job `a` runs, its attempt 1, at worker ME."""
     for worker in (ME, OTHER):
-        await database.write(lambda w=worker: workers.join(w, "here", 1, "[]", time.time()))  # type: ignore[misc]
+        await database.write(lambda w=worker: workers.join(w, "here", 1, "[]"))  # type: ignore[misc]
     await submit(database, new_job())
     await claim(database)
     return database
@@ -41,7 +41,7 @@ async def put(
     rows = [LiveRow(job="a", attempt=at, n=n, body=body) for at, n in places]
     bounds = keep or Bounds()
     full = ["a"] if keep else []
-    await database.emit(lambda: live_rows.put(rows, full, bounds, time.time()), ["a"])
+    await database.emit(lambda: live_rows.put(rows, full, bounds), ["a"])
 
 
 async def kept(database: Database, after: Place = Place(), limit: int = 50) -> list[Place]:  # noqa: B008
@@ -49,12 +49,23 @@ async def kept(database: Database, after: Place = Place(), limit: int = 50) -> l
     return [row.place for row in found.rows]
 
 
+async def pass_time(database: Database, seconds: float) -> None:
+    """As if all that happened had happened so much earlier."""
+
+    def earlier() -> Operation[None]:
+        yield One("update live set at = at - :seconds", {"seconds": seconds})
+        sql = "update attempts set finished_at = finished_at - :seconds"
+        yield One(sql, {"seconds": seconds})
+
+    await database.write(earlier)
+
+
 async def listen(database: Database, id: str, *modes: str, lease: float = 60) -> None:
-    await database.write(lambda: live_rows.join(id, "a", modes, time.time(), lease=lease))
+    await database.write(lambda: live_rows.join(id, "a", modes, lease=lease))
 
 
 async def heard(database: Database, worker: WorkerId = ME) -> Any:
-    return await database.read(lambda: live_rows.modes_on(worker, time.time()))
+    return await database.read(lambda: live_rows.modes_on(worker))
 
 
 async def test_rows_are_read_in_order_from_any_place(running: Database) -> None:
@@ -106,34 +117,36 @@ async def test_a_worker_hears_of_those_who_listen_to_its_running_jobs(running: D
 
 async def test_a_claim_tells_who_listens_already(running: Database) -> None:
     await submit(running, new_job("b"))
-    await running.write(lambda: live_rows.join("r", "b", ["debug"], time.time()))
+    await running.write(lambda: live_rows.join("r", "b", ["debug"]))
     assert (await claim(running, "b")).listened == {"debug"}
     await submit(running, new_job("c"))
-    await running.write(lambda: live_rows.join("s", "c", ["debug"], time.time(), lease=-1))
+    await running.write(lambda: live_rows.join("s", "c", ["debug"], lease=-1))
     assert (await claim(running, "c")).listened == frozenset()
 
 
 async def test_rows_are_stale_some_time_after_the_job_rests(running: Database) -> None:
     await put(running, Place(1, 1))
 
-    async def stale(keep: float, now: float) -> list[str]:
-        jobs, _ = await running.read(lambda: live_rows.stale(keep, now))
+    async def stale(keep: float) -> list[str]:
+        jobs, _ = await running.read(lambda: live_rows.stale(keep))
         return jobs
 
-    assert await stale(1.0, time.time() + 3600) == []
+    await pass_time(running, 3600)
+    assert await stale(1.0) == []
     await finish(running, Outcome(change=Change.COMPLETE, output="1"))
-    assert await stale(60.0, time.time()) == []
-    assert await stale(60.0, time.time() + 61) == ["a"]
-    await running.write(lambda: live_rows.drop(["a"], time.time()))
+    assert await stale(60.0) == []
+    await pass_time(running, 61)
+    assert await stale(60.0) == ["a"]
+    await running.write(lambda: live_rows.drop(["a"]))
     assert await kept(running) == []
 
 
 async def test_listeners_that_are_gone_are_dropped(running: Database) -> None:
     await listen(running, "lives", "values")
     await listen(running, "gone", "values", lease=-2 * live_rows.LISTEN_LEASE)
-    assert await running.read(lambda: live_rows.stale(60.0, time.time())) == ([], True)
-    await running.write(lambda: live_rows.drop([], time.time()))
-    assert await running.read(lambda: live_rows.stale(60.0, time.time())) == ([], False)
+    assert await running.read(lambda: live_rows.stale(60.0)) == ([], True)
+    await running.write(lambda: live_rows.drop([]))
+    assert await running.read(lambda: live_rows.stale(60.0)) == ([], False)
     assert await heard(running) == {"a": {"values"}}
 
 

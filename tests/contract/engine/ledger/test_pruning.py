@@ -13,9 +13,9 @@ from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, InvalidInput, JobHandle
+from ucop.engine.dialect import dialect_of
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.pruning import Pruning
-from ucop.engine.ledger.threads import POSTGRES, SQLITE
 
 DEADLINE = 60.0
 
@@ -35,7 +35,7 @@ def ids(job: JobHandle) -> list[str]:
 
 def held(engine: Engine, job: str) -> dict[str, int]:
     """How many rows of each of LangGraph's tables a thread has."""
-    tables = SQLITE if engine._database.url.startswith("sqlite") else POSTGRES
+    tables = dialect_of(engine._database.url).tables
 
     def read() -> Operation[dict[str, int]]:
         found = {}

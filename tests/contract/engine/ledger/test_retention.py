@@ -10,11 +10,11 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, JobHandle, JobNotFound
+from ucop.engine.declared.retention import Retention
+from ucop.engine.dialect import SQLITE, dialect_of
 from ucop.engine.errors import RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.retention import OWNED, Rule
-from ucop.engine.ledger.threads import POSTGRES, SQLITE
-from ucop.engine.settings import Retention
 
 DEADLINE = 60.0
 
@@ -37,12 +37,12 @@ def rows(engine: Engine, sql: str, **params: Any) -> list[Any]:
 
 
 def is_lite(engine: Engine) -> bool:
-    return engine._database.url.startswith("sqlite")
+    return dialect_of(engine._database.url) is SQLITE
 
 
 def left_of(engine: Engine, job: str) -> dict[str, int]:
     """How many rows of each table have to do with a job, where there are any."""
-    tables = SQLITE if is_lite(engine) else POSTGRES
+    tables = dialect_of(engine._database.url).tables
     owned = {
         row["name"] for row in rows(engine, _SQLITE_TABLES if is_lite(engine) else _POSTGRES_TABLES)
     }

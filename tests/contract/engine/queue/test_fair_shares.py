@@ -19,13 +19,13 @@ import pytest
 
 from tests.contract.engine.ledger.test_ledger import new_job
 from ucop.engine.database.database import Database
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.jobs.status import Change
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import Outcome
 from ucop.engine.queue import order
 from ucop.engine.queue.fair_shares import LEAST, MEMORY, Ended, Shares, counted
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.queue.order import Serving
 
 SERVING = Serving(worker=WorkerId("w"), queues={"default": QueueLimits()})
@@ -56,6 +56,7 @@ class Worker:
     def __init__(self, database: Database, slots: int) -> None:
         self._database, self._free = database, slots
         self._now = BEGAN
+        database.clock = lambda: self._now  # type: ignore[attr-defined]
         self._ended = Ended(lambda: self._now)
         self._ends: list[tuple[float, str, Queued]] = []
         self._line: dict[str, Queued] = {}
@@ -63,7 +64,7 @@ class Worker:
 
     async def work(self, queued: Iterable[Queued], until: float) -> list[Held]:
         """What held a slot, in the order in which it got it."""
-        join = partial(workers.join, SERVING.worker, "here", 1, "[]", BEGAN)
+        join = partial(workers.join, SERVING.worker, "here", 1, "[]")
         await self._database.write(join)
         coming = sorted(queued, reverse=True)
         while coming or self._ends:
@@ -84,25 +85,21 @@ class Worker:
         id = f"j{len(self._line):05}"
         self._line[id] = queued
         job = new_job(id, tenant=queued.tenant)
-        await self._database.write(lambda: lifecycle.submit(job, self._now))
+        await self._database.write(lambda: lifecycle.submit(job))
 
     async def _end(self, id: str, queued: Queued) -> None:
         outcome = Outcome(change=Change.COMPLETE)
-        await self._database.write(lambda: lifecycle.finish(id, 1, outcome, self._now))
+        await self._database.write(lambda: lifecycle.finish(id, 1, outcome))
         self._ended.add(queued.tenant, queued.seconds)
         self._free += 1
 
     async def _claim(self) -> None:
         free, had = self._free, self._ended.had()
-        look = await self._database.read(
-            lambda: order.look(SERVING, "[]", free, self._now, had=had)
-        )
+        look = await self._database.read(lambda: order.look(SERVING, "[]", free, had=had))
         if not look.picks:
             return
         had = self._ended.take() if look.shared else {}
-        for job in await self._database.write(
-            lambda: order.take(SERVING, look.picks, self._now, had=had)
-        ):
+        for job in await self._database.write(lambda: order.take(SERVING, look.picks, had=had)):
             queued = self._line[job.job_id]
             self.held.append(Held(queued=queued, started=self._now - BEGAN))
             heapq.heappush(self._ends, (self._now - BEGAN + queued.seconds, job.job_id, queued))

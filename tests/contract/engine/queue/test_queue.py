@@ -15,10 +15,10 @@ from langgraph.types import interrupt
 
 from tests.support.graphs import Log
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.ledger import lifecycle, workers
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.reading.why import causes
 from ucop.graphs.workflows.catalog import Catalog
 
@@ -132,11 +132,9 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_one_that_is_resumed_goes_
     database = engine._database
 
     async def taken_and_given_back() -> None:
-        await database.write(lambda: workers.join(me, "here", 1, "[]", time.time()))
-        assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me, time.time()))
-        await database.dispatch(
-            lambda: lifecycle.release(jobs[0].id, 1, "drained", time.time(), lost=False)
-        )
+        await database.write(lambda: workers.join(me, "here", 1, "[]"))
+        assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me))
+        await database.dispatch(lambda: lifecycle.release(jobs[0].id, 1, "drained", lost=False))
 
     engine._loop.call(taken_and_given_back())
     work()

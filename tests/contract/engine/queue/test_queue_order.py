@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -14,6 +13,7 @@ from tests.contract.engine.ledger.test_ledger import new_job, submit
 from tests.support.graphs import chain
 from ucop.engine import Engine
 from ucop.engine.database.database import Database
+from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
 from ucop.engine.ledger import lifecycle
 from ucop.engine.ledger import workers as roster
@@ -21,7 +21,6 @@ from ucop.engine.ledger.operation import Alone, One, Operation
 from ucop.engine.ledger.records import Claimed
 from ucop.engine.queue import fair_shares, order
 from ucop.engine.queue.claims import Claims
-from ucop.engine.queue.limits import QueueLimits
 from ucop.engine.queue.order import Look, Serving
 from ucop.engine.reading import reader
 
@@ -47,15 +46,14 @@ def fill(model: str, many: int, *tenants: str) -> Operation[None]:
 
 
 def look(free: int = 5) -> Operation[Look]:
-    return order.look(SERVING, "[]", free, time.time())
+    return order.look(SERVING, "[]", free)
 
 
 @pytest.fixture
 async def crowded(database: Database) -> Database:
     """Thousands are in line, in lanes of several tenants; thousands are delayed or held."""
-    now = time.time()
     await submit(database, new_job("a"))
-    await submit(database, new_job("later", start_at=now + 3600))
+    await submit(database, new_job("later", delay=3600.0))
     await submit(database, new_job("held", queue="other"))
 
     def crowd() -> Operation[None]:
@@ -76,7 +74,7 @@ def _one(sql: str, **params: Any) -> Operation[Sequence[Any]]:
 async def plan(database: Database, sql: str, **params: Any) -> str:
     lite = database.url.startswith("sqlite:")
     explained = f"explain {'query plan ' if lite else ''}{sql}"
-    rows = await database.read(lambda: _one(explained, now=time.time(), **params))
+    rows = await database.read(lambda: _one(explained, **params))
     return "\n".join(row["detail" if lite else "QUERY PLAN"] for row in rows)
 
 
@@ -138,24 +136,24 @@ async def test_a_process_that_stops_while_all_others_wait_for_it_loses_its_sessi
 
 
 async def test_every_pick_can_be_taken(crowded: Database) -> None:
-    await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
+    await crowded.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]"))
     found = await crowded.read(lambda: look(30))
     assert {pick.tenant for pick in found.picks} == {"", "acme", "bond"}
-    taken = await crowded.write(lambda: order.take(SERVING, found.picks, time.time()))
+    taken = await crowded.write(lambda: order.take(SERVING, found.picks))
     assert [claimed.job_id for claimed in taken] == [pick.job for pick in found.picks]
     again = await crowded.read(lambda: look(3))
     assert not {pick.job for pick in again.picks} & {pick.job for pick in found.picks}
 
 
 async def test_what_tenants_held_counts_until_it_has_faded(database: Database) -> None:
-    await database.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]", time.time()))
+    await database.write(lambda: roster.join(WorkerId("w"), "here", 1, "[]"))
     for number in range(6):
         for tenant in ("a", "b"):
             await submit(database, new_job(f"{tenant}{number}", tenant=tenant))
 
     async def claim(many: int, had: dict[str, float]) -> str:
-        found = await database.read(lambda: order.look(SERVING, "[]", many, time.time(), had=had))
-        taken = await database.write(lambda: order.take(SERVING, found.picks, time.time(), had=had))
+        found = await database.read(lambda: order.look(SERVING, "[]", many, had=had))
+        taken = await database.write(lambda: order.take(SERVING, found.picks, had=had))
         return "".join(job.thread_id[0] for job in taken)
 
     assert await claim(3, {"a": 50.0}) == "bbb"
@@ -174,21 +172,18 @@ async def test_a_limit_is_exact_though_several_workers_claim_at_once(
         for worker in workers
     ]
     for worker in workers:
-        await database.write(partial(roster.join, worker, "here", 1, "[]", time.time()))
+        await database.write(partial(roster.join, worker, "here", 1, "[]"))
     for number in range(20):
         await submit(database, new_job(f"j{number:02}"))
 
     async def claim(serving: Serving, picks: Sequence[order.Pick]) -> list[str]:
-        taken = await database.write(lambda: order.take(serving, picks, time.time()))
+        taken = await database.write(lambda: order.take(serving, picks))
         return [job.job_id for job in taken]
 
-    looks = [
-        await database.read(partial(order.look, serving, "[]", 20, time.time()))
-        for serving in servings
-    ]
+    looks = [await database.read(partial(order.look, serving, "[]", 20)) for serving in servings]
     assert [len(found.picks) for found in looks] == [3] * 4
     every = await database.read(
-        lambda: order.look(Serving(worker=workers[0], queues=PLAIN), "[]", 20, time.time())
+        lambda: order.look(Serving(worker=workers[0], queues=PLAIN), "[]", 20)
     )
     shifted = [every.picks[start : start + 5] for start in (0, 5, 10, 15)]
     claimed = await asyncio.gather(*map(claim, servings, shifted))
@@ -200,7 +195,7 @@ async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
 ) -> None:
     sender = open_engine(worker=False)
     job = await sender.asubmit(sender.add("one", chain("a")))
-    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._knows(), time.time()))
+    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._knows()))
     committed, gate, begun = asyncio.Event(), asyncio.Event(), list[str]()
 
     class Slow:

@@ -288,7 +288,6 @@ async def _look_from_all_sides(engine: Engine) -> None:
         Scheduler(
             engine._database,
             make=engine.schedules.job_of,
-            clock=time.time,
             pause=0.0,
             on_job=lambda: None,
         )
@@ -321,7 +320,7 @@ def test_what_was_read_before_a_schedule_was_changed_submits_nothing(
     before = list(idle.schedules.list())
     fired = idle._loop.call(
         idle._database.dispatch(
-            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job, time.time())
+            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job)
         )
     )
     assert fired is None
@@ -334,7 +333,6 @@ def test_a_worker_sleeps_until_the_next_due_time(idle: Engine) -> None:
         scheduler = Scheduler(
             idle._database,
             make=idle.schedules.job_of,
-            clock=time.time,
             pause=1.0,
             on_job=lambda: None,
         )

@@ -81,7 +81,7 @@ async def test_the_database_hands_out_turns_as_the_process_does(database: Databa
     rate = Rate(requests=3, tokens=100)
 
     async def turn(id: str, tokens: int) -> float:
-        made = await database.write(lambda: reserve(id, "p", rate, tokens, 1000.0))
+        made = await database.write(lambda: reserve(id, "p", rate, tokens))
         return round(made.wait)
 
     assert [await turn("a", 60), await turn("b", 30)] == [0, 0]
@@ -96,7 +96,7 @@ async def test_turns_that_are_asked_for_at_once_are_all_different(database: Data
     rate = Rate(requests=1, tokens=None)
     made = await asyncio.gather(
         *(
-            database.write(lambda n=n: reserve(str(n), "p", rate, 0, 1000.0))  # type: ignore[misc]
+            database.write(lambda n=n: reserve(str(n), "p", rate, 0))  # type: ignore[misc]
             for n in range(20)
         )
     )
@@ -106,7 +106,7 @@ async def test_turns_that_are_asked_for_at_once_are_all_different(database: Data
 # A worker process whose minute has two seconds: the rule is the same, and the test is short.
 WORKER = """
 import sys
-from ucop.agents import rates
+from ucop.agents.providers import rates
 rates.MINUTE = 2.0
 from ucop.console.cli.main import main
 sys.argv = ["ucop", "worker", "--concurrency", "25"]

@@ -176,12 +176,8 @@ async def test_a_worker_that_was_declared_lost_is_not_spoken_for(database: Any) 
     from ucop.engine.jobs.job import WorkerId
 
     worker = WorkerId("w")
-    await database.write(lambda: workers.join(worker, "h", 1, "[]", time.time()))
-    speak = asyncio.to_thread(
-        database.write_apart, lambda: workers.speak(worker, "{}", time.time())
-    )
+    await database.write(lambda: workers.join(worker, "h", 1, "[]"))
+    speak = asyncio.to_thread(database.write_apart, lambda: workers.speak(worker, "{}"))
     assert await speak
     await database.write(lambda: workers.mark_lost(worker))
-    assert not await asyncio.to_thread(
-        database.write_apart, lambda: workers.speak(worker, "{}", time.time())
-    )
+    assert not await asyncio.to_thread(database.write_apart, lambda: workers.speak(worker, "{}"))

@@ -14,7 +14,7 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from ucop.engine import Engine, JobHandle
-from ucop.engine.errors import RefusedChange
+from ucop.engine.errors import InvalidInput, RefusedChange
 
 DEADLINE = 30.0
 
@@ -68,22 +68,26 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
+@pytest.mark.parametrize("given", ["compiled", "submitted"])
 @pytest.mark.parametrize("name", CASES)
 def test_a_graph_stops_as_often_as_in_bare_langgraph_and_then_completes(
-    engine: Engine, name: str
+    engine: Engine, name: str, given: str
 ) -> None:
     make, stops = CASES[name]
     bare = make().compile(checkpointer=InMemorySaver(), **stops)
     thread: Any = {"configurable": {"thread_id": "1"}}
     expected = []
-    given: Any = {"log": []}
+    input: Any = {"log": []}
     while True:
-        values = bare.invoke(given, thread)
-        given = None
+        values = bare.invoke(input, thread)
+        input = None
         expected.append((bare.get_state(thread).next, values.get("log")))
         if not bare.get_state(thread).next:
             break
-    job = engine.submit(engine.add(name, make().compile(**stops)), {"log": []})
+    if given == "compiled":
+        job = engine.submit(engine.add(name, make().compile(**stops)), {"log": []})
+    else:
+        job = engine.submit(engine.add(name, make()), {"log": []}, config=stops)
     found = []
     while job.wait(DEADLINE) == "waiting":
         assert (job.get().reason or "").startswith("stopped at a breakpoint")
@@ -92,6 +96,35 @@ def test_a_graph_stops_as_often_as_in_bare_langgraph_and_then_completes(
         job.resume()
     assert found == expected[:-1]
     assert job.result(DEADLINE)["log"] == expected[-1][1]
+
+
+def test_breakpoints_of_a_job_are_kept_by_its_forks_and_can_be_changed(engine: Engine) -> None:
+    graph = _row(Log, "log", "a", "b", "c").compile(name="rows", interrupt_before=["a"])
+    job = engine.submit(graph, {}, config={"interrupt_before": ["b", "c"]})
+    assert job.wait(DEADLINE) == "waiting"
+    assert job.checkpoints()[0].next == ("b",)
+    fork = job.fork()
+    assert fork.wait(DEADLINE) == "waiting"
+    assert fork.checkpoints()[0].next == ("c",)
+    job.resume(config={"interrupt_before": []})
+    assert job.result(DEADLINE) == {"log": ["a", "b", "c"]}
+
+
+def test_a_breakpoint_that_no_node_has_is_refused(engine: Engine) -> None:
+    graph = _row(Log, "log", "a", "b").compile(name="rows")
+    for config in ({"interrupt_before": ["z"]}, {"interrupt_after": ["a", "__start__"]}):
+        with pytest.raises(InvalidInput, match="it has a, b"):
+            engine.submit(graph, {}, config=config)
+    with pytest.raises(InvalidInput, match="interrupt_before"):
+        engine.submit(graph, {}, config={"interrupt_before": "a"})
+    assert engine.jobs() == []
+    job = engine.submit(graph, {}, config={"interrupt_after": ["a"]})
+    assert job.wait(DEADLINE) == "waiting"
+    with pytest.raises(InvalidInput, match="it has a, b"):
+        job.resume(config={"interrupt_after": ["z"]})
+    other = _row(Log, "log", "first", "b").compile(name="other")
+    with pytest.raises(InvalidInput, match="it has first, b"):
+        job.fork(job.checkpoints()[0].id, workflow=other)
 
 
 def test_given_a_breakpoint_then_the_state_is_edited_and_the_job_goes_on(engine: Engine) -> None:

@@ -10,7 +10,7 @@ import pytest
 from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
 from ucop.engine import Engine
-from ucop.engine.events.webhooks import Webhook
+from ucop.engine.declared.webhook import Webhook
 
 DEADLINE = 30.0
 Open = Callable[..., Engine]

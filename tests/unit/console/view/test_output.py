@@ -10,16 +10,17 @@ from typing import Any
 import pytest
 
 from ucop.agents.errors import UcopError
-from ucop.console.cli.jobs.jobs import remark_on
 from ucop.console.view.exits import Exit, UsageProblem, exit_of_error, exit_of_job
 from ucop.console.view.follow import tail
 from ucop.console.view.inputs import pairs, read_input, text_input
+from ucop.console.view.job_facts import remark_on
 from ucop.console.view.output import as_text
 from ucop.console.view.place import Place
 from ucop.console.view.schemas import fields_of
 from ucop.console.view.tables import ago, duration, first_line, moment
 from ucop.engine import errors
-from ucop.engine.jobs.job import Event, Step, StepError
+from ucop.engine.job_error import StepError
+from ucop.engine.jobs.job import Event, Step
 from ucop.engine.jobs.status import JobStatus, StepStatus
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from ucop.engine.declared.queue_limits import QueueLimits, Rate, in_force, rate_of
 from ucop.engine.errors import InvalidInput, InvalidSettings
-from ucop.engine.queue.limits import QueueLimits, Rate, in_force, rate_of, states
+from ucop.engine.queue.limits import states
 from ucop.engine.settings import Settings
 
 

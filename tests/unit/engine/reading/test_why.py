@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ucop.engine.jobs.job import Job, JobError, Question, Step, StepError
+from ucop.engine.job_error import JobError, StepError
+from ucop.engine.jobs.job import Job, Question, Step
 from ucop.engine.jobs.status import JobStatus, StepStatus
 from ucop.engine.queue.limits import QueueState, TenantBacklog
 from ucop.engine.reading.why import Dispatch, WorkerSeen, causes, is_stuck

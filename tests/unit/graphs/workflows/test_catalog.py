@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+import ucop.graphs.workflows.catalog as catalog_module
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.plain import plain
@@ -286,3 +288,28 @@ def test_given_values_of_every_kind_then_a_result_is_JSON() -> None:
     assert found["data"] == {"y": "2026-01-02T00:00:00"}
     assert (found["set"], found["bytes"], found["3"]) == ([1], "YQ==", "p")
     assert found["message"]["content"] == "hi"
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [
+        ("import sys; sys.exit('no licence')", "SystemExit: no licence"),
+        ("raise type('PanicException', (BaseException,), {})('lost')", "PanicException: lost"),
+        ("import no_such_library", "No module named 'no_such_library'"),
+    ],
+)
+def test_a_package_that_ends_the_process_takes_nothing_else_down(
+    project: Path, monkeypatch: pytest.MonkeyPatch, code: str, why: str
+) -> None:
+    name = f"ends_{abs(hash(code))}"
+    (project / f"{name}.py").write_text(code)
+    monkeypatch.syspath_prepend(project)
+    points = (EntryPoint("ends", f"{name}:graph", "ucop.workflows"),)
+    monkeypatch.setattr(catalog_module, "_entry_points", lambda: points)
+    catalog = Catalog(project, ["flows/*.yaml"])
+    assert catalog.find("one").name == "one"
+    with pytest.raises(InvalidDefinition, match=f"entry point 'ends': .*{why}"):
+        catalog.find("ends")
+    (project / "mine.py").write_text(code)
+    with pytest.raises(InvalidDefinition, match=f"importing mine failed: .*{why}"):
+        Catalog(project, ["mine.py:graph"]).find("mine")

@@ -14,22 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import os
 import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager
 from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from weakref import WeakKeyDictionary
-
-# LangGraph reads this once, at import. Without it a crafted row in the database can call any
-# importable function.
-os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
 
 import psycopg
-from langgraph._internal import _serde
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,  # errors, interrupts and resumes: saved at once
     BaseCheckpointSaver,
@@ -41,22 +34,24 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.sqlite import SqliteSaver
 from psycopg.rows import dict_row
 
-from ucop.graphs.pregel.compiling import compile_again
+from ucop.graphs.pregel.allowlist import allowlist_of
 
+from ..database.drivers import on_async_postgres, on_postgres, on_sqlite
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import drive, reachable
-from ..database.sqlite import Apart, execute
+from ..database.postgres import PostgresDatabase, reachable
+from ..database.sqlite import Apart, SqliteDatabase
+from ..dialect import POSTGRES, SQLITE
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads
-from ..ledger.operation import Many, One, Operation, Statement, pyformat, run
+from ..ledger.operation import Operation, Statement, drive, run
+from ..loop.loop import SAFE
 from ..values.serializer import Apart as Row
-from ..values.serializer import StateSerializer
-from ..values.state_types import GraphTypes, StateTypes, graph_types
+from ..values.serializer import StateSerializer, serializer, used_types
+from ..values.state_types import GraphTypes
 from ..values.stored import MOST_BYTES, MOST_INLINE, ROOM, stored, stored_error, too_large
 from . import pregel_loops
 from .ids import follow
@@ -70,22 +65,14 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
 
+    from ..database.database import Database
+
 T = TypeVar("T")
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
 
-# The caller's program may have imported LangGraph before ucop, and so before the line above.
-for module in (_msgpack, _serde):
-    module.STRICT_MSGPACK_ENABLED = True  # type: ignore[attr-defined, unused-ignore]
-
 pregel_loops.extend()
-
-
-def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
-    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
-    no graph, and was checked where it came from: see `attach`."""
-    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
 
 
 def attach(
@@ -96,46 +83,34 @@ def attach(
     """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
     one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
     bound = copy.copy(graph)
-    bound.checkpointer = None if saver is None else saver.for_graph(_types(graph))
+    bound.checkpointer = None if saver is None else saver.for_graph(used_types(graph))
     if bound.store is None:
         bound.store = store
     # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
     # that the schema does not have, and those of graphs inside; `invoke` does not.
     bound._output_mapper = bound._state_mapper = None
-    if bound._serde_allowlist is None:
-        bound._serde_allowlist = _allowlist(graph)
+    bound._serde_allowlist = allowlist_of(graph)
     return bound
-
-
-_allowlists: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
-_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
-
-
-def _types(graph: Any) -> GraphTypes:
-    key = getattr(graph, "builder", None) or graph
-    if key not in _used:
-        _used[key] = graph_types(graph)
-    return _used[key]
-
-
-def serializer_of(graph: Any, types: Sequence[str] = ()) -> StateSerializer:
-    """What a saver writes the values of a graph with; `types` are those of the settings."""
-    allowed = attach(graph, None)._serde_allowlist or ()
-    return serializer(types).with_graph(_types(graph)).with_msgpack_allowlist(allowed)
-
-
-def _allowlist(graph: Pregel[Any, Any, Any, Any]) -> Any:
-    """The types of the schema, for a graph compiled before strict msgpack was switched on."""
-    builder = getattr(graph, "builder", None)
-    if builder is None:  # made by `@entrypoint`, or by hand
-        return _serde.build_serde_allowlist(channels=graph.channels)
-    if builder not in _allowlists:
-        _allowlists[builder] = compile_again(builder)._serde_allowlist
-    return _allowlists[builder]
 
 
 Kept = Call
 """A call of a saver that is made later, in the transaction that it belongs to."""
+
+
+class _Naming:
+    """See `Fenced._naming`. It stands around each commit: a class costs a third of a generator."""
+
+    __slots__ = ("_journal", "_more", "_saver")
+
+    def __init__(self, saver: Fenced, journal: Journal, more: Sequence[Kept]) -> None:
+        self._saver, self._journal, self._more = saver, journal, more
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, Exception):
+            self._saver._name(error, self._journal, self._more)
 
 
 class Fenced:
@@ -274,14 +249,13 @@ class Fenced:
             await self._save(call)
         else:
             async with journal.turn:
-                with self._naming(journal):
-                    fault("before put")
                 journal.may_advance()
-                if _is_input(metadata) and not self.starts_at_once:
-                    journal.hold(call)
-                    return _saved(config, checkpoint)
                 newest = _newest(config, checkpoint)
                 with self._naming(journal, call):
+                    fault("before put")
+                    if _is_input(metadata) and not self.starts_at_once:
+                        journal.hold(call)
+                        return _saved(config, checkpoint)
                     await self._commit(journal, 1, newest, call)
                 if newest is not None:
                     journal.advanced()
@@ -305,7 +279,7 @@ class Fenced:
         elif journal is None:
             await self._save(call)
         else:
-            now = time.time()
+            now = time.monotonic()
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
@@ -366,22 +340,21 @@ class Fenced:
             return channel, stored_error(self.serde, value)
         return channel, stored(self.serde, value, node=node, channel=channel, most=self.most_bytes)
 
-    @contextmanager
-    def _naming(self, journal: Journal, *more: Kept) -> Iterator[None]:
+    def _naming(self, journal: Journal, *more: Kept) -> _Naming:
         """A commit, whose errors tell whether the database failed or a value is to blame: inside,
         Superseded, DatabaseError or Unstorable is raised."""
-        try:
-            yield
-        except (Superseded, DatabaseError) as error:
+        return _Naming(self, journal, more)
+
+    def _name(self, error: Exception, journal: Journal, more: Sequence[Kept]) -> None:
+        """Raise what an error of a commit means, where it is another."""
+        if isinstance(error, (Superseded, DatabaseError)):
             journal.broke_off(error)
-            raise
-        except Exception as error:
-            if (refused := self._refusal(journal, more)) is not None:
-                raise refused from error
-            if (refused := self._refusal(journal, journal.held)) is not None:
-                journal.drop_held()  # the input, without which nothing else is worth keeping
-                raise refused from error
-            raise
+            return
+        if (refused := self._refusal(journal, more)) is not None:
+            raise refused from error
+        if (refused := self._refusal(journal, journal.held)) is not None:
+            journal.drop_held()  # the input, without which nothing else is worth keeping
+            raise refused from error
 
     def _refusal(self, journal: Journal, calls: Sequence[Kept]) -> Unstorable | None:
         """What is wrong with a value of the checkpoints among `calls`: a reducer may make what no
@@ -426,13 +399,12 @@ class Fenced:
         elif journal is None:
             self._save_apart(call)
         else:
-            with self._naming(journal):
-                fault("before put")
             journal.may_advance()
-            if _is_input(metadata):
-                journal.hold(call)
-                return _saved(config, checkpoint)
             with self._naming(journal, call):
+                fault("before put")
+                if _is_input(metadata):
+                    journal.hold(call)
+                    return _saved(config, checkpoint)
                 self._commit_apart(journal, 1, _newest(config, checkpoint), call)
             fault("after put")
         return _saved(config, checkpoint)
@@ -454,7 +426,7 @@ class Fenced:
             reply = journal.replies.reply(_namespace(config), task_id, _without_remains(writes))
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
-            with journal.finished(task_id, writes, time.time(), reply) as notes:
+            with journal.finished(task_id, writes, time.monotonic(), reply) as notes:
                 saved = _progress(writes, reply)
                 with self._naming(journal, call):
                     fault("before writes")
@@ -476,6 +448,9 @@ class Fenced:
         return self._read_apart(
             lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
         )
+
+
+SAFE.add(Fenced.aput_writes.__code__)  # `stored` and `brief` take whatever the code of values does
 
 
 class Unfenced(SqliteSaver):
@@ -513,11 +488,11 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
         return clone
 
-    @contextmanager
-    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
+    def cursor(  # type: ignore[override] # LangGraph's is a generator, and costs more
+        self, transaction: bool = True
+    ) -> closing[sqlite3.Cursor]:
         # The base class would commit, also after an error.
-        with super().cursor(transaction=False) as cursor:
-            yield cursor
+        return closing(self.conn.cursor())
 
     def save(self, call: Kept) -> None:
         """Save in the transaction that is open on the loop's connection."""
@@ -533,9 +508,9 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         notes: Batch = NO_NOTES,
     ) -> None:
         write = _Write(journal, saved, checkpoint, more, notes)
-        with write.undone():
+        with write:
             await self.commit(
-                lambda: write.into(self.conn, self.save),
+                lambda: write.into(partial(on_sqlite, self.conn), self.save),
                 lambda _: write.told(),
             )
 
@@ -551,9 +526,11 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
-            write.into(connection, lambda call: getattr(saver, call[0])(*call[1]))
+            write.into(
+                partial(on_sqlite, connection), lambda call: getattr(saver, call[0])(*call[1])
+            )
 
-        with write.undone():
+        with write:
             self.apart.write(work)
             write.told()
 
@@ -597,33 +574,33 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         return found
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.SQLITE, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.SQLITE, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.SQLITE, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
 
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
             "keep_latest": threads.keep_latest,
-            "delete": partial(threads.delete_threads, threads.SQLITE),
+            "delete": partial(threads.delete_threads, SQLITE.tables),
         }
         if strategy not in strategies:
             raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
         await self._carry_out(lambda: strategies[strategy](thread_ids))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
-        await self.commit(lambda: run(make(), partial(execute, self.conn)))
+        await self.commit(lambda: run(make(), partial(on_sqlite, self.conn)))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
-        self.apart.write(lambda at: run(make(), partial(execute, at)))
+        self.apart.write(lambda at: run(make(), partial(on_sqlite, at)))
 
 
 class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
@@ -643,32 +620,34 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
 
     async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
         await self._carry_out(
-            lambda: threads.copy_thread(threads.POSTGRES, source_thread_id, target_thread_id)
+            lambda: threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
         )
 
     async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(threads.POSTGRES, run_ids))
+        await self._carry_out(lambda: threads.delete_for_runs(POSTGRES.tables, run_ids))
 
     async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        await self._carry_out(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(threads.POSTGRES, [thread_id]))
+        self._carry_out_apart(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            await drive(make(), connection)
+            await drive(make(), partial(on_async_postgres, cursor))
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
         with (
             reachable(self.url),
             self.apart.connection() as connection,
             connection.transaction(),
+            connection.cursor() as cursor,
         ):
-            run(make(), partial(_execute, connection))
+            run(make(), partial(on_postgres, cursor))
 
     async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
         if not self._at_home():
@@ -737,7 +716,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         while not journal.committing.acquire(blocking=False):  # noqa: ASYNC110 - of a thread
             await asyncio.sleep(0.001)
         try:
-            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
+            with write, journal.certain(), reachable(self.url), _fenced(journal):
                 await self._transact(write)
                 write.told()
         finally:
@@ -778,10 +757,14 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         if not journal.committing.acquire(timeout=HELD_UP):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
-            with write.undone(), journal.certain(), reachable(self.url), _fenced(journal):
-                with self.apart.connection() as connection, connection.transaction():
+            with write, journal.certain(), reachable(self.url), _fenced(journal):
+                with (
+                    self.apart.connection() as connection,
+                    connection.transaction(),
+                    connection.cursor() as cursor,
+                ):
                     saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(connection, partial(save_by, saver))
+                    write.into(partial(on_postgres, cursor), partial(save_by, saver))
                 write.told()
         finally:
             journal.committing.release()
@@ -824,6 +807,36 @@ def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
 
 
 FencedSaver = FencedSqliteSaver | FencedPostgresSaver
+
+
+def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
+    """A saver of an open database, on the engine's loop; each attempt takes a copy of it. `types`
+    are the classes that states may hold beside the project's: see Settings.state."""
+    saver: FencedSaver
+    if isinstance(database, SqliteDatabase):
+        saver = FencedSqliteSaver(database.connection, serde=serializer(types))
+        saver.is_setup = True  # by `sqlite.prepare`
+        saver.retry, saver.commit = database.retry, database.commit
+        saver.apart, saver.place = database.apart, str(database.path)
+    else:
+        assert isinstance(database, PostgresDatabase)
+        saver = FencedPostgresSaver(database.pool, serde=serializer(types))
+        saver.apart, saver.url, saver.place = database.apart, database.url, database.url
+    saver.loop = asyncio.get_running_loop()
+    saver._by_graph = {}
+    return saver
+
+
+def save_on(calls: Sequence[Kept], connection: Any) -> None:
+    """Save in the transaction that is open on a connection of either database's driver."""
+    if isinstance(connection, sqlite3.Connection):
+        lite = Unfenced(connection, serializer())
+        for method, arguments in calls:
+            getattr(lite, method)(*arguments)
+    else:
+        saver = PostgresSaver(connection, serde=serializer())
+        for call in calls:
+            save_by(saver, call)
 
 
 def save_by(saver: PostgresSaver, call: Kept) -> None:
@@ -919,7 +932,8 @@ HELD_UP_BY_A_NODE = (
 
 
 class _Write:
-    """One transaction of an attempt: the fence, what its journal holds, and what is new."""
+    """One transaction of an attempt: the fence, what its journal holds, and what is new. Where it does
+    not commit inside `with write:`, all stays in the journal."""
 
     def __init__(
         self,
@@ -932,17 +946,23 @@ class _Write:
         self.journal, self.more, self.notes = journal, more, notes
         self.load: Load | None = None
         """What is taken out of the journal while this is under way."""
-        self._mark: dict[str, Any] = {"saved": saved, "checkpoint": checkpoint}
+        self._saved, self._checkpoint = saved, checkpoint
 
     def tell(self) -> Operation[None]:
         """The fence and the notes."""
         self._untake()
         self.load = self.journal.take()
-        return self.journal.tell(self.load, self.notes, **self._mark)
+        return self.journal.tell(
+            self.load, self.notes, saved=self._saved, checkpoint=self._checkpoint
+        )
 
-    def into(self, connection: Any, save: Callable[[Kept], Any]) -> None:
-        """Write all of it into a transaction that is open on `connection`."""
-        run(self.tell(), partial(_execute, connection))
+    def into(
+        self,
+        execute: Callable[[Statement], Sequence[Any]],
+        save: Callable[[Kept], Any],
+    ) -> None:
+        """Write all of it into a transaction that is open, by what executes and saves there."""
+        run(self.tell(), execute)
         assert self.load is not None
         for call in (*self.load.held, *self.more):
             save(call)
@@ -954,31 +974,16 @@ class _Write:
         if load is not None:
             self.journal.told(load, self.notes)
 
-    @contextmanager
-    def undone(self) -> Iterator[None]:
-        """Where it does not commit, all stays in the journal."""
-        try:
-            yield
-        finally:
-            self._untake()
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        self._untake()
 
     def _untake(self) -> None:
         if self.load is not None:
             self.journal.give_back(self.load)
             self.load = None
-
-
-def _execute(connection: Any, statement: Statement) -> Sequence[Any]:
-    if isinstance(connection, sqlite3.Connection):
-        return execute(connection, statement)
-    with connection.cursor(row_factory=dict_row) as cursor:
-        match statement:
-            case One(sql, params):
-                cursor.execute(pyformat(sql), params)
-                return cursor.fetchall() if cursor.description else ()
-            case Many(sql, many):
-                cursor.executemany(pyformat(sql), many)
-    return ()
 
 
 @contextmanager
@@ -997,20 +1002,7 @@ async def _tell(cursor: AsyncCursor[DictRow], write: _Write) -> None:
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
     journal = write.journal
     await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
-    operation = write.tell()
-    statement = next(operation)
-    while True:
-        rows: Sequence[Any] = ()
-        match statement:
-            case One(sql, params):
-                await cursor.execute(pyformat(sql), params)
-                rows = await cursor.fetchall()
-            case Many(sql, many):
-                await cursor.executemany(pyformat(sql), many)
-        try:
-            statement = operation.send(rows)
-        except StopIteration:
-            return
+    await drive(write.tell(), partial(on_async_postgres, cursor, pipelined=True))
 
 
 @asynccontextmanager

@@ -15,10 +15,10 @@ from textual.widgets import Footer, Static
 
 from ucop.engine.errors import DatabaseError, UcopError
 
-from ..signs import one_line
+from .signs import one_line
 
 if TYPE_CHECKING:
-    from ..app import Console
+    from .source_app import SourceApp
 
 QUIET = 0.2
 """Seconds between two loads at least, however often others write; a load that takes long is
@@ -36,8 +36,8 @@ class LiveScreen(Screen[None]):
         self._stale.set()
 
     @property
-    def console(self) -> Console:
-        return cast("Console", self.app)
+    def console(self) -> SourceApp:
+        return cast("SourceApp", self.app)
 
     def compose(self) -> ComposeResult:
         yield Static("", id="top", markup=False)
