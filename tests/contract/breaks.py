@@ -22,7 +22,7 @@ from ucop.engine.checkpoints import forks
 from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
-from ucop.engine.ledger import commands, lifecycle, questions, threads
+from ucop.engine.ledger import commands, events, lifecycle, questions, threads
 from ucop.engine.ledger.operation import One
 from ucop.engine.worker.worker import Worker
 
@@ -76,7 +76,7 @@ def claim_by_the_lost(patch: pytest.MonkeyPatch) -> None:
 
 def no_event(patch: pytest.MonkeyPatch) -> None:
     """A pause or a cancel is not told."""
-    _without(patch, [lifecycle, commands], "settle", lifecycle.ADD_EVENT)
+    _without(patch, [lifecycle, commands], "settle", events._ADD)
 
 
 def attempt_stays_open(patch: pytest.MonkeyPatch) -> None:

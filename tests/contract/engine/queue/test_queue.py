@@ -334,7 +334,7 @@ def test_a_pending_job_tells_which_limit_it_waits_for(
     def why(job: JobHandle) -> str:
         limits = engine.settings.workflow_concurrency
         seen = engine.reader.dispatch(job.id, engine.settings.declared, limits)
-        return causes(job.get(), seen, ())[0]
+        return causes(job.get(), seen, (), time.time())[0]
 
     assert "as its rate 1/1h allows; the next begins in " in why(second("note", queue="slow"))
     assert why(second("note", queue="one")) == "its queue 'one' runs 1 job, and no more"

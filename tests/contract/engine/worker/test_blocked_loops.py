@@ -33,7 +33,7 @@ def why(engine: Engine, job: str) -> list[str]:
     from ucop.engine.database.read_only import connect
 
     with Reader(connect(engine.settings.url)) as reader:
-        return list(causes(reader.job(job), reader.dispatch(job), ()))
+        return list(causes(reader.job(job), reader.dispatch(job), (), time.time()))
 
 
 def test_jobs_keep_their_worker_while_a_node_blocks_its_loop(
