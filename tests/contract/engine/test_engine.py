@@ -27,8 +27,7 @@ from ucop.engine import (
     ResultTimeout,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
-from ucop.engine.loop import stopping
-from ucop.engine.worker import attempt
+from ucop.engine.worker import attempt, stopping
 
 DEADLINE = 60.0
 

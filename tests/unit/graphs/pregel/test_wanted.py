@@ -25,7 +25,10 @@ NEEDS = {
     "ucop.graphs.pregel.strict_msgpack": [
         (MSGPACK, "STRICT_MSGPACK_ENABLED"),
         (MSGPACK, "SAFE_MSGPACK_TYPES"),
-        ("langgraph.checkpoint.serde.jsonplus:JsonPlusSerializer", "__init__ STRICT_MSGPACK_ENABLED"),
+        (
+            "langgraph.checkpoint.serde.jsonplus:JsonPlusSerializer",
+            "__init__ STRICT_MSGPACK_ENABLED",
+        ),
     ],
     "ucop.graphs.pregel.compiling": [("langgraph.graph.state", "_DEFAULT_ERROR_HANDLER_NODE")],
     "ucop.graphs.pregel.allowlist": [
