@@ -549,7 +549,7 @@ class JobMachine(RuleBasedStateMachine):
     def _compare_work(self) -> None:
         """The nodes that really run are those that shall, and no job runs twice at once."""
         for life in self.lives.values():
-            owners = [
+            owners: list[tuple[str | None, int]] = [
                 (hand.id, number)
                 for hand in self.hands
                 if not hand.lost and hand.process == "lives"

@@ -74,7 +74,7 @@ async def test_histories_of_delta_channels_are_read_by_the_fast_path(database: D
     schema: Any = TypedDict("schema", {"log": log})
     builder = StateGraph(schema)
     for name in ("a", "b", "c"):
-        builder.add_node(name, lambda state, name=name: {"log": [name]})  # type: ignore[misc]
+        builder.add_node(name, lambda state, name=name: {"log": [name]})
     for before, after in pairwise((START, "a", "b", "c", END)):
         builder.add_edge(before, after)
     graph = attach(builder.compile(), saver)
