@@ -16,8 +16,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from .nearest import did_you_mean
+from .paths import path_text
 from .source import DataPath
-from .template import write_path
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -42,7 +42,7 @@ class Problem:
     key: bool = False
 
     def __str__(self) -> str:
-        return f"{write_path(self.path)}: {self.message}" if self.path else self.message
+        return f"{path_text(self.path)}: {self.message}" if self.path else self.message
 
 
 def normalise(shorthand: Any) -> Any:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.paths import path_text
 
 from ..expressions.syntax import (
     Call,
@@ -382,8 +383,6 @@ class Deduction:
         self.faults.append(Fault(start, message, hint))
 
     def _text(self, part: Tree) -> str:
-        from ..expressions.cel import path_text
-
         return path_text(part.path) if isinstance(part, Place) else "this"
 
 
