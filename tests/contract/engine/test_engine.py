@@ -28,8 +28,7 @@ from ucop.engine import (
     ResultTimeout,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
-from ucop.engine.loop import stopping
-from ucop.engine.worker import attempt
+from ucop.engine.worker import attempt, stopping
 
 
 class Rounds(TypedDict):
@@ -137,7 +136,7 @@ def test_a_fan_out_by_send_and_a_loop_run_every_node_once(engine: Engine) -> Non
     async def plan(state: Rounds) -> dict[str, Any]:
         return {"done": [f"plan{state['round']}"]}
 
-    async def work(state: dict[str, Any]) -> dict[str, Any]:
+    async def work(state: Any) -> dict[str, Any]:
         return {"done": [f"work{state['round']}.{state['i']}"]}
 
     async def join(state: Rounds) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
-from ucop.engine.checkpoints.fence import FencedSaver, FencedSqliteSaver, attach, saver_of
 from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
+from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
