@@ -376,6 +376,7 @@ def left_by(target: Any, arguments: tuple[Any, ...], given: Any) -> Any:
 
 def queues_of(engine: Engine) -> Any:
     try:
+        engine.tidy(dry_run=True)  # raises where the engine is closed
         return [(each.name, each.concurrency, each.paused) for each in engine.queues()]
     except public.UcopError as error:
         return str(error)
