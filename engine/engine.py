@@ -50,6 +50,7 @@ from .ledger.retention import Rule
 from .live.readers import LiveReaders
 from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
+from .loop.duty import Duty, repeat
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
 from .parts import connect
@@ -67,7 +68,7 @@ from .stores.model_rates import DatabaseRates
 from .submission import new_job, read_limits, read_terms
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
-from .worker.worker import Duty, Worker, names
+from .worker.worker import Worker, names
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
@@ -801,18 +802,17 @@ class Engine:
 
     async def _listen(self) -> None:
         """Hear what other processes commit."""
-        while True:
-            await asyncio.sleep(self.settings.poll)
-            try:
-                if not await self._database.changed():
-                    continue
+
+        async def hear() -> float:
+            if await self._database.changed():
                 self._notices.tell_all()
                 if self._worker is not None:
                     await self._worker.watch()
                     self._worker.wake()
-            except DatabaseError as error:
-                log.error("%s", error)
-                await asyncio.sleep(1)
+            return self.settings.poll
+
+        await asyncio.sleep(self.settings.poll)
+        await repeat(hear, name="news of other processes", log=log, again=1 + self.settings.poll)
 
     async def _spending(self, id: JobId) -> dict[str, Usage]:
         """What the nodes of a job that run in this process spent so far."""

@@ -19,7 +19,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
@@ -45,6 +45,7 @@ from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
 from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
+from ..loop.duty import Duty, repeat
 from ..loop.stopping import is_cancelled
 from ..notices import Notices
 from ..queue import Queue, fair_shares
@@ -82,18 +83,6 @@ LOST = (
     "asleep?) and was declared lost; its jobs went to other workers, and nothing it did "
     "after that was committed"
 )
-
-
-class Duty(Protocol):
-    """Something that goes on as long as a worker lives, beside its attempts."""
-
-    name: str
-
-    async def run(self) -> None:
-        """Go on until cancelled."""
-
-    def wake(self) -> None:
-        """Something was written."""
 
 
 class Worker:
@@ -420,16 +409,12 @@ class Worker:
     # ------------------------------------------------------------ the loops
 
     async def _every(self, pause: float, look: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await look()
-            except DatabaseError as error:
-                log.error("worker %s: %s", self.id, error)
-            except BaseException as error:  # a loop that ends in silence would leave jobs stuck
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                log.exception("worker %s", self.id)
+        async def turn() -> float:
+            await look()
+            return pause
+
+        await asyncio.sleep(pause)
+        await repeat(turn, name=f"worker {self.id}", log=log, again=pause)
 
     async def _beat(self) -> None:
         if await self._database.touch(lambda: roster.beat(self.id)):
