@@ -8,10 +8,12 @@ import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentInputError, AgentOutputError, NobodyToAsk
+from ..interceptor import AgentRun, current, through
 from ..memory.memory import Memory, NoMemory
 from ..production.placeholders import unfilled
 from ..spec.function import CONTEXT, FunctionBody
@@ -129,6 +131,10 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     given = accept(agent, data, context=context)
     context = context.for_agent(agent.name)
     try:
+        if (intercepted := current.get()) is not None and intercepted[0].agent_call:
+            interceptors, node = intercepted
+            run = AgentRun(agent=agent.name, input=given, node=node)
+            return await through(interceptors.agent_call, run, partial(_run, agent, given, context))
         return await _run(agent, given, context)
     except (Exception, asyncio.CancelledError, Ask):
         raise

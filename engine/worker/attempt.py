@@ -21,6 +21,7 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
+from ucop.agents.interceptor import Interceptors, NodeRun
 from ucop.agents.memory.memory import Memory, NoMemory
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
@@ -51,7 +52,7 @@ from ..values.inputs import given_input
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
-from .node_runs import CUSTOM, watch
+from .node_runs import CUSTOM, intercepted, watch
 from .output import output_of
 from .provision import NOTHING, Provision
 
@@ -129,6 +130,8 @@ class Attempt:
     live: Outlet = field(default_factory=Outlet)
     """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
+    interceptors: Interceptors | None = None
+    """Code of others around nodes, and calls of agents and models."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -174,6 +177,8 @@ class Attempt:
         self._open_journal(workflow, saver)
         current_attempt.set(self)
         watch.set(self.journal)
+        if self.interceptors:
+            intercepted.set(self._intercepted)
         held = AsyncExitStack()
         try:
             return await self._run(workflow, held, models, folder)
@@ -492,6 +497,18 @@ class Attempt:
             nested=workflow.nested,
         )
         self.saver = saver.for_attempt(self.journal)
+
+    def _intercepted(self, task_id: str, node: str) -> tuple[Interceptors, NodeRun]:
+        assert self.interceptors is not None
+        return self.interceptors, NodeRun(
+            job_id=self.claimed.job_id,
+            workflow=self.claimed.workflow,
+            attempt=self.claimed.attempt,
+            node=node,
+            task_id=task_id,
+            tenant=self.claimed.tenant,
+            usage_of=self.meter.live,
+        )
 
     def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from langgraph._internal._constants import (
@@ -24,6 +25,7 @@ from langgraph.pregel import _runner
 from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
+from ucop.agents.interceptor import Interceptors, NodeRun, around_node
 from ucop.agents.text.raised import Escaped, escaped
 from ucop.graphs.pregel.names import way_to
 
@@ -52,6 +54,11 @@ class Watch(Protocol):
 watch: ContextVar[Watch] = ContextVar("watch")
 """Of the attempt in whose tasks this code runs."""
 
+intercepted: ContextVar[Callable[[str, str], tuple[Interceptors, NodeRun]] | None] = ContextVar(
+    "intercepted", default=None
+)
+"""What is around the run of a task, by its id and node, where that attempt has interceptors."""
+
 _run: Callable[..., Awaitable[Any]] = vars(_runner)["arun_with_retry"]
 
 
@@ -70,7 +77,13 @@ async def arun_with_retry(
     around = at_work.get()
     at_work.set(AtWork(watching.job_id, node))
     try:
-        return await _run(task, retry_policy, stream, _checking(task, node, configurable))
+        checked = _checking(task, node, configurable)
+        if (around_run := intercepted.get()) is None:
+            return await _run(task, retry_policy, stream, checked)
+        interceptors, run = around_run(task.id, node)
+        return await around_node(
+            interceptors, run, partial(_run, task, retry_policy, stream, checked)
+        )
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
             raise

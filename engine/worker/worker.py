@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ucop.agents.interceptor import Interceptors
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
@@ -103,6 +104,7 @@ class Worker:
         on_lost: Callable[[str], None],
         on_end: Callable[[str], None],
         on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
+        interceptors: Interceptors | None = None,
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
@@ -110,6 +112,7 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
         self._store = store
+        self._interceptors = interceptors
         self._on_lost, self._on_end = on_lost, on_end
         self._saver: FencedSaver
         self._pulse: Pulse | None = None
@@ -283,6 +286,7 @@ class Worker:
             production=self._settings.mode == "production",
             live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
+            interceptors=self._interceptors,
         )
         key = (claimed.job_id, claimed.attempt)
         task = asyncio.create_task(self._execute(attempt))
