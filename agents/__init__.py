@@ -26,16 +26,18 @@ if TYPE_CHECKING:
         UnknownMerge,
     )
     from .finding import Finding, Position
-    from .interceptor import AgentRun, Interceptor, ModelRun, NodeRun
+    from .models.interceptor import AgentRun, Interceptor, ModelRun, NodeRun
     from .models.models import ModelFallback, Models
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
     from .run.alone import Ran, run_alone
-    from .run.run import AgentContext, call
+    from .run.context import AgentContext
+    from .run.run import call
+    from .spec.agent import Agent
     from .spec.function import agent
     from .spec.merging import merge
     from .spec.registry import Registry, load_registry
-    from .spec.spec import Agent, AgentSpec
+    from .spec.spec import AgentSpec
 
 __all__ = [
     "Agent",
@@ -74,17 +76,17 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agent": "spec.spec",
-    "AgentContext": "run.run",
-    "AgentRun": "interceptor",
+    "Agent": "spec.agent",
+    "AgentContext": "run.context",
+    "AgentRun": "models.interceptor",
     "AgentSpec": "spec.spec",
     "Finding": "finding",
-    "Interceptor": "interceptor",
+    "Interceptor": "models.interceptor",
     "ModelFallback": "models.models",
-    "ModelRun": "interceptor",
+    "ModelRun": "models.interceptor",
     "ModelUse": "models.serving",
     "Models": "models.models",
-    "NodeRun": "interceptor",
+    "NodeRun": "models.interceptor",
     "Position": "finding",
     "ProviderSettings": "providers.provider",
     "Ran": "run.alone",

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
+from .checkpoints.fence import FencedSaver, saver_of
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
-from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
-from .database.dialect import dialect_of
 from .declared.queue_limits import undeclared
+from .dialect import dialect_of
 from .errors import CheckpointNotFound, JobNotFound, RefusedChange
 from .faults import fault
 from .jobs.filter import Filter

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
-from ucop.agents.interceptor import Interceptor
+from ucop.agents.models.interceptor import Interceptor
 from ucop.agents.models.meter import Usage
 from ucop.agents.models.models import ModelFallback, Models, ModelWarning
 from ucop.agents.models.serving import ModelUse
@@ -26,8 +26,8 @@ from ucop.graphs.workflows.stored import restore
 
 from .actions import Action, Changed, action_of
 from .commands import Orders
-from .database.dialect import SQLITE, dialect_of
 from .declared.queue_limits import undeclared
+from .dialect import SQLITE, dialect_of
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
@@ -149,7 +149,7 @@ class Engine:
             keep=self._local.keep,
         )
         self._runs_jobs = worker
-        self._interceptors = interceptors_of(interceptors) if worker else None
+        self._interceptors = interceptors_of(interceptors)
         self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None

@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .database.dialect import Tables
+from .dialect import Tables
 from .errors import InvalidInput
 from .jobs.job import JobId
 from .ledger.operation import One, Operation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .database.dialect import POSTGRES, dialect_of
+from .dialect import POSTGRES, dialect_of
 
 if TYPE_CHECKING:
     from .database.database import Database

@@ -15,7 +15,7 @@ from typing import Any
 
 from ucop.agents.text.secret_url import shown_url
 
-from .database.dialect import POSTGRES_PREFIXES, SQLITE_PREFIX
+from .dialect import POSTGRES_PREFIXES, SQLITE_PREFIX
 from .errors import InvalidSettings
 from .langgraph_json import read_langgraph
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.models.aliases import DEFAULT_ALIAS
 from ucop.agents.models.serving import ModelUse
-from ucop.agents.spec.function import FunctionBody
+from ucop.agents.spec.function_body import FunctionBody
 from ucop.agents.text.schema import validate, with_defaults
 
 from .check.mesh import members_of
@@ -29,7 +29,7 @@ from .workflows.yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.errors import ModelError
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 Answers = Mapping[str, "ModelUse | ModelError"]
 """By the name that an agent asks for: which model answers, or why none does."""

@@ -20,7 +20,6 @@ from weakref import WeakKeyDictionary
 
 from ..embedded import EmbeddedModel
 from ..errors import ModelError, ModelTimeout, ModelUnavailable
-from ..interceptor import ModelRun, current, through
 from ..providers.endpoint import Endpoint, ollama_endpoint
 from ..providers.provider import UNLIMITED, ProviderSettings
 from ..providers.rates import ProcessRates, Rates
@@ -29,6 +28,7 @@ from ..providers.retry import Retry
 from ..providers.thinking import without_thinking
 from ..providers.window import truncation
 from .aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
+from .interceptor import ModelRun, current, through
 from .model_call import ModelCall
 from .serving import Absence, ModelUse, Serving
 

@@ -17,12 +17,14 @@ from typing import Any
 from ..errors import InvalidDefinition, UnknownAgent, UnknownMerge
 from ..finding import Finding, Position
 from ..text.source import nearest
+from .agent import Agent
+from .binding import Binder
 from .function import agent_of
 from .mcp import McpServer
 from .merging import MergeFunction, merge_of
 from .module import load_module, place_of_failure
-from .spec import AGENT_NAME, Agent
-from .tool import Binder, Tool, tool_of
+from .spec import AGENT_NAME
+from .tool import Tool, tool_of
 
 ENTRY_POINTS = "ucop.agents"
 LIBRARY = Path(__file__).parents[1] / "library"

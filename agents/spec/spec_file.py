@@ -26,7 +26,8 @@ from ..text.schema import (
 )
 from ..text.source import DataPath, Document, nearest, read_yaml_file
 from ..text.template import Reference, TemplateError, parse, path_lookup, path_steps
-from .spec import Agent, AgentSpec, filled_schema, schema_references, spec_agent, without_references
+from .agent import Agent, spec_agent
+from .spec import AgentSpec, filled_schema, schema_references, without_references
 
 
 def read_agent_file(

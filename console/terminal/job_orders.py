@@ -13,7 +13,7 @@ from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import UcopError
 from ucop.engine.jobs.status import JobStatus
 
-from ..cli.jobs.control import DONE
+from ..view.job_facts import DONE
 from ..view.tables import plural
 from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm

@@ -6,6 +6,7 @@ import json as json_text
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from ucop.engine.actions import Action
 from ucop.engine.jobs.status import ACTIVE
 
 from .tables import (
@@ -111,3 +112,14 @@ def took(step: Step) -> float | None:
     if step.started_at is None or step.finished_at is None:
         return None
     return (step.finished_at - step.started_at).total_seconds()
+
+
+DONE = {
+    Action.PAUSE: "asked to pause",
+    Action.RESUME: "queued",
+    Action.CANCEL: "cancelled",
+    Action.RETRY: "queued",
+    Action.ARCHIVE: "archived",
+    Action.UNARCHIVE: "put back",
+    Action.DELETE: "deleted",
+}

@@ -22,7 +22,7 @@ from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import Change, JobStatus, sources
@@ -32,12 +32,12 @@ from ..ledger.events import event
 from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.threads import copy_branch
-from .savers import Kept, attach, save_on
+from .fence import Kept, attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
-    from .savers import FencedSaver
+    from .fence import FencedSaver
     from .successor import Successor
 
 

@@ -9,9 +9,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from ..dialect import SQLITE, dialect_of
 from ..errors import DatabaseError
 from .database_file import file_of, sweep_log
-from .dialect import SQLITE, dialect_of
 from .read_only import NoDatabase, connect_to_file, connect_to_server
 
 

@@ -11,8 +11,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..dialect import SQLITE_PREFIX
 from ..errors import DatabaseError
-from .dialect import SQLITE_PREFIX
 
 
 def file_of(url: str) -> Path:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..dialect import POSTGRES, SQLITE
 from ..ledger.operation import Alone, Enqueue, Many, One, Save, Statement
-from .dialect import POSTGRES, SQLITE
 
 if TYPE_CHECKING:
     import psycopg

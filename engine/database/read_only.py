@@ -12,10 +12,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..dialect import POSTGRES, SQLITE, Dialect, dialect_of
 from ..errors import DatabaseError
 from ..ledger.operation import One, Params, Row
 from .database_file import file_of, is_left_alone, sweep_log
-from .dialect import POSTGRES, SQLITE, Dialect, dialect_of
 from .drivers import on_sqlite
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ the transaction that adds the job.
 
 from __future__ import annotations
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import ThreadBusy
 from ..jobs.job import JobId, OnBusy, ThreadId
 from ..jobs.status import ACTIVE, Change

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import InvalidInput, RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..values.json_text import to_json

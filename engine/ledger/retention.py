@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import SETTLED, JobStatus

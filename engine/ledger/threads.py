@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import CheckpointNotFound
 from .operation import One, Operation
 

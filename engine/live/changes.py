@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..database.database_file import file_of
-from ..database.dialect import SQLITE, dialect_of
 from ..database.drivers import on_sqlite
 from ..database.read_only import connect_to_file
+from ..dialect import SQLITE, dialect_of
 from ..errors import DatabaseError
 from ..ledger import live_rows
 from ..ledger.operation import One

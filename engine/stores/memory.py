@@ -30,7 +30,7 @@ from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.memory.memory import ROOT, TEXT, Memory
 
 from ..database.database_file import file_of
-from ..database.dialect import POSTGRES, dialect_of
+from ..dialect import POSTGRES, dialect_of
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ..database.dialect import Tables
+from ..dialect import Tables
 from ..errors import JobExists
 from ..jobs.job import JobId
 from ..jobs.status import ACTIVE, JobStatus, StepStatus

@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,18 +22,18 @@ from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
-from ucop.agents.interceptor import Interceptors, NodeRun
 from ucop.agents.memory.memory import Memory, NoMemory
+from ucop.agents.models.interceptor import Interceptors, NodeRun, around_node
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
 from ucop.graphs.pregel.names import inside_of, way_to
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
+from ..checkpoints.fence import FencedSaver, attach
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
-from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,
@@ -130,7 +131,7 @@ class Attempt:
     live: Outlet = field(default_factory=Outlet)
     """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
-    interceptors: Interceptors | None = None
+    interceptors: Interceptors = Interceptors(())  # noqa: RUF009 - it holds nothing
     """Code of others around nodes, and calls of agents and models."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
@@ -178,7 +179,7 @@ class Attempt:
         current_attempt.set(self)
         watch.set(self.journal)
         if self.interceptors:
-            intercepted.set(self._intercepted)
+            intercepted.set(partial(self._intercepted, workflow.hides))
         held = AsyncExitStack()
         try:
             return await self._run(workflow, held, models, folder)
@@ -498,9 +499,17 @@ class Attempt:
         )
         self.saver = saver.for_attempt(self.journal)
 
-    def _intercepted(self, task_id: str, node: str) -> tuple[Interceptors, NodeRun]:
-        assert self.interceptors is not None
-        return self.interceptors, NodeRun(
+    async def _intercepted(
+        self,
+        hides: Callable[[str], bool],
+        task_id: str,
+        node: str,
+        call_next: Callable[[], Awaitable[T]],
+    ) -> T:
+        """Run a node inside the interceptors, unless the compiler made it for itself."""
+        if hides(node):
+            return await call_next()
+        run = NodeRun(
             job_id=self.claimed.job_id,
             workflow=self.claimed.workflow,
             attempt=self.claimed.attempt,
@@ -509,6 +518,7 @@ class Attempt:
             tenant=self.claimed.tenant,
             usage_of=self.meter.live,
         )
+        return await around_node(self.interceptors, run, call_next)
 
     def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from importlib.metadata import entry_points
 from typing import Any
 
-from ucop.agents.interceptor import Interceptor, Interceptors
+from ucop.agents.models.interceptor import Interceptor, Interceptors
 
 from ..errors import InvalidInput
 

@@ -20,12 +20,12 @@ from langgraph._internal._constants import (
     CONFIG_KEY_RUNTIME,
     NS_SEP,
 )
+from langgraph.constants import TAG_HIDDEN
 from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
 from langgraph.pregel import _runner
 from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
-from ucop.agents.interceptor import Interceptors, NodeRun, around_node
 from ucop.agents.text.raised import Escaped, escaped
 from ucop.graphs.pregel.names import way_to
 
@@ -54,10 +54,10 @@ class Watch(Protocol):
 watch: ContextVar[Watch] = ContextVar("watch")
 """Of the attempt in whose tasks this code runs."""
 
-intercepted: ContextVar[Callable[[str, str], tuple[Interceptors, NodeRun]] | None] = ContextVar(
-    "intercepted", default=None
-)
-"""What is around the run of a task, by its id and node, where that attempt has interceptors."""
+AroundRun = Callable[[str, str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+intercepted: ContextVar[AroundRun | None] = ContextVar("intercepted", default=None)
+"""Runs a task, by its id and node, inside the attempt's interceptors; None where it has none."""
 
 _run: Callable[..., Awaitable[Any]] = vars(_runner)["arun_with_retry"]
 
@@ -78,12 +78,11 @@ async def arun_with_retry(
     at_work.set(AtWork(watching.job_id, node))
     try:
         checked = _checking(task, node, configurable)
-        if (around_run := intercepted.get()) is None:
+        around_run = intercepted.get()
+        if around_run is None or TAG_HIDDEN in task.config.get("tags", ()):
             return await _run(task, retry_policy, stream, checked)
-        interceptors, run = around_run(task.id, node)
-        return await around_node(
-            interceptors, run, partial(_run, task, retry_policy, stream, checked)
-        )
+        inside = partial(_run, task, retry_policy, stream, checked)
+        return await around_run(task.id, node, inside)
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
             raise

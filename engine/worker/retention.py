@@ -9,7 +9,7 @@ from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING
 
-from ..database.dialect import dialect_of
+from ..dialect import dialect_of
 from ..errors import JobNotFound, RefusedChange
 from ..ledger.retention import Rule, apply, due
 

@@ -21,11 +21,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ucop.agents.interceptor import Interceptors
+from ucop.agents.models.interceptor import Interceptors
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
-from ..checkpoints.savers import FencedSaver, saver_of
+from ..checkpoints.fence import FencedSaver, saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
@@ -104,7 +104,7 @@ class Worker:
         on_lost: Callable[[str], None],
         on_end: Callable[[str], None],
         on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
-        interceptors: Interceptors | None = None,
+        interceptors: Interceptors = Interceptors(()),  # noqa: B008 - it holds nothing
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")

@@ -27,9 +27,9 @@ from .report import Report, meant
 from .writes import check_answers, check_parallel_writes, warn_of_unused
 
 if TYPE_CHECKING:
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
     from ..workflow import Workflow
 

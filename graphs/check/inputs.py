@@ -17,7 +17,7 @@ from ..types.shapes import Shape, can_fit, type_of, words
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 
 class InputCheck:

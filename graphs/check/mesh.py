@@ -12,8 +12,8 @@ from ..language.definition import MESH, Definition, Mesh, Node
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
 
 def choose_members(

@@ -41,8 +41,8 @@ from .work import AgentWork, Work
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
-    from ucop.agents.spec.spec import Agent
 
     from ..workflow import Workflow
 

@@ -22,7 +22,8 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import AgentInputError
-from ucop.agents.run.asking import ANSWER, Answered, consult
+from ucop.agents.run.answered import Answered
+from ucop.agents.run.asking import ANSWER, consult
 from ucop.agents.text.plain import brief
 
 from ..errors import MeshStopped
@@ -49,7 +50,7 @@ from .work import AgentWork, Turn, Work, going_on
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 ROUTER = "router" + GATE
 """The node that says who is called next; like all of the compiler's own, it is no step."""

@@ -21,7 +21,7 @@ from ..workflows.yaml_workflow import YamlWorkflow
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
     from ..language.definition import Definition
 

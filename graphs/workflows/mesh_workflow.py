@@ -25,8 +25,8 @@ from .yaml_workflow import YamlWorkflow
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
     from ..pregel.superstep import Ran, Superstep, Write
 

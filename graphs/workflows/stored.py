@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.spec.spec import AgentSpec, spec_agent
+from ucop.agents.spec.agent import spec_agent
+from ucop.agents.spec.spec import AgentSpec
 
 from ..check.check import raise_errors
 from ..check.mesh import members_of

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.finding import Finding
-from ucop.agents.spec.tool import agents_inside, needs_of
+from ucop.agents.spec.binding import agents_inside, needs_of
 from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
 from ucop.agents.text.source import nearest
 from ucop.agents.text.whole_numbers import with_whole_numbers
@@ -31,8 +31,8 @@ from ..workflow import COMPILER_FORMAT, Workflow
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
-    from ucop.agents.spec.spec import Agent
 
     from ..pregel.superstep import Ran, Superstep, Write
     from ..types.given_context import Unchecked

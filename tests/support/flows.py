@@ -13,7 +13,7 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ucop.agents.models.models import Models
-from ucop.agents.run.run import AgentContext
+from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml

@@ -19,6 +19,7 @@ from ucop.engine.jobs.status import Change as Step
 from ...view.exits import Exit, UsageProblem
 from ...view.follow import nodes_of
 from ...view.inputs import read_budget, read_filter, read_input
+from ...view.job_facts import DONE
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
 from ...view.questions import how_to_go_on, is_asking
@@ -34,16 +35,6 @@ if TYPE_CHECKING:
     from ucop.engine.reading.reader import Reader
 
 T = TypeVar("T")
-
-DONE = {
-    Action.PAUSE: "asked to pause",
-    Action.RESUME: "queued",
-    Action.CANCEL: "cancelled",
-    Action.RETRY: "queued",
-    Action.ARCHIVE: "archived",
-    Action.UNARCHIVE: "put back",
-    Action.DELETE: "deleted",
-}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,7 +27,8 @@ from ucop.agents.errors import ModelResponseError
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
 from ucop.agents.models.serving import ModelUse
-from ucop.agents.spec.spec import Options, spec_agent
+from ucop.agents.spec.agent import spec_agent
+from ucop.agents.spec.spec import Options
 from ucop.engine.stores.memory import JobStore
 
 pytestmark = pytest.mark.model

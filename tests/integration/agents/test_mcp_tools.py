@@ -17,8 +17,8 @@ from tests.support.mcp import SERVER
 from tests.support.ollama import ScriptedOllama, text, tool_call
 from ucop.agents import AgentContext, AgentSpec, Models, Registry, ToolUnavailable, call
 from ucop.agents.spec import mcp as mcp_module
+from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.mcp import McpServer
-from ucop.agents.spec.spec import spec_agent
 from ucop.engine import Settings
 from ucop.engine.errors import InvalidSettings
 

@@ -12,7 +12,7 @@ from tests.support.graphs import chain, failing
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
-from ucop.engine.database.dialect import dialect_of
+from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 

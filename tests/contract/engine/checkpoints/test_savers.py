@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 from typing import Annotated, Any
@@ -15,10 +16,10 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
+from ucop.engine.checkpoints.fence import FencedSaver, FencedSqliteSaver, attach, saver_of
 from ucop.engine.checkpoints.journal import Journal
-from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.database.database import Database
-from ucop.engine.errors import Superseded
+from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import NewJob
@@ -226,3 +227,24 @@ async def test_a_write_that_is_cancelled_at_any_moment_is_told_once(
     with open_reader(url) as reader:
         told = [e.data["moment"] for e in reader.events("a") if e.type == "progress"]
     assert sorted(told) == list(range(120))
+
+
+async def test_what_is_larger_than_the_database_takes_is_refused_with_its_place(
+    database: Database, url: str
+) -> None:
+    bound = 100_000
+    saver, journal = await running(database)
+    if isinstance(saver, FencedSqliteSaver):  # SQLite's own border
+        saver.conn.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, bound)
+        saver = saver_of(database).for_attempt(journal)
+    saver.most_bytes = min(saver.most_bytes, bound)
+    config = await put(saver)
+    with pytest.raises(Unstorable, match=r"'log' .* at most"):
+        await saver.aput_writes(config, [("log", "x" * bound)], "t1")
+    with pytest.raises(Unstorable):
+        await asyncio.to_thread(saver.put_writes, config, [("log", ["x" * bound])], "t1")
+    with pytest.raises(Unstorable):  # and no checkpoint may follow without it
+        await put(saver)
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    assert held.pending_writes == []

@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, Filter, JobHandle, JobNotFound
-from ucop.engine.database.dialect import SQLITE, dialect_of
 from ucop.engine.declared.retention import Retention
+from ucop.engine.dialect import SQLITE, dialect_of
 from ucop.engine.errors import RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.retention import OWNED, Rule

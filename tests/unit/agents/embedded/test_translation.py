@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from ucop.agents.embedded import install as installing
+from ucop.agents.embedded.line import Line
 from ucop.agents.embedded.llama import Refusal
-from ucop.agents.embedded.server import Line
 from ucop.agents.embedded.translation import (
     Answer,
     mean_vector,

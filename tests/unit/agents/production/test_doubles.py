@@ -15,7 +15,7 @@ from langchain_core.runnables import RunnableParallel
 from tests.support import doubles as held
 from ucop.agents.production import doubles
 from ucop.agents.production.doubles import doubles_in, kind_of_double
-from ucop.agents.spec.function import FunctionBody
+from ucop.agents.spec.function_body import FunctionBody
 from ucop.agents.spec.registry import bundled_agents
 
 

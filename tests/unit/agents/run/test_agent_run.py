@@ -27,9 +27,9 @@ from ucop.agents import (
     run_alone,
 )
 from ucop.agents.errors import MemoryUnavailable
-from ucop.agents.run.run import in_thread
+from ucop.agents.run.function_agent import in_thread
+from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.function import agent_of
-from ucop.agents.spec.spec import spec_agent
 
 
 @pytest.fixture

@@ -11,10 +11,12 @@ from pydantic import BaseModel
 from tests.support.ollama import ScriptedOllama, answer
 from ucop.agents import AgentContext, AgentOutputError, Models, agent
 from ucop.agents.errors import NobodyToAsk
-from ucop.agents.run.asking import Answered, asking_schema, consult
+from ucop.agents.run.answered import Answered
+from ucop.agents.run.asking import asking_schema, consult
 from ucop.agents.run.run import call
+from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.function import agent_of
-from ucop.agents.spec.spec import AgentSpec, spec_agent
+from ucop.agents.spec.spec import AgentSpec
 from ucop.agents.text.schema import validate
 
 

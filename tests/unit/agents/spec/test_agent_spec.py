@@ -10,8 +10,9 @@ import pytest
 from pydantic import BaseModel, Field
 
 from ucop.agents import Agent, AgentContext, AgentSpec, InvalidDefinition, agent
+from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.function import agent_of
-from ucop.agents.spec.spec import filled_schema, spec_agent, without_references
+from ucop.agents.spec.spec import filled_schema, without_references
 from ucop.agents.spec.spec_file import read_agent, read_agent_file, read_agents
 from ucop.agents.text.source import read_yaml
 from ucop.agents.text.template import TemplateError, path_lookup

@@ -11,7 +11,8 @@ import pytest
 
 from ucop.agents import InvalidDefinition, Registry, UnknownAgent, agent, load_registry
 from ucop.agents.spec import registry as registry_module
-from ucop.agents.spec.spec import AgentSpec, spec_agent
+from ucop.agents.spec.agent import spec_agent
+from ucop.agents.spec.spec import AgentSpec
 
 BUNDLED = {
     "example_writer",

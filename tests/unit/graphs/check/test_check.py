@@ -12,7 +12,7 @@ from typing_extensions import TypedDict
 
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding
-from ucop.agents.run.run import AgentContext
+from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.merging import merge
 from ucop.agents.spec.registry import Registry

@@ -12,7 +12,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from tests.support.flows import Flow, answers, flow, saver_at
-from ucop.agents.run.run import AgentContext
+from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml

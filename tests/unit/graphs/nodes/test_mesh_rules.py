@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ucop.agents.spec.agent import Agent
 from ucop.agents.spec.function import agent, agent_of
-from ucop.agents.spec.spec import Agent
 from ucop.graphs.errors import (
     MeshAgentDead,
     MeshCycle,

@@ -18,7 +18,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
-import ucop.graphs.catalog as catalog_module
+import ucop.graphs.workflows.catalog as catalog_module
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.plain import plain

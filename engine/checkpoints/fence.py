@@ -39,11 +39,11 @@ from psycopg.rows import dict_row
 
 from ucop.graphs.pregel.allowlist import allowlist_of
 
-from ..database.dialect import POSTGRES, SQLITE
 from ..database.drivers import on_async_postgres, on_postgres, on_sqlite
 from ..database.postgres import Apart as ApartPostgres
 from ..database.postgres import PostgresDatabase, reachable
 from ..database.sqlite import Apart, SqliteDatabase
+from ..dialect import POSTGRES, SQLITE
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
 from ..ledger import lifecycle, threads

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .errors import InterceptorMisused
+from ..errors import InterceptorMisused
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage, BaseMessage
 
-    from .models.meter import Usage
+    from .meter import Usage
 
 R = TypeVar("R")
 T = TypeVar("T")
