@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
-from .checkpoints.fence import FencedSaver, saver_of
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .declared.queue_limits import undeclared
 from .dialect import dialect_of
@@ -41,6 +41,7 @@ from .worker.retention import carry_out
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
+    from .checkpoints.savers import FencedSaver
     from .database.database import Database
     from .notices import Notices
     from .reading.reader import Reader

@@ -497,8 +497,8 @@ class JobHandle:
             await self._access.commands.set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
-        from .checkpoints.fence import saver_of
         from .checkpoints.history import history
+        from .checkpoints.savers import saver_of
 
         database = self._access.database
         thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))

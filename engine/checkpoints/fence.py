@@ -14,15 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import copy
-import sqlite3
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager
-from functools import partial
-from itertools import groupby
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
-import psycopg
 from langgraph.checkpoint.base import (
     WRITES_IDX_MAP,  # errors, interrupts and resumes: saved at once
     BaseCheckpointSaver,
@@ -32,65 +27,26 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
-from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-from langgraph.checkpoint.sqlite import SqliteSaver
-from psycopg.rows import dict_row
 
-from ucop.graphs.pregel.allowlist import allowlist_of
-
-from ..database.drivers import on_async_postgres, on_postgres, on_sqlite
-from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import PostgresDatabase, reachable
-from ..database.sqlite import Apart, SqliteDatabase
-from ..dialect import POSTGRES, SQLITE
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
-from ..ledger import lifecycle, threads
-from ..ledger.operation import Operation, Statement, drive, run
+from ..ledger.operation import Operation, Statement, run
 from ..loop.loop import SAFE
-from ..values.serializer import Apart as Row
-from ..values.serializer import StateSerializer, serializer, used_types
+from ..values.serializer import StateSerializer
 from ..values.state_types import GraphTypes
-from ..values.stored import MOST_BYTES, MOST_INLINE, ROOM, stored, stored_error, too_large
-from . import pregel_loops
+from ..values.stored import MOST_BYTES, ROOM, stored, stored_error, too_large
 from .ids import follow
 from .journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal, Load
 from .replies import Reply
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
-    from langgraph.pregel import Pregel
-    from langgraph.store.base import BaseStore
-    from psycopg import AsyncConnection, AsyncCursor
-    from psycopg.rows import DictRow
 
-    from ..database.database import Database
 
 T = TypeVar("T")
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
-
-pregel_loops.extend()
-
-
-def attach(
-    graph: Pregel[Any, Any, Any, Any],
-    saver: FencedSaver | None,
-    store: BaseStore | None = None,
-) -> Pregel[Any, Any, Any, Any]:
-    """A shallow copy of `graph` that saves to `saver`, and has `store` unless it was compiled with
-    one; the caller's graph stays as it was. The saver knows the classes that the graph uses."""
-    bound = copy.copy(graph)
-    bound.checkpointer = None if saver is None else saver.for_graph(used_types(graph))
-    if bound.store is None:
-        bound.store = store
-    # In streams of version 2 LangGraph makes an object of its schema out of all values, also of those
-    # that the schema does not have, and those of graphs inside; `invoke` does not.
-    bound._output_mapper = bound._state_mapper = None
-    bound._serde_allowlist = allowlist_of(graph)
-    return bound
 
 
 Kept = Call
@@ -453,418 +409,12 @@ class Fenced:
 SAFE.add(Fenced.aput_writes.__code__)  # `stored` and `brief` take whatever the code of values does
 
 
-class Unfenced(SqliteSaver):
-    """LangGraph's own, in a transaction that somebody else ends: it would commit, also after an
-    error."""
-
-    is_setup = True
-
-    def __init__(self, connection: sqlite3.Connection, serde: Any) -> None:
-        super().__init__(connection, serde=serde)
-        self.is_setup = True  # by sqlite.prepare
-
-    @contextmanager
-    def cursor(self, transaction: bool = True) -> Iterator[sqlite3.Cursor]:
-        with super().cursor(transaction=False) as cursor:
-            yield cursor
-
-
-class FencedSqliteSaver(Fenced, SqliteSaver):
-    """The synchronous SQLite saver, used inline on the engine's loop.
-
-    A write takes microseconds there; a thread or aiosqlite would cost more than it frees.
-    """
-
-    retry: Callable[[Callable[[], Any]], Awaitable[Any]]
-    """Reads again while another process holds the lock, without blocking the loop."""
-    commit: Callable[..., Awaitable[Any]]
-    """Writes in a transaction; see group_commit.GroupCommit.write."""
-    apart: Apart
-    """Reads and writes from other threads."""
-
-    def for_attempt(self, journal: Journal) -> Self:
-        clone = copy.copy(self)
-        clone.journal = journal
-        clone.most_bytes = min(MOST_BYTES, self.conn.getlimit(sqlite3.SQLITE_LIMIT_LENGTH))
-        return clone
-
-    def cursor(  # type: ignore[override] # LangGraph's is a generator, and costs more
-        self, transaction: bool = True
-    ) -> closing[sqlite3.Cursor]:
-        # The base class would commit, also after an error.
-        return closing(self.conn.cursor())
-
-    def save(self, call: Kept) -> None:
-        """Save in the transaction that is open on the loop's connection."""
-        method, arguments = call
-        getattr(SqliteSaver, method)(self, *arguments)
-
-    async def _commit(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = _Write(journal, saved, checkpoint, more, notes)
-        with write:
-            await self.commit(
-                lambda: write.into(partial(on_sqlite, self.conn), self.save),
-                lambda _: write.told(),
-            )
-
-    def _commit_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = _Write(journal, saved, checkpoint, more, notes)
-
-        def work(connection: sqlite3.Connection) -> None:
-            saver = Unfenced(connection, self.serde)
-            write.into(
-                partial(on_sqlite, connection), lambda call: getattr(saver, call[0])(*call[1])
-            )
-
-        with write:
-            self.apart.write(work)
-            write.told()
-
-    async def _save(self, call: Kept) -> None:
-        await self.commit(lambda: self.save(call))
-
-    def _save_apart(self, call: Kept) -> None:
-        method, arguments = call
-        self.apart.write(lambda at: getattr(Unfenced(at, self.serde), method)(*arguments))
-
-    def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        return self.apart.read(lambda connection: read(Unfenced(connection, self.serde)))
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if not self._at_home():
-            return await asyncio.to_thread(self.get_tuple, config)
-        await self._save_held()
-        return self._read(await self.retry(lambda: SqliteSaver.get_tuple(self, config)))
-
-    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        if self._at_home():
-            await self._save_held()
-            found = await self._read_here(lambda saver: [*saver.list(*args, **options)])
-        else:
-            found = await asyncio.to_thread(lambda: [*self.list(*args, **options)])
-        # get_tuple() while list() is open would wait for its own lock.
-        for item in found:
-            yield item
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        asked: dict[str, Any] = {"config": config, "channels": channels}
-        if not self._at_home():
-            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
-        await self._save_held()
-        return await self._read_here(lambda saver: saver.get_delta_channel_history(**asked))
-
-    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
-        return found
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._carry_out(
-            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
-        )
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
-
-    async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
-        strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
-            "keep_latest": threads.keep_latest,
-            "delete": partial(threads.delete_threads, SQLITE.tables),
-        }
-        if strategy not in strategies:
-            raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
-        await self._carry_out(lambda: strategies[strategy](thread_ids))
-
-    async def _change(self, make: Callable[[], Operation[None]]) -> None:
-        await self.commit(lambda: run(make(), partial(on_sqlite, self.conn)))
-
-    def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
-        self.apart.write(lambda at: run(make(), partial(on_sqlite, at)))
-
-
-class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
-    """The PostgreSQL saver over a pool. Each attempt has its own lock, so that attempts do
-    not wait for each other, and the writes of one attempt keep their order."""
-
-    url: str = ""
-    apart: ApartPostgres
-    """Connections of other threads."""
-    _inside: AsyncCursor[DictRow] | None = None
-
-    def for_attempt(self, journal: Journal) -> Self:
-        clone = copy.copy(self)
-        clone.journal = journal
-        clone.lock = journal.lock
-        return clone
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._carry_out(
-            lambda: threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
-        )
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(POSTGRES.tables, run_ids))
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
-
-    async def _change(self, make: Callable[[], Operation[None]]) -> None:
-        async with (
-            _ainternal.get_connection(self.conn) as connection,
-            connection.transaction(),
-            connection.cursor() as cursor,
-        ):
-            await drive(make(), partial(on_async_postgres, cursor))
-
-    def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
-        with (
-            reachable(self.url),
-            self.apart.connection() as connection,
-            connection.transaction(),
-            connection.cursor() as cursor,
-        ):
-            run(make(), partial(on_postgres, cursor))
-
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if not self._at_home():
-            return await asyncio.to_thread(self.get_tuple, config)
-        await self._save_held()
-        return self._read(await super().aget_tuple(config))
-
-    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        if self._at_home():
-            await self._save_held()
-            async for item in super().alist(*args, **options):
-                yield item
-        else:
-            for item in await asyncio.to_thread(lambda: [*self.list(*args, **options)]):
-                yield item
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        asked: dict[str, Any] = {"config": config, "channels": channels}
-        if not self._at_home():
-            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
-        await self._save_held()
-        return await super().aget_delta_channel_history(**asked)
-
-    @asynccontextmanager
-    async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
-        if self._inside is not None and pipeline:
-            yield self._inside
-        elif self.journal is None or not pipeline:
-            # A read takes its own connection and must not wait for this attempt's writes.
-            with reachable(self.url):
-                async with (
-                    _ainternal.get_connection(self.conn) as connection,
-                    _pipeline(connection, pipeline),
-                    connection.cursor(binary=True, row_factory=dict_row) as cursor,
-                ):
-                    yield cursor
-        else:
-            raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
-
-    async def _commit(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        # A commit that was begun is seen to its end: who is cancelled amid it could not know
-        # whether it happened, and would tell the same twice.
-        write = _Write(journal, saved, checkpoint, more, notes)
-        commit = asyncio.ensure_future(self._commit_whole(write))
-        try:
-            await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            if not commit.done():
-                await asyncio.wait([commit])
-            raise
-        finally:
-            if commit.done() and not commit.cancelled():
-                commit.exception()  # looked at, also where the cancellation goes first
-
-    async def _commit_whole(self, write: _Write) -> None:
-        journal = write.journal
-        while not journal.committing.acquire(blocking=False):  # noqa: ASYNC110 - of a thread
-            await asyncio.sleep(0.001)
-        try:
-            with write, journal.certain(), reachable(self.url), _fenced(journal):
-                await self._transact(write)
-                write.told()
-        finally:
-            journal.committing.release()
-
-    async def _transact(self, write: _Write) -> None:
-        async with (
-            _ainternal.get_connection(self.conn) as connection,
-            connection.pipeline(),
-            connection.transaction(),
-            connection.cursor(binary=True, row_factory=dict_row) as cursor,
-        ):
-            await _tell(cursor, write)
-            inside = copy.copy(self)
-            inside._inside = cursor
-            assert write.load is not None
-            for method, group in groupby(write.load.held, key=lambda each: each[0]):
-                given = [arguments for _, arguments in group]
-                if method == "put_writes":
-                    rows = await asyncio.to_thread(self._rows_of, given)
-                    await cursor.executemany(self.INSERT_CHECKPOINT_WRITES_SQL, rows)
-                else:
-                    for arguments in given:
-                        await inside._save(("put", arguments))
-            for call in write.more:
-                await inside._save(call)
-            fault("inside saver write")
-
-    def _commit_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = _Write(journal, saved, checkpoint, more, notes)
-        if not journal.committing.acquire(timeout=HELD_UP):
-            raise RuntimeError(HELD_UP_BY_A_NODE)
-        try:
-            with write, journal.certain(), reachable(self.url), _fenced(journal):
-                with (
-                    self.apart.connection() as connection,
-                    connection.transaction(),
-                    connection.cursor() as cursor,
-                ):
-                    saver = PostgresSaver(connection, serde=self.serde)
-                    write.into(partial(on_postgres, cursor), partial(save_by, saver))
-                write.told()
-        finally:
-            journal.committing.release()
-
-    def _save_apart(self, call: Kept) -> None:
-        method, arguments = call
-        with reachable(self.url), self.apart.connection() as connection:
-            save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
-
-    def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        with reachable(self.url), self.apart.connection() as connection:
-            return read(PostgresSaver(connection, serde=self.serde))
-
-    async def _save(self, call: Kept) -> None:
-        method, arguments = as_rows(call)
-        await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
-
-    def _rows_of(self, held: Sequence[tuple[Any, ...]]) -> list[Any]:
-        """The rows of many tasks' values: one statement for all costs a fraction of one for each."""
-        return [
-            row
-            for config, writes, task_id, task_path in held
-            for row in self._dump_writes(
-                config["configurable"]["thread_id"],
-                config["configurable"]["checkpoint_ns"],
-                config["configurable"]["checkpoint_id"],
-                task_id,
-                task_path,
-                writes,
-            )
-        ]
-
-
 def _without(config: RunnableConfig, names: frozenset[str]) -> RunnableConfig:
     if not names:
         return config
     shown = {k: v for k, v in config["configurable"].items() if k not in names}
     told = {k: v for k, v in (config.get("metadata") or {}).items() if k not in names}
     return {**config, "configurable": shown, "metadata": told}
-
-
-FencedSaver = FencedSqliteSaver | FencedPostgresSaver
-
-
-def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
-    """A saver of an open database, on the engine's loop; each attempt takes a copy of it. `types`
-    are the classes that states may hold beside the project's: see Settings.state."""
-    saver: FencedSaver
-    if isinstance(database, SqliteDatabase):
-        saver = FencedSqliteSaver(database.connection, serde=serializer(types))
-        saver.is_setup = True  # by `sqlite.prepare`
-        saver.retry, saver.commit = database.retry, database.commit
-        saver.apart, saver.place = database.apart, str(database.path)
-    else:
-        assert isinstance(database, PostgresDatabase)
-        saver = FencedPostgresSaver(database.pool, serde=serializer(types))
-        saver.apart, saver.url, saver.place = database.apart, database.url, database.url
-    saver.loop = asyncio.get_running_loop()
-    saver._by_graph = {}
-    return saver
-
-
-def save_on(calls: Sequence[Kept], connection: Any) -> None:
-    """Save in the transaction that is open on a connection of either database's driver."""
-    if isinstance(connection, sqlite3.Connection):
-        lite = Unfenced(connection, serializer())
-        for method, arguments in calls:
-            getattr(lite, method)(*arguments)
-    else:
-        saver = PostgresSaver(connection, serde=serializer())
-        for call in calls:
-            save_by(saver, call)
-
-
-def save_by(saver: PostgresSaver, call: Kept) -> None:
-    method, arguments = as_rows(call)
-    getattr(saver, method)(*arguments)
-
-
-def as_rows(call: Kept) -> Kept:
-    """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
-    -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
-    method, arguments = call
-    if method != "put":
-        return call
-    config, checkpoint, *rest = arguments
-    values = checkpoint["channel_values"]
-    odd = {name: Row(value) for name, value in values.items() if not _fits_json(value)}
-    if not odd:
-        return call
-    return "put", (config, {**checkpoint, "channel_values": {**values, **odd}}, *rest)
-
-
-def _fits_json(value: Any) -> bool:
-    kind = type(value)
-    if kind is str:
-        return "\0" not in value and len(value) <= MOST_INLINE
-    if kind is int:
-        return bool(-(2**63) <= value < 2**64)
-    return kind is bool or not isinstance(value, (str, int, float))
 
 
 def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, Any]]:
@@ -931,7 +481,7 @@ HELD_UP_BY_A_NODE = (
 )
 
 
-class _Write:
+class Write:
     """One transaction of an attempt: the fence, what its journal holds, and what is new. Where it does
     not commit inside `with write:`, all stays in the journal."""
 
@@ -984,31 +534,3 @@ class _Write:
         if self.load is not None:
             self.journal.give_back(self.load)
             self.load = None
-
-
-@contextmanager
-def _fenced(journal: Journal) -> Iterator[None]:
-    """What PostgreSQL raises at the fence, as what it means."""
-    try:
-        yield
-    except psycopg.Error as error:
-        if error.sqlstate == "UC001":
-            raise lifecycle.superseded(journal.job_id, journal.attempt) from None
-        raise
-
-
-async def _tell(cursor: AsyncCursor[DictRow], write: _Write) -> None:
-    """The fence, then the journal, as one flow of statements: in a pipeline nothing waits
-    for an answer, so the fence is a function that raises, and the whole transaction with it."""
-    journal = write.journal
-    await cursor.execute("select ucop_fence(%s, %s)", (journal.job_id, journal.attempt))
-    await drive(write.tell(), partial(on_async_postgres, cursor, pipelined=True))
-
-
-@asynccontextmanager
-async def _pipeline(connection: AsyncConnection[DictRow], wanted: bool) -> AsyncIterator[None]:
-    if wanted:
-        async with connection.pipeline():
-            yield
-    else:
-        yield

@@ -32,12 +32,13 @@ from ..ledger.events import event
 from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.threads import copy_branch
-from .fence import Kept, attach, save_on
+from .fence import Kept
+from .savers import attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
-    from .fence import FencedSaver
+    from .savers import FencedSaver
     from .successor import Successor
 
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.text.plain import shown
 
 from ..jobs.job import Checkpoint, JobId, ThreadId
-from .fence import FencedSaver, attach
+from .savers import attach
 from .snapshots import OWN, lineage
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
     from ucop.graphs.workflow import Workflow
+
+    from .savers import FencedSaver
 
 
 async def history(

@@ -30,10 +30,10 @@ from ucop.graphs.nodes.failures import chain
 from ucop.graphs.pregel.names import inside_of, way_to
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
-from ..checkpoints.fence import FencedSaver, attach
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
+from ..checkpoints.savers import attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,
@@ -65,6 +65,8 @@ if TYPE_CHECKING:
     from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
+
+    from ..checkpoints.savers import FencedSaver
 
 T = TypeVar("T")
 

@@ -25,7 +25,7 @@ from ucop.agents.models.interceptor import Interceptors
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
-from ..checkpoints.fence import FencedSaver, saver_of
+from ..checkpoints.savers import saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
@@ -62,6 +62,7 @@ if TYPE_CHECKING:
     from ucop.agents.models.models import Models
     from ucop.graphs.workflow import Workflow
 
+    from ..checkpoints.savers import FencedSaver
     from ..settings import Settings
     from ..stores.memory import JobStore
 

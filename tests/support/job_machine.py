@@ -33,8 +33,8 @@ from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Lif
 from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
 from ucop.engine.checkpoints import forks
-from ucop.engine.checkpoints.fence import saver_of
 from ucop.engine.checkpoints.forks import Edit
+from ucop.engine.checkpoints.savers import saver_of
 from ucop.engine.database.database import Database
 from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import RefusedChange
