@@ -26,6 +26,7 @@ nodes:
   first: {agent: asker, with: {text: "${word}"}, writes: one}
   ask: {ask: "Go on?", writes: answer}
   last: {agent: asker, with: {text: "last"}, writes: two}
+edges: [START -> first -> ask -> last -> END]
 output: {one: "${one}", two: "${two}"}
 agents:
   asker: {prompt: "Say ${text}", input: {text: string}}
