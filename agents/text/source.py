@@ -8,10 +8,9 @@ from a name in the text.
 
 from __future__ import annotations
 
-import difflib
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -132,13 +131,6 @@ def underline(finding: Finding, text: str) -> str:
     before = "".join("\t" if c == "\t" else " " * _columns(c) for c in line[:start])
     marks = "^" * max(1, sum(_columns(c) for c in marked))
     return f"{number}{line}\n{' ' * len(number)}{before}{marks}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, or None."""
-    folded = {candidate.casefold(): candidate for candidate in names}
-    found = difflib.get_close_matches(name[:100].casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
 
 
 # The line breaks that ruamel counts.

@@ -30,13 +30,14 @@ from langgraph.checkpoint.base import (
 
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..faults import fault
-from ..ledger.operation import Operation, Statement, run
+from ..ledger.operation import Operation
 from ..loop.loop import SAFE
 from ..values.serializer import StateSerializer
 from ..values.state_types import GraphTypes
 from ..values.stored import MOST_BYTES, ROOM, stored, stored_error, too_large
+from . import pregel_loops
 from .ids import follow
-from .journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal, Load
+from .journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal
 from .replies import Reply
 
 if TYPE_CHECKING:
@@ -47,6 +48,8 @@ T = TypeVar("T")
 
 WITH_ERROR = frozenset({*WRITES_IDX_MAP, "__error_source_node__"})
 """Channels of a failed task that mean something without the rest."""
+
+pregel_loops.extend()
 
 
 Kept = Call
@@ -469,68 +472,3 @@ def _newest(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:
     """The checkpoint's id, where it is one of the job's graph itself and not of a subgraph."""
     root = not config["configurable"].get("checkpoint_ns")
     return checkpoint["id"] if root else None
-
-
-HELD_UP = 10.0
-"""Seconds that a graph which a node runs waits for a commit that is under way."""
-
-HELD_UP_BY_A_NODE = (
-    "a node runs a graph by invoke() or stream() on the engine's event loop, and holds up a commit "
-    "of its own job that is under way there: use `await graph.ainvoke(…)` or `graph.astream(…)`, "
-    "or make the node a plain function (def)"
-)
-
-
-class Write:
-    """One transaction of an attempt: the fence, what its journal holds, and what is new. Where it does
-    not commit inside `with write:`, all stays in the journal."""
-
-    def __init__(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        more: Sequence[Kept],
-        notes: Batch,
-    ) -> None:
-        self.journal, self.more, self.notes = journal, more, notes
-        self.load: Load | None = None
-        """What is taken out of the journal while this is under way."""
-        self._saved, self._checkpoint = saved, checkpoint
-
-    def tell(self) -> Operation[None]:
-        """The fence and the notes."""
-        self._untake()
-        self.load = self.journal.take()
-        return self.journal.tell(
-            self.load, self.notes, saved=self._saved, checkpoint=self._checkpoint
-        )
-
-    def into(
-        self,
-        execute: Callable[[Statement], Sequence[Any]],
-        save: Callable[[Kept], Any],
-    ) -> None:
-        """Write all of it into a transaction that is open, by what executes and saves there."""
-        run(self.tell(), execute)
-        assert self.load is not None
-        for call in (*self.load.held, *self.more):
-            save(call)
-        fault("inside saver write")
-
-    def told(self) -> None:
-        """It has committed."""
-        load, self.load = self.load, None
-        if load is not None:
-            self.journal.told(load, self.notes)
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._untake()
-
-    def _untake(self) -> None:
-        if self.load is not None:
-            self.journal.give_back(self.load)
-            self.load = None

@@ -1,4 +1,4 @@
-"""LangGraph's saver for PostgreSQL, fenced."""
+"""LangGraph's PostgreSQL saver, fenced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 import psycopg
 from langgraph.checkpoint.base import (
@@ -16,20 +16,24 @@ from langgraph.checkpoint.base import (
     CheckpointTuple,
     DeltaChannelHistory,
 )
-from langgraph.checkpoint.postgres import PostgresSaver, _ainternal
+from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from psycopg.rows import dict_row
 
+from ucop.graphs.pregel.wanted import need, need_use, wanted
+
 from ..database.drivers import on_async_postgres, on_postgres
 from ..database.postgres import Apart as ApartPostgres
-from ..database.postgres import reachable
+from ..database.postgres import PostgresDatabase, reachable
 from ..dialect import POSTGRES
 from ..faults import fault
 from ..ledger import lifecycle, threads
 from ..ledger.operation import Operation, drive, run
 from ..values.serializer import Apart as Row
+from ..values.serializer import serializer
 from ..values.stored import MOST_INLINE
-from .fence import HELD_UP, HELD_UP_BY_A_NODE, Fenced, Kept, Write
+from .fence import Fenced, Kept, T
+from .fenced_write import HELD_UP, HELD_UP_BY_A_NODE, FencedWrite
 from .journal import NO_NOTES, Batch, Journal
 
 if TYPE_CHECKING:
@@ -37,8 +41,19 @@ if TYPE_CHECKING:
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
 
+    from ..database.database import Database
 
-T = TypeVar("T")
+
+VERSION = "langgraph-checkpoint-postgres 3.2"
+
+with wanted("fences checkpoints in PostgreSQL", VERSION):
+    from langgraph.checkpoint.postgres import _ainternal
+
+    need(_ainternal, "get_connection")
+    # By `_cursor` nothing is written past the fence; the rows of many tasks are written together.
+    need(AsyncPostgresSaver, "_cursor", "_dump_writes", "INSERT_CHECKPOINT_WRITES_SQL")
+    for method in (AsyncPostgresSaver.aput, AsyncPostgresSaver.aput_writes):
+        need_use(method, "_cursor")
 
 
 class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
@@ -137,7 +152,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     ) -> None:
         # A commit that was begun is seen to its end: who is cancelled amid it could not know
         # whether it happened, and would tell the same twice.
-        write = Write(journal, saved, checkpoint, more, notes)
+        write = FencedWrite(journal, saved, checkpoint, more, notes)
         commit = asyncio.ensure_future(self._commit_whole(write))
         try:
             await asyncio.shield(commit)
@@ -149,7 +164,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
             if commit.done() and not commit.cancelled():
                 commit.exception()  # looked at, also where the cancellation goes first
 
-    async def _commit_whole(self, write: Write) -> None:
+    async def _commit_whole(self, write: FencedWrite) -> None:
         journal = write.journal
         while not journal.committing.acquire(blocking=False):  # noqa: ASYNC110 - of a thread
             await asyncio.sleep(0.001)
@@ -160,7 +175,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         finally:
             journal.committing.release()
 
-    async def _transact(self, write: Write) -> None:
+    async def _transact(self, write: FencedWrite) -> None:
         async with (
             _ainternal.get_connection(self.conn) as connection,
             connection.pipeline(),
@@ -191,7 +206,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         *more: Kept,
         notes: Batch = NO_NOTES,
     ) -> None:
-        write = Write(journal, saved, checkpoint, more, notes)
+        write = FencedWrite(journal, saved, checkpoint, more, notes)
         if not journal.committing.acquire(timeout=HELD_UP):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
@@ -275,7 +290,7 @@ def _fenced(journal: Journal) -> Iterator[None]:
         raise
 
 
-async def _tell(cursor: AsyncCursor[DictRow], write: Write) -> None:
+async def _tell(cursor: AsyncCursor[DictRow], write: FencedWrite) -> None:
     """The fence, then the journal, as one flow of statements: in a pipeline nothing waits
     for an answer, so the fence is a function that raises, and the whole transaction with it."""
     journal = write.journal
@@ -290,3 +305,19 @@ async def _pipeline(connection: AsyncConnection[DictRow], wanted: bool) -> Async
             yield
     else:
         yield
+
+
+def postgres_saver(database: Database, types: Sequence[str]) -> FencedPostgresSaver:
+    """See savers.saver_of."""
+    assert isinstance(database, PostgresDatabase)
+    saver = FencedPostgresSaver(database.pool, serde=serializer(types))
+    saver.loop, saver._by_graph = asyncio.get_running_loop(), {}
+    saver.apart, saver.url, saver.place = database.apart, database.url, database.url
+    return saver
+
+
+def save(calls: Sequence[Kept], connection: psycopg.Connection[Any]) -> None:
+    """See savers.save_on."""
+    saver = PostgresSaver(connection, serde=serializer())
+    for call in calls:
+        save_by(saver, call)

@@ -1,35 +1,32 @@
-"""The saver of a database, and graphs that save to it.
-
-Each database's saver is imported where it is used: who has SQLite alone loads no driver of PostgreSQL.
-"""
+"""A project's savers, made from its database, and graphs that save to them."""
 
 from __future__ import annotations
 
-import asyncio
 import copy
 import sqlite3
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from langgraph.pregel import Pregel
 
 from ucop.graphs.pregel.allowlist import allowlist_of
+from ucop.graphs.pregel.wanted import need, need_use, wanted
 
 from ..database.sqlite import SqliteDatabase
-from ..values.serializer import serializer, used_types
-from . import pregel_loops
+from ..values.serializer import used_types
 from .fence import Kept
 
 if TYPE_CHECKING:
-    from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
 
     from ..database.database import Database
     from .postgres_saver import FencedPostgresSaver
     from .sqlite_saver import FencedSqliteSaver
 
-    FencedSaver = FencedSqliteSaver | FencedPostgresSaver
-
-
-pregel_loops.extend()
+with wanted("attaches savers to graphs"):
+    need(Pregel, "_output_mapper", "_state_mapper")
+    for stream in (Pregel.stream, Pregel.astream):
+        need_use(stream, "_output_mapper", "_state_mapper")
 
 
 def attach(
@@ -50,43 +47,28 @@ def attach(
     return bound
 
 
+FencedSaver: TypeAlias = "FencedSqliteSaver | FencedPostgresSaver"
+
+
 def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
     """A saver of an open database, on the engine's loop; each attempt takes a copy of it. `types`
     are the classes that states may hold beside the project's: see Settings.state."""
-
-    saver: FencedSaver
     if isinstance(database, SqliteDatabase):
-        from .sqlite_saver import FencedSqliteSaver
+        from .sqlite_saver import sqlite_saver
 
-        saver = FencedSqliteSaver(database.connection, serde=serializer(types))
-        saver.is_setup = True  # by `sqlite.prepare`
-        saver.retry, saver.commit = database.retry, database.commit
-        saver.apart, saver.place = database.apart, str(database.path)
-    else:
-        from ..database.postgres import PostgresDatabase
-        from .postgres_saver import FencedPostgresSaver
+        return sqlite_saver(database, types)
+    from .postgres_saver import postgres_saver
 
-        assert isinstance(database, PostgresDatabase)
-        saver = FencedPostgresSaver(database.pool, serde=serializer(types))
-        saver.apart, saver.url, saver.place = database.apart, database.url, database.url
-    saver.loop = asyncio.get_running_loop()
-    saver._by_graph = {}
-    return saver
+    return postgres_saver(database, types)
 
 
 def save_on(calls: Sequence[Kept], connection: Any) -> None:
     """Save in the transaction that is open on a connection of either database's driver."""
     if isinstance(connection, sqlite3.Connection):
-        from .sqlite_saver import Unfenced
+        from . import sqlite_saver
 
-        lite = Unfenced(connection, serializer())
-        for method, arguments in calls:
-            getattr(lite, method)(*arguments)
+        sqlite_saver.save(calls, connection)
     else:
-        from langgraph.checkpoint.postgres import PostgresSaver
+        from . import postgres_saver
 
-        from .postgres_saver import save_by
-
-        saver = PostgresSaver(connection, serde=serializer())
-        for call in calls:
-            save_by(saver, call)
+        postgres_saver.save(calls, connection)

@@ -1,4 +1,4 @@
-"""LangGraph's saver for SQLite, fenced."""
+"""LangGraph's SQLite saver, fenced."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self
 
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
@@ -17,20 +17,30 @@ from langgraph.checkpoint.base import (
 )
 from langgraph.checkpoint.sqlite import SqliteSaver
 
+from ucop.graphs.pregel.wanted import need, need_use, wanted
+
 from ..database.drivers import on_sqlite
-from ..database.sqlite import Apart
+from ..database.sqlite import Apart, SqliteDatabase
 from ..dialect import SQLITE
 from ..ledger import threads
 from ..ledger.operation import Operation, run
+from ..values.serializer import serializer
 from ..values.stored import MOST_BYTES
-from .fence import Fenced, Kept, Write
+from .fence import Fenced, Kept, T
+from .fenced_write import FencedWrite
 from .journal import NO_NOTES, Batch, Journal
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
 
-T = TypeVar("T")
+VERSION = "langgraph-checkpoint-sqlite 3.1"
+
+with wanted("fences checkpoints in SQLite", VERSION):
+    need(SqliteSaver, "is_setup", "cursor")
+    # Who ends the transaction is said by `cursor` alone.
+    for method in (SqliteSaver.put, SqliteSaver.put_writes):
+        need_use(method, "cursor")
 
 
 class Unfenced(SqliteSaver):
@@ -87,7 +97,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         *more: Kept,
         notes: Batch = NO_NOTES,
     ) -> None:
-        write = Write(journal, saved, checkpoint, more, notes)
+        write = FencedWrite(journal, saved, checkpoint, more, notes)
         with write:
             await self.commit(
                 lambda: write.into(partial(on_sqlite, self.conn), self.save),
@@ -102,7 +112,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         *more: Kept,
         notes: Batch = NO_NOTES,
     ) -> None:
-        write = Write(journal, saved, checkpoint, more, notes)
+        write = FencedWrite(journal, saved, checkpoint, more, notes)
 
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
@@ -181,3 +191,20 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
 
     def _change_apart(self, make: Callable[[], Operation[None]]) -> None:
         self.apart.write(lambda at: run(make(), partial(on_sqlite, at)))
+
+
+def sqlite_saver(database: SqliteDatabase, types: Sequence[str]) -> FencedSqliteSaver:
+    """See savers.saver_of."""
+    saver = FencedSqliteSaver(database.connection, serde=serializer(types))
+    saver.is_setup = True  # by `sqlite.prepare`
+    saver.loop, saver._by_graph = asyncio.get_running_loop(), {}
+    saver.retry, saver.commit = database.retry, database.commit
+    saver.apart, saver.place = database.apart, str(database.path)
+    return saver
+
+
+def save(calls: Sequence[Kept], connection: sqlite3.Connection) -> None:
+    """See savers.save_on."""
+    saver = Unfenced(connection, serializer())
+    for method, arguments in calls:
+        getattr(saver, method)(*arguments)

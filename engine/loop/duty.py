@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from ..errors import DatabaseError
-from .stopping import is_cancelled
+from .cancellation import is_cancelled
 
 
 class Duty(Protocol):

@@ -33,7 +33,7 @@ from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
-from ..checkpoints.savers import attach
+from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,
@@ -48,7 +48,7 @@ from ..jobs.failure import failure
 from ..jobs.status import Change
 from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
-from ..loop.stopping import insist, is_cancelled
+from ..loop.cancellation import is_cancelled
 from ..values.inputs import given_input
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
@@ -56,6 +56,7 @@ from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from .node_runs import CUSTOM, intercepted, watch
 from .output import output_of
 from .provision import NOTHING, Provision
+from .stopping import insist
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore

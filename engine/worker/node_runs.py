@@ -14,20 +14,20 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
-from langgraph._internal._constants import (
+from langgraph.constants import TAG_HIDDEN
+from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
+from langgraph.runtime import Runtime
+from langgraph.types import Interrupt
+
+from ucop.agents.text.raised import Escaped, escaped
+from ucop.graphs.pregel.config_keys import (
     CONF,
     CONFIG_KEY_CHECKPOINT_NS,
     CONFIG_KEY_RUNTIME,
     NS_SEP,
 )
-from langgraph.constants import TAG_HIDDEN
-from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
-from langgraph.pregel import _runner
-from langgraph.runtime import Runtime
-from langgraph.types import Interrupt
-
-from ucop.agents.text.raised import Escaped, escaped
 from ucop.graphs.pregel.names import way_to
+from ucop.graphs.pregel.node_runs import replace_run, run_node
 
 from ..jobs.job import JobId
 from ..loop.at_work import AtWork, at_work
@@ -59,8 +59,6 @@ AroundRun = Callable[[str, str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 intercepted: ContextVar[AroundRun | None] = ContextVar("intercepted", default=None)
 """Runs a task, by its id and node, inside the attempt's interceptors; None where it has none."""
 
-_run: Callable[..., Awaitable[Any]] = vars(_runner)["arun_with_retry"]
-
 
 # `stopping.py` finds the tasks of nodes by this name, and by the argument `task`.
 async def arun_with_retry(
@@ -71,7 +69,7 @@ async def arun_with_retry(
 ) -> Any:
     watching = watch.get(None)
     if watching is None:
-        return await _run(task, retry_policy, stream, configurable)
+        return await run_node(task, retry_policy, stream, configurable)
     node = name_of(task)
     watching.begins(task.id, node)
     around = at_work.get()
@@ -80,8 +78,8 @@ async def arun_with_retry(
         checked = _checking(task, node, configurable)
         around_run = intercepted.get()
         if around_run is None or TAG_HIDDEN in task.config.get("tags", ()):
-            return await _run(task, retry_policy, stream, checked)
-        inside = partial(_run, task, retry_policy, stream, checked)
+            return await run_node(task, retry_policy, stream, checked)
+        inside = partial(run_node, task, retry_policy, stream, checked)
         return await around_run(task.id, node, inside)
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
@@ -97,7 +95,7 @@ async def arun_with_retry(
         at_work.set(around)
 
 
-vars(_runner)["arun_with_retry"] = arun_with_retry
+replace_run(arun_with_retry)
 SAFE.add(arun_with_retry.__code__)
 
 

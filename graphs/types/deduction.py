@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from ..expressions.syntax import (
     Call,
@@ -256,9 +256,8 @@ class Deduction:
         if len(wanted) != 1 or len(possible) < 2:
             return
         names = [value for value in possible if isinstance(value, str)]
-        near = nearest(wanted[0], names) if isinstance(wanted[0], str) else None
         listed = ", ".join(map(repr, possible[:8]))
-        hint = f"did you mean {near!r}?" if near else None
+        hint = did_you_mean(wanted[0], names) or None
         self.remarks.append(Fault(part.start, f"{wanted[0]!r} is none of {listed}", hint))
 
     def _ordered(self, part: Operation, one: Guess, other: Guess) -> Guess:

@@ -89,7 +89,7 @@ def settings(tmp_path: Path, ollama: ScriptedOllama) -> Settings:
 def ends(job: JobHandle) -> tuple[str, str | None]:
     status = job.wait(DEADLINE)
     error = job.get().error
-    return status, error and error.type
+    return status, error.type if error else None
 
 
 def test_a_trace_sees_the_whole_job(settings: Settings, tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ class Raises(Interceptor):
         SystemExit(3),
         GeneratorExit(),
         GraphDrained("no"),
-        GraphInterrupt(["no"]),  # type: ignore[arg-type]
+        GraphInterrupt(["no"]),  # type: ignore[list-item]
     ],
     ids=repr,
 )
@@ -206,7 +206,7 @@ def test_a_job_whose_interceptor_hangs_can_be_cancelled(settings: Settings) -> N
 
 
 class NotAsync(Interceptor):
-    def wrap_node(self, run: NodeRun, call_next: Any) -> Any:  # type: ignore[override]
+    def wrap_node(self, run: NodeRun, call_next: Any) -> Any:
         return call_next()
 
 

@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
 from ucop.engine.checkpoints.journal import Journal
-from ucop.engine.checkpoints.savers import attach, saver_of
+from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded, Unstorable
@@ -36,7 +36,7 @@ async def test_the_saver_passes_langgraphs_conformance_suite(
     attempts, _ = await running(database)
 
     @checkpointer_test(name="ucop")
-    async def saver() -> AsyncIterator[Any]:
+    async def saver() -> AsyncIterator[FencedSaver]:
         yield attempts if fenced else saver_of(database)
 
     report = await validate(saver)
@@ -74,7 +74,7 @@ async def test_histories_of_delta_channels_are_read_by_the_fast_path(database: D
     schema: Any = TypedDict("schema", {"log": log})
     builder = StateGraph(schema)
     for name in ("a", "b", "c"):
-        builder.add_node(name, lambda state, name=name: {"log": [name]})  # type: ignore[misc]
+        builder.add_node(name, lambda state, name=name: {"log": [name]})
     for before, after in pairwise((START, "a", "b", "c", END)):
         builder.add_edge(before, after)
     graph = attach(builder.compile(), saver)
@@ -98,7 +98,7 @@ def add_all(before: list[str], writes: Sequence[list[str]]) -> list[str]:
     return [*before, *(each for write in writes for each in write)]
 
 
-async def running(database: Database, job: str = "a") -> tuple[Any, Journal]:
+async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Journal]:
     """A claimed attempt's saver and journal."""
     new = NewJob(
         id=JobId(job),
@@ -117,7 +117,7 @@ async def running(database: Database, job: str = "a") -> tuple[Any, Journal]:
     return saver_of(database).for_attempt(journal), journal
 
 
-async def put(saver: Any, job: str = "a") -> Any:
+async def put(saver: FencedSaver, job: str = "a") -> Any:
     checkpoint = empty_checkpoint()
     config: Any = {"configurable": {"thread_id": job, "checkpoint_ns": ""}}
     return await saver.aput(config, checkpoint, {"source": "loop", "step": 0}, {})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from tests.support.graphs import chain, failing
 from ucop.engine import Engine, InvalidInput, JobHandle
-from ucop.engine.database.dialect import SQLITE, dialect_of
 from ucop.engine.declared.retention import Retention
+from ucop.engine.dialect import SQLITE, dialect_of
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.reading.why import causes
 
@@ -89,6 +90,10 @@ def test_a_start_after_a_delay_or_at_a_moment_comes_when_it_is_due(open_engine: 
         assert cause.startswith("it is run in 60 min"), cause
 
 
+def has_failed(job: JobHandle) -> bool:
+    return job.status == "failed"
+
+
 def why(engine: Engine, job: JobHandle) -> tuple[str, ...]:
     reader = engine.reader
     return causes(reader.job(job.id), reader.dispatch(job.id), (), reader.now())
@@ -104,7 +109,7 @@ def test_a_deadline_passes_when_it_is_over_and_no_sooner(open_engine: Open, tmp_
     runs = engine.submit("flow", deadline=moment(3600))
     for job in short:
         assert job.wait(DEADLINE) in ("waiting", "failed")
-        until(lambda job=job: job.status == "failed")
+        until(partial(has_failed, job))
     assert runs.result(DEADLINE)
     for job in long:
         assert job.wait(DEADLINE) == "waiting"
