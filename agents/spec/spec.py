@@ -35,14 +35,19 @@ class Options(BaseModel):
     model_config = _CONFIG
 
     temperature: float | None = Field(default=None, ge=0, le=2)
+    """0 for the likeliest words, more for variety."""
     seed: int | None = None
+    """Makes a model's choices repeatable."""
     num_predict: int | None = Field(default=None, ge=1)
     """Longest answer, in tokens; what the model thinks before it has room of its own."""
     num_ctx: int | None = Field(default=None, ge=1)
     """Size of the model's window, in tokens."""
     repeat_penalty: float | None = Field(default=None, gt=0)
+    """How much words that were used are avoided; 1 is not at all."""
     top_p: float | None = Field(default=None, gt=0, le=1)
+    """Only the likeliest words that sum up to this share."""
     top_k: int | None = Field(default=None, ge=1)
+    """Only so many of the likeliest words."""
     stop: str | list[str] | None = None
     """Text at which the answer ends."""
     think: bool | Literal["low", "medium", "high"] | None = None
@@ -62,7 +67,9 @@ class Example(BaseModel):
     model_config = _CONFIG
 
     input: dict[str, Any]
+    """What the agent is given."""
     output: Any
+    """What it should answer."""
 
 
 TOOL_NAME = rf"^({AGENT_NAME.pattern}|mcp:[A-Za-z0-9_-]+(/[A-Za-z0-9_.-]+)?)$"
@@ -85,16 +92,23 @@ class AgentSpec(BaseModel):
     model_config = _CONFIG
 
     name: str = Field(pattern=f"^{AGENT_NAME.pattern}$")
+    """The agent's name; in a workflow's file it is the key that it stands under."""
     description: str = ""
+    """What it does, in a sentence."""
     capabilities: list[str] = []
+    """What it can do, in words by which it is found."""
     asks: list[str] = []
     """Capabilities of others that it may ask for in a mesh, instead of answering at once."""
     category: str | None = None
+    """A word that groups agents."""
     model: str | None = None
     """`provider:model` or an alias of the project; None is the alias `default`."""
     system: str | None = None
+    """The system message: who the model is to be. May hold `${…}` of inputs."""
     prompt: str = Field(min_length=1)
+    """The question. `${name}` stands for an input."""
     examples: list[Example] = []
+    """Questions and the answers that were wanted, shown to the model."""
     tools: list[Annotated[str, Field(pattern=TOOL_NAME)]] = Field(default=[], max_length=64)
     """What the model may call: tools and agents of the project by name, `mcp:SERVER`, or
     `mcp:SERVER/TOOL`."""
@@ -104,9 +118,11 @@ class AgentSpec(BaseModel):
     output: dict[str, Any] | str | None = None
     """Fields or a JSON Schema; None for an agent that answers in plain text."""
     options: Options = Options()
+    """How the model is asked."""
     repairs: int = Field(default=2, ge=0, le=10)
     """How often an answer that does not fit is asked for again."""
     repair: Literal["feedback", "reseed"] = "feedback"
+    """How: with what was wrong, or anew with another seed."""
     cache: str | None = Field(default=None, pattern=f"^{WRITTEN}$")
     """How long each answer of its model is kept, such as `1h`: the same question is not paid
     for twice within it. None keeps those that the project's `model_cache` keeps."""

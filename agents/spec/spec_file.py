@@ -15,6 +15,7 @@ from typing import Any
 from ..errors import InvalidDefinition
 from ..finding import Finding
 from ..text.nearest import did_you_mean
+from ..text.paths import path_steps
 from ..text.schema import (
     Problem,
     Schema,
@@ -26,7 +27,7 @@ from ..text.schema import (
     with_defaults,
 )
 from ..text.source import DataPath, Document, read_yaml_file
-from ..text.template import Reference, TemplateError, parse, path_lookup, path_steps
+from ..text.template import Reference, TemplateError, parse, path_lookup
 from .agent import Agent, spec_agent
 from .spec import AgentSpec, filled_schema, schema_references, without_references
 

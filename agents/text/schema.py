@@ -15,9 +15,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
+from .keywords import KEYWORDS, Holds
 from .nearest import did_you_mean
+from .paths import path_text
 from .source import DataPath
-from .template import write_path
 
 if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
@@ -42,7 +43,7 @@ class Problem:
     key: bool = False
 
     def __str__(self) -> str:
-        return f"{write_path(self.path)}: {self.message}" if self.path else self.message
+        return f"{path_text(self.path)}: {self.message}" if self.path else self.message
 
 
 def normalise(shorthand: Any) -> Any:
@@ -94,7 +95,9 @@ def is_schema(declaration: Any) -> bool:
     """
     if not isinstance(declaration, Mapping):
         return True
-    return not _KEYWORDS_THAT_DECIDE.isdisjoint(declaration) and _KEYWORDS.issuperset(declaration)
+    return (
+        not _KEYWORDS_THAT_DECIDE.isdisjoint(declaration) and KEYWORDS.keys() >= declaration.keys()
+    )
 
 
 def declared_parts(declaration: Any) -> list[tuple[DataPath, Any]]:
@@ -161,31 +164,27 @@ def coerce_text(schema: Mapping[str, Any], text: str) -> Any:
     return text
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
+def _holding(holds: Holds) -> frozenset[str]:
+    return frozenset(name for name, (held, _) in KEYWORDS.items() if held is holds)
 
 
 # Keywords under which schemas stand, by how they are held.
-_ONE = _words(
-    """additionalProperties items contains not if then else propertyNames
-    unevaluatedItems unevaluatedProperties contentSchema"""
-)
-_LIST = _words("allOf anyOf oneOf prefixItems")
-_NAMED = _words("properties patternProperties $defs dependentSchemas")
-_KEYWORDS_THAT_DECIDE = _words(
-    "type enum const $ref anyOf oneOf allOf not if properties items prefixItems"
-)
-_KEYWORDS = (
-    _ONE
-    | _LIST
-    | _NAMED
-    | _words(
-        """$schema $id $ref $anchor $dynamicRef $dynamicAnchor $vocabulary $comment title
-        description default deprecated readOnly writeOnly examples type enum const multipleOf
-        maximum exclusiveMaximum minimum exclusiveMinimum maxLength minLength pattern maxItems
-        minItems uniqueItems maxContains minContains maxProperties minProperties required
-        dependentRequired format contentEncoding contentMediaType"""
-    )
+_ONE, _LIST, _NAMED = map(_holding, (Holds.SCHEMA, Holds.SCHEMAS, Holds.NAMED))
+_KEYWORDS_THAT_DECIDE = frozenset(
+    [
+        "type",
+        "enum",
+        "const",
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "not",
+        "if",
+        "properties",
+        "items",
+        "prefixItems",
+    ]
 )
 
 
@@ -261,11 +260,11 @@ def _check_keywords(schema: Any, path: DataPath) -> list[Problem]:
 
 
 def _is_keyword(key: str) -> bool:
-    return key in _KEYWORDS or key.startswith("x-")
+    return key in KEYWORDS or key.startswith("x-")
 
 
 def _unknown(key: str) -> str:
-    return "this is not a keyword of JSON Schema" + did_you_mean(key, _KEYWORDS, "; ")
+    return "this is not a keyword of JSON Schema" + did_you_mean(key, KEYWORDS, "; ")
 
 
 def _check_type(declared: Any, path: DataPath) -> list[Problem]:

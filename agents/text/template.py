@@ -13,13 +13,12 @@ here plain paths (`path_lookup`); `graphs/expressions/cel.py` adds CEL on the sa
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UcopError
-from .nearest import did_you_mean
+from .paths import PathError, follow, is_path, path_steps
 from .source import DataPath
 
 
@@ -140,50 +139,20 @@ def templates(value: Any, path: DataPath = ()) -> Iterator[tuple[DataPath, Templ
             yield from templates(item, (*path, index))
 
 
-def is_path(text: str) -> bool:
-    """Is this a plain path, such as `a`, `a.b` or `a.b[0].c`?"""
-    return bool(_PATH.fullmatch(text)) and text not in _WORDS
-
-
-def path_steps(text: str) -> DataPath:
-    """The steps of a plain path: `a.b[0]` is ("a", "b", 0).
-
-    Raises TemplateError for text that is no plain path.
-    """
-    if not is_path(text):
-        raise TemplateError(f"{text!r} is not a plain path such as a.b or a.b[0]")
-    return tuple(
-        int(step[1:-1]) if step.startswith("[") else step.lstrip(".")
-        for step in _STEP.findall(text)
-    )
-
-
 def resolve(text: str, names: Mapping[str, Any]) -> Any:
     """The value that a plain path leads to.
 
     Raises TemplateError, which names the step that does not exist.
     """
-    steps = path_steps(text)
-    value: Any = names
-    for taken, step in enumerate(steps):
-        value = _step(value, step, steps[:taken])
-    return value
+    try:
+        return follow(path_steps(text), names)
+    except PathError as error:
+        raise TemplateError(str(error)) from error
 
 
 def path_lookup(names: Mapping[str, Any]) -> Lookup:
     """A lookup that knows plain paths into `names` and nothing else."""
     return lambda reference: resolve(reference.text, names)
-
-
-def write_path(steps: DataPath) -> str:
-    """The text of a path: ("a", "b", 0) is `a.b[0]`."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in steps)
-    return text.removeprefix(".")
-
-
-_PATH = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*|\[[0-9]{1,9}\])*")
-_STEP = re.compile(r"\.?[A-Za-z_][A-Za-z0-9_]*|\[[0-9]+\]")
-_WORDS = frozenset(("true", "false", "null", "in"))
 
 
 def _append_literal(parts: list[Part], literal: list[str]) -> None:
@@ -232,38 +201,3 @@ def _as_text(value: Any, reference: Reference) -> str:
             f"{reference.text} is null, which cannot stand inside text", reference.offset
         )
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-def _step(value: Any, step: str | int, before: DataPath) -> Any:
-    place = write_path(before)
-    if isinstance(step, int):
-        if not isinstance(value, list | tuple):
-            raise TemplateError(f"{place} is {_kind(value)}, not a list")
-        if step >= len(value):
-            raise TemplateError(f"{place} has {len(value)} items, so there is no [{step}]")
-        return value[step]
-    if not isinstance(value, Mapping):
-        raise TemplateError(f"{place} is {_kind(value)}, so it has no field {step!r}")
-    if step not in value:
-        owner = f"{place} has no field" if before else "there is no value named"
-        raise TemplateError(f"{owner} {step!r}{_meant(step, value)}")
-    return value[step]
-
-
-def _meant(name: str, names: Mapping[str, Any]) -> str:
-    known = ", ".join(list(names)[:10])
-    return did_you_mean(name, names, "; ") or (f"; there is {known}" if known else "")
-
-
-def _kind(value: Any) -> str:
-    if value is None:
-        return "null"
-    kinds: dict[type, str] = {
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-        str: "text",
-        list: "a list",
-        tuple: "a list",
-    }
-    return kinds.get(type(value), "an object")

@@ -11,8 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from ucop.agents.text.paths import path_text
 from ucop.graphs.errors import StateError
-from ucop.graphs.expressions.cel import path_text
 from ucop.graphs.types.input_types import as_json, is_json
 from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow

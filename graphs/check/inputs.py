@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.paths import path_text
 from ucop.agents.text.places import Path
 
-from ..expressions.cel import path_text
 from ..expressions.templates import Use
 from ..language.definition import Definition, Node
 from ..types.fits import misfit, values_of

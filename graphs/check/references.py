@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from ucop.agents.finding import Position
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.paths import path_text
 
-from ..expressions.cel import Reference, path_text
+from ..expressions.cel import Reference
 from ..expressions.templates import Use
 from ..language.definition import END, ERRORS, START, Definition, Node
 from ..topology.topology import Topology

@@ -23,6 +23,8 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.paths import PathError, path_text
+from ucop.agents.text.paths import follow as follow_path
 
 from ..errors import ExpressionError
 
@@ -138,16 +140,12 @@ def scan(source: str) -> list[Token]:
 
 def follow(path: Sequence[str | int], scope: Scope) -> Any:
     """The value at `path`. Raises ExpressionError naming the part that is not there."""
-    value: Any = scope
-    for position, step in enumerate(path):
-        if position and value is None:
-            before = path_text(path[:position])
-            raise ExpressionError(f"{path_text(path)}: {before} is null")
-        try:
-            value = _step(value, step)
-        except (KeyError, IndexError, TypeError):
-            raise ExpressionError(_missing(path, position, value)) from None
-    return value
+    try:
+        return follow_path(path, scope)
+    except PathError as error:
+        if not error.position:
+            raise ExpressionError(f"there is no {path[0]!r} in the state") from None
+        raise ExpressionError(f"{path_text(path)}: {error}") from None
 
 
 def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
@@ -156,52 +154,6 @@ def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
         return follow(path, scope)
     except ExpressionError:
         return None
-
-
-def path_text(path: Sequence[str | int]) -> str:
-    """A path as people write it: `a.b[0]`."""
-    text = ""
-    for step in path:
-        if isinstance(step, int):
-            text += f"[{step}]"
-        elif _TOKEN.fullmatch(step) and step.isidentifier():
-            text += f".{step}" if text else step
-        else:
-            text += f"[{json.dumps(step)}]"
-    return text
-
-
-def _step(value: Any, step: str | int) -> Any:
-    if isinstance(step, str) and isinstance(value, Mapping):
-        return value[step]
-    if isinstance(step, int) and isinstance(value, list):
-        return value[step]
-    raise TypeError(step)
-
-
-def _missing(path: Sequence[str | int], position: int, value: Any) -> str:
-    step, before = path[position], path_text(path[:position])
-    if not position:
-        return f"there is no {step!r} in the state"
-    if isinstance(value, Mapping) and isinstance(step, str):
-        meant = did_you_mean(step, [key for key in value if isinstance(key, str)], "; ")
-        return f"{path_text(path)}: {before} has no {step!r}{meant}"
-    if isinstance(value, list) and isinstance(step, int):
-        return f"{path_text(path)}: {before} has only {len(value)} items"
-    return f"{path_text(path)}: {before} is {kind_of(value)}"
-
-
-def kind_of(value: Any) -> str:
-    """What a JSON value is, in a sentence."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true or false"
-    if isinstance(value, str):
-        return "a text"
-    if isinstance(value, int | float):
-        return "a number"
-    return "a list" if isinstance(value, list) else "an object"
 
 
 def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:

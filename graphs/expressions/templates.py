@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ucop.agents.text.paths import path_text
 from ucop.agents.text.places import Path, Places
 from ucop.agents.text.template import Reference as Hole
 from ucop.agents.text.template import TemplateError, parse
 
 from ..errors import ExpressionError
-from .cel import BadExpression, Expression, Scope, compile_expression, follow, path_text
+from .cel import BadExpression, Expression, Scope, compile_expression, follow
 
 
 @dataclass(frozen=True)

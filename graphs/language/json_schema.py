@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import Any
 
+from ucop.agents.text.keywords import KEYWORDS, Holds
 from ucop.agents.text.schema import TYPES
 
 from ..limits import COUNTS, LIMITS, TIMES, Limits
@@ -154,87 +155,32 @@ _TYPE: Schema = {
     "anyOf": [ref("typeName"), ref("schema")],
 }
 _INNER: Schema = {"anyOf": [ref("typeName"), ref("schema"), {"type": "boolean"}]}
-_INNER_LIST: Schema = {"type": "array", "items": _INNER, "minItems": 1}
-_INNER_MAP: Schema = {"type": "object", "additionalProperties": _INNER}
-_NUMBER: Schema = {"type": "number"}
-_SIZE: Schema = {"type": "integer", "minimum": 0}
 _NAMES: Schema = {"type": "array", "items": {"type": "string"}}
-_STRING: Schema = {"type": "string"}
-_FLAG: Schema = {"type": "boolean"}
-
-KEYWORDS: Mapping[str, tuple[Schema, str]] = {
-    "type": (
-        {"anyOf": [{"enum": list(TYPES)}, {"type": "array", "items": {"enum": list(TYPES)}}]},
-        "What kind of value it is; a list allows several.",
-    ),
-    "title": (_STRING, "A short name for people."),
-    "description": (_STRING, "What it means, for people and for models."),
-    "default": ({}, "What it is where it is not given."),
-    "examples": ({"type": "array"}, "Values that fit."),
-    "enum": ({"type": "array"}, "The values that are allowed."),
-    "const": ({}, "The only value that is allowed."),
-    "minLength": (_SIZE, "The fewest characters of a text."),
-    "maxLength": (_SIZE, "The most characters of a text."),
-    "pattern": (_STRING, "A regular expression that a text must match."),
-    "format": (_STRING, "What a text stands for, such as date-time; not checked."),
-    "minimum": (_NUMBER, "The smallest number."),
-    "maximum": (_NUMBER, "The largest number."),
-    "exclusiveMinimum": (_NUMBER, "The number must be more than this."),
-    "exclusiveMaximum": (_NUMBER, "The number must be less than this."),
-    "multipleOf": ({"type": "number", "exclusiveMinimum": 0}, "What the number is a multiple of."),
-    "items": (_INNER, "What every item of a list is."),
-    "prefixItems": (_INNER_LIST, "What the first items of a list are, one by one."),
-    "contains": (_INNER, "What at least one item of a list is."),
-    "minItems": (_SIZE, "The fewest items of a list."),
-    "maxItems": (_SIZE, "The most items of a list."),
-    "minContains": (_SIZE, "The fewest items that fit `contains`."),
-    "maxContains": (_SIZE, "The most items that fit `contains`."),
-    "uniqueItems": (_FLAG, "Whether no item may be there twice."),
-    "unevaluatedItems": (_INNER, "What items are that nothing else tells of."),
-    "properties": (_INNER_MAP, "The fields of an object, with their types."),
-    "required": (_NAMES, "The fields that must be there."),
-    "additionalProperties": (_INNER, "What other fields are; false forbids them."),
-    "patternProperties": (_INNER_MAP, "Types of fields whose names match a pattern."),
-    "propertyNames": (_INNER, "What the names of fields are."),
-    "minProperties": (_SIZE, "The fewest fields."),
-    "maxProperties": (_SIZE, "The most fields."),
-    "dependentRequired": (
-        {"type": "object", "additionalProperties": _NAMES},
-        "Fields that must be there where another is.",
-    ),
-    "dependentSchemas": (_INNER_MAP, "What must hold where a field is there."),
-    "unevaluatedProperties": (_INNER, "What fields are that nothing else tells of."),
-    "allOf": (_INNER_LIST, "All of these must fit."),
-    "anyOf": (_INNER_LIST, "One of these at least must fit."),
-    "oneOf": (_INNER_LIST, "Exactly one of these must fit."),
-    "not": (_INNER, "This must not fit."),
-    "if": (_INNER, "Where this fits, `then` must fit, else `else`."),
-    "then": (_INNER, "What must fit where `if` fits."),
-    "else": (_INNER, "What must fit where `if` does not."),
-    "$ref": ({"type": "string", "pattern": "^#"}, "Another place in this type: begins with #."),
-    "$defs": (_INNER_MAP, "Types that `$ref` names."),
-    "$id": (_STRING, "The schema's own address."),
-    "$schema": (_STRING, "The dialect; this language reads draft 2020-12."),
-    "$anchor": (_STRING, "A name that `$ref` may use."),
-    "$dynamicRef": (_STRING, "A reference that is resolved while checking."),
-    "$dynamicAnchor": (_STRING, "A name that `$dynamicRef` may use."),
-    "$vocabulary": ({"type": "object"}, "Vocabularies of the dialect."),
-    "$comment": (_STRING, "A note to readers of the file."),
-    "deprecated": (_FLAG, "Whether it should no longer be used."),
-    "readOnly": (_FLAG, "Whether it is only read."),
-    "writeOnly": (_FLAG, "Whether it is only written."),
-    "contentEncoding": (_STRING, "How a text encodes bytes, such as base64."),
-    "contentMediaType": (_STRING, "What a text's content is, such as text/html."),
-    "contentSchema": (_INNER, "What a text's content is, once it is read."),
+_TYPES: Schema = {"enum": list(TYPES)}
+_HELD: Mapping[Holds, Schema] = {
+    Holds.SCHEMA: _INNER,
+    Holds.SCHEMAS: {"type": "array", "items": _INNER, "minItems": 1},
+    Holds.NAMED: {"type": "object", "additionalProperties": _INNER},
+    Holds.TYPES: {"anyOf": [_TYPES, {"type": "array", "items": _TYPES}]},
+    Holds.TEXT: {"type": "string"},
+    Holds.NUMBER: {"type": "number"},
+    Holds.POSITIVE: {"type": "number", "exclusiveMinimum": 0},
+    Holds.SIZE: {"type": "integer", "minimum": 0},
+    Holds.FLAG: {"type": "boolean"},
+    Holds.NAMES: _NAMES,
+    Holds.NAMES_BY_FIELD: {"type": "object", "additionalProperties": _NAMES},
+    Holds.REFERENCE: {"type": "string", "pattern": "^#"},
+    Holds.LIST: {"type": "array"},
+    Holds.OBJECT: {"type": "object"},
+    Holds.ANYTHING: {},
 }
-"""The keywords of a type: what each holds, and what it means."""
 
 
 def _json_schema() -> Schema:
     return {
         "type": "object",
         "properties": {
-            keyword: {"description": meaning, **holds}
+            keyword: {"description": meaning, **_HELD[holds]}
             for keyword, (holds, meaning) in KEYWORDS.items()
         },
         "patternProperties": {"^x-": {}},
@@ -243,24 +189,6 @@ def _json_schema() -> Schema:
 
 
 # ---- agents of the file's own ----
-
-_AGENT_MEANINGS = {
-    "name": "The agent's name; here it is the key that it stands under.",
-    "description": "What it does, in a sentence.",
-    "capabilities": "What it can do, in words by which it is found.",
-    "category": "A word that groups agents.",
-    "asks": "What it may ask others for in a mesh, in words of their capabilities.",
-    "system": "The system message: who the model is to be. May hold `${…}` of inputs.",
-    "prompt": "The question. `${name}` stands for an input.",
-    "examples": "Questions and the answers that were wanted, shown to the model.",
-    "options": "How the model is asked.",
-    "repair": "How: with what was wrong, or anew with another seed.",
-    "temperature": "0 for the likeliest words, more for variety.",
-    "seed": "Makes a model's choices repeatable.",
-    "repeat_penalty": "How much words that were used are avoided; 1 is not at all.",
-    "top_p": "Only the likeliest words that sum up to this share.",
-    "top_k": "Only so many of the likeliest words.",
-}
 
 
 def _agent() -> Schema:
@@ -279,7 +207,7 @@ def _agent() -> Schema:
     return {
         "type": "object",
         "description": "A prompt for a chat model, with the types of what it takes and answers.",
-        "properties": _described(fields),
+        "properties": fields,
         "required": ["prompt"],
         "additionalProperties": False,
     }
@@ -289,17 +217,7 @@ def _agent_parts() -> dict[str, Schema]:
     from ucop.agents.spec.spec import AgentSpec
 
     said = AgentSpec.model_json_schema(ref_template="#/$defs/agent{model}")
-    parts = {f"agent{name}": _plain(part) for name, part in said["$defs"].items()}
-    for part in parts.values():
-        part["properties"] = _described(part["properties"])
-    parts["agentExample"]["properties"]["input"]["description"] = "What the agent is given."
-    parts["agentExample"]["properties"]["output"]["description"] = "What it should answer."
-    return parts
-
-
-def _described(fields: Mapping[str, Schema]) -> dict[str, Schema]:
-    meant = {key: {"description": text} for key, text in _AGENT_MEANINGS.items()}
-    return {key: {**meant.get(key, {}), **field} for key, field in fields.items()}
+    return {f"agent{name}": _plain(part) for name, part in said["$defs"].items()}
 
 
 def _plain(said: Any) -> Any:

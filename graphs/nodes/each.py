@@ -12,8 +12,9 @@ from langgraph.errors import GraphDrained, GraphInterrupt
 from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
+from ucop.agents.text.paths import kind_of
+
 from ..errors import ExpressionError
-from ..expressions.cel import kind_of
 from ..pregel.names import ITEM
 from .context import RunContext
 from .failures import failure, failures, mark_item, may_be_caught

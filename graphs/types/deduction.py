@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.paths import path_text
 
 from ..expressions.syntax import (
     Call,
@@ -340,8 +341,6 @@ class Deduction:
         self.faults.append(Fault(start, message, hint))
 
     def _text(self, part: Tree) -> str:
-        from ..expressions.cel import path_text
-
         return path_text(part.path) if isinstance(part, Place) else "this"
 
 

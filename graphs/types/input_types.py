@@ -24,9 +24,8 @@ from uuid import UUID
 import typing_extensions
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from ucop.agents.text.paths import path_text
 from ucop.agents.text.plain import plain
-
-from ..expressions.cel import path_text
 
 LEAVES = (datetime, date, time, timedelta, Decimal, UUID, PurePath)
 """Types that JSON writes as a text or a number, and pydantic reads back."""

@@ -8,11 +8,11 @@ from copy import deepcopy
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.text.paths import kind_of, path_text
 from ucop.agents.text.schema import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..errors import StateError
-from ..expressions.cel import kind_of, path_text
 from ..language.definition import Channel, Merge
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from tests.support.outputs import HONEST, NAMES, UNFILLED
 from ucop.agents.production.placeholders import placeholders, unfilled
-from ucop.agents.text.template import write_path
+from ucop.agents.text.paths import path_text
 
 
 def shown(value: Any) -> str:
@@ -32,7 +32,7 @@ def test_an_honest_output_passes(value: Any) -> None:
 @pytest.mark.parametrize(("value", "path"), UNFILLED, ids=shown)
 def test_an_unfilled_output_is_told_with_its_place(value: Any, path: str) -> None:
     problems = unfilled(value, names=NAMES)
-    assert [write_path(problem.path) for problem in problems] == [path]
+    assert [path_text(problem.path) for problem in problems] == [path]
     assert "was left to be filled in" in str(problems[0])
 
 

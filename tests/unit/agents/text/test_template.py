@@ -9,18 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ucop.agents.text.paths import is_path, path_steps, path_text
 from ucop.agents.text.template import (
     Literal,
     Reference,
     TemplateError,
     fill,
-    is_path,
     parse,
     path_lookup,
-    path_steps,
     resolve,
     templates,
-    write_path,
 )
 
 NAMES: dict[str, Any] = {
@@ -65,10 +63,10 @@ def test_a_whole_reference_keeps_its_type_and_a_prompt_is_always_text() -> None:
     ("text", "message"),
     [
         ("${topik}", "there is no value named 'topik'; did you mean 'topic'?"),
-        ("${outline.titel}", "outline has no field 'titel'; did you mean 'title'?"),
-        ("${outline.sections[2]}", r"outline\.sections has 2 items"),
-        ("${topic.x}", "topic is text, so it has no field 'x'"),
-        ("${topic[0]}", "topic is text, not a list"),
+        ("${outline.titel}", "outline has no 'titel'; did you mean 'title'?"),
+        ("${outline.sections[2]}", r"outline\.sections has only 2 items"),
+        ("${topic.x}", "topic is a text, so it has no field 'x'"),
+        ("${topic[0]}", "topic is a text, not a list"),
         ("${nothing.x}", "nothing is null"),
         ("x ${nothing}", "nothing is null, which cannot stand inside text"),
         ("${a + b}", "is not a plain path"),
@@ -120,7 +118,11 @@ def test_references_in_data_are_found_with_their_paths() -> None:
 @pytest.mark.parametrize("text", ["a", "a.b", "a[0]", "_a.b[10].c"])
 def test_a_path_is_a_path_and_is_written_as_it_was_read(text: str) -> None:
     assert is_path(text)
-    assert write_path(path_steps(text)) == text
+    assert path_text(path_steps(text)) == text
+
+
+def test_a_name_inside_a_path_that_is_no_plain_name_is_quoted() -> None:
+    assert path_text(("a-b", "$ref", 0, 'c "d"')) == 'a-b.$ref[0]["c \\"d\\""]'
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from tests.support.paths import DOCS
 from tests.unit.graphs.check.test_check import BROKEN, marked
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.spec import AgentSpec
-from ucop.agents.text import schema as types
+from ucop.agents.text.keywords import KEYWORDS
 from ucop.agents.text.places import Places
 from ucop.agents.text.source import read_yaml
 from ucop.console.cli.starter import FILES
@@ -198,7 +198,7 @@ def test_the_schema_has_every_key_of_the_language_and_no_other() -> None:
     assert keys(defs["timeout"]) == {"whole", "idle"}
     assert keys(defs["defaults"]) == {"retry", "timeout", "cache", "on_error"}
     assert keys(defs["agent"]) == set(AgentSpec.model_fields)
-    assert set(json_schema.KEYWORDS) == types._KEYWORDS
+    assert keys(defs["schema"]) == set(KEYWORDS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
