@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from .actions import TOGETHER, Action, Changed, batched, taking
 from .checkpoints import forks
-from .checkpoints.fence import FencedSaver, saver_of
-from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.edits import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .declared.queue_limits import undeclared
 from .dialect import dialect_of
@@ -169,7 +169,9 @@ class Orders:
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
+        from .checkpoints.editing import edited
+
+        draft = await edited(workflow, self._saver(), id, thread, last, written)
         await self._database.dispatch(
             lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, onward)
         )
@@ -220,7 +222,9 @@ class Orders:
         if given or successor is not None:
             run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
-            draft = await forks.edited(workflow, saver, id, thread, at, edit)
+            from .checkpoints.editing import edited
+
+            draft = await edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         self._keep(new, workflow)
@@ -247,7 +251,9 @@ class Orders:
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
         retry = retry and await self._regiven(id, retry)
-        draft = await forks.set_back(workflow, self._saver(), thread, at)
+        from .checkpoints.editing import set_back
+
+        draft = await set_back(workflow, self._saver(), thread, at)
         await self._database.dispatch(
             lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )

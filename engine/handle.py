@@ -15,7 +15,7 @@ from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.errors import StateError
 from ucop.graphs.types.state import normalise
 
-from .checkpoints.forks import Edit, InputEdit
+from .checkpoints.edits import Edit, InputEdit
 from .errors import InvalidInput, JobFailed, JobStopped, RefusedChange
 from .job_error import JobError
 from .jobs.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
@@ -497,8 +497,8 @@ class JobHandle:
             await self._access.commands.set_back(self.id, checkpoint, onward)
 
     async def _checkpoints(self) -> list[Checkpoint]:
-        from .checkpoints.fence import saver_of
         from .checkpoints.history import history
+        from .checkpoints.savers import saver_of
 
         database = self._access.database
         thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))

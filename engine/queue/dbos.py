@@ -32,7 +32,7 @@ from ..errors import DatabaseError, UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger.operation import Enqueue
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from . import Run
 
 if TYPE_CHECKING:

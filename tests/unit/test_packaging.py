@@ -81,9 +81,11 @@ def test_every_floor_is_linked_for_type_checkers_and_says_that_it_is_typed() -> 
 
 def test_every_floor_stands_in_the_import_contract(project: Any) -> None:
     linter = project["tool"]["importlinter"]
-    (layers,) = (one["layers"] for one in linter["contracts"] if one["type"] == "layers")
+    floors, *rooms = (one for one in linter["contracts"] if one["type"] == "layers")
+    layers = floors["layers"]
     assert layers == [f"ucop.{floor}" for floor in reversed(FLOORS)]
     assert set(linter["root_packages"]) == set(layers)
+    assert {container for one in rooms for container in one["containers"]} >= set(layers)
 
 
 def test_the_stated_schema_version_is_the_newest_migration() -> None:
