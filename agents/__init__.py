@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         AgentInputError,
         AgentOutputError,
         DoublesRefused,
+        InterceptorMisused,
         InvalidDefinition,
         ModelError,
         ModelResponseError,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
         UnknownMerge,
     )
     from .finding import Finding, Position
+    from .models.interceptor import AgentRun, Interceptor, ModelRun, NodeRun
     from .models.models import ModelFallback, Models
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
@@ -42,17 +44,22 @@ __all__ = [
     "AgentContext",
     "AgentInputError",
     "AgentOutputError",
+    "AgentRun",
     "AgentSpec",
     "DoublesRefused",
     "Finding",
+    "Interceptor",
+    "InterceptorMisused",
     "InvalidDefinition",
     "ModelError",
     "ModelFallback",
     "ModelResponseError",
+    "ModelRun",
     "ModelTimeout",
     "ModelUnavailable",
     "ModelUse",
     "Models",
+    "NodeRun",
     "Position",
     "ProviderSettings",
     "Ran",
@@ -71,11 +78,15 @@ __all__ = [
 _HOME = {
     "Agent": "spec.agent",
     "AgentContext": "run.context",
+    "AgentRun": "models.interceptor",
     "AgentSpec": "spec.spec",
     "Finding": "finding",
+    "Interceptor": "models.interceptor",
     "ModelFallback": "models.models",
+    "ModelRun": "models.interceptor",
     "ModelUse": "models.serving",
     "Models": "models.models",
+    "NodeRun": "models.interceptor",
     "Position": "finding",
     "ProviderSettings": "providers.provider",
     "Ran": "run.alone",

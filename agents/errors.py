@@ -10,6 +10,7 @@ UcopError
 ├── AgentInputError          the input does not fit the agent's schema
 ├── AgentOutputError         the output still does not fit after the repairs
 ├── NotJson                  a value that is to be JSON has no form there
+├── InterceptorMisused       an interceptor kept a node from running
 ├── NobodyToAsk              an agent asks for help where it is not called in a mesh
 └── ModelError               a chat model did not give an answer
     ├── ModelUnavailable     nobody serves this model, or the endpoint cannot be reached
@@ -76,6 +77,10 @@ class AgentInputError(UcopError):
 
 class AgentOutputError(UcopError):
     """The agent's output does not fit its output schema, also after the repairs."""
+
+
+class InterceptorMisused(UcopError):
+    """An interceptor of nodes did not await `call_next()`, so its node did not run."""
 
 
 class NobodyToAsk(UcopError):

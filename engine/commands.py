@@ -1,7 +1,8 @@
 """What people ask of jobs, carried out: each order is one transaction, after which whoever waits
 for the job is told, and this process's worker. On the engine's loop only.
 
-What each does, and refuses, stands in control.py, forks.py, busy.py, retention.py and pruning.py.
+What each does, and refuses, stands in ledger/commands.py, checkpoints/forks.py and
+ledger/{busy_thread,retention,pruning}.py.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
+from ucop.agents.models.interceptor import Interceptor
 from ucop.agents.models.meter import Usage
 from ucop.agents.models.models import ModelFallback, Models, ModelWarning
 from ucop.agents.models.serving import ModelUse
@@ -50,6 +51,7 @@ from .ledger.retention import Rule
 from .live.readers import LiveReaders
 from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
+from .loop.duty import Duty, repeat
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
 from .parts import connect
@@ -67,7 +69,8 @@ from .stores.model_rates import DatabaseRates
 from .submission import new_job, read_limits, read_terms
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
-from .worker.worker import Duty, Worker, names
+from .worker.interceptors import interceptors_of
+from .worker.worker import Worker, names
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
@@ -96,6 +99,8 @@ class Engine:
         settings: Ready settings; then `url` and `root` must not be given.
         concurrency: Jobs that the worker runs at the same time.
         own_jobs: Whether the worker runs no jobs but those that `take_on` names.
+        interceptors: What is around the nodes, agents and models of jobs that its worker runs,
+            the first around the others, and all around those of installed packages.
 
     Raises InvalidSettings and DatabaseError at once, not at the first job.
     """
@@ -112,6 +117,7 @@ class Engine:
         models: Models | None = None,
         concurrency: int | None = None,
         own_jobs: bool = False,
+        interceptors: Sequence[Interceptor] = (),
     ) -> None:
         self._own: frozenset[str] | None = frozenset() if own_jobs else None
         if settings is None:
@@ -143,6 +149,7 @@ class Engine:
             keep=self._local.keep,
         )
         self._runs_jobs = worker
+        self._interceptors = interceptors_of(interceptors)
         self._live = LiveReaders(self._database, self._notices, on_listeners=self._hear_listeners)
         self._store: JobStore | None = None
         self._worker: Worker | None = None
@@ -675,6 +682,7 @@ class Engine:
             serves=names(list(self.settings.served) if self._own is None else []),
             on_lost=self._lost,
             on_live=self._live.tell,
+            interceptors=self._interceptors,
             on_end=self._ended,
             duties=self._duties,
         )
@@ -801,18 +809,17 @@ class Engine:
 
     async def _listen(self) -> None:
         """Hear what other processes commit."""
-        while True:
-            await asyncio.sleep(self.settings.poll)
-            try:
-                if not await self._database.changed():
-                    continue
+
+        async def hear() -> float:
+            if await self._database.changed():
                 self._notices.tell_all()
                 if self._worker is not None:
                     await self._worker.watch()
                     self._worker.wake()
-            except DatabaseError as error:
-                log.error("%s", error)
-                await asyncio.sleep(1)
+            return self.settings.poll
+
+        await asyncio.sleep(self.settings.poll)
+        await repeat(hear, name="news of other processes", log=log, again=1 + self.settings.poll)
 
     async def _spending(self, id: JobId) -> dict[str, Usage]:
         """What the nodes of a job that run in this process spent so far."""

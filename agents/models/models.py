@@ -13,6 +13,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary
@@ -27,6 +28,7 @@ from ..providers.retry import Retry
 from ..providers.thinking import without_thinking
 from ..providers.window import truncation
 from .aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
+from .interceptor import ModelRun, current, through
 from .model_call import ModelCall
 from .serving import Absence, ModelUse, Serving
 
@@ -268,6 +270,15 @@ class Models:
             keep_for=self._keeps_for(request, cache),
             passed_on=passed_on,
         )
+        if (intercepted := current.get()) is not None and intercepted[0].model_call:
+            interceptors, node = intercepted
+            run = ModelRun(model=question.asked, messages=messages, node=node)
+            return await through(
+                interceptors.model_call, run, partial(self._from_chain, question, name)
+            )
+        return await self._from_chain(question, name)
+
+    async def _from_chain(self, question: _Question, name: str | None) -> AIMessage:
         candidates = self.candidates(name)
         if kept := await self._find(question, candidates):
             return kept

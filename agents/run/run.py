@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from ..errors import AgentInputError
+from ..models.interceptor import AgentRun, current, through
 from ..spec.agent import Agent
 from ..spec.spec import AgentSpec
 from ..text.raised import escaped
@@ -28,6 +30,10 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
     given = accept(agent, data, context=context)
     context = context.for_agent(agent.name)
     try:
+        if (intercepted := current.get()) is not None and intercepted[0].agent_call:
+            interceptors, node = intercepted
+            run = AgentRun(agent=agent.name, input=given, node=node)
+            return await through(interceptors.agent_call, run, partial(_run, agent, given, context))
         return await _run(agent, given, context)
     except (Exception, asyncio.CancelledError, Ask):
         raise

@@ -37,7 +37,8 @@ from ..values.state_types import GraphTypes
 from ..values.stored import MOST_BYTES, ROOM, stored, stored_error, too_large
 from . import pregel_loops
 from .ids import follow
-from .journal import ERROR, MOST_UNSAVED, NO_NOTES, Batch, Call, Journal
+from .journal import ERROR, MOST_UNSAVED, Journal
+from .notes import NO_NOTES, Batch, Call
 from .replies import Reply
 
 if TYPE_CHECKING:

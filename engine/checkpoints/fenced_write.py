@@ -8,7 +8,8 @@ from typing import Any
 from ..faults import fault
 from ..ledger.operation import Operation, Statement, run
 from .fence import Kept
-from .journal import Batch, Journal, Load
+from .journal import Journal
+from .notes import Batch, Load
 
 HELD_UP = 10.0
 """Seconds that a graph which a node runs waits for a commit that is under way."""

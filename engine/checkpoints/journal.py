@@ -15,8 +15,8 @@ import time
 from bisect import insort
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
@@ -31,12 +31,12 @@ from ..ledger.operation import Operation
 from ..ledger.records import NewEvent, Question, StepRow
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
+from .notes import NO_NOTES, Batch, Call, Load, Writes, with_reply
 from .replies import Replies, Reply, takes_answer
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
 
-Writes = Sequence[tuple[str, Any]]
 
 MOST_UNSAVED = 10
 """Results of nodes that wait for a transaction which others wait for already; and how many may
@@ -49,52 +49,6 @@ ERROR = "__error__"
 INTERRUPT = "__interrupt__"
 CONTROL = frozenset({ERROR, INTERRUPT, "__resume__", "__error_source_node__"})
 """Channels in which LangGraph keeps that a task has not succeeded, or not yet."""
-
-
-Call = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
-"""A method of a saver, and its arguments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Notes that ride in one transaction."""
-
-    steps: tuple[StepRow, ...]
-    events: tuple[NewEvent, ...]
-    consumed: tuple[str, ...] = ()
-    """Questions whose answers nodes have gone past."""
-    rejected: tuple[str, ...] = ()
-    """Questions whose answers did not fit."""
-
-
-NO_NOTES = Batch((), ())
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a transaction has taken out of the journal: nobody else writes it meanwhile."""
-
-    steps: list[StepRow]
-    events: list[NewEvent]
-    held: list[Call]
-    consumed: tuple[str, ...]
-    rejected: tuple[str, ...]
-
-
-def _with_reply(notes: Batch, reply: Reply | None) -> Batch:
-    """The notes of a node's end, with what became of the answers that it was given."""
-    if reply is None or not (reply.consumed or reply.rejected):
-        return notes
-    told = [
-        NewEvent(type="question.rejected", at=time.monotonic(), data=to_json({"question": id}))
-        for id in reply.rejected
-    ]
-    return replace(
-        notes,
-        events=(*notes.events, *told),
-        consumed=reply.consumed,
-        rejected=reply.rejected,
-    )
 
 
 def _told(spent: Usage) -> dict[str, Any]:
@@ -340,7 +294,7 @@ class Journal:
         `reply` says what became of the answers that the node was given."""
         with self.guard:
             notes, undo = self._finish(task_id, writes, at)
-        notes = _with_reply(notes, reply)
+        notes = with_reply(notes, reply)
         try:
             yield notes
         except BaseException as error:

@@ -34,7 +34,8 @@ from ..values.serializer import serializer
 from ..values.stored import MOST_INLINE
 from .fence import Fenced, Kept, T
 from .fenced_write import HELD_UP, HELD_UP_BY_A_NODE, FencedWrite
-from .journal import NO_NOTES, Batch, Journal
+from .journal import Journal
+from .notes import NO_NOTES, Batch
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

@@ -28,7 +28,8 @@ from ..values.serializer import serializer
 from ..values.stored import MOST_BYTES
 from .fence import Fenced, Kept, T
 from .fenced_write import FencedWrite
-from .journal import NO_NOTES, Batch, Journal
+from .journal import Journal
+from .notes import NO_NOTES, Batch
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig

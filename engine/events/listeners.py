@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DatabaseError
 from ..ledger.operation import One, Operation
-from ..loop.cancellation import is_cancelled
+from ..loop.duty import repeat
 from .subscriptions import Page, Wanted, page
 
 if TYPE_CHECKING:
@@ -118,9 +118,7 @@ class Listener:
         """Go on until cancelled; then let another worker have it."""
         deaf = self._post.listen(self._news.set)
         try:
-            while True:
-                self._news.clear()
-                await self._sleep(await self._round())
+            await repeat(self._round, name=self.name, log=log, again=LOOK_AGAIN, sleep=self._sleep)
         finally:
             deaf()
             await self._let_go()
@@ -134,20 +132,13 @@ class Listener:
         """The loop ends."""
 
     async def _round(self) -> float:
-        try:
-            if not await self._hold():
-                return self._post.lease / 3
-            found = await self._post.database.read(lambda: page(self._asked, self._reach, TOGETHER))
-            pause = await self._served(found)
-            self._reach = max(self._reach, found.position)
-            return 0.0 if len(found.events) == TOGETHER else min(pause, LOOK_AGAIN)
-        except DatabaseError as error:
-            log.error("%s: %s", self.name, error)
-        except BaseException as error:  # a loop that ends in silence would tell nobody any more
-            if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                raise
-            log.exception("%s", self.name)
-        return LOOK_AGAIN
+        self._news.clear()
+        if not await self._hold():
+            return self._post.lease / 3
+        found = await self._post.database.read(lambda: page(self._asked, self._reach, TOGETHER))
+        pause = await self._served(found)
+        self._reach = max(self._reach, found.position)
+        return 0.0 if len(found.events) == TOGETHER else min(pause, LOOK_AGAIN)
 
     async def _served(self, found: Page) -> float:
         """`serve`, with the listener held for as long as it takes: whoever is told may be slow."""

@@ -12,12 +12,14 @@ import logging
 import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 from typing import TYPE_CHECKING
 
 from ..errors import DatabaseError
 from ..jobs.status import ACTIVE
 from ..ledger import live_rows
 from ..ledger.live_rows import LISTEN_LEASE, LivePage, Place
+from ..loop.duty import repeat
 from .changes import live_ear
 
 if TYPE_CHECKING:
@@ -120,21 +122,21 @@ class LiveReaders:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(RENEW)
+        async def leases() -> float:
             for id, (job, modes) in list(self._open.items()):
-                try:
-                    await self._database.write(lambda: live_rows.join(id, job, modes))  # noqa: B023
-                except DatabaseError as error:
-                    log.warning("the lease of a reader of job %s: %s", job, error)
+                await self._database.write(partial(live_rows.join, id, job, modes))
+            return RENEW
+
+        await asyncio.sleep(RENEW)
+        await repeat(leases, name="the leases of readers", log=log, again=LOOK_AGAIN)
 
     async def _hear(self) -> None:
-        while True:
-            try:
-                await live_ear(self._database.url).listen(self.tell)
-            except DatabaseError as error:
-                log.warning("what other processes emit is heard late: %s", error)
-            await asyncio.sleep(LOOK_AGAIN)
+        async def listen() -> float:
+            await live_ear(self._database.url).listen(self.tell)
+            return LOOK_AGAIN
+
+        late = "what other processes emit is heard late"
+        await repeat(listen, name=late, log=log, again=LOOK_AGAIN)
 
 
 def new_reader_id() -> str:

@@ -1,5 +1,5 @@
 """DBOS dispatches on PostgreSQL: it tells a worker with a free slot, in time, that there is
-work; the ledger says which job's turn it is (turns.py).
+work; the ledger says which job's turn it is (order.py).
 
 Each attempt is queued with a ticket of DBOS's, in one transaction. A worker that is handed a
 ticket takes the job whose turn it is, which need not be the one that the ticket was made for,
@@ -28,11 +28,11 @@ os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import DBOSPortableJSONSerializer as PortableJson
 
-from ..errors import DatabaseError, UcopError
+from ..errors import UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger.operation import Enqueue
-from ..loop.cancellation import is_cancelled
+from ..loop.duty import repeat
 from . import Run
 
 if TYPE_CHECKING:
@@ -137,23 +137,16 @@ class DbosQueue:
                 fault("after cancel row")
 
     async def _claim_always(self) -> None:
-        while True:
-            self._news.clear()
-            try:
-                await self._claim()
-            except DatabaseError as error:
-                log.error("cannot claim jobs: %s", error)
-                self._spend(self._tickets)
-            except BaseException as error:  # a loop that ended in silence would leave jobs stuck
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                log.exception("cannot claim jobs")
-                self._spend(self._tickets)
-            await self._wait()
+        await repeat(self._claim, name="cannot claim jobs", log=log, again=0.0, sleep=self._wait)
 
-    async def _claim(self) -> None:
+    async def _claim(self) -> float:
+        self._news.clear()
         waiting = list(self._tickets)
-        tasks = await self._claims.take()
+        try:
+            tasks = await self._claims.take()
+        except BaseException:
+            self._spend(self._tickets)
+            raise
         for ticket, task in zip(waiting, tasks, strict=False):
             self._spend([ticket], task)
         if not self._claims.is_full:
@@ -161,6 +154,7 @@ class DbosQueue:
         # Else they are held until a slot is free: DBOS hands over no more than there are slots.
         if tasks:
             self._news.set()  # until a look finds nothing more
+        return 0.0
 
     def _spend(self, tickets: Iterable[Ticket], task: asyncio.Task[None] | None = None) -> None:
         for ticket in list(tickets):
@@ -168,7 +162,7 @@ class DbosQueue:
             if not ticket.done():
                 ticket.set_result(task)
 
-    async def _wait(self) -> None:
+    async def _wait(self, _: float) -> None:
         again = self._claims.again_at - time.monotonic()
         try:
             async with asyncio.timeout(None if again == float("inf") else max(0.0, again)):

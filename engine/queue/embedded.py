@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from ..errors import DatabaseError
-from ..loop.cancellation import is_cancelled
+from ..loop.duty import repeat
 from . import Run
 from .claims import Claims
 
@@ -46,27 +46,18 @@ class EmbeddedQueue:
         """A pending row is the queue's row."""
 
     async def _claim_always(self) -> None:
-        while True:
-            self._news.clear()
-            try:
-                claimed = await self._claims.take()
-            except DatabaseError as error:
-                log.error("cannot claim jobs: %s", error)
-                await asyncio.sleep(LOOK_AGAIN)
-                continue
-            except BaseException as error:  # a loop that ended in silence would leave jobs stuck
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                log.exception("cannot claim jobs")
-                await asyncio.sleep(LOOK_AGAIN)
-                continue
-            if not claimed:
-                await self._wait()
+        await repeat(
+            self._claim, name="cannot claim jobs", log=log, again=LOOK_AGAIN, sleep=self._wait
+        )
 
-    async def _wait(self) -> None:
-        pause = min(LOOK_AGAIN, max(0.0, self._claims.again_at - time.monotonic()))
-        try:
-            async with asyncio.timeout(pause):
-                await self._news.wait()
-        except TimeoutError:
-            pass
+    async def _claim(self) -> float:
+        self._news.clear()
+        if await self._claims.take():
+            return 0.0
+        return min(LOOK_AGAIN, max(0.0, self._claims.again_at - time.monotonic()))
+
+    async def _wait(self, seconds: float) -> None:
+        if seconds:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await self._news.wait()

@@ -30,7 +30,8 @@ class WorkerSeen:
     knows: frozenset[str]
     serves: frozenset[str]
     blocked: Mapping[str, Any] | None = None
-    """What blocks its loop: `job`, `node`, `place` and `since`, where something does."""
+    """What blocks its loop: `job`, `node`, `place` and `seconds` before `beat_at`, where
+    something does."""
 
     def is_silent(self, now: float) -> bool:
         return now - self.beat_at > SILENT
@@ -267,7 +268,7 @@ def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
             "" if others else ", and no other runs that could take it over"
         )
     if mine is not None and mine.blocked is not None:
-        yield _blocked(job, mine.blocked, now)
+        yield _blocked(job, mine.blocked, now - mine.beat_at)
     running = [step for step in job.steps if step.status is StepStatus.RUNNING]
     if dispatch.want:
         yield "it was asked to pause, and does when the nodes that run now have ended"
@@ -278,12 +279,12 @@ def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
         yield "it runs, between two nodes"
 
 
-def _blocked(job: Job, by: Mapping[str, Any], now: float) -> str:
+def _blocked(job: Job, by: Mapping[str, Any], since: float) -> str:
     mine = by["job"] == job.id
     node = f" in node {by['node']}" if by["node"] else ""
     other = f" of job {by['job']}" if node and not mine else ""
     place = f" (at {by['place']})" if by["place"] else ""
-    told = f"its worker's loop is blocked{node}{other} for {max(now - by['since'], 0):.0f} s{place}"
+    told = f"its worker's loop is blocked{node}{other} for {by['seconds'] + max(since, 0):.0f} s{place}"
     return f"{told}: what blocks belongs into a plain function, or asyncio.to_thread"
 
 

@@ -17,6 +17,7 @@ from ..errors import DatabaseError, KeyConflict, UcopError, UnknownWorkflow
 from ..faults import fault
 from ..ledger.records import NewJob
 from ..loop.cancellation import is_cancelled
+from ..loop.duty import repeat
 from . import schedules
 from .recurrence import LATE, turn
 from .schedules import Fired, Schedule, key_of, recurrence_of, told
@@ -64,19 +65,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Look, and sleep, until cancelled."""
-        while True:
-            self._news.clear()
-            try:
-                sleep = await self.look()
-            except DatabaseError as error:
-                log.error("cannot look at the schedules: %s", error)
-                sleep = AGAIN
-            except BaseException as error:  # a loop that ends in silence would lose every later run
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                log.exception("schedules")
-                sleep = AGAIN
-            await self._sleep(sleep)
+        await repeat(self.look, name="schedules", log=log, again=AGAIN, sleep=self._sleep)
 
     async def _sleep(self, seconds: float) -> None:
         # News come with every write of another process, so they are not followed at once.
@@ -89,6 +78,7 @@ class Scheduler:
 
     async def look(self) -> float:
         """Submit what is due; returns the seconds until there may be more to do."""
+        self._news.clear()
         due, wait, now = await self._database.read(schedules.due)
         wait = min(wait, LONGEST)
         for schedule in due:

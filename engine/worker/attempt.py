@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from ucop.agents.memory.memory import Memory, NoMemory
+from ucop.agents.models.interceptor import Interceptors, NodeRun, around_node
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
@@ -51,7 +53,7 @@ from ..values.inputs import given_input
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
-from .node_runs import CUSTOM, watch
+from .node_runs import CUSTOM, intercepted, watch
 from .output import output_of
 from .provision import NOTHING, Provision
 from .stopping import insist
@@ -64,6 +66,8 @@ if TYPE_CHECKING:
     from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
+
+    from ..checkpoints.savers import FencedSaver
 
 T = TypeVar("T")
 
@@ -130,6 +134,8 @@ class Attempt:
     live: Outlet = field(default_factory=Outlet)
     """Takes what the graph emits, for those who follow the job live."""
     pace: Pace = field(default_factory=Pace)
+    interceptors: Interceptors = Interceptors(())  # noqa: RUF009 - it holds nothing
+    """Code of others around nodes, and calls of agents and models."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
@@ -175,6 +181,8 @@ class Attempt:
         self._open_journal(workflow, saver)
         current_attempt.set(self)
         watch.set(self.journal)
+        if self.interceptors:
+            intercepted.set(partial(self._intercepted, workflow.hides))
         held = AsyncExitStack()
         try:
             return await self._run(workflow, held, models, folder)
@@ -493,6 +501,27 @@ class Attempt:
             nested=workflow.nested,
         )
         self.saver = saver.for_attempt(self.journal)
+
+    async def _intercepted(
+        self,
+        hides: Callable[[str], bool],
+        task_id: str,
+        node: str,
+        call_next: Callable[[], Awaitable[T]],
+    ) -> T:
+        """Run a node inside the interceptors, unless the compiler made it for itself."""
+        if hides(node):
+            return await call_next()
+        run = NodeRun(
+            job_id=self.claimed.job_id,
+            workflow=self.claimed.workflow,
+            attempt=self.claimed.attempt,
+            node=node,
+            task_id=task_id,
+            tenant=self.claimed.tenant,
+            usage_of=self.meter.live,
+        )
+        return await around_node(self.interceptors, run, call_next)
 
     def _flush_soon(self) -> None:
         if self._flush is None and self._flushing is None and not self._ended:

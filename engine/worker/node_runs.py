@@ -9,10 +9,12 @@ for each run, so that function is put in the place of LangGraph's, and leaves al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
+from langgraph.constants import TAG_HIDDEN
 from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
 from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
@@ -52,6 +54,11 @@ class Watch(Protocol):
 watch: ContextVar[Watch] = ContextVar("watch")
 """Of the attempt in whose tasks this code runs."""
 
+AroundRun = Callable[[str, str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+intercepted: ContextVar[AroundRun | None] = ContextVar("intercepted", default=None)
+"""Runs a task, by its id and node, inside the attempt's interceptors; None where it has none."""
+
 
 # `stopping.py` finds the tasks of nodes by this name, and by the argument `task`.
 async def arun_with_retry(
@@ -68,7 +75,12 @@ async def arun_with_retry(
     around = at_work.get()
     at_work.set(AtWork(watching.job_id, node))
     try:
-        return await run_node(task, retry_policy, stream, _checking(task, node, configurable))
+        checked = _checking(task, node, configurable)
+        around_run = intercepted.get()
+        if around_run is None or TAG_HIDDEN in task.config.get("tags", ()):
+            return await run_node(task, retry_policy, stream, checked)
+        inside = partial(run_node, task, retry_policy, stream, checked)
+        return await around_run(task.id, node, inside)
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
             raise

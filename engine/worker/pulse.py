@@ -46,13 +46,13 @@ class Blocked:
     node: str | None
     place: str | None
     """File and line in the user's own code."""
-    since: float
-    """In seconds since the epoch."""
+    seconds: float
+    """For how long, when the ledger was told: with the heartbeat."""
 
-    def in_words(self, now: float) -> str:
+    def in_words(self) -> str:
         node = f" in node {self.node} of job {self.job}" if self.node else ""
         place = f" (at {self.place})" if self.place else ""
-        return f"the loop is blocked{node} for {max(now - self.since, 0):.0f} s{place}"
+        return f"the loop is blocked{node} for {self.seconds:.0f} s{place}"
 
 
 class Pulse:
@@ -113,7 +113,7 @@ class Pulse:
     def _log(self, blocked: Blocked, late: float) -> None:
         if self._again is None or late >= self._again:
             self._again = 2 * late
-            words = blocked.in_words(time.time())
+            words = blocked.in_words()
             log.warning("worker %s: %s; all its jobs wait for that", self._worker, words)
 
     def _speak(self, blocked: Blocked) -> None:
@@ -128,7 +128,7 @@ class Pulse:
             self._loop.call_soon_threadsafe(self._on_lost)
 
     def _give_up(self, late: float) -> None:
-        words = self._blocked(late).in_words(time.time())
+        words = self._blocked(late).in_words()
         why = f"{words}, and its worker waits no longer than {LEASES * self._lease:g} s"
         log.critical("worker %s: %s", self._worker, why)
         self._on_end(why)
@@ -140,7 +140,7 @@ class Pulse:
             job=work.job if work else None,
             node=work.node if work else None,
             place=_place(sys._current_frames().get(self._loop_thread)),
-            since=time.time() - late,
+            seconds=late,
         )
 
 

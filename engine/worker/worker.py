@@ -19,8 +19,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
+from ucop.agents.models.interceptor import Interceptors
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
@@ -46,6 +47,7 @@ from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
 from ..loop.cancellation import is_cancelled
+from ..loop.duty import Duty, repeat
 from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers
@@ -60,6 +62,7 @@ if TYPE_CHECKING:
     from ucop.agents.models.models import Models
     from ucop.graphs.workflow import Workflow
 
+    from ..checkpoints.savers import FencedSaver
     from ..settings import Settings
     from ..stores.memory import JobStore
 
@@ -84,18 +87,6 @@ LOST = (
 )
 
 
-class Duty(Protocol):
-    """Something that goes on as long as a worker lives, beside its attempts."""
-
-    name: str
-
-    async def run(self) -> None:
-        """Go on until cancelled."""
-
-    def wake(self) -> None:
-        """Something was written."""
-
-
 class Worker:
     """One worker in this process."""
 
@@ -114,6 +105,7 @@ class Worker:
         on_lost: Callable[[str], None],
         on_end: Callable[[str], None],
         on_live: Callable[[Sequence[str]], None] = lambda jobs: None,
+        interceptors: Interceptors = Interceptors(()),  # noqa: B008 - it holds nothing
         duties: Callable[[WorkerId], Sequence[Duty]] = lambda worker: (),
     ) -> None:
         self.id = WorkerId(f"w-{secrets.token_hex(6)}")
@@ -121,6 +113,7 @@ class Worker:
         self._notices, self._workflow, self._knows = notices, workflow, knows
         self._serves = serves
         self._store = store
+        self._interceptors = interceptors
         self._on_lost, self._on_end = on_lost, on_end
         self._saver: FencedSaver
         self._pulse: Pulse | None = None
@@ -294,6 +287,7 @@ class Worker:
             production=self._settings.mode == "production",
             live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
+            interceptors=self._interceptors,
         )
         key = (claimed.job_id, claimed.attempt)
         task = asyncio.create_task(self._execute(attempt))
@@ -420,16 +414,12 @@ class Worker:
     # ------------------------------------------------------------ the loops
 
     async def _every(self, pause: float, look: Callable[[], Awaitable[None]]) -> None:
-        while True:
-            await asyncio.sleep(pause)
-            try:
-                await look()
-            except DatabaseError as error:
-                log.error("worker %s: %s", self.id, error)
-            except BaseException as error:  # a loop that ends in silence would leave jobs stuck
-                if isinstance(error, asyncio.CancelledError) and is_cancelled():
-                    raise
-                log.exception("worker %s", self.id)
+        async def turn() -> float:
+            await look()
+            return pause
+
+        await asyncio.sleep(pause)
+        await repeat(turn, name=f"worker {self.id}", log=log, again=pause)
 
     async def _beat(self) -> None:
         if await self._database.touch(lambda: roster.beat(self.id)):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import sqlite3
-import time
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import Running, Ucop
+from tests.support.waiting import until
 from ucop.engine.errors import DatabaseError
 from ucop.engine.jobs.job import Job
 from ucop.engine.reading.reader import Reader, open_reader
@@ -29,14 +29,13 @@ def ucop(bare: Ucop) -> Ucop:
     return bare
 
 
-def until(condition: Callable[[], Any], process: Running, what: str) -> Any:
-    end = time.monotonic() + DEADLINE
-    while time.monotonic() < end:
-        if found := condition():
-            return found
-        assert process.process.poll() is None, f"ended before {what}: {process.err}"
-        time.sleep(0.05)
-    raise AssertionError(f"never: {what}: {process.err}")
+def while_running(condition: Callable[[], Any], process: Running, what: str) -> Any:
+    def holds() -> Any:
+        value = condition()
+        assert value or process.process.poll() is None, f"ended before {what}: {process.err}"
+        return value
+
+    return until(holds, what, lambda: process.err, seconds=DEADLINE)
 
 
 def reader_of(ucop: Ucop) -> Reader | None:
@@ -63,11 +62,11 @@ def has(job: Job, node: str, status: str) -> bool:
 
 def test_the_blog_survives_kill_9_in_the_middle_of_the_draft(ucop: Ucop) -> None:
     writing = ucop.start("generate", "blog", "Durable agents", "-i", "sections=2")
-    with until(lambda: reader_of(ucop), writing, "a ledger") as reader:
-        [job] = until(lambda: reader.jobs(), writing, "a job")
-        until(lambda: has(reader.job(job.id), "draft", "running"), writing, "the draft")
+    with while_running(lambda: reader_of(ucop), writing, "a ledger") as reader:
+        [job] = while_running(lambda: reader.jobs(), writing, "a job")
+        while_running(lambda: has(reader.job(job.id), "draft", "running"), writing, "the draft")
         before = writes_kept(ucop)
-        until(lambda: writes_kept(ucop) > before, writing, "the draft's first section")
+        while_running(lambda: writes_kept(ucop) > before, writing, "the draft's first section")
         writing.signal(signal.SIGKILL)
         assert writing.end().code == -signal.SIGKILL
 
@@ -78,7 +77,7 @@ def test_the_blog_survives_kill_9_in_the_middle_of_the_draft(ucop: Ucop) -> None
         assert not (ucop.folder / "articles").exists()
 
         worker = ucop.start("worker")
-        until(lambda: reader.status(job.id)[0] == "completed", worker, "the end")
+        while_running(lambda: reader.status(job.id)[0] == "completed", worker, "the end")
         worker.signal(signal.SIGTERM)
         assert worker.end().code == 0
 

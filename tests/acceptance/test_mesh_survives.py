@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import Ucop, until
+from tests.support.command import Ucop
 from tests.support.meshes import FILES
+from tests.support.waiting import until
 from ucop.engine import Engine
 from ucop.engine.jobs.job import Job
 from ucop.engine.reading.reader import open_reader

@@ -26,8 +26,9 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, Forge, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, fresh_seed
 from tests.support.ollama import Reply, Request, ScriptedOllama, hang, text
+from tests.support.waiting import until
 from ucop.engine.errors import RefusedChange
 
 IN_FLIGHT = 5
@@ -160,7 +161,7 @@ class Trial:
     def _cancel(self, name: str) -> None:
         job, hangs = self._flying.pop(name)
         stuck = self._endpoint.hanging[name]
-        wait_for(
+        until(
             lambda: len(set(self._endpoint.calls_of(name)) & set(stuck)) == hangs,
             "a job's calls to hang",
             self._fleet.logs,
@@ -168,7 +169,7 @@ class Trial:
         time.sleep(self._chance.uniform(0, 0.15))
         began = time.monotonic()
         job.cancel()
-        wait_for(
+        until(
             lambda: len(self._endpoint.hung_up(name)) >= hangs,
             f"the endpoint to see the end of {hangs} calls",
             self._fleet.logs,
@@ -206,7 +207,7 @@ class Trial:
     # ------------------------------------------------------------ parts
 
     def _wait_for_calls(self, name: str, calls: int) -> None:
-        wait_for(
+        until(
             lambda: len(self._endpoint.calls_of(name)) >= calls,
             f"{calls} calls",
             self._fleet.logs,

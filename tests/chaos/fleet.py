@@ -8,8 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +15,7 @@ from typing import Any, Self
 from tests.chaos import mazes
 from tests.chaos.witness import Record, Witness
 from tests.support.paths import ROOT
+from tests.support.waiting import until
 
 SETTINGS: dict[str, Any] = {
     "lease": 10.0,
@@ -48,7 +47,7 @@ class Process:
     def freeze(self) -> None:
         """SIGSTOP, and wait until it has really stopped."""
         self.signal(signal.SIGSTOP)
-        wait_for(lambda: self.state == "T", "the process to stop")
+        until(lambda: self.state == "T", "the process to stop")
 
     def thaw(self) -> None:
         self.signal(signal.SIGCONT)
@@ -189,7 +188,7 @@ class Fleet:
             ready = any(r.what == "ready" and r.pid == process.pid for r in self.records(mark))
             return ready or process.wait(0) is not None
 
-        wait_for(up, "a worker to be ready", self.logs)
+        until(up, "a worker to be ready", self.logs)
 
     def records(self, after: int = 0) -> list[Record]:
         return list(self.witness.records(after))
@@ -200,23 +199,6 @@ class Fleet:
             f"--- {process.log_file.name} ({process.pid}, {process.status})\n{process.log[-2000:]}"
             for process in self.processes
         )
-
-
-def wait_for(
-    holds: Callable[[], bool],
-    what: str,
-    tell: Callable[[], str] = lambda: "",
-    *,
-    timeout: float = 60,
-) -> None:
-    """Wait until something holds. The deadline is far: it only ends a test that hangs."""
-    deadline = time.monotonic() + timeout
-    pause = 0.005
-    while not holds():
-        if time.monotonic() > deadline:
-            raise AssertionError(f"waited {timeout:g} s for {what}\n{tell()}")
-        time.sleep(pause)
-        pause = min(0.1, pause * 1.5)
 
 
 def fresh_seed() -> int:

@@ -25,8 +25,9 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor, Findings, judge, story
-from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 
 JOBS = 3
 LEASE = 1.5
@@ -151,16 +152,16 @@ class Winter:
             for each in range(JOBS)
         ]
         self._accepted += jobs
-        wait_for(lambda: self._begun(mark) >= JOBS, "the jobs to begin", self._fleet.logs)
+        until(lambda: self._begun(mark) >= JOBS, "the jobs to begin", self._fleet.logs)
         time.sleep(self._chance.uniform(0, 0.4))
         zombie.freeze()
         had = {row["id"] for row in self._auditor.running_on(zombie.pid)}
         heir = self._fleet.worker(fence=self._fence, ready=False)
-        wait_for(lambda: self._moved(had, zombie), "a takeover", self._fleet.logs)
+        until(lambda: self._moved(had, zombie), "a takeover", self._fleet.logs)
         self._taken_over += bool(had)
         time.sleep(self._chance.uniform(0, 0.6))
         zombie.thaw()
-        wait_for(lambda: self._settled(jobs), "the jobs to end", self._fleet.logs, timeout=120)
+        until(lambda: self._settled(jobs), "the jobs to end", self._fleet.logs, seconds=120)
         if had:
             self._await_clear_error(zombie)
         self._fleet.wait_ready(heir)
@@ -182,7 +183,7 @@ class Winter:
             return any(error in zombie.log for error in CLEAR_ERRORS) or zombie.wait(0) is not None
 
         try:
-            wait_for(told, "a clear error of the zombie", timeout=60)
+            until(told, "a clear error of the zombie", seconds=60)
         except AssertionError:
             self._silent.append(zombie.log)
             return

@@ -25,10 +25,11 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed
 from tests.chaos.mazes import registry
 from tests.chaos.witness import Record
 from tests.support.shapes import REFUSED_BY_DESIGN, Reading, Shape, is_bounded, shapes
+from tests.support.waiting import until
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.yaml_file import workflow_of
@@ -143,7 +144,7 @@ class Rampage:
             self._submit()
             self._let_run(self._chance.randrange(60))
             self._kill(self._chance.randrange(WORKERS))
-        wait_for(self._is_settled, "the jobs to settle", self._fleet.logs, timeout=180)
+        until(self._is_settled, "the jobs to settle", self._fleet.logs, seconds=180)
         return self._verdict()
 
     def _submit(self) -> None:
@@ -154,7 +155,7 @@ class Rampage:
     def _let_run(self, visits: int) -> None:
         """Wait for so many more beginnings and ends of nodes, or for the jobs' end."""
         mark = self._fleet.witness.size
-        wait_for(
+        until(
             lambda: len(self._fleet.records(mark)) >= visits or not self._auditor.unsettled(),
             "nodes to run",
             self._fleet.logs,

@@ -22,8 +22,9 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor, Findings, Held, hold, judge, run_again
-from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 
 WORKERS = 3
 IN_FLIGHT = 12
@@ -140,8 +141,8 @@ class Carnage:
 
     def _settle(self) -> None:
         """Nobody tells the workers anything: they must find what is left by themselves."""
-        wait_for(self._is_settled, "the jobs to settle", self._standing, timeout=120)
-        wait_for(self._is_queue_empty, "the queue to be empty", self._standing, timeout=60)
+        until(self._is_settled, "the jobs to settle", self._standing, seconds=120)
+        until(self._is_queue_empty, "the queue to be empty", self._standing, seconds=60)
 
     def _is_settled(self) -> bool:
         for row in self._auditor.rows("select id, error from jobs where status = 'failed'"):

@@ -20,8 +20,9 @@ from typing import Any
 
 from tests.chaos import mazes, roles
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, Forge, chance, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, chance, fresh_seed
 from tests.chaos.witness import Record
+from tests.support.waiting import until
 
 WORKERS = 2
 IN_FLIGHT = 8
@@ -60,7 +61,7 @@ def havoc(folder: Path, url: str, *, kills: int, seed: int, forge: Forge | None 
             workers[index].kill()
             killed.add(workers[index].pid)
             workers[index] = fleet.worker()
-        wait_for(auditor.settled, "the jobs to end", fleet.logs, timeout=120)
+        until(auditor.settled, "the jobs to end", fleet.logs, seconds=120)
         found = {name: job.get() for name, job in jobs.items()}
         wrong = [why for name, job in found.items() for why in wrong_with(name, job)]
         wrong += repeated(fleet.records(), killed)

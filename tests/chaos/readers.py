@@ -25,8 +25,9 @@ from typing import Any
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed, wait_for
+from tests.chaos.fleet import Fleet, Forge, Process, fresh_seed
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 
 WORKERS = 2
 IN_FLIGHT = 4
@@ -90,12 +91,12 @@ class Cutting:
             self._cut(self._read())
             if self._chance.random() < WORKER_KILLED:
                 self._kill_worker()
-        wait_for(self._auditor.settled, "the jobs to end", self._fleet.logs, timeout=300)
+        until(self._auditor.settled, "the jobs to end", self._fleet.logs, seconds=300)
         rows = self._auditor.rows("select position, job_id, seq from events order by position")
         stored = [(row["position"], row["job_id"], row["seq"]) for row in rows]
         last = self._read()
         whole = len("".join(f"{p} {job} {seq}\n" for p, job, seq in stored))
-        wait_for(lambda: self._notes.size >= whole, "the rest to be read", self._fleet.logs)
+        until(lambda: self._notes.size >= whole, "the rest to be read", self._fleet.logs)
         last.kill()
         wrong = [*self._compared(stored), *self._alone(stored)]
         counted = {"cuts": cuts, "cuts_before_any_event": self._idle, "killed": self._killed}
@@ -114,7 +115,7 @@ class Cutting:
         """Most are cut off amid events; some before they saw any."""
         before = self._notes.size
         if self._chance.random() < 0.9:
-            wait_for(lambda: self._notes.size > before, "an event", self._fleet.logs)
+            until(lambda: self._notes.size > before, "an event", self._fleet.logs)
         reader.wait(self._chance.uniform(0, LONGEST_LIFE))
         reader.kill()
         self._idle += self._notes.size == before

@@ -18,8 +18,9 @@ from ucop.engine.ledger import lifecycle, workers
 
 def warm() -> None:
     """Import what workers import; start no thread, open no connection."""
-    import ucop.engine.checkpoints.fence
     import ucop.engine.checkpoints.history
+    import ucop.engine.checkpoints.postgres_saver
+    import ucop.engine.checkpoints.sqlite_saver
     import ucop.engine.database.postgres
     import ucop.engine.database.sqlite
     import ucop.engine.engine

@@ -7,7 +7,8 @@ import signal
 
 import pytest
 
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
+from tests.support.waiting import until
 from ucop.engine import Engine, JobHandle
 
 POINTS = [
@@ -26,14 +27,14 @@ POINTS = [
 
 def _dies(fleet: Fleet, fault: str) -> None:
     worker = fleet.worker(fault=fault, ready=False)
-    wait_for(lambda: worker.wait(0) is not None, f"the worker to die {fault}", fleet.logs)
+    until(lambda: worker.wait(0) is not None, f"the worker to die {fault}", fleet.logs)
     assert worker.status == -signal.SIGKILL, worker.log
 
 
 def _dies_or_rests(fleet: Fleet, fault: str, job: JobHandle) -> None:
     """The last stretches save too little to come to each point."""
     worker = fleet.worker(fault=fault, ready=False)
-    wait_for(
+    until(
         lambda: worker.wait(0) is not None or job.status in ("waiting", "completed"),
         f"the worker to die {fault}, or the job to rest",
         fleet.logs,
@@ -54,7 +55,7 @@ def _waits(fleet: Fleet, job: JobHandle, *questions: str) -> None:
     def waits() -> bool:
         return job.status == "waiting" and _open(job) == sorted(questions)
 
-    wait_for(waits, f"questions {questions}", lambda: f"{_open(job)}\n{fleet.logs()}")
+    until(waits, f"questions {questions}", lambda: f"{_open(job)}\n{fleet.logs()}")
 
 
 @pytest.mark.parametrize("point", POINTS)

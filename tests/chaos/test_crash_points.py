@@ -7,8 +7,9 @@ import signal
 import pytest
 
 from tests.chaos.audit import Auditor, judge
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 from ucop.engine import Engine, JobStatus
 
 AT_WORK = [
@@ -33,8 +34,8 @@ AT_SUBMIT = ["before submit", "inside ledger write", "after submit"]
 def assert_finishes(fleet: Fleet, auditor: Auditor, job: str) -> None:
     """A new worker comes, and everything is as if nothing had happened."""
     fleet.worker(ready=False)
-    wait_for(auditor.settled, "the job to end", fleet.logs)
-    wait_for(lambda: not judge(auditor, [], []).queue, "an empty queue", fleet.logs)
+    until(auditor.settled, "the job to end", fleet.logs)
+    until(lambda: not judge(auditor, [], []).queue, "an empty queue", fleet.logs)
     findings = judge(auditor, fleet.records(), [job])
     assert findings.count == 0, findings
     assert auditor.rows("select status from jobs") == [{"status": "completed"}]
@@ -42,7 +43,7 @@ def assert_finishes(fleet: Fleet, auditor: Auditor, job: str) -> None:
 
 def assert_dies(fleet: Fleet, fault: str) -> None:
     worker = fleet.worker(fault=fault, ready=False)
-    wait_for(lambda: worker.wait(0) is not None, f"the worker to die {fault}", fleet.logs)
+    until(lambda: worker.wait(0) is not None, f"the worker to die {fault}", fleet.logs)
     assert worker.status == -signal.SIGKILL, worker.log
 
 
@@ -60,7 +61,7 @@ def test_a_write_that_fails_lets_no_checkpoint_follow_that_contains_it(
 ) -> None:
     job = engine.submit("maze", start_of("maze", "j"))
     worker = fleet.worker(fault="before writes=ERROR", ready=False)
-    wait_for(auditor.settled, "the job to end", fleet.logs)
+    until(auditor.settled, "the job to end", fleet.logs)
     findings = judge(auditor, fleet.records(), [job.id])
     assert findings.count == 0, findings
     assert "broke off: a fault at 'before writes'" in worker.log

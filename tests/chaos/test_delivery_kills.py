@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
 from tests.chaos.mazes import start_of
 from tests.support.receiver import SECRET, Receiver
+from tests.support.waiting import until
 from ucop.engine import Engine
 
 
@@ -31,15 +32,15 @@ def test_what_was_sent_but_not_noted_is_sent_again_under_its_id(
     with Receiver() as receiver:
         first = worker(fleet, receiver, fault=point)
         begun = "select 1 from listeners where name = 'webhook:told'"
-        wait_for(lambda: bool(auditor.rows(begun)), "the webhook to be served", fleet.logs)
+        until(lambda: bool(auditor.rows(begun)), "the webhook to be served", fleet.logs)
         jobs = [engine.submit("twig", start_of("twig", f"j{n}")).id for n in range(3)]
-        wait_for(lambda: first.wait(0) is not None, f"the worker to die {point}", fleet.logs)
+        until(lambda: first.wait(0) is not None, f"the worker to die {point}", fleet.logs)
         assert first.status == -signal.SIGKILL, first.log
         before = receiver.ids()
         worker(fleet, receiver)
-        wait_for(auditor.settled, "the jobs to end", fleet.logs)
+        until(auditor.settled, "the jobs to end", fleet.logs)
         told = auditor.rows("select job_id, seq from events where substr(type, 1, 4) = 'job.'")
-        wait_for(
+        until(
             lambda: len(auditor.rows("select 1 from deliveries")) == len(told) and arrived(),
             "all to be told",
             fleet.logs,

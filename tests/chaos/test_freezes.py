@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.chaos.audit import Auditor, judge
-from tests.chaos.fleet import Fleet, Forge, wait_for
+from tests.chaos.fleet import Fleet, Forge
 from tests.chaos.freezes import winter
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 from ucop.engine import Engine
 
 
@@ -31,24 +32,24 @@ def test_a_worker_stopped_inside_a_transaction_keeps_nobody_waiting(
 ) -> None:
     job = engine.submit("maze", start_of("maze", "j"))
     zombie = fleet.worker(fault=f"{point}=STOP", ready=False, lease=1.0)
-    wait_for(lambda: zombie.state == "T", "the worker to stop itself", fleet.logs)
+    until(lambda: zombie.state == "T", "the worker to stop itself", fleet.logs)
 
     heir = fleet.worker(ready=False, lease=1.0)
 
-    wait_for(auditor.settled, "the job to be taken over and to end", fleet.logs)
+    until(auditor.settled, "the job to be taken over and to end", fleet.logs)
     findings = judge(auditor, fleet.records(), [job.id])
     assert findings.count == 0, findings
     if auditor.is_postgres and "ledger" in point:
         # Whoever is stopped before a claim may hold nothing that anybody misses; it goes on.
         zombie.thaw()
         later = engine.submit("maze", start_of("maze", "later"))
-        wait_for(auditor.settled, "the later job to end", fleet.logs)
+        until(auditor.settled, "the later job to end", fleet.logs)
         assert judge(auditor, fleet.records(), [job.id, later.id]).count == 0
         return
     if auditor.is_postgres:
         zombie.thaw()
-        wait_for(lambda: "declared lost" in zombie.log, "the zombie to say so", fleet.logs)
-        wait_for(lambda: "a new worker takes its place" in zombie.log, "its successor", fleet.logs)
+        until(lambda: "declared lost" in zombie.log, "the zombie to say so", fleet.logs)
+        until(lambda: "a new worker takes its place" in zombie.log, "its successor", fleet.logs)
     else:
         assert zombie.wait(30) == -signal.SIGKILL
     told = heir.log + zombie.log

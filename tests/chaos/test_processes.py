@@ -7,8 +7,9 @@ from collections import Counter
 import pytest
 
 from tests.chaos.audit import Auditor, judge
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
 from tests.chaos.mazes import start_of, visits
+from tests.support.waiting import until
 from ucop.engine import Engine
 
 JOBS = 500
@@ -24,7 +25,7 @@ def test_two_workers_and_a_submitter_run_every_job_once(
     handles = [engine.submit("twig", start_of("twig", f"j{n}")) for n in range(jobs)]
 
     assert len(engine.jobs(limit=jobs)) == jobs
-    wait_for(auditor.settled, "all jobs to end", fleet.logs, timeout=150)
+    until(auditor.settled, "all jobs to end", fleet.logs, seconds=150)
 
     records = fleet.records()
     findings = judge(auditor, records, [handle.id for handle in handles])
@@ -50,7 +51,7 @@ def test_processes_that_meet_on_a_new_database_all_get_in(
         for n in range(5)
     ]
     for script in scripts:
-        wait_for(lambda s=script: s.wait(0) is not None, "a script to end", fleet.logs)  # type: ignore[misc]
+        until(lambda s=script: s.wait(0) is not None, "a script to end", fleet.logs)  # type: ignore[misc]
     assert [script.status for script in scripts] == [0] * 5, fleet.logs()
     with Auditor(url) as auditor:
         assert auditor.rows("select count(*) as n from jobs") == [{"n": 5}]

@@ -10,8 +10,9 @@ from random import Random
 import pytest
 
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 from ucop.engine import Engine
 from ucop.engine.schedules.schedules import key_of
 
@@ -35,9 +36,9 @@ def submitted(auditor: Auditor) -> list[str]:
 
 def assert_whole(engine: Engine, auditor: Auditor, since: float, atleast: int) -> None:
     """From the first due time on, each has one job, and each job has one."""
-    wait_for(lambda: len(submitted(auditor)) >= atleast, "the schedule to go on")
+    until(lambda: len(submitted(auditor)) >= atleast, "the schedule to go on")
     engine.schedules.pause("tick")
-    wait_for(auditor.settled, "the jobs to end")
+    until(auditor.settled, "the jobs to end")
     found = submitted(auditor)
     assert found == sorted(key_of("tick", since + n) for n in range(len(found)))
     assert auditor.rows("select distinct status from jobs") == [{"status": "completed"}]
@@ -48,7 +49,7 @@ def test_a_worker_that_dies_while_it_submits_is_replaced(
     point: str, fleet: Fleet, engine: Engine, auditor: Auditor, since: float
 ) -> None:
     worker = fleet.worker(fault=point, ready=False)
-    wait_for(lambda: worker.wait(0) is not None, f"the worker to die {point}", fleet.logs)
+    until(lambda: worker.wait(0) is not None, f"the worker to die {point}", fleet.logs)
     assert worker.status == -signal.SIGKILL, worker.log
     fleet.worker()
     assert_whole(engine, auditor, since, MISSED + 1)
@@ -62,7 +63,7 @@ def test_two_workers_that_are_killed_again_and_again_lose_and_double_nothing(
 
     chance, workers = Random(seed), [fleet.worker(), fleet.worker()]
     for kill in range(3):
-        wait_for(partial(goes_on, kill), "the schedule to go on", fleet.logs)
+        until(partial(goes_on, kill), "the schedule to go on", fleet.logs)
         workers.pop(chance.randrange(2)).kill()
         workers.append(fleet.worker())
     assert_whole(engine, auditor, since, MISSED + 3)

@@ -7,8 +7,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.chaos.audit import Auditor
-from tests.chaos.fleet import Fleet, wait_for
+from tests.chaos.fleet import Fleet
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 from ucop.engine import Engine, KeyConflict
 
 
@@ -31,7 +32,7 @@ def test_processes_that_submit_the_same_keys_and_die_get_the_same_jobs(
     faults = ["", "inside ledger write:4", "after submit:3", "before submit:6", ""]
     scripts = [fleet.start("submit", jobs=jobs, fault=fault) for fault in faults]
     for script in scripts:
-        wait_for(lambda s=script: s.wait(0) is not None, "a script to end", fleet.logs)  # type: ignore[misc]
+        until(lambda s=script: s.wait(0) is not None, "a script to end", fleet.logs)  # type: ignore[misc]
 
     assert [script.status for script in scripts] == [0, -9, -9, -9, 0], fleet.logs()
     rows = auditor.rows("select id, key from jobs")

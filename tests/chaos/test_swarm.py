@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from functools import partial
 
 from tests.chaos.audit import Auditor, hold, run_again
-from tests.chaos.fleet import Fleet, chance, wait_for
+from tests.chaos.fleet import Fleet, chance
 from tests.chaos.mazes import SWARM_LIMIT, label
 from tests.chaos.witness import Record
+from tests.support.waiting import until
 from ucop.engine import Engine
 from ucop.engine.checkpoints.journal import MOST_UNSAVED
 
@@ -27,7 +28,7 @@ def test_a_killed_fan_out_goes_on_with_what_was_not_done_and_keeps_limit_and_ord
     held = []
     for due in chance(seed).sample(range(20, 200), KILLS):
         ready = partial(has_ended, fleet, worker.pid, due)
-        wait_for(ready, f"{due} items to end there", fleet.logs)
+        until(ready, f"{due} items to end there", fleet.logs)
         worker.kill()
         held += hold(auditor, fleet.witness, worker.pid)
         worker = fleet.worker()

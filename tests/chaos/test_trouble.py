@@ -16,8 +16,9 @@ import pytest
 
 from tests.chaos import roles
 from tests.chaos.audit import Auditor, judge
-from tests.chaos.fleet import Fleet, Forge, wait_for
+from tests.chaos.fleet import Fleet, Forge
 from tests.chaos.mazes import start_of
+from tests.support.waiting import until
 from ucop.engine import DatabaseError, Engine, JobStatus
 from ucop.engine.errors import DatabaseDamaged
 from ucop.engine.reading.reader import open_reader
@@ -83,16 +84,16 @@ def test_a_full_disk_stops_jobs_and_loses_none(
         with roles.open_engine(tmp_path, url, worker=False) as engine, Auditor(url) as auditor:
             job = engine.submit("maze", start_of("maze", "j"))
             worker = fleet.worker()
-            wait_for(lambda: any(r.what == "end" for r in fleet.records()), "the job to run")
+            until(lambda: any(r.what == "end" for r in fleet.records()), "the job to run")
 
             filler = fill(small_disk)
-            wait_for(lambda: "disk is full" in worker.log, "the worker to tell", fleet.logs)
+            until(lambda: "disk is full" in worker.log, "the worker to tell", fleet.logs)
             with pytest.raises(DatabaseError, match=r"disk is full.*make room"):
                 _submit_many(engine)
             assert job.status in (JobStatus.RUNNING, JobStatus.PENDING)
 
             filler.unlink()
-            wait_for(auditor.settled, "the jobs to go on", fleet.logs)
+            until(auditor.settled, "the jobs to go on", fleet.logs)
             findings = judge(auditor, fleet.records(), [job.id])
             assert findings.count == 0, findings
             assert worker.wait(0) is None, "the worker has lived through it"
@@ -134,7 +135,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_next_step(forge: Forg
             _allow(closed, write=False)
             jobs = [{"workflow": "twig", "input": start_of("twig", "j")}]
             script = fleet.start("submit", jobs=jobs, user=NOBODY)
-            wait_for(lambda: script.wait(0) is not None, "the script to end", fleet.logs)
+            until(lambda: script.wait(0) is not None, "the script to end", fleet.logs)
             assert script.status == 1
             assert "DatabaseError" in script.log
             assert "writable for this user" in script.log.replace("\n", " ")
@@ -142,7 +143,7 @@ def test_a_folder_that_cannot_be_written_is_named_with_the_next_step(forge: Forg
 
             _allow(closed, write=True)
             again = fleet.start("submit", jobs=jobs, user=NOBODY)
-            wait_for(lambda: again.wait(0) is not None, "the script to end", fleet.logs)
+            until(lambda: again.wait(0) is not None, "the script to end", fleet.logs)
             assert again.status == 0, again.log
     finally:
         shutil.rmtree(folder)
@@ -172,7 +173,7 @@ def test_a_damaged_file_is_told_and_a_restored_one_goes_on(
         shutil.copy(backup, database)
         with Auditor(url) as auditor:
             fleet.worker(ready=False)
-            wait_for(auditor.settled, "the job to end", fleet.logs)
+            until(auditor.settled, "the job to end", fleet.logs)
             findings = judge(auditor, fleet.records(), [job.id])
             assert findings.count == 0, findings
 

@@ -9,19 +9,17 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tests.support.process import Begin, plain_environment, start
+from tests.support.waiting import DEADLINE, Deadline
 
 MODULE = "ucop.console.cli"
 UCOP = [sys.executable, "-m", MODULE]
-PATIENCE = 120.0
-"""Seconds after which a test gives up waiting."""
 
 
 @dataclass(frozen=True)
@@ -73,14 +71,14 @@ class Running:
 
     def until(self, text: str) -> str:
         """Wait for a line with `text` on either stream."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = Deadline()
         with self._changed:
             while True:
                 for line in [*self.out, *self.err]:
                     if text in line:
                         return line
                 ended = not any(thread.is_alive() for thread in self._threads)
-                if ended or not self._changed.wait(max(0.0, deadline - time.monotonic())):
+                if ended or not self._changed.wait(deadline.left):
                     raise AssertionError(f"never said {text!r}: {self.out} {self.err}")
 
     def signal(self, number: int = signal.SIGINT) -> None:
@@ -88,9 +86,9 @@ class Running:
 
     def end(self) -> Done:
         """Wait for the process to end by itself."""
-        code = self.process.wait(PATIENCE)
+        code = self.process.wait(DEADLINE)
         for thread in self._threads:
-            thread.join(PATIENCE)
+            thread.join(DEADLINE)
         return Done(code, "".join(self.out), "".join(self.err))
 
     def close(self) -> None:
@@ -141,7 +139,7 @@ class Ucop:
             env=self.env,
             capture_output=True,
             text=True,
-            timeout=PATIENCE,
+            timeout=DEADLINE,
             check=False,
         )
         return Done(done.returncode, done.stdout, done.stderr)
@@ -165,16 +163,6 @@ class Ucop:
     def close(self) -> None:
         for running in self._started:
             running.close()
-
-
-def until(condition: Callable[[], Any], what: str) -> Any:
-    """Wait for something that another process brings about."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if found := condition():
-            return found
-        time.sleep(0.02)
-    raise AssertionError(f"never: {what}")
 
 
 ANSI = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from rich.console import Console
 from textual.app import App
 from textual.pilot import Pilot
 
-PATIENCE = 60.0
-"""Seconds after which a test gives up waiting for the screen."""
+from tests.support.waiting import Deadline
 
 
 def shown(app: App[Any]) -> str:
@@ -32,11 +31,11 @@ def shown(app: App[Any]) -> str:
 
 async def until(pilot: Pilot[Any], text: str | Callable[[str], bool]) -> str:
     """Wait until the screen shows a text, or what it shows is as `text` says."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = Deadline()
     while True:
         screen = shown(pilot.app)
         if (text in screen) if isinstance(text, str) else text(screen):
             return screen
         assert pilot.app.is_running, f"it ended without {text!r}"
-        assert time.monotonic() < deadline, f"never {text!r} in:\n{screen}"
+        deadline.check(repr(text), partial(str, screen))
         await pilot.pause(0.05)

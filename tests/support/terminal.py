@@ -6,9 +6,9 @@ import os
 import pty
 import re
 import select
-import time
 
-from tests.support.command import ANSI, MODULE, PATIENCE, Ucop
+from tests.support.command import ANSI, MODULE, Ucop
+from tests.support.waiting import DEADLINE, Deadline
 
 
 class Terminal:
@@ -24,9 +24,9 @@ class Terminal:
 
     def until(self, pattern: str) -> None:
         """Read until the screen's text so far matches."""
-        deadline = time.monotonic() + PATIENCE
+        deadline = Deadline()
         while not re.search(pattern, self.text):
-            assert time.monotonic() < deadline, self.text
+            deadline.check(pattern, lambda: self.text)
             assert self._read(), f"ended without {pattern}: {self.text}"
 
     def type(self, keys: str) -> None:
@@ -40,10 +40,10 @@ class Terminal:
         while self._read():
             pass
         os.close(self._own)
-        return self.process.wait(PATIENCE)
+        return self.process.wait(DEADLINE)
 
     def _read(self) -> bool:
-        ready, _, _ = select.select([self._own], [], [], PATIENCE)
+        ready, _, _ = select.select([self._own], [], [], DEADLINE)
         try:
             piece = os.read(self._own, 65536) if ready else b""
         except OSError:  # the other side was closed

@@ -17,6 +17,7 @@ from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 from tests.support.graphs import Log, Node, chain, failing
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import (
     Engine,
     InvalidInput,
@@ -29,20 +30,10 @@ from ucop.engine import (
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
 from ucop.engine.worker import attempt, stopping
 
-DEADLINE = 60.0
-
 
 class Rounds(TypedDict):
     round: int
     done: Annotated[list[str], operator.add]
-
-
-def until(condition: Callable[[], Any], deadline: float = DEADLINE) -> Any:
-    end = time.monotonic() + deadline
-    while not (found := condition()):
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.01)
-    return found
 
 
 def test_a_job_runs_its_graph_and_tells_of_every_step(engine: Engine) -> None:

@@ -10,9 +10,8 @@ import pytest
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput, JobFailed
-
-DEADLINE = 30.0
 
 
 class State(TypedDict, total=False):

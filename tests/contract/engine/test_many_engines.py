@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.graphs import chain
 from tests.support.postgres import PostgresServer
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
-
-DEADLINE = 60.0
 
 
 def use_at_once(urls: list[str], use: Callable[[Engine], object], **options: Any) -> list[str]:

@@ -10,13 +10,13 @@ from langgraph.graph import START, StateGraph
 
 from tests.support.doubles import by_closure, fake
 from tests.support.graphs import Log, chain
+from tests.support.waiting import DEADLINE
 from ucop.agents import Registry, agent
 from ucop.agents.text.source import read_yaml
 from ucop.engine import Engine
 from ucop.engine.errors import DoublesRefused
 from ucop.graphs.workflows.yaml_file import workflow_of
 
-DEADLINE = 60.0
 PRODUCTION = {"mode": "production"}
 
 

@@ -13,10 +13,10 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from tests.support.graphs import Log, chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import RefusedChange
 
-DEADLINE = 60.0
 ROUNDS = 4
 EACH = 3
 """How many ask for the same."""

@@ -15,9 +15,8 @@ from langgraph.graph import START, StateGraph
 from langgraph_sdk.runtime import ServerRuntime
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidDefinition, JobFailed
-
-DEADLINE = 30.0
 
 
 class State(TypedDict, total=False):

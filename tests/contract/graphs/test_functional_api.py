@@ -17,9 +17,8 @@ from langgraph.pregel.remote import RemoteGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput, JobFailed
-
-DEADLINE = 30.0
 
 
 class State(TypedDict, total=False):

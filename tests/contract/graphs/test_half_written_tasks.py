@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,9 +10,8 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from tests.support.graphs import Log, Node
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobFailed
-
-DEADLINE = 60
 
 
 def forked(route: Callable[[Log], Any]) -> StateGraph[Any]:
@@ -72,7 +70,7 @@ def test_a_job_drained_in_a_conditional_edge_goes_on_with_all_its_edges(
 
     engine = open_engine()
     job = engine.submit(engine.add("forked", forked(route)), {"log": []})
-    _until(lambda: bool(entered))
+    until(lambda: bool(entered))
     engine.close(grace=0)
 
     again = open_engine()
@@ -80,10 +78,3 @@ def test_a_job_drained_in_a_conditional_edge_goes_on_with_all_its_edges(
     output = again.job(job.id).result(DEADLINE)
 
     assert sorted(output["log"]) == ["always", "chosen", "fork"]
-
-
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

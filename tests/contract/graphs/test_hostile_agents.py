@@ -7,9 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobFailed
-
-DEADLINE = 60.0
 
 AGENTS = '''\
 import sys

@@ -11,14 +11,12 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
-from tests.contract.engine.test_engine import until
 from tests.support import hostile
 from tests.support.graphs import chain
 from tests.support.hostile import ERRORS, VALUES, Act, State
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobError, JobHandle
 from ucop.engine.errors import JobFailed
-
-DEADLINE = 60.0
 
 NODES = [
     hostile.sync_node,

@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.ollama import ScriptedOllama, text
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
-
-DEADLINE = 30.0
 
 FLOW = """
 name: long

@@ -17,9 +17,8 @@ from langgraph.func import entrypoint, task
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobFailed
-
-DEADLINE = 60
 
 
 class Notes(TypedDict):
@@ -299,9 +298,6 @@ def test_an_attempt_that_lost_its_job_saves_nothing_from_its_threads(
     assert began.wait(DEADLINE)
     job.cancel()
     go.set()
-    for _ in range(DEADLINE * 100):
-        if raised:
-            break
-        threading.Event().wait(0.01)
+    until(lambda: raised)
     assert type(raised[0]).__name__ == "Superseded"
     assert job.status == "cancelled"

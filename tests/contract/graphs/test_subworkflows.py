@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
-
-DEADLINE = 60.0
 
 OUTER = """
 name: outer

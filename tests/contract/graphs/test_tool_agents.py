@@ -8,11 +8,9 @@ from typing import Any
 
 import pytest
 
-from tests.support.command import until
 from tests.support.ollama import Reply, Request, ScriptedOllama, answer, status, text, tool_call
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine
-
-DEADLINE = 60.0
 
 TOOLS = """
 import asyncio

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import until
 from tests.support.mcp import SERVER
 from tests.support.ollama import ScriptedOllama, text, tool_call
+from tests.support.waiting import until
 from ucop.agents import AgentContext, AgentSpec, Models, Registry, ToolUnavailable, call
 from ucop.agents.spec import mcp as mcp_module
 from ucop.agents.spec.agent import spec_agent

@@ -18,7 +18,8 @@ from textual.widgets import Input, Select, TextArea
 from tests.support.command import Ucop
 from tests.support.graphs import Log
 from tests.support.project import FILES
-from tests.support.screen import PATIENCE, shown, until
+from tests.support.screen import shown, until
+from tests.support.waiting import DEADLINE
 from ucop.console.terminal.app import Console
 from ucop.console.terminal.screens.jobs_screen import JobsListing
 from ucop.console.terminal.source import Source
@@ -71,12 +72,12 @@ def console(project: Path) -> Callable[..., Console]:
 
 
 async def rests(job: JobHandle) -> str:
-    return (await job.await_rest(PATIENCE)).value
+    return (await job.await_rest(DEADLINE)).value
 
 
 async def becomes(job: JobHandle, status: str) -> None:
     """Wait until the ledger says so."""
-    async with asyncio.timeout(PATIENCE):
+    async with asyncio.timeout(DEADLINE):
         while job.status != status:
             await asyncio.sleep(0.02)
 
@@ -302,7 +303,7 @@ async def test_a_question_is_answered_in_a_form_that_checks_the_answer(
         form.query_one(Input).value = "5"
         await press(pilot, "ctrl+s")
         await until(pilot, "✓ completed")
-        assert await job.aresult(PATIENCE) == "TEA 5"
+        assert await job.aresult(DEADLINE) == "TEA 5"
 
 
 async def test_a_job_that_failed_by_its_answer_is_given_another_one(
@@ -326,7 +327,7 @@ async def test_a_job_that_failed_by_its_answer_is_given_another_one(
         pilot.app.screen.query_one(Input).value = "seven"
         await press(pilot, "ctrl+s")
         await until(pilot, "✓ completed")
-        assert await job.aresult(PATIENCE) == {"log": ["seven"]}
+        assert await job.aresult(DEADLINE) == {"log": ["seven"]}
 
 
 async def test_a_checkpoint_is_compared_edited_forked_and_gone_back_to(

@@ -10,9 +10,8 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from tests.support.graphs import Log, chain
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobFailed
-
-DEADLINE = 60.0
 
 
 def stopping(*names: str, at: str) -> StateGraph[Any]:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
 from pathlib import Path
 
+from tests.support.waiting import DEADLINE, until
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.engine import Engine
 from ucop.engine.checkpoints.journal import MOST_UNSAVED
 
-DEADLINE = 60.0
 ITEMS = 300
 LIMIT = 5
 
@@ -46,7 +45,7 @@ def test_no_more_items_begin_while_many_that_ended_cannot_be_saved(tmp_path: Pat
     registry = load_registry(None).extended(Registry.of(quick))
     with Engine(f"sqlite:///{database}", root=tmp_path, registry=registry) as engine:
         job = engine.submit(file, {"items": list(range(ITEMS))})
-        until(lambda: len(began) >= MOST_UNSAVED)
+        until(lambda: len(began) >= MOST_UNSAVED, longest=0.001)
         other = sqlite3.connect(database, isolation_level=None, timeout=DEADLINE)
         other.execute("begin immediate")  # nothing can be saved from here on
         at, until_when = len(began), time.monotonic() + 1.0
@@ -60,10 +59,3 @@ def test_no_more_items_begin_while_many_that_ended_cannot_be_saved(tmp_path: Pat
     # What waits, a transaction's worth before it, and what begins in the same turn of the loop.
     assert ahead <= 2 * MOST_UNSAVED + 2 * LIMIT
     assert began == list(range(ITEMS)), "each once, in the order of the items"
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)

@@ -17,10 +17,9 @@ from tests.support.graphs import Log, chain
 from tests.support.ollama import ScriptedOllama, answer
 from tests.support.paths import ROOT
 from tests.support.tally import Tally
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import EngineClosed
-
-DEADLINE = 60.0
 
 FLOW = """\
 name: flow

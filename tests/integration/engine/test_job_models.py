@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 
 from tests.support.ollama import Reply, ScriptedOllama, status, text, tool_call
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobStatus
-
-DEADLINE = 60.0
 
 FLOW = """\
 name: flow

@@ -9,9 +9,8 @@ import pytest
 
 from tests.support.ollama import ScriptedOllama, answer, hang, status
 from tests.support.tally import Tally
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobFailed, JobHandle, Step
-
-DEADLINE = 60.0
 
 ASKER = """\
 agents:

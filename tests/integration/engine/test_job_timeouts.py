@@ -9,9 +9,9 @@ import pytest
 
 from tests.support.ollama import ScriptedOllama, hang, text
 from tests.support.tally import Tally
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobFailed, StepError
 
-DEADLINE = 60.0
 FLOW = """\
 name: flow
 nodes:

@@ -27,9 +27,8 @@ from tests.support.ollama import (
     unfinished,
 )
 from tests.support.tally import Tally
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, Job, JobFailed, JobHandle, Settings
-
-DEADLINE = 60.0
 
 ASKER = """\
 agents:

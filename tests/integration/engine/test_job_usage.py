@@ -17,9 +17,8 @@ from typing_extensions import TypedDict
 from tests.support.graphs import Node
 from tests.support.ollama import ScriptedOllama, answer, cut, hang, status, text, tool_call
 from tests.support.tally import Spent, Tally
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, Job, JobFailed, JobHandle
-
-DEADLINE = 60.0
 
 ASKER = """\
 agents:

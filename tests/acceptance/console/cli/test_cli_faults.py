@@ -6,7 +6,8 @@ import signal
 
 import pytest
 
-from tests.support.command import Ucop, until
+from tests.support.command import Ucop
+from tests.support.waiting import until
 
 FLOWS = """\
 import asyncio

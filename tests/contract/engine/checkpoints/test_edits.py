@@ -18,12 +18,11 @@ from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
 from tests.support.graphs import Node, chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
 from ucop.engine.errors import CheckpointNotFound
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

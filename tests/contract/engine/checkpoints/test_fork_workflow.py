@@ -13,10 +13,10 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import Log, chain
 from tests.support.ollama import Request, ScriptedOllama, text
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput, JobHandle
 from ucop.engine.errors import WorkflowChanged
 
-DEADLINE = 30.0
 Open = Callable[..., Engine]
 
 FLOW = """

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
 from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

@@ -9,12 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.errors import RefusedChange
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

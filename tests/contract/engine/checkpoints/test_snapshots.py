@@ -15,11 +15,10 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, JobHandle
-
-DEADLINE = 60.0
 
 WORKFLOW = """\
 name: both

@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.graphs import chain
+from tests.support.waiting import DEADLINE
 from ucop.engine import DatabaseError, Engine, Settings
 from ucop.engine.reading.reader import open_reader
-
-DEADLINE = 30.0
 
 
 def settings(folder: Path, url: str) -> Settings:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.graphs import chain
+from tests.support.waiting import DEADLINE
 from ucop.engine import DatabaseError, Engine
 from ucop.engine.reading.reader import open_reader
-
-DEADLINE = 60.0
 
 
 @pytest.mark.postgres

@@ -8,11 +8,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.support.waiting import DEADLINE
 from ucop.engine.database.postgres_pool import Pool
 
 pytestmark = pytest.mark.postgres
 
-DEADLINE = 60.0
 
 MOMENTS = range(1, 12)
 """Turns of the loop after which a cancellation comes: more than a connection takes from hand to

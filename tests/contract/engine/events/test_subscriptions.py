@@ -6,7 +6,6 @@ import asyncio
 import itertools
 import logging
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -15,25 +14,16 @@ import psycopg
 import pytest
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, Event, InvalidInput
 from ucop.engine.events.subscriptions import PAGE, Wanted, end, page
 from ucop.engine.reading.reader import open_reader
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 
 
 def take(events: Iterable[Event], number: int) -> list[Event]:
     return list(itertools.islice(events, number))
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    limit = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < limit, "the condition did not come true"
-        time.sleep(0.01)
-    return found
 
 
 def stored(engine: Engine) -> list[Event]:

@@ -15,6 +15,7 @@ from standardwebhooks.webhooks import WebhookVerificationError
 
 from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobHandle, Settings
 from ucop.engine.declared.webhook import Webhook
 from ucop.engine.errors import DeliveryNotFound, InvalidSettings
@@ -30,7 +31,6 @@ from ucop.engine.events.webhooks import (
 )
 from ucop.engine.ledger.operation import Make, One, Operation, Row
 
-DEADLINE = 60.0
 ENV = "TOLD_SECRET"
 OTHER = "whsec_YW5vdGhlciBzZWNyZXQgb2YgdGhlIHNhbWUgaG9vaw=="
 NAME = listener("told")
@@ -44,14 +44,6 @@ def receiver(monkeypatch: pytest.MonkeyPatch) -> Iterator[Receiver]:
     monkeypatch.setenv(ENV, SECRET)
     with Receiver() as receiver:
         yield receiver
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.02)
-    return found
 
 
 def opened(open_engine: Open, receiver: Receiver, **webhook: Any) -> Engine:
@@ -73,7 +65,7 @@ def _position(engine: Engine) -> int | None:
     return rows[0]["position"] if rows else None
 
 
-def _held_until(engine: Engine) -> float:
+def _helduntil(engine: Engine) -> float:
     return float(_listener(engine)[0]["held_until"])
 
 
@@ -170,8 +162,8 @@ def test_a_webhook_stays_with_its_worker_while_the_receiver_takes_longer_than_th
     engine = opened(open_engine, receiver, timeout=60)
     engine.submit("flow")
     until(lambda: receiver.received)
-    began = _held_until(engine)
-    until(lambda: _held_until(engine) > began + 2 * engine.settings.lease)
+    began = _helduntil(engine)
+    until(lambda: _helduntil(engine) > began + 2 * engine.settings.lease)
     assert (len(receiver.received), deliveries(engine)[0].tries) == (1, 0)
 
 

@@ -13,10 +13,10 @@ from pydantic import SecretStr
 from typing_extensions import TypedDict
 
 from tests.support.openai import ScriptedOpenAI
+from tests.support.waiting import DEADLINE
 from ucop.agents.models.prices import price_of
 from ucop.engine import Engine, JobStatus
 
-DEADLINE = 60.0
 EACH = price_of("openai:gpt-4o", {"input_tokens": 1000, "output_tokens": 100}) or 0.0
 
 

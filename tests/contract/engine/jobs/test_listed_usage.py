@@ -10,10 +10,9 @@ import pytest
 
 from tests.support.graphs import chain
 from tests.support.ollama import ScriptedOllama
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
 from ucop.engine.jobs.job import Usage
-
-DEADLINE = 30.0
 
 INNER = """
 name: inner

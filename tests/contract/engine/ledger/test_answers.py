@@ -22,11 +22,9 @@ from langgraph.types import Command, Send, interrupt
 from pydantic import BaseModel, field_validator
 from typing_extensions import TypedDict
 
-from tests.support.command import until
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import JobFailed, RefusedChange
-
-DEADLINE = 30.0
 
 
 class Log(TypedDict, total=False):

@@ -11,6 +11,7 @@ import pytest
 from psycopg.rows import dict_row
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.database.drivers import on_postgres
@@ -22,8 +23,6 @@ from ucop.engine.ledger import commands, lifecycle, workers
 from ucop.engine.ledger.operation import Operation, run
 from ucop.engine.ledger.records import NewJob
 from ucop.engine.reading.reader import open_reader
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,10 +10,9 @@ import pytest
 from langgraph.graph import END, START, StateGraph
 
 from tests.support.graphs import Log, chain, failing
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobHandle, ThreadBusy
 from ucop.engine.errors import RefusedChange
-
-DEADLINE = 60.0
 
 
 class Talk:
@@ -41,10 +39,7 @@ class Talk:
         return node
 
     def until_thinks(self, of: str) -> None:
-        end = time.monotonic() + DEADLINE
-        while of not in self.thinking:
-            assert time.monotonic() < end
-            time.sleep(0.01)
+        until(lambda: of in self.thinking, f"a thought of {of}")
 
 
 @pytest.fixture

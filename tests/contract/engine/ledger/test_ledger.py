@@ -8,48 +8,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.ledger import ME, OTHER, claim, finish, new_job, release, submit
 from ucop.engine.database.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
-from ucop.engine.jobs.job import JobId, TaskId, ThreadId, WorkerId
+from ucop.engine.jobs.job import TaskId
 from ucop.engine.jobs.status import Change, JobStatus, StepStatus
 from ucop.engine.ledger import commands, lifecycle, workers
 from ucop.engine.ledger.commands import read_onward
 from ucop.engine.ledger.operation import One
-from ucop.engine.ledger.records import NewEvent, NewJob, Outcome, StepRow
+from ucop.engine.ledger.records import NewEvent, Outcome, StepRow
 from ucop.engine.reading.reader import open_reader
-
-ME, OTHER = WorkerId("w-me"), WorkerId("w-other")
-
-
-def new_job(id: str = "a", **fields: Any) -> NewJob:
-    job = NewJob(
-        id=JobId(id),
-        workflow="flow",
-        fingerprint="f1",
-        definition="{}",
-        needs="[]",
-        input='{"topic":"tea"}',
-        thread_id=ThreadId(fields.pop("thread_id", id)),
-    )
-    return replace(job, **fields)
-
-
-async def submit(database: Database, job: NewJob) -> tuple[JobId, bool]:
-    return await database.dispatch(lambda: lifecycle.submit(job))
-
-
-async def claim(database: Database, job: str = "a", attempt: int = 1, worker: WorkerId = ME) -> Any:
-    return await database.write(lambda: lifecycle.claim(job, attempt, worker))
-
-
-async def finish(database: Database, outcome: Outcome, job: str = "a", attempt: int = 1) -> Any:
-    return await database.write(lambda: lifecycle.finish(job, attempt, outcome))
-
-
-async def release(database: Database, attempt: int, *, lost: bool = True) -> Any:
-    return await database.dispatch(
-        lambda: lifecycle.release("a", attempt, "worker w-me was lost", lost=lost)
-    )
 
 
 @pytest.fixture
@@ -212,7 +180,7 @@ async def test_steps_and_events_are_told_together_and_counted(joined: Database, 
         job = reader.job("a")
         assert [(s.node, s.status, s.model_calls) for s in job.steps] == [("n", "completed", 2)]
         assert (job.usage.model_calls, job.usage.tokens_in) == (2, 30)
-        assert job.usage.seconds == pytest.approx(2.5)
+        assert job.usage.seconds == pytest.approx(2.5, abs=1e-3)
         assert [e.seq for e in reader.events("a")] == [1, 2, 3, 4]
         assert [e.seq for e in reader.events("a", after=2)] == [3, 4]
 

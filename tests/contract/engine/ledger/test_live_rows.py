@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.contract.engine.ledger.test_ledger import (
+from tests.support.ledger import (
     ME,
     OTHER,
     claim,

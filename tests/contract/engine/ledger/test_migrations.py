@@ -12,12 +12,11 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 
 from tests.support.graphs import Log, chain
+from tests.support.waiting import DEADLINE
 from ucop.engine import DatabaseError, Engine
 from ucop.engine.database.sqlite import version
 from ucop.engine.ledger.migrations import HEAD
 from ucop.engine.reading.reader import open_reader
-
-DEADLINE = 60.0
 
 
 def _first_version(path: Path) -> None:

@@ -4,7 +4,6 @@ databases."""
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -15,13 +14,13 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from tests.support.graphs import Log
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.errors import JobFailed, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.overdue import expire, waiting
 
-DEADLINE = 60.0
 LONG_PAST = 10_000_000.0
 """Seconds from now at which every question of these tests is overdue."""
 
@@ -62,16 +61,8 @@ def waits(job: JobHandle) -> JobHandle:
     return job
 
 
-def until(true: Callable[[], bool], job: JobHandle) -> None:
-    """Sweeps answer what is overdue; nothing but time has to pass."""
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end, job.get()
-        time.sleep(0.01)
-
-
 def no_longer_waits(job: JobHandle) -> None:
-    until(lambda: job.wait(DEADLINE) != "waiting", job)
+    until(lambda: job.wait(DEADLINE) != "waiting", tell=job.get)
 
 
 def of_type(job: JobHandle, type: str) -> list[dict[str, Any]]:
@@ -137,7 +128,7 @@ def test_an_answer_in_time_counts_and_the_default_never_does(
 
 def test_each_of_several_questions_has_its_own_time(engine: Engine, tmp_path: Path) -> None:
     job = waits(engine.submit(file(tmp_path, BOTH, "10ms"), {}))
-    until(lambda: len(job.questions()) == 1 and job.status == "waiting", job)
+    until(lambda: len(job.questions()) == 1 and job.status == "waiting", tell=job.get)
     (left,) = job.questions()
     assert (left.node, left.due_at) == ("slow", None)
     job.answer("yes")

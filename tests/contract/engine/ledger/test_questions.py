@@ -12,11 +12,10 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from tests.support.graphs import Log
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
 from ucop.engine.errors import InvalidInput, RefusedChange
 from ucop.engine.jobs.job import Question
-
-DEADLINE = 60.0
 
 APPROVAL = """
 name: approval

@@ -9,14 +9,13 @@ from typing import Any
 import pytest
 
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, Filter, JobHandle, JobNotFound
 from ucop.engine.declared.retention import Retention
 from ucop.engine.dialect import SQLITE, dialect_of
 from ucop.engine.errors import RefusedChange
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.ledger.retention import OWNED, Rule
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 
@@ -77,13 +76,6 @@ def failed(engine: Engine, times: int = 1) -> JobHandle:
 
 def listed(engine: Engine, **filters: Any) -> set[str]:
     return {job.id for job in engine.jobs(**filters)}
-
-
-def until(true: Callable[[], bool]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not true():
-        assert time.monotonic() < end
-        time.sleep(0.01)
 
 
 # ---------------------------------------------------------------- delete

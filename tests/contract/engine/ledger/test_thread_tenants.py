@@ -9,10 +9,9 @@ import pytest
 from langgraph.graph import START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
 from ucop.engine.errors import ForeignThread
-
-DEADLINE = 30.0
 
 
 class State(TypedDict, total=False):

@@ -26,6 +26,7 @@ from pydantic import BaseModel
 from tests.support.graphs import Log, chain
 from tests.support.paths import ROOT
 from tests.support.streams import ALL, HELLO, WORDS, comparable, gated, talk
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, InvalidInput, JobNotFound
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.ledger import live_rows
@@ -33,17 +34,7 @@ from ucop.engine.ledger.operation import One
 from ucop.engine.live.parts import PART_LIMIT, Omitted
 from ucop.engine.settings import LiveSettings
 
-DEADLINE = 60.0
-
 Open = Callable[..., Engine]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    limit = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < limit, "the condition did not come true"
-        time.sleep(0.01)
-    return found
 
 
 def bare(graph: StateGraph[Any], modes: tuple[str, ...], given: Any) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.contract.engine.ledger.test_ledger import new_job
+from tests.support.ledger import new_job
 from ucop.engine.database.database import Database
 from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 
 from tests.support.graphs import Log
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, Filter, InvalidInput, JobHandle
 from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.errors import RefusedChange
@@ -21,8 +23,6 @@ from ucop.engine.jobs.job import WorkerId
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.reading.why import causes
 from ucop.graphs.workflows.catalog import Catalog
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 
@@ -57,13 +57,6 @@ class Witness:
 
 def queue(engine: Engine, name: str, **options: Any) -> JobHandle:
     return engine.submit("note", {"log": [name]}, **options)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    end = time.monotonic() + DEADLINE
-    while not condition():
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.02)
 
 
 def finish(jobs: Sequence[JobHandle], deadline: float = DEADLINE) -> None:
@@ -456,9 +449,7 @@ def test_a_deadline_holds_while_nobody_works_on_the_job(
     lives = queue(engine, "lives", queue="held", deadline="1h")
     work(**settings)
     for job, status in ((pending, "pending"), (paused, "paused")):
-        end = time.monotonic() + DEADLINE
-        while job.status == status and time.monotonic() < end:
-            time.sleep(0.05)
+        until(partial(_is_no_longer, job, status))
         error = job.get().error
         assert error is not None
         assert error.type == "DeadlinePassed"
@@ -467,6 +458,10 @@ def test_a_deadline_holds_while_nobody_works_on_the_job(
     assert witness.order == []
     paused.retry(budget={"deadline": "1h"})
     paused.result(DEADLINE)
+
+
+def _is_no_longer(job: JobHandle, status: str) -> bool:
+    return job.status != status
 
 
 def test_a_deadline_ends_a_job_that_waits_for_a_person(open_engine: Open) -> None:
@@ -482,10 +477,7 @@ def test_a_deadline_ends_a_job_that_waits_for_a_person(open_engine: Open) -> Non
     assert job.wait(DEADLINE) == "waiting"
     kinds = [event.type for event in job.events()]
     assert kinds[-1] == "job.waiting"
-    end = time.monotonic() + DEADLINE
-    while job.status == "waiting":
-        assert time.monotonic() < end
-        time.sleep(0.02)
+    until(lambda: job.status != "waiting")
     error = job.get().error
     assert error is not None
     assert "was waiting then" in error.message

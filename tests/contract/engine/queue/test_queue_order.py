@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.contract.engine.ledger.test_ledger import new_job, submit
 from tests.support.graphs import chain
+from tests.support.ledger import new_job, submit
 from ucop.engine import Engine
 from ucop.engine.database.database import Database
 from ucop.engine.declared.queue_limits import QueueLimits

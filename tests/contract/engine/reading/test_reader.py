@@ -9,15 +9,13 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from tests.support.command import until
 from tests.support.graphs import chain, failing
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, Filter
 from ucop.engine.database.changes import open_ear
 from ucop.engine.errors import DatabaseError
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.reading.reader import NoDatabase, open_reader
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

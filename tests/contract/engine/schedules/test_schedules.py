@@ -15,6 +15,7 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from tests.support.graphs import chain
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, InvalidInput, Job, Schedule, ScheduleExists, ScheduleNotFound
 from ucop.engine.database.database import Database
 from ucop.engine.errors import UnknownWorkflow
@@ -22,17 +23,7 @@ from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.schedules.scheduler import LONGEST, Scheduler
 from ucop.engine.schedules.schedules import fire, key_of, told
 
-DEADLINE = 60.0
-
 Open = Callable[..., Engine]
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    end = time.monotonic() + DEADLINE
-    while not (found := condition()):
-        assert time.monotonic() < end, "the condition did not come true"
-        time.sleep(0.02)
-    return found
 
 
 def opened(open_engine: Open, *, worker: bool, **graphs: Any) -> Engine:

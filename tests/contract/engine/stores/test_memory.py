@@ -13,12 +13,12 @@ from langgraph.runtime import Runtime
 from typing_extensions import TypedDict
 
 from tests.support.ollama import ScriptedOllama
+from tests.support.waiting import DEADLINE
 from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.memory.ingest import ingest
 from ucop.engine import Engine, JobFailed
 from ucop.engine.settings import MemorySettings
 
-DEADLINE = 60.0
 EMBEDDING = "nomic-embed-text:latest"
 
 AGENTS = """

@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.meshes import FILES
 from tests.support.ollama import ScriptedOllama, answer, text
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobFailed, JobHandle, Settings
 from ucop.engine.database.database import Database
 from ucop.engine.database.drivers import on_sqlite
@@ -23,8 +24,6 @@ from ucop.engine.ledger.operation import Statement, run
 from ucop.engine.reading.reader import open_reader
 from ucop.engine.stores.mesh_calls import Call, Meshes, choose, end
 from ucop.graphs.nodes.breaker import BreakerRules
-
-DEADLINE = 60.0
 
 
 @pytest.fixture(autouse=True)
@@ -390,10 +389,3 @@ async def _shift(database: Database, seconds: float) -> None:
         yield One("update mesh_agents set failed_at = failed_at - :seconds", {"seconds": seconds})
 
     await database.write(earlier)
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + DEADLINE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.command import Ucop
 from tests.support.ollama import Reply, Request, ScriptedOllama, answer, text
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobHandle, JobStatus
-
-DEADLINE = 60.0
 
 FLOW = """
 name: flow

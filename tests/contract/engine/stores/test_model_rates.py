@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 
 from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
+from tests.support.waiting import DEADLINE
 from ucop.agents.providers.rates import MINUTE, ProcessRates, Rate
 from ucop.engine import Engine
 from ucop.engine.database.database import Database
 from ucop.engine.stores.model_rates import release, reserve, settle
 
-DEADLINE = 60.0
 FLOW = """\
 name: flow
 input: {{words: string}}

@@ -13,14 +13,13 @@ import pytest
 from tests.support.command import Running
 from tests.support.ollama import Reply, Request, ScriptedOllama, status, text
 from tests.support.process import plain_environment
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.ledger.operation import One, Operation
 from ucop.engine.stores.answers import KeptAnswers, prune
 from ucop.graphs.nodes.answers import Kept
-
-DEADLINE = 60.0
 
 FLOW = """
 name: flow

@@ -19,6 +19,7 @@ from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 from tests.support.graphs import Log, failing
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine, JobHandle, Settings
@@ -33,8 +34,6 @@ from ucop.engine.transfer.job_parts import (
     QuestionPart,
     StepPart,
 )
-
-DEADLINE = 60.0
 
 Open = Callable[..., Engine]
 

@@ -19,9 +19,9 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import Node
 from tests.support.ledger_rows import everything
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput, JobFailed, KeyConflict
 
-DEADLINE = 30.0
 SECRET = "s3cr3t-that-nobody-may-store"
 
 

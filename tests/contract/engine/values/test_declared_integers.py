@@ -12,11 +12,11 @@ from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
 from tests.support.ollama import Reply, Request, ScriptedOllama, text, tool_call
+from tests.support.waiting import DEADLINE
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Engine
 
-DEADLINE = 30.0
 Open = Callable[..., Engine]
 
 FLOW = """

@@ -14,10 +14,9 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from tests.support.state_values import VALUES, Color, Inner, Plan, Point, Wider, told
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput, JobFailed, JobHandle
 from ucop.engine.errors import Unstorable
-
-DEADLINE = 60.0
 
 NAMES = {f"v{number}": name for number, name in enumerate(VALUES)}
 """A channel for each value."""

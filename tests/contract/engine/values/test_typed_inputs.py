@@ -20,9 +20,8 @@ from langgraph.types import Command
 from pydantic import BaseModel
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, InvalidInput
-
-DEADLINE = 30.0
 
 
 class Colour(Enum):

@@ -11,14 +11,12 @@ from typing import Any
 import pytest
 from langgraph.graph import START, StateGraph
 
-from tests.contract.engine.test_engine import until
 from tests.support.graphs import Log, Node, chain
+from tests.support.waiting import DEADLINE, until
 from ucop.engine import Engine, JobFailed
 from ucop.engine.ledger import workers
 from ucop.engine.reading.reader import Reader
 from ucop.engine.reading.why import causes
-
-DEADLINE = 60.0
 
 
 def graph_of(node: Node) -> StateGraph[Any]:

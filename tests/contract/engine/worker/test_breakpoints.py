@@ -13,10 +13,9 @@ from langgraph.graph import START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine, JobHandle
 from ucop.engine.errors import InvalidInput, RefusedChange
-
-DEADLINE = 30.0
 
 
 class Log(TypedDict, total=False):

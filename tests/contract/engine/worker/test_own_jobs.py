@@ -9,10 +9,10 @@ import pytest
 
 from tests.support.graphs import chain
 from tests.support.receiver import SECRET, Receiver
+from tests.support.waiting import DEADLINE
 from ucop.engine import Engine
 from ucop.engine.declared.webhook import Webhook
 
-DEADLINE = 30.0
 Open = Callable[..., Engine]
 
 

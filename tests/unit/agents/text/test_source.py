@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding, Position
+from ucop.agents.text.excerpt import underline
 from ucop.agents.text.nearest import did_you_mean, nearest
-from ucop.agents.text.source import Document, read_yaml, read_yaml_file, underline
+from ucop.agents.text.source import Document, read_yaml, read_yaml_file
 
 
 def read(text: str) -> Document:

@@ -8,8 +8,8 @@ from rich.cells import cell_len
 
 from tests.support.flows import Flow
 from tests.support.graphs import chain
+from tests.support.pictures import REGISTRY
 from tests.support.shapes import Shape, shapes
-from tests.unit.graphs.pictures.test_pictures import REGISTRY
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
 from ucop.console.terminal.drawing.canvas import Canvas

@@ -6,7 +6,6 @@ import re
 from collections.abc import Iterable
 from itertools import combinations, pairwise
 from typing import Any
-from xml.etree import ElementTree
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,8 +16,7 @@ from langgraph.graph import StateGraph
 from typing_extensions import TypedDict
 
 from tests.support.effort import effort
-from ucop.agents.spec.function import agent
-from ucop.agents.spec.registry import Registry
+from tests.support.pictures import REGISTRY, SVG, apart, boxes_of, texts, tree
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.language.kind import NodeKind
 from ucop.graphs.pictures.picture import Arrow, Box, Picture, picture_of
@@ -27,17 +25,6 @@ from ucop.graphs.pictures.text import dot, draw, mermaid
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
 from ucop.graphs.workflows.yaml_file import workflow_of
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
-
-SVG = "{http://www.w3.org/2000/svg}"
-
-
-@agent("step")
-def step(value: Any = None) -> Any:
-    """Takes and gives anything."""
-    return value
-
-
-REGISTRY = Registry.of(step)
 
 LOOPED = """\
 name: looped
@@ -68,28 +55,6 @@ def of_kinds(kinds: Iterable[NodeKind], *, each: bool = False) -> Picture:
         boxes=(Box(name="START"), *boxes, Box(name="END")),
         arrows=tuple(Arrow(source=a, target=b) for a, b in pairwise(names)),
     )
-
-
-def tree(text: str) -> ElementTree.Element:
-    return ElementTree.fromstring(text)
-
-
-def texts(text: str) -> list[str]:
-    return ["".join(one.itertext()) for one in tree(text).iter(f"{SVG}text")]
-
-
-def boxes_of(text: str) -> list[tuple[float, float, float, float]]:
-    """Left, top, right, bottom of every node and label."""
-    found = []
-    for one in tree(text).iter(f"{SVG}rect"):
-        if one.get("class", "").startswith(("box", "plate")):
-            x, y, w, h = (float(one.get(key, "")) for key in ("x", "y", "width", "height"))
-            found.append((x, y, x + w, y + h))
-    return found
-
-
-def apart(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
-    return one[2] <= other[0] or other[2] <= one[0] or one[3] <= other[1] or other[3] <= one[1]
 
 
 def test_a_picture_has_conditions_bounds_items_and_joins() -> None:

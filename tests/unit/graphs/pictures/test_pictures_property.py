@@ -6,8 +6,8 @@ from itertools import combinations
 
 from hypothesis import HealthCheck, assume, example, given, note, settings
 
+from tests.support.pictures import REGISTRY, apart, boxes_of
 from tests.support.shapes import FAILED_ONCE, Shape, shapes
-from tests.unit.graphs.pictures.test_pictures import REGISTRY, apart, boxes_of
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.pictures.picture import picture_of, waves_of

@@ -13,7 +13,7 @@ from ucop.agents import AgentContext, DoublesRefused, ModelUse, Registry, agent
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.pictures.text import draw
-from ucop.graphs.plan import all_nodes, plan_of
+from ucop.graphs.plan.plan import all_nodes, plan_of
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
 from ucop.graphs.workflows.mesh_workflow import MeshWorkflow, mesh_among

@@ -7,8 +7,9 @@ import re
 
 import pytest
 
-from tests.support.command import Ucop, until
+from tests.support.command import Ucop
 from tests.support.ollama import ScriptedOllama, answer
+from tests.support.waiting import until
 
 DATABASE = ".ucop/ucop.db"
 

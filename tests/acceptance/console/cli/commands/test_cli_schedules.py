@@ -5,7 +5,8 @@ from __future__ import annotations
 import sqlite3
 from contextlib import closing
 
-from tests.support.command import Ucop, until
+from tests.support.command import Ucop
+from tests.support.waiting import until
 
 NIGHTLY = ["schedules", "add", "nightly", "say", "30 2 * * *", "-i", "text=hello"]
 

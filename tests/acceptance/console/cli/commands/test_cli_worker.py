@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 
-from tests.support.command import Running, Ucop, until
+from tests.support.command import Running, Ucop
+from tests.support.waiting import until
 from ucop.engine.database.sqlite_lock import holder, is_stopped
 
 

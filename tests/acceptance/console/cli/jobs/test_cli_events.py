@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.support.command import Ucop, until
+from tests.support.command import Ucop
 from tests.support.project import SETTINGS
 from tests.support.receiver import SECRET, Receiver
+from tests.support.waiting import until
 
 SAY = ["run", "say", "-i", "text=hello"]
 
