@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .actions import Changed
     from .engine import Engine
     from .errors import (
         DatabaseError,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     )
     from .events.subscriptions import Subscription
     from .handle import JobHandle
+    from .jobs.command import Changed
     from .jobs.filter import Filter
     from .jobs.job import (
         Attempt,
@@ -85,7 +85,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "actions": ("Changed",),
+    "jobs.command": ("Changed",),
     "engine": ("Engine",),
     "jobs.filter": ("Filter",),
     "handle": ("JobHandle",),

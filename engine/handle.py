@@ -9,18 +9,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ucop.agents.text.schema import validate
-from ucop.agents.text.whole_numbers import with_whole_numbers
-from ucop.graphs.errors import StateError
-from ucop.graphs.types.state import normalise
-
 from .checkpoints.forks import Edit, InputEdit
-from .errors import InvalidInput, JobFailed, JobStopped, RefusedChange
+from .errors import JobFailed, JobStopped
+from .jobs.answer import checked_answer
 from .jobs.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
 from .jobs.run_options import read_regiven
 from .jobs.status import JobStatus
 from .ledger import lifecycle, threads
-from .ledger.commands import Onward, read_onward
+from .ledger.commands import read_new_terms
 from .ledger.pruning import Pruning
 from .live.readers import new_reader_id
 from .live.stream import DEFAULT_MODES, LiveStream, Modes, read_modes
@@ -180,14 +176,14 @@ class JobHandle:
         `before` also all that are younger. Forks have states of their own. Raises RefusedChange
         where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
         """
-        return self._call(self._engine._orders.prune(self.id, _pruning(keep, before), dry_run))
+        return self._call(self._engine._commands.prune(self.id, _pruning(keep, before), dry_run))
 
     async def aprune(
         self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
     ) -> int:
         """`prune`, awaited."""
         return await self._acall(
-            self._engine._orders.prune(self.id, _pruning(keep, before), dry_run)
+            self._engine._commands.prune(self.id, _pruning(keep, before), dry_run)
         )
 
     def archive(self) -> None:
@@ -195,19 +191,19 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._orders.archive(self.id, undo=False))
+        self._call(self._engine._commands.archive(self.id, undo=False))
 
     async def aarchive(self) -> None:
         """`archive`, awaited."""
-        await self._acall(self._engine._orders.archive(self.id, undo=False))
+        await self._acall(self._engine._commands.archive(self.id, undo=False))
 
     def unarchive(self) -> None:
         """Put it back into the lists."""
-        self._call(self._engine._orders.archive(self.id, undo=True))
+        self._call(self._engine._commands.archive(self.id, undo=True))
 
     async def aunarchive(self) -> None:
         """`unarchive`, awaited."""
-        await self._acall(self._engine._orders.archive(self.id, undo=True))
+        await self._acall(self._engine._commands.archive(self.id, undo=True))
 
     def delete(self) -> None:
         """Delete the job, which has ended, with its steps, events and states. A thread that other
@@ -215,11 +211,11 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._orders.delete(self.id))
+        self._call(self._engine._commands.delete(self.id))
 
     async def adelete(self) -> None:
         """`delete`, awaited."""
-        await self._acall(self._engine._orders.delete(self.id))
+        await self._acall(self._engine._commands.delete(self.id))
 
     def export(self, path: Path | str, *, redact: bool = False) -> None:
         """Write the job whole into a file, without secrets: definition, input, steps, events and
@@ -241,22 +237,22 @@ class JobHandle:
 
         Raises RefusedChange where it is neither pending nor running.
         """
-        self._call(self._engine._orders.pause(self.id, now))
+        self._call(self._engine._commands.pause(self.id, now))
 
     async def apause(self, *, now: bool = False) -> None:
         """`pause`, awaited."""
-        await self._acall(self._engine._orders.pause(self.id, now))
+        await self._acall(self._engine._commands.pause(self.id, now))
 
     def cancel(self) -> None:
         """End the job for ever; what it finished stays to be read.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        self._call(self._engine._orders.cancel(self.id))
+        self._call(self._engine._commands.cancel(self.id))
 
     async def acancel(self) -> None:
         """`cancel`, awaited."""
-        await self._acall(self._engine._orders.cancel(self.id))
+        await self._acall(self._engine._commands.cancel(self.id))
 
     def resume(
         self,
@@ -291,9 +287,9 @@ class JobHandle:
         failed, run again. Raises RefusedChange where the job is pending, running, completed or
         cancelled, InvalidInput.
         """
-        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
+        terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        self._call(self._engine._orders.resume(self.id, onward, edit))
+        self._call(self._engine._commands.resume(self.id, terms, edit))
 
     async def aresume(
         self,
@@ -308,9 +304,9 @@ class JobHandle:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, awaited."""
-        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
+        terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._acall(self._engine._orders.resume(self.id, onward, edit))
+        await self._acall(self._engine._commands.resume(self.id, terms, edit))
 
     def retry(
         self,
@@ -325,8 +321,8 @@ class JobHandle:
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        onward = read_onward(budget, priority, context=context, config=config)
-        self._call(self._retry(onward, checkpoint))
+        terms = read_new_terms(budget, priority, context=context, config=config)
+        self._call(self._engine._commands.retry(self.id, terms, checkpoint))
 
     async def aretry(
         self,
@@ -338,8 +334,8 @@ class JobHandle:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """`retry`, awaited."""
-        onward = read_onward(budget, priority, context=context, config=config)
-        await self._acall(self._retry(onward, checkpoint))
+        terms = read_new_terms(budget, priority, context=context, config=config)
+        await self._acall(self._engine._commands.retry(self.id, terms, checkpoint))
 
     def fork(
         self,
@@ -374,7 +370,7 @@ class JobHandle:
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
         given = read_regiven(context, config)
         other = None if workflow is None else self._engine._successor(workflow)
-        new = self._call(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
+        new = self._call(self._engine._commands.fork(self.id, checkpoint, edit, other, given))
         return JobHandle(self._engine, new)
 
     async def afork(
@@ -394,7 +390,9 @@ class JobHandle:
         other = None
         if workflow is not None:
             other = await asyncio.to_thread(self._engine._successor, workflow)
-        new = await self._acall(self._engine._orders.fork(self.id, checkpoint, edit, other, given))
+        new = await self._acall(
+            self._engine._commands.fork(self.id, checkpoint, edit, other, given)
+        )
         return JobHandle(self._engine, new)
 
     def restore(self, checkpoint: str) -> None:
@@ -403,11 +401,11 @@ class JobHandle:
 
         Raises RefusedChange in any other status, CheckpointNotFound.
         """
-        self._call(self._engine._orders.set_back(self.id, checkpoint))
+        self._call(self._engine._commands.set_back(self.id, checkpoint))
 
     async def arestore(self, checkpoint: str) -> None:
         """`restore`, awaited."""
-        await self._acall(self._engine._orders.set_back(self.id, checkpoint))
+        await self._acall(self._engine._commands.set_back(self.id, checkpoint))
 
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
@@ -427,46 +425,17 @@ class JobHandle:
         does not fit the question's schema.
         """
         open_one, text = self._checked(answer, question)
-        self._call(self._engine._orders.answer(self.id, open_one, text))
+        self._call(self._engine._commands.answer(self.id, open_one, text))
 
     async def aanswer(self, answer: Any, *, question: str | None = None) -> None:
         """`answer`, awaited."""
         open_one, text = await asyncio.to_thread(self._checked, answer, question)
-        await self._acall(self._engine._orders.answer(self.id, open_one, text))
+        await self._acall(self._engine._commands.answer(self.id, open_one, text))
 
-    def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
-        """The open question's id, and the answer as JSON that fits it."""
+    def _checked(self, answer: Any, question: str | None) -> tuple[str, str]:
         reader = self._engine.reader
         asked, status = reader.questions(self.id), reader.job(self.id).status
-        meant = [q for q in asked if name is None or q.id.startswith(name)]
-        found = [q for q in meant if q.takes_answer(status)]
-        if len(found) != 1:
-            what = "several questions are open" if found else "no such question is open"
-            able = (q for q in asked if q.takes_answer(status))
-            ids = ", ".join(f"{q.id} ({q.node})" for q in able) or "none"
-            late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
-            told = f" (nobody answered {late} in time, and the default holds)" if late else ""
-            raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")
-        question = found[0]
-        problems = validate(question.answer_schema, answer) if question.answer_schema else []
-        if problems:
-            listed = "; ".join(str(problem) for problem in problems)
-            raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
-        try:
-            kept = normalise(
-                with_whole_numbers(question.answer_schema, answer),
-                None,
-                f"the answer to {question.node}",
-            )
-        except StateError as error:
-            raise InvalidInput(str(error)) from None
-        return question.id, json.dumps(kept, ensure_ascii=False)
-
-    async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
-        if checkpoint is None:
-            await self._engine._orders.retry(self.id, onward)
-        else:
-            await self._engine._orders.set_back(self.id, checkpoint, onward)
+        return checked_answer(self.id, status, asked, answer, question)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from .checkpoints.history import history

@@ -25,7 +25,7 @@ from ucop.agents.text.secret_url import shown_url
 from .errors import InvalidSettings
 from .events.webhooks import Webhook
 from .jobs.job import DEFAULT_QUEUE
-from .project import DATABASE, absolute_url, find_project
+from .project import DATABASE, LEASE, absolute_url, find_project
 from .queue.limits import QueueLimits, QueueName, undeclared
 
 _PROJECT = "_project"
@@ -150,7 +150,7 @@ class Settings(BaseSettings):
     """The queues that a worker takes jobs from; none named: all."""
     workflow_concurrency: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Of each workflow named here, the jobs that run at the same time, over all workers."""
-    lease: float = Field(default=30.0, gt=0)
+    lease: float = Field(default=LEASE, gt=0)
     """A worker without a heartbeat for so long is lost, also where its process still exists."""
     sweep: float = Field(default=1.0, gt=0)
     """Pause between two looks for jobs whose worker is gone."""
@@ -218,6 +218,11 @@ class Settings(BaseSettings):
             if name not in declared:
                 raise undeclared(name, declared)
         return {name: declared[name] for name in self.serves or declared}
+
+    @property
+    def state_types(self) -> tuple[str, ...]:
+        """Classes that states may hold besides the project's own."""
+        return self.state.types
 
     @property
     def url(self) -> str:

@@ -24,7 +24,7 @@ from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChang
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import Change, JobStatus, sources
 from ..ledger import questions
-from ..ledger.commands import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
+from ..ledger.commands import MARK_PASSED, RESTS, NewTerms, changed_meanwhile, check_edit, go_on
 from ..ledger.lifecycle import ADD_ATTEMPT, ADD_EVENT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.records import to_json
@@ -387,7 +387,7 @@ def restore(
     draft: Sequence[Kept],
     now: float,
     *,
-    retry: Onward | None = None,
+    retry: NewTerms | None = None,
 ) -> Operation[JobStatus]:
     """Set a paused or failed job back to a checkpoint; with `retry`, a failed one goes on from
     there at once. `attempt` is the one that the draft was made after.
@@ -414,7 +414,7 @@ def resume_edited(
     draft: Sequence[Kept],
     names: Sequence[str],
     now: float,
-    onward: Onward,
+    terms: NewTerms,
 ) -> Operation[JobStatus]:
     """Let a job that rests go on from its last checkpoint with an edited state; `names` are those
     that changed. Raises JobNotFound or RefusedChange."""
@@ -424,8 +424,8 @@ def resume_edited(
     yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
     yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
-    return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
+    return (yield from go_on(job, state, Change.RESUME, "resumed", now, terms))
 
 
 _STAND = """

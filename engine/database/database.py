@@ -17,7 +17,6 @@ from ..project import POSTGRES
 
 if TYPE_CHECKING:
     from ..checkpoints.savers import FencedSaver
-    from ..settings import Settings
 
 T = TypeVar("T")
 
@@ -35,9 +34,6 @@ class Database(Protocol):
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation in one transaction. Where another process holds the lock, it is
         made and run again until the lock is free."""
-
-    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        """`write`, for an operation that may queue an attempt."""
 
     async def touch(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation of one statement, which holds no lock while the loop does something
@@ -69,18 +65,35 @@ class Database(Protocol):
         process that was stopped inside one lets everyone else wait for its locks."""
 
 
-def connect(settings: Settings) -> Database:
-    """The database of a project, not opened yet. Raises InvalidSettings."""
+class DatabaseSettings(Protocol):
+    """The settings that say how a database is opened; Settings describes them."""
+
+    @property
+    def url(self) -> str: ...
+
+    @property
+    def synchronous(self) -> str: ...
+
+    @property
+    def lease(self) -> float: ...
+
+    @property
+    def state_types(self) -> tuple[str, ...]: ...
+
+
+def connect(settings: DatabaseSettings, *, connections: int = 10) -> Database:
+    """The database of a project, not opened yet: on PostgreSQL with that many connections at most.
+    Raises InvalidSettings."""
     url = settings.url
     if url.startswith(POSTGRES):
         from .postgres import PostgresDatabase
 
-        return PostgresDatabase(url, types=settings.state.types)
+        return PostgresDatabase(url, connections=connections, types=settings.state_types)
     from .sqlite import SqliteDatabase
 
     return SqliteDatabase(
         url,
         synchronous=settings.synchronous,
         lease=settings.lease,
-        types=settings.state.types,
+        types=settings.state_types,
     )

@@ -1,4 +1,4 @@
-"""PostgreSQL: pools for the engine's loop, and a synchronous engine where DBOS wants one.
+"""PostgreSQL: pools for the engine's loop, and for threads that may not wait for it.
 
 The ledger lives in the schema `ucop`; LangGraph's tables stay where LangGraph puts them, so
 that its own tools find them; DBOS has its own schema `dbos`. All in one database.
@@ -41,16 +41,15 @@ from ..ledger.operation import (
     run,
 )
 from ..ledger.workers import WorkerAt
+from ..queue.tickets import ticket
 from .postgres_pool import Pool
 from .sqlite import check_version
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from psycopg import AsyncConnection
 
     from ..checkpoints.journal import Call
     from ..checkpoints.savers import FencedPostgresSaver
-    from ..queue.dbos import Sender
 
 log = logging.getLogger("ucop.database")
 
@@ -101,23 +100,19 @@ class PostgresDatabase:
     ) -> None:
         """`types` are the classes that states may hold beside the project's: see Settings.state."""
         self.url, self._types = with_password_in_front(url), types
-        self._sender: Sender | None = None
         self._size = connections
         self._pool: Pool | None = None
-        self._sync: sa.Engine | None = None
         self._apart = Apart(url)
         self._ear: AsyncConnection[Any] | None = None
         self._saver: FencedPostgresSaver | None = None
         self._heard = False
 
     async def open(self) -> None:
-        import sqlalchemy as sa
-
         with explained(self.url):
             await asyncio.to_thread(prepare, self.url)
             self._pool = Pool(
                 self.url,
-                min_size=2,
+                min_size=min(2, self._size),
                 max_size=self._size,
                 open=False,
                 kwargs={
@@ -130,18 +125,6 @@ class PostgresDatabase:
                 },
             )
             await self._pool.open(wait=True, timeout=30)
-            self._sync = sa.create_engine(
-                _sqlalchemy_url(self.url),
-                pool_size=4,
-                connect_args={
-                    "options": OPTIONS,
-                    "application_name": _session(socket.gethostname(), os.getpid()),
-                },
-            )
-            await self._listen()
-            from ..queue.dbos import Sender
-
-            self._sender = await asyncio.to_thread(Sender, self.url)
 
     async def close(self) -> None:
         if self._ear is not None:
@@ -149,10 +132,6 @@ class PostgresDatabase:
         if self._pool is not None:
             await self._pool.close()
         self._apart.close()
-        if self._sync is not None:
-            self._sync.dispose()
-        if self._sender is not None:
-            await asyncio.to_thread(self._sender.close)
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -181,10 +160,6 @@ class PostgresDatabase:
                 return cursor.fetchall() if cursor.description else ()
 
             return run(make(), execute)
-
-    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        with explained(self.url):
-            return await asyncio.to_thread(self._dispatch, make)
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -262,35 +237,6 @@ class PostgresDatabase:
         self._ear = await psycopg.AsyncConnection.connect(self.url, autocommit=True, **KEEPALIVES)
         await self._ear.execute(f"listen {CHANNEL}")
 
-    def _dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        assert self._sync is not None
-        assert self._sender is not None
-        sender = self._sender
-        with self._sync.begin() as transaction:
-            driver = transaction.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            with driver.cursor(row_factory=dict_row) as cursor:
-
-                def execute(statement: Statement) -> Sequence[Any]:
-                    match statement:
-                        case Enqueue():
-                            sender.enqueue(transaction, statement)
-                        case One(sql, params):
-                            cursor.execute(_clocked(sql), params)
-                            return cursor.fetchall() if cursor.description else ()
-                        case Many(sql, many):
-                            cursor.executemany(_clocked(sql), many)
-                        case Alone(name):
-                            cursor.execute(ALONE, (_number(name),))
-                        case Save(calls):
-                            _save(driver, calls)
-                    return ()
-
-                result = run(make(), execute)
-                fault("inside ledger write")
-                cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
-        return result
-
     def _opened(self) -> Pool:
         if self._pool is None:
             raise DatabaseError("the database is not open")
@@ -343,14 +289,15 @@ class Apart:
         return self._pool
 
 
-def _save(connection: psycopg.Connection[Any], calls: Sequence[Call]) -> None:
-    from langgraph.checkpoint.postgres import PostgresSaver
+async def _save(connection: AsyncConnection[Any], calls: Sequence[Call]) -> None:
+    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 
-    from ..checkpoints.savers import save_by, serializer
+    from ..checkpoints.savers import as_rows, serializer
 
-    saver = PostgresSaver(connection, serde=serializer())
-    for method, arguments in calls:
-        save_by(saver, (method, arguments))
+    saver = AsyncPostgresSaver(connection, serde=serializer())
+    for call in calls:
+        method, arguments = as_rows(call)
+        await getattr(saver, f"a{method}")(*arguments)
 
 
 async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
@@ -369,8 +316,11 @@ async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, A
                         await cursor.executemany(_clocked(sql), many)
                 case Alone(name):
                     await connection.execute(ALONE, (_number(name),))
-                case Enqueue() | Save():
-                    raise RuntimeError("an operation that queues or saves must be dispatched")
+                case Enqueue():
+                    queued = ticket(statement)
+                    await connection.execute(_clocked(queued.sql), queued.params)
+                case Save(calls):
+                    await _save(connection, calls)
             statement = operation.send(rows)
     except StopIteration as stop:
         result: T = stop.value
@@ -394,9 +344,18 @@ def prepare(url: str) -> None:
         while not _try_lock(connection, "migrations"):
             time.sleep(0.1)
         if _version(connection) != HEAD:
-            _prepare_savers(url)
-            _prepare_queue(url)
-            _migrate(url)  # last: its version says that all three are there
+            _prepare_all(url)
+
+
+def _prepare_all(url: str) -> None:
+    import sqlalchemy.exc
+
+    try:
+        _prepare_savers(url)
+        _prepare_queue(url)
+        _migrate(url)  # last: its version says that all three are there
+    except sqlalchemy.exc.DBAPIError as error:
+        raise (error.orig or error) from error
 
 
 def _try_lock(connection: psycopg.Connection[Any], name: str) -> bool:
@@ -455,12 +414,8 @@ def _number(name: str) -> int:
 @contextmanager
 def explained(url: str) -> Iterator[None]:
     """PostgreSQL's errors, as errors that say what to do. Never shows the password."""
-    import sqlalchemy.exc
-
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
-        raise _explain(error.orig or error, url) from error
     except psycopg.Error as error:
         raise _explain(error, url) from error
 

@@ -1,5 +1,5 @@
-"""What people ask of a job: pause, cancel, answer, resume, retry. Each is one operation of the
-ledger, and refuses what the job's status does not allow."""
+"""Commands to a job: pause, cancel, answer, resume, retry. Each is one operation of the ledger, and
+refuses what the job's status does not allow."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ RESTS = frozenset({JobStatus.PAUSED, JobStatus.FAILED})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Onward:
+class NewTerms:
     """What is to hold from now on, of a job that goes on."""
 
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -40,20 +40,20 @@ class Onward:
     """Whether it need not wait for its time any more, where it was delayed."""
 
 
-def read_onward(
+def read_new_terms(
     budget: Mapping[str, float | str] | None = None,
     priority: int | None = None,
     *,
     at_once: bool = False,
     context: Any = None,
     config: Mapping[str, Any] | None = None,
-) -> Onward:
+) -> NewTerms:
     """As a caller gave it. Raises InvalidInput."""
     if priority is not None and (
         not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31
     ):
         raise InvalidInput(f"priority: a whole number of 32 bits, not {priority!r}")
-    return Onward(
+    return NewTerms(
         budget=read_budget(budget or {}),
         priority=priority,
         at_once=at_once,
@@ -167,7 +167,7 @@ def resume_anew(
     input: str,
     names: Sequence[str],
     now: float,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
     `names` are those that changed. Raises JobNotFound or RefusedChange."""
@@ -178,7 +178,7 @@ def resume_anew(
         raise changed_meanwhile(job)
     event = {"job": job, "seq": rows[0]["seq"], "type": "job.edited", "at": now}
     yield One(ADD_EVENT, {**event, "data": to_json({"names": list(names)})})
-    return (yield from resume(job, now, onward))
+    return (yield from resume(job, now, terms))
 
 
 def check_edit(job: str, state: Row) -> Operation[None]:
@@ -206,9 +206,9 @@ def _asks(job: str) -> Operation[bool]:
 def resume(
     job: str,
     now: float,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint, as `onward` says: not
+    """Let a paused, waiting or failed job go on from its last checkpoint, as `terms` says: not
     before its time, where it was delayed, unless that says `at_once`, which a pending job takes too.
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
@@ -218,19 +218,19 @@ def resume(
     if status is JobStatus.WAITING and (yield from _asks(job)):
         raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
-        return (yield from go_on(job, state, Change.RESUME, "resumed", now, onward))
+        return (yield from go_on(job, state, Change.RESUME, "resumed", now, terms))
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
-    if status is JobStatus.PENDING and onward.at_once and state["not_before"] > now:
-        return (yield from go_on(job, state, None, "asked to run at once", now, onward))
-    raise RefusedChange(_why_not_on(job, state, now, onward))
+        return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
+    if status is JobStatus.PENDING and terms.at_once and state["not_before"] > now:
+        return (yield from go_on(job, state, None, "asked to run at once", now, terms))
+    raise RefusedChange(_why_not_on(job, state, now, terms))
 
 
-def _why_not_on(job: str, state: Row, now: float, onward: Onward) -> str:
+def _why_not_on(job: str, state: Row, now: float, terms: NewTerms) -> str:
     stands = f"job {job} is {state['status']}"
     if state["status"] != JobStatus.PENDING:
         return f"{stands}; only a paused, waiting or failed job can go on"
-    if onward.at_once:
+    if terms.at_once:
         return f"{stands}, and not for a time of its own; `ucop jobs why {job}` tells what for"
     if state["not_before"] > now:
         return f"{stands} until its time; `ucop jobs resume {job} --now` runs it at once"
@@ -240,13 +240,13 @@ def _why_not_on(job: str, state: Row, now: float, onward: Onward) -> str:
 def retry(
     job: str,
     now: float,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     if state["status"] not in sources(Change.RETRY):
         raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
-    return (yield from go_on(job, state, Change.RETRY, "retried", now, onward))
+    return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
 
 
 # States of workflows inside count too: a breakpoint may stand in one.
@@ -275,7 +275,7 @@ def go_on(
     change: Change | None,
     why: str,
     now: float,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
     *,
     passes: bool = True,
 ) -> Operation[JobStatus]:
@@ -283,22 +283,22 @@ def go_on(
     `passes`. `change` is None where one was queued already. Raises RefusedChange."""
     if change is not None and (overtaker := (yield from overtaken(job))):
         raise RefusedChange(overtaker.refusal)
-    if onward.priority is not None:
+    if terms.priority is not None:
         where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
-        if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
+        if not (yield One(_SET_PRIORITY, {**where, "priority": terms.priority})):
             raise changed_meanwhile(job)
         state = yield from existing(job)  # the queue is told the new one
     due = state["not_before"]
-    until = due if due > now and not onward.at_once else None
+    until = due if due > now and not terms.at_once else None
     new = yield from next_attempt(job, state, change, why, now, until=until)
     if new is None:
         raise changed_meanwhile(job)
     if passes and state["status"] == JobStatus.WAITING:
         yield One(MARK_PASSED, {"job": job})
-    if onward.budget:
-        yield from _change_budget(job, onward.budget)
-    if onward.run is not None:
-        yield One(_SET_RUN, {"job": job, "run": onward.run})
+    if terms.budget:
+        yield from _change_budget(job, terms.budget)
+    if terms.run is not None:
+        yield One(_SET_RUN, {"job": job, "run": terms.run})
     return new
 
 

@@ -405,7 +405,7 @@ class Worker:
             log.error("job %s: attempt %d was stopped; this worker was declared lost", job, number)
             return
         try:
-            status = await self._database.dispatch(
+            status = await self._database.write(
                 lambda: lifecycle.release(
                     job, number, why, time.time(), lost=False, broke_off=broke_off
                 )
@@ -531,7 +531,7 @@ class Worker:
             await self._database.unblock(at, self._settings.lease)
         for job, number in await self._database.read(lambda: roster.running_on(worker)):
             fault("before takeover")
-            await self._database.dispatch(
+            await self._database.write(
                 partial(lifecycle.release, job, number, why, time.time(), lost=True)
             )
             fault("after takeover")
@@ -541,7 +541,7 @@ class Worker:
         for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE, time.time())):
             # A person, or another worker, may be faster.
             with contextlib.suppress(RefusedChange, JobNotFound):
-                await self._database.dispatch(partial(overdue.expire, job, time.time()))
+                await self._database.write(partial(overdue.expire, job, time.time()))
             self._notices.tell(job)
             self._queue.wake()
 

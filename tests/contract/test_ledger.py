@@ -14,7 +14,7 @@ from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Supersed
 from ucop.engine.jobs.job import JobId, TaskId, ThreadId, WorkerId
 from ucop.engine.jobs.status import Change, JobStatus, StepStatus
 from ucop.engine.ledger import commands, lifecycle, workers
-from ucop.engine.ledger.commands import read_onward
+from ucop.engine.ledger.commands import read_new_terms
 from ucop.engine.ledger.records import NewEvent, NewJob, Outcome, StepRow
 from ucop.engine.reading.reader import open_reader
 
@@ -35,7 +35,7 @@ def new_job(id: str = "a", **fields: Any) -> NewJob:
 
 
 async def submit(database: Database, job: NewJob) -> tuple[JobId, bool]:
-    return await database.dispatch(lambda: lifecycle.submit(job, time.time()))
+    return await database.write(lambda: lifecycle.submit(job, time.time()))
 
 
 async def claim(database: Database, job: str = "a", attempt: int = 1, worker: WorkerId = ME) -> Any:
@@ -47,7 +47,7 @@ async def finish(database: Database, outcome: Outcome, job: str = "a", attempt: 
 
 
 async def release(database: Database, attempt: int, *, lost: bool = True) -> Any:
-    return await database.dispatch(
+    return await database.write(
         lambda: lifecycle.release("a", attempt, "worker w-me was lost", time.time(), lost=lost)
     )
 
@@ -185,17 +185,17 @@ async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -
 async def test_only_a_job_that_rests_unfinished_can_go_on(joined: Database) -> None:
     await submit(joined, new_job())
     with pytest.raises(RefusedChange, match="pending"):
-        await joined.dispatch(lambda: commands.resume("a", time.time()))
+        await joined.write(lambda: commands.resume("a", time.time()))
     await claim(joined)
     error = '{"type":"ValueError","message":"no","node":"n"}'
     await finish(joined, Outcome(change=Change.FAIL, error=error))
-    assert await joined.dispatch(lambda: commands.resume("a", time.time())) == "pending"
+    assert await joined.write(lambda: commands.resume("a", time.time())) == "pending"
     assert await claim(joined, attempt=2)
     await finish(joined, Outcome(change=Change.COMPLETE), attempt=2)
     with pytest.raises(RefusedChange, match="completed"):
-        await joined.dispatch(lambda: commands.resume("a", time.time()))
+        await joined.write(lambda: commands.resume("a", time.time()))
     with pytest.raises(JobNotFound):
-        await joined.dispatch(lambda: commands.resume("nobody", time.time()))
+        await joined.write(lambda: commands.resume("nobody", time.time()))
 
 
 async def test_steps_and_events_are_told_together_and_counted(joined: Database, url: str) -> None:
@@ -234,9 +234,9 @@ async def test_a_job_that_was_given_more_time_meanwhile_does_not_expire(joined: 
     await submit(joined, new_job("given", **late))
     found = await joined.read(lambda: lifecycle.expired(time.time()))
     assert sorted(found) == ["given", "late"]
-    more = read_onward({"deadline": "1h"})
+    more = read_new_terms({"deadline": "1h"})
     await joined.write(lambda: commands.pause("given", time.time()))
-    await joined.dispatch(lambda: commands.resume("given", time.time(), more))
+    await joined.write(lambda: commands.resume("given", time.time(), more))
     for job in found:
         await joined.write(partial(lifecycle.expire, job, time.time()))
     given, gone = [await joined.read(partial(lifecycle.rest, job)) for job in ("given", "late")]

@@ -82,7 +82,7 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         thread_id=ThreadId(job),
     )
     await database.write(lambda: workers.join(WORKER, "here", 1, "[]", time.time()))
-    await database.dispatch(lambda: lifecycle.submit(new, time.time()))
+    await database.write(lambda: lifecycle.submit(new, time.time()))
     assert await database.write(lambda: lifecycle.claim(job, 1, WORKER, time.time()))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
@@ -96,7 +96,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 
 async def take_over(database: Database) -> None:
-    await database.dispatch(
+    await database.write(
         lambda: lifecycle.release("a", 1, "worker w-me was lost", time.time(), lost=True)
     )
 

@@ -446,11 +446,11 @@ class JobMachine(RuleBasedStateMachine):
         attempt, _ = self._read(lambda: lifecycle.stands(life.id))
         draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
-        onward = commands.Onward() if retry else None
+        terms = commands.NewTerms() if retry else None
         self._ask(
             life,
             lambda: forks.restore(
-                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=onward
+                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=terms
             ),
             lambda: life.restore(at, entered=entered, retry=retry),
         )
@@ -675,7 +675,7 @@ class JobMachine(RuleBasedStateMachine):
         return self.loop.complete(work)
 
     def _dispatch(self, make: Callable[[], Any]) -> Any:
-        return self._do(self.database.dispatch(make))
+        return self._do(self.database.write(make))
 
     def _read(self, make: Callable[[], Any]) -> Any:
         return self._do(self.database.read(make))

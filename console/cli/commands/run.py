@@ -90,7 +90,7 @@ def run(
         budget=read_budget(budget or ()),
     )
     found = named(place, workflow)
-    given = typed_given(context, context_file, config, found.context_fields)
+    given = typed_given(context, context_file, config, lambda: found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given})
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
@@ -141,7 +141,7 @@ def generate(
         budget=read_budget(budget or ()),
     )
     found = named(place, workflow)
-    given = typed_given(context, context_file, config, found.context_fields)
+    given = typed_given(context, context_file, config, lambda: found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given}, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
@@ -242,22 +242,22 @@ def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
 def queue(place: Place, begin: Callable[[Engine], JobHandle], *, as_json: bool) -> Exit:
     """Begin a job and leave it to a worker."""
     with open_engine(place, worker=False) as engine:
-        job = begin(engine).get()
-    _tell_queued(place, job, as_json=as_json)
-    return Exit.OK
+        id = begin(engine).id
+    return tell_queued(place, id, as_json=as_json)
 
 
-def _tell_queued(place: Place, job: Job, *, as_json: bool) -> None:
-    """The id of a job that a worker will run, and how to get one where none is alive."""
+def tell_queued(place: Place, id: str, *, as_json: bool) -> Exit:
+    """Print the id of a job that a worker will run, and how to start one if none is alive."""
+    with place.reader() as reader:
+        job, workers = reader.job(id), reader.workers()
     if as_json:
         put_json(job.model_dump(mode="json"))
     else:
         put(job.id)
-    with place.reader() as reader:
-        workers = reader.workers()
     if not workers and job.status in ACTIVE:
         note(f"no worker is running; start one with: {place.command('worker')}")
     note(f"watch it with: {place.command(f'jobs watch {job.id}')}")
+    return Exit.OK
 
 
 def attend(

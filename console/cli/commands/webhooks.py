@@ -17,7 +17,6 @@ from ...view.output import note, put, put_json, put_records
 from ...view.place import Place, place_of
 from ...view.tables import Column, Table, duration, first_line, moment, plural
 from .. import options
-from ..logs import show_warnings
 
 if TYPE_CHECKING:
     from ucop.engine.events.webhooks import Webhook
@@ -136,7 +135,7 @@ def retry(
     if bool(id) == dead:
         raise UsageProblem("name deliveries by their ids, or all that were given up by --dead")
     place = place_of(ctx, project, database)
-    number = _change(place, lambda: again(id, webhook) if id else again_dead(webhook))
+    number = place.write(lambda: again(id, webhook) if id else again_dead(webhook))
     if json:
         put_json({"queued": number})
     else:
@@ -172,15 +171,6 @@ def send_one(
     else:
         note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
-
-
-def _change(place: Place, make: Any) -> int:
-    from ucop.engine.engine import Engine
-
-    show_warnings()
-    with Engine(settings=place.settings, worker=False) as engine:
-        changed: int = engine._loop.call(engine._database.write(make))
-        return changed
 
 
 def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:

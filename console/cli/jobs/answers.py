@@ -9,6 +9,7 @@ import typer
 
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
 
 from ...view.exits import UsageProblem
@@ -102,7 +103,7 @@ def answer(
     chosen = _chosen(place, job, found, question)
     given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)
     raise typer.Exit(
-        _give(place, job, chosen, given, nodes_of(definition), detach=detach, as_json=json)
+        _give(place, job, asked, chosen, given, nodes_of(definition), detach=detach, as_json=json)
     )
 
 
@@ -177,6 +178,7 @@ def _typed(
 def _give(
     place: Place,
     job: Job,
+    asked: Sequence[Question],
     question: Question,
     given: Any,
     nodes: Sequence[str],
@@ -184,6 +186,8 @@ def _give(
     detach: bool,
     as_json: bool,
 ) -> int:
+    from ucop.engine.jobs.answer import checked_answer
+
     from ..commands import run
 
     def go_on(engine: Engine) -> JobHandle:
@@ -192,5 +196,7 @@ def _give(
         return handle
 
     if detach:
-        return run.queue(place, go_on, as_json=as_json)
+        kept = checked_answer(job.id, job.status, asked, given, question.id)
+        place.carry_out(lambda commands: commands.answer(JobId(job.id), *kept))
+        return run.tell_queued(place, job.id, as_json=as_json)
     return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)

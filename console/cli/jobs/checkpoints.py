@@ -21,10 +21,11 @@ from ...view.tables import Column, Table, first_line, moment, plural, short_enou
 from .. import options
 from ..edits import edited, edited_by_hand
 from ..given import fields_of, typed_given
-from .control import Wanted, engine_of, ids_of
+from .commands import Wanted, ids_of
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
+    from ucop.engine.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
 app = typer.Typer(
@@ -304,7 +305,10 @@ def fork(
     successor = None if workflow is None else run.named(place, workflow)
     if successor is not None:
         nodes = successor.shown_nodes()
-    fields = fields_of(place, job.workflow) if successor is None else successor.context_fields
+
+    def fields() -> Mapping[str, Any]:
+        return fields_of(place, job.workflow) if successor is None else successor.context_fields
+
     given = typed_given(context, context_file, config, fields)
 
     def go_on(engine: Engine) -> JobHandle:
@@ -383,19 +387,24 @@ def prune(
     database: options.Database = None,
 ) -> None:
     """Delete old saved states; what jobs go on from, and the newest, stay."""
+    from ucop.engine.ledger.pruning import Pruning
+
     place = place_of(ctx, project, database)
     wanted = Wanted.of(id, read_filter(status, queue, workflow, tenant, label, None, None))
     before = None if older_than is None else read_age(older_than, "--older-than")
     found = ids_of(place, "prune the checkpoints of", wanted, yes=yes or dry_run)
+    pruning = Pruning(keep=keep, before=None if before is None else before.timestamp())
     pruned: dict[str, int] = {}
     refused: list[str] = []
-    with engine_of(place) as engine:
+
+    async def prune_each(commands: Commands) -> None:
         for each in found:
             try:
-                handle = engine.job(each)
-                pruned[each] = handle.prune(keep=keep, before=before, dry_run=dry_run)
+                pruned[each] = await commands.prune(each, pruning, dry_run)
             except RefusedChange as error:
                 refused.append(str(error))
+
+    place.carry_out(prune_each)
     if json:
         put_json([{"id": each, "checkpoints": number} for each, number in pruned.items()])
     else:

@@ -30,7 +30,7 @@ from ...view.tables import (
 )
 from .. import options
 from ..streaming import modes_for, output_is_shown, show_end, show_parts
-from . import control, keeping, transfer, why
+from . import commands, keeping, transfer, why
 from .answers import answer, inbox
 
 if TYPE_CHECKING:
@@ -44,10 +44,10 @@ app = typer.Typer(
     help="Look at jobs and continue them.",
 )
 
-app.command()(control.pause)
-app.command()(control.resume)
-app.command()(control.cancel)
-app.command()(control.retry)
+app.command()(commands.pause)
+app.command()(commands.resume)
+app.command()(commands.cancel)
+app.command()(commands.retry)
 app.command()(why.why)
 app.command()(keeping.archive)
 app.command()(keeping.delete)
@@ -84,7 +84,7 @@ def list_(
     place = place_of(ctx, project, database)
     given = (status, queue, workflow, tenant, label, older_than, newer_than)
     filter = read_filter(*given, archived=archived)
-    found = control.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
+    found = commands.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
     if json:
         put_records(found)
         return

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ucop.engine.actions import TAKES, Action
+from ucop.engine.jobs.command import TAKES, Command
 
 from ...view.exits import Exit, UsageProblem
 from ...view.inputs import read_filter
@@ -15,7 +15,7 @@ from ...view.output import note, put_json
 from ...view.place import Place, place_of
 from ...view.tables import Column, Table, plural
 from .. import options
-from .control import Wanted, change, engine_of, ids_of
+from .commands import Wanted, change, ids_of
 
 
 def archive(
@@ -40,7 +40,7 @@ def archive(
     # Of a job that is named by its id it does not matter where it is.
     given = (status, queue, workflow, tenant, label, older_than, newer_than)
     wanted = Wanted.of(id, read_filter(*given, archived=undo and not id))
-    action = Action.UNARCHIVE if undo else Action.ARCHIVE
+    action = Command.UNARCHIVE if undo else Command.ARCHIVE
     raise typer.Exit(_carry_out(place, action, wanted, dry_run=dry_run, yes=yes, as_json=json))
 
 
@@ -65,7 +65,7 @@ def delete(
     place = place_of(ctx, project, database)
     given = (status, queue, workflow, tenant, label, older_than, newer_than)
     wanted = Wanted.of(id, read_filter(*given, archived=archived))
-    code = _carry_out(place, Action.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
+    code = _carry_out(place, Command.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
     raise typer.Exit(code)
 
 
@@ -82,14 +82,13 @@ def prune(
         raise UsageProblem(
             'nothing says how long jobs are kept: set [retention] in ucop.toml, as completed = "30d"'
         )
-    with engine_of(place) as engine:
-        found = engine.tidy(dry_run=dry_run)
-    _tell({rule.value: number for rule, number in found.items()}, dry_run=dry_run, as_json=json)
+    tidied = place.carry_out(lambda commands: commands.tidy(place.settings.retention, dry_run))
+    _tell({rule.value: number for rule, number in tidied.items()}, dry_run=dry_run, as_json=json)
     raise typer.Exit(Exit.OK)
 
 
 def _carry_out(
-    place: Place, action: Action, wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool
+    place: Place, action: Command, wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool
 ) -> Exit:
     if not dry_run:
         return change(place, action, wanted, yes=yes, as_json=as_json)

@@ -10,7 +10,6 @@ from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
 from .. import options
-from .control import engine_of
 
 
 def export(
@@ -63,12 +62,16 @@ def import_(
     database: options.Database = None,
 ) -> None:
     """Read a job from a file. It starts nothing; look at it, fork it, or let it go on."""
+    from ucop.engine.transfer.job_file import read_job_file
+
     place = place_of(ctx, project, database)
-    with engine_of(place) as engine:
-        try:
-            job = engine.import_job(file, new_id=new_id).get()
-        except OSError as error:
-            raise UsageProblem(f"{file}: cannot be read: {error.strerror}") from error
+    try:
+        contents = read_job_file(file)
+    except OSError as error:
+        raise UsageProblem(f"{file}: cannot be read: {error.strerror}") from error
+    id = place.carry_out(lambda commands: commands.add(contents, new_id))
+    with place.reader() as reader:
+        job = reader.job(id)
     if json:
         put_json(job.model_dump(mode="json"))
     else:

@@ -30,7 +30,7 @@ from ...view.questions import asked_as_text
 from ...view.tables import duration, plural
 from ..drawing.drawing import Drawing
 from ..forms.confirmation import Confirmation
-from ..job_orders import SHORT, JobOrders
+from ..job_commands import SHORT, JobCommands
 from ..signs import clean, marked, one_line, written
 from ..widgets.listing import Listing
 from ..widgets.state_tree import StateTree
@@ -62,7 +62,7 @@ class Seen:
     forks: Sequence[tuple[str, str]]
 
 
-class JobScreen(JobOrders):
+class JobScreen(JobCommands):
     """A head that says where the job stands, and a tab for each side of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -73,7 +73,7 @@ class JobScreen(JobOrders):
         ),
         Binding("left_square_bracket", "turn(-1)", "Tab before", show=False, key_display="["),
         Binding("right_square_bracket", "turn(1)", "Tab after", show=False, key_display="]"),
-        *JobOrders.ORDERS,
+        *JobCommands.ORDERS,
         Binding("m", "mark", "Mark", tooltip="Compare other checkpoints with this one"),
         Binding("d", "changes", "Changes", tooltip="State of a checkpoint, or what it changed"),
         Binding("b", "restore", "Set back", tooltip="Set the job back to this checkpoint"),

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
-from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import UcopError
+from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.status import JobStatus
 
-from ..cli.jobs.control import DONE
+from ..cli.jobs.commands import DONE
 from ..view.tables import plural
 from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm
@@ -33,12 +33,12 @@ SHORT = 12
 
 _TAKEN = MappingProxyType(
     {
-        "pause": TAKES[Action.PAUSE],
+        "pause": TAKES[Command.PAUSE],
         "pause_now": frozenset({JobStatus.RUNNING}),
-        "resume": TAKES[Action.RESUME],
-        "resume_now": TAKES[Action.RESUME] | {JobStatus.PENDING},
-        "cancel": TAKES[Action.CANCEL],
-        "retry": TAKES[Action.RETRY],
+        "resume": TAKES[Command.RESUME],
+        "resume_now": TAKES[Command.RESUME] | {JobStatus.PENDING},
+        "cancel": TAKES[Command.CANCEL],
+        "retry": TAKES[Command.RETRY],
         "answer": frozenset({JobStatus.WAITING}),
         "fork": frozenset(JobStatus),
     }
@@ -50,18 +50,18 @@ _AT_ONCE = frozenset({"pause_now", "resume_now"})
 
 _TOGETHER = MappingProxyType(
     {
-        "pause": (Action.PAUSE, "Running ones stop when the nodes that run now have ended."),
-        "pause_now": (Action.PAUSE, "Running nodes are stopped, and run again later."),
-        "resume": (Action.RESUME, "They go on from their last checkpoints, with what they have."),
-        "resume_now": (Action.RESUME, "They go on at once, also before their time."),
-        "retry": (Action.RETRY, "They go on from their last checkpoints, with what they have."),
-        "cancel": (Action.CANCEL, "That is for ever; what they finished stays to be read."),
+        "pause": (Command.PAUSE, "Running ones stop when the nodes that run now have ended."),
+        "pause_now": (Command.PAUSE, "Running nodes are stopped, and run again later."),
+        "resume": (Command.RESUME, "They go on from their last checkpoints, with what they have."),
+        "resume_now": (Command.RESUME, "They go on at once, also before their time."),
+        "retry": (Command.RETRY, "They go on from their last checkpoints, with what they have."),
+        "cancel": (Command.CANCEL, "That is for ever; what they finished stays to be read."),
     }
 )
 """What marked jobs take together, and what follows from it."""
 
 
-class JobOrders(LiveScreen):
+class JobCommands(LiveScreen):
     """A screen on which a job is chosen."""
 
     ORDERS: ClassVar[list[BindingType]] = [
@@ -111,13 +111,13 @@ class JobOrders(LiveScreen):
     # ------------------------------------------------------------ orders
 
     def action_pause(self) -> None:
-        self._order(lambda job: self._change(job, Action.PAUSE), "pause")
+        self._order(lambda job: self._change(job, Command.PAUSE), "pause")
 
     def action_pause_now(self) -> None:
         self._order(
             lambda job: self._change(
                 job,
-                Action.PAUSE,
+                Command.PAUSE,
                 ask="Its running nodes are stopped, and run again later.",
                 now=True,
             ),
@@ -127,19 +127,19 @@ class JobOrders(LiveScreen):
     def action_cancel(self) -> None:
         self._order(
             lambda job: self._change(
-                job, Action.CANCEL, ask="That is for ever; what it finished stays to be read."
+                job, Command.CANCEL, ask="That is for ever; what it finished stays to be read."
             ),
             "cancel",
         )
 
     def action_resume(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RESUME), "resume")
+        self._order(lambda job: self._go_on(job, Command.RESUME), "resume")
 
     def action_resume_now(self) -> None:
-        self._order(lambda job: self._change(job, Action.RESUME, now=True), "resume_now")
+        self._order(lambda job: self._change(job, Command.RESUME, now=True), "resume_now")
 
     def action_retry(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RETRY), "retry")
+        self._order(lambda job: self._go_on(job, Command.RETRY), "retry")
 
     def action_answer(self) -> None:
         self._order(self._answer)
@@ -160,7 +160,7 @@ class JobOrders(LiveScreen):
     async def _change(
         self,
         job: Job,
-        action: Action,
+        action: Command,
         *,
         ask: str | None = None,
         now: bool = False,
@@ -198,7 +198,7 @@ class JobOrders(LiveScreen):
         if refused:
             self.console.tell(f"{len(refused)} refused: {refused[0]}", failed=True)
 
-    async def _go_on(self, job: Job, action: Action) -> None:
+    async def _go_on(self, job: Job, action: Command) -> None:
         budget = await self.app.push_screen_wait(BudgetForm(job, action))
         if budget is not None:
             await self._change(job, action, budget=budget)
@@ -208,7 +208,7 @@ class JobOrders(LiveScreen):
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if asked is not None and not asked:
-            await self._go_on(job, Action.RESUME)  # it stands at a breakpoint
+            await self._go_on(job, Command.RESUME)  # it stands at a breakpoint
         if not asked:
             return
         given = await self.app.push_screen_wait(AnswerForm(job, asked))
