@@ -24,16 +24,18 @@ if TYPE_CHECKING:
         UnknownAgent,
         UnknownMerge,
     )
+    from .finding import Finding, Position
     from .models.models import ModelFallback, Models
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
     from .run.alone import Ran, run_alone
-    from .run.run import AgentContext, call
+    from .run.context import AgentContext
+    from .run.run import call
+    from .spec.agent import Agent
     from .spec.function import agent
     from .spec.merging import merge
     from .spec.registry import Registry, load_registry
-    from .spec.spec import Agent, AgentSpec
-    from .text.source import Finding, Position
+    from .spec.spec import AgentSpec
 
 __all__ = [
     "Agent",
@@ -67,14 +69,14 @@ __all__ = [
 ]
 
 _HOME = {
-    "Agent": "spec.spec",
-    "AgentContext": "run.run",
+    "Agent": "spec.agent",
+    "AgentContext": "run.context",
     "AgentSpec": "spec.spec",
-    "Finding": "text.source",
+    "Finding": "finding",
     "ModelFallback": "models.models",
     "ModelUse": "models.serving",
     "Models": "models.models",
-    "Position": "text.source",
+    "Position": "finding",
     "ProviderSettings": "providers.provider",
     "Ran": "run.alone",
     "Registry": "spec.registry",

@@ -25,7 +25,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from .text.source import Finding
+    from .finding import Finding
 
 
 class UcopError(Exception):

@@ -252,7 +252,8 @@ def _fill(folder: Path, jobs: int) -> None:
     """A ledger with many jobs; written in one transaction, through the ledger's own operations."""
     import sqlite3
 
-    from ucop.engine.database.sqlite import execute, open_file, prepare
+    from ucop.engine.database.drivers import on_sqlite
+    from ucop.engine.database.sqlite import open_file, prepare
     from ucop.engine.jobs.job import JobId, ThreadId
     from ucop.engine.ledger import lifecycle
     from ucop.engine.ledger.operation import run
@@ -273,7 +274,7 @@ def _fill(folder: Path, jobs: int) -> None:
             input='{"n":0}',
             thread_id=ThreadId(id),
         )
-        run(lifecycle.submit(job, time.time()), lambda statement: execute(connection, statement))
+        run(lifecycle.submit(job), lambda statement: on_sqlite(connection, statement))
     connection.execute("commit")
     connection.close()
 

@@ -28,19 +28,10 @@ if TYPE_CHECKING:
     )
     from .events.subscriptions import Subscription
     from .handle import JobHandle
+    from .job_error import JobError, StepError
     from .jobs.command import Changed
     from .jobs.filter import Filter
-    from .jobs.job import (
-        Attempt,
-        Checkpoint,
-        Event,
-        Job,
-        JobError,
-        Question,
-        Step,
-        StepError,
-        Usage,
-    )
+    from .jobs.job import Attempt, Checkpoint, Event, Job, Question, Step, Usage
     from .jobs.status import JobStatus, StepStatus
     from .live.parts import Omitted
     from .live.stream import LiveStream

@@ -15,20 +15,23 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .database.database import Database, DatabaseSettings, connect
+from .database.database import Database, DatabaseSettings
+from .declared.queue_limits import QueueLimits, undeclared
+from .declared.retention import Retention
+from .dialect import SQLITE, dialect_of
 from .errors import JobNotFound, RefusedChange
 from .jobs.command import Changed, Command
 from .jobs.job import JobId, new_job_id
-from .ledger import commands, lifecycle, retention, threads
+from .ledger import commands, lifecycle, retention
 from .ledger.commands import NewTerms
 from .ledger.pruning import Pruning, prune
 from .ledger.retention import Rule
 from .notices import Notices
+from .parts import connect
 from .transfer import importing
+from .worker.retention import carry_out
 
 if TYPE_CHECKING:
-    from .queue.limits import QueueLimits
-    from .settings import Retention
     from .transfer.job_parts import Contents
     from .worker.worker import Worker
 
@@ -53,7 +56,7 @@ class Commands:
         self.database = database
         self._notices = notices or Notices()
         self._worker = worker
-        self._tables = threads.tables_of(database.url)
+        self._tables = dialect_of(database.url).tables
 
     async def change(
         self, command: Command, ids: Sequence[JobId], now: bool, terms: NewTerms
@@ -95,38 +98,37 @@ class Commands:
     # ------------------------------------------------------------ what a worker does next
 
     async def pause(self, id: JobId, at_once: bool) -> None:
-        await self.database.write(lambda: commands.pause(id, time.time(), at_once=at_once))
+        await self.database.write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
     async def cancel(self, id: JobId) -> None:
-        await self.database.write(lambda: commands.cancel(id, time.time()))
+        await self.database.write(lambda: commands.cancel(id))
         await self._heed(id)
 
     async def resume(self, id: JobId, terms: NewTerms) -> None:
-        await self.database.write(lambda: commands.resume(id, time.time(), terms))
+        await self.database.write(lambda: commands.resume(id, terms))
         self._queued(id)
 
     async def retry(self, id: JobId, terms: NewTerms) -> None:
-        await self.database.write(lambda: commands.retry(id, time.time(), terms))
+        await self.database.write(lambda: commands.retry(id, terms))
         self._queued(id)
 
     async def answer(self, id: JobId, question: str, answer: str) -> None:
-        await self.database.write(lambda: commands.answer(id, question, answer, time.time()))
+        await self.database.write(lambda: commands.answer(id, question, answer))
         self._queued(id)
 
     # ------------------------------------------------------------ how long jobs are kept
 
     async def add(self, contents: Contents, new_id: bool) -> JobId:
-        now = time.time()
-        id = new_job_id(now) if new_id else JobId(contents.job.id)
-        return await self.database.write(lambda: importing.add(self._tables, contents, id, now))
+        id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
+        return await self.database.write(lambda: importing.add(self._tables, contents, id))
 
     async def prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
         thread, _ = await self.database.read(lambda: lifecycle.thread(id))
         return await self.database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
-        await self.database.write(lambda: retention.archive(id, time.time(), undo=undo))
+        await self.database.write(lambda: retention.archive(id, undo=undo))
         self._notices.tell(id)
 
     async def delete(self, id: JobId) -> None:
@@ -135,10 +137,10 @@ class Commands:
 
     async def tidy(self, keep: Retention, dry_run: bool) -> dict[Rule, int]:
         if dry_run:
-            due = await self.database.read(lambda: retention.due(keep, None, time.time()))
+            due = await self.database.read(lambda: retention.due(keep, None))
             return {each.rule: len(each.jobs) for each in due}
         done: Counter[Rule] = Counter()
-        while some := await retention.carry_out(self.database, keep, retention.BATCH):
+        while some := await carry_out(self.database, keep, retention.BATCH):
             done += some
         return dict(done)
 
@@ -146,7 +148,7 @@ class Commands:
         """Delete what is remembered in a space, or under one key there; returns how many."""
         from .stores import memory_rows
 
-        cascades = not self.database.url.startswith("sqlite:")
+        cascades = dialect_of(self.database.url) is not SQLITE
         return await self.database.write(
             lambda: memory_rows.forget(namespace, key, cascades=cascades)
         )
@@ -160,12 +162,12 @@ class Commands:
         from .queue import limits
 
         if name not in declared:
-            raise limits.undeclared(name, declared)
+            raise undeclared(name, declared)
         await self.database.write(
             lambda: (
                 limits.reset(name)
                 if changes is None
-                else limits.change(name, declared[name], changes, time.time())
+                else limits.change(name, declared[name], changes)
             )
         )
         self._wake()

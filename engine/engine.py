@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 import threading
-import time
 from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from functools import partial
@@ -19,32 +18,36 @@ from ucop.agents.models.meter import Usage
 from ucop.agents.models.models import ModelFallback, Models, ModelWarning
 from ucop.agents.models.serving import ModelUse
 from ucop.agents.spec.registry import Registry, load_registry
+from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
-from ucop.graphs.workflows.workflow import Workflow, restore
+from ucop.graphs.workflows.stored import restore
 
-from .database.database import connect
+from .dialect import SQLITE, dialect_of
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
 from .events.subscriptions import LOOK_AGAIN, Subscription, wanted
 from .events.webhook_sender import couriers, delivered
-from .handle import EVENT_PAGE, JobHandle
+from .handle import EVENT_PAGE, JobAccess, JobHandle
 from .jobs.command import Changed, Command, read_command
 from .jobs.filter import Filter, Statuses
 from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy, Terms, WorkerId
-from .jobs.run_options import for_factory, read_config
+from .jobs.run_options import (
+    for_factory,
+    read_config,
+)
 from .jobs.status import ACTIVE
 from .ledger import lifecycle, workers
 from .ledger.commands import read_new_terms
 from .ledger.records import NewJob
 from .ledger.retention import Rule
-from .ledger.threads import tables_of
 from .live.readers import LiveReaders
 from .live.stream import Modes, read_modes
 from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
+from .parts import connect
 from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
@@ -63,14 +66,11 @@ from .worker.worker import Duty, Worker, names
 from .workflow_commands import WorkflowCommands
 
 if TYPE_CHECKING:
-    from langgraph.graph import StateGraph
-    from langgraph.graph.state import CompiledStateGraph
-
     from ucop.agents.memory.memory import Memory
+    from ucop.graphs.workflow import Graph
 
     from .stores.memory import JobStore
 
-    Graph = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
 
 log = logging.getLogger("ucop.engine")
 
@@ -165,6 +165,19 @@ class Engine:
         )
         self._models.listen(_note_model, _note_fallback, _note_warning)
         self._owns_models = models is None
+        self._access = JobAccess(
+            loop=self._loop,
+            database=self._database,
+            types=settings.state.types,
+            reader=lambda: self.reader,
+            live=self._live,
+            commands=self._commands,
+            rest=self._rest,
+            news=self._news,
+            spending=self._spending,
+            restore=self._restore,
+            successor=self._successor,
+        )
         try:
             self._loop.call(self._open(worker))
         except BaseException:
@@ -292,8 +305,10 @@ class Engine:
                 `context_schema`, or an object that fits it. In a workflow of YAML it is for the
                 Python graphs inside.
             config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
-                `metadata`, `recursion_limit`. In both, `${env:NAME}` in a text is a secret, which
-                is looked up where the job runs and never stored.
+                `metadata`, `recursion_limit`; and `interrupt_before`, `interrupt_after`: names of
+                nodes, or `"*"`, in place of those that the graph was compiled with. `${env:NAME}`
+                in a text of the context or the config is a secret, which is looked up where the
+                job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
 
@@ -314,7 +329,7 @@ class Engine:
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = self._new_job(workflow, input, terms, most, context, config, mine=True)
-        return JobHandle(self, self._loop.call(self._submit(job, listens)))
+        return JobHandle(self._access, self._loop.call(self._submit(job, listens)))
 
     async def asubmit(
         self,
@@ -353,11 +368,11 @@ class Engine:
         job = await asyncio.to_thread(
             lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
         )
-        return JobHandle(self, await self._loop.acall(self._submit(job, listens)))
+        return JobHandle(self._access, await self._loop.acall(self._submit(job, listens)))
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""
-        return JobHandle(self, JobId(self.reader.find(id)))
+        return JobHandle(self._access, JobId(self.reader.find(id)))
 
     async def ajob(self, id: str) -> JobHandle:
         """`job`, awaited."""
@@ -444,6 +459,9 @@ class Engine:
             budget: For `resume` and `retry`: limits that are to hold from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
+        A context belongs to one workflow, and the jobs may be of many: give it to each by
+        JobHandle's `resume` or `retry`.
+
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
@@ -474,12 +492,12 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = read_job_file(path)
-        return JobHandle(self, self._loop.call(self._commands.add(contents, new_id)))
+        return JobHandle(self._access, self._loop.call(self._commands.add(contents, new_id)))
 
     async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """`import_job`, awaited."""
         contents = await asyncio.to_thread(read_job_file, path)
-        return JobHandle(self, await self._loop.acall(self._commands.add(contents, new_id)))
+        return JobHandle(self._access, await self._loop.acall(self._commands.add(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -583,7 +601,7 @@ class Engine:
             self._loop,
             find=lambda name: self.catalog.find(name),
             make=self._prepare,
-            handle=lambda id: JobHandle(self, id),
+            handle=partial(JobHandle, self._access),
             changed=self._wake,
         )
 
@@ -668,7 +686,6 @@ class Engine:
         scheduler = Scheduler(
             self._database,
             make=self.schedules.job_of,
-            clock=time.time,
             pause=self.settings.sweep,
             on_job=self._wake,
         )
@@ -678,7 +695,6 @@ class Engine:
         return Post(
             database=self._database,
             worker=worker,
-            clock=time.time,
             lease=self.settings.lease,
             listen=self._notices.listen,
         )
@@ -716,7 +732,7 @@ class Engine:
             known=self._knows,
             slots=settings.concurrency,
         )
-        if database.url.startswith("sqlite:"):
+        if dialect_of(database.url) is SQLITE:
             return EmbeddedQueue(claims)
         from .queue.dbos import DbosQueue
 
@@ -839,7 +855,7 @@ class Engine:
         if id != job.id:  # the key was in use
             self._local.forget([job.id])
         if asked := self._local.oldest:
-            tables = tables_of(self._database.url)
+            tables = dialect_of(self._database.url).tables
             self._local.forget(await self._database.read(lambda: ended(tables, asked)))
         return id
 

@@ -88,7 +88,7 @@ from ucop.graphs.errors import (
 )
 
 if TYPE_CHECKING:
-    from .jobs.job import JobError
+    from .job_error import JobError
 
 __all__ = [
     "AgentInputError",

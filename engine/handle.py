@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .checkpoints.forks import Edit, InputEdit
 from .errors import JobFailed, JobStopped
+from .job_error import JobError
 from .jobs.answer import checked_answer
-from .jobs.job import Attempt, Checkpoint, Event, Job, JobError, JobId, Question, Step
+from .jobs.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from .jobs.run_options import read_regiven
 from .jobs.status import JobStatus
 from .ledger import lifecycle, threads
@@ -24,9 +26,13 @@ from .transfer.job_file import save
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Graph, Workflow
 
-    from .engine import Engine, Graph
+    from .database.database import Database
+    from .live.readers import LiveReaders
+    from .loop.loop import LoopThread
+    from .reading.reader import Reader
+    from .workflow_commands import WorkflowCommands
 
     Source: TypeAlias = str | Path | Workflow | Graph
 
@@ -36,19 +42,41 @@ EVENT_PAGE = 500
 """Events read at once."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class JobAccess:
+    """What handles need of their engine."""
+
+    loop: LoopThread
+    database: Database
+    types: Sequence[str]
+    """Classes that states may hold beside the project's: see Settings.state."""
+    reader: Callable[[], Reader]
+    live: LiveReaders
+    commands: WorkflowCommands
+    rest: Callable[[JobId, float | None], Coroutine[Any, Any, lifecycle.Rest]]
+    """Waits until a job rests. Raises ResultTimeout, or what broke its attempt off."""
+    news: Callable[[JobId, int], Coroutine[Any, Any, tuple[list[Event], bool]]]
+    """Waits for events above a number; also whether the job rests then."""
+    spending: Callable[[JobId], Coroutine[Any, Any, dict[str, Usage]]]
+    restore: Callable[[str, JobId], Coroutine[Any, Any, Workflow]]
+    """The workflow of a fingerprint, as a job was submitted with it."""
+    successor: Callable[[Source], Workflow]
+    """A definition that a fork is to go on with. Raises as `submit` does."""
+
+
 class JobHandle:
     """A job that can be waited for, followed and continued."""
 
-    def __init__(self, engine: Engine, id: JobId) -> None:
+    def __init__(self, access: JobAccess, id: JobId) -> None:
         self.id = id
-        self._engine = engine
+        self._access = access
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
 
     def get(self) -> Job:
         """Everything about the job but its events and checkpoints."""
-        return self._engine.reader.job(self.id)
+        return self._access.reader().job(self.id)
 
     async def aget(self) -> Job:
         """`get`, awaited."""
@@ -57,7 +85,7 @@ class JobHandle:
     @property
     def status(self) -> JobStatus:
         """Where the job stands now."""
-        return self._engine.reader.status(self.id)[0]
+        return self._access.reader().status(self.id)[0]
 
     def result(self, timeout: float | None = None) -> Any:
         """Wait for the job's output (JSON). `timeout` in seconds.
@@ -65,29 +93,29 @@ class JobHandle:
         Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
         ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
         """
-        return _output(self.id, self._call(self._engine._rest(self.id, timeout)))
+        return _output(self.id, self._call(self._access.rest(self.id, timeout)))
 
     async def aresult(self, timeout: float | None = None) -> Any:
         """`result`, awaited."""
-        return _output(self.id, await self._acall(self._engine._rest(self.id, timeout)))
+        return _output(self.id, await self._acall(self._access.rest(self.id, timeout)))
 
     def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job rests, however it ended; returns its status."""
-        return self._call(self._engine._rest(self.id, timeout)).status
+        return self._call(self._access.rest(self.id, timeout)).status
 
     async def await_rest(self, timeout: float | None = None) -> JobStatus:
         """`wait`, awaited."""
-        return (await self._acall(self._engine._rest(self.id, timeout))).status
+        return (await self._acall(self._access.rest(self.id, timeout))).status
 
     def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
         """The job's events with numbers above `after`, in order and without a gap; with
         `follow` also those to come, until the job rests."""
         while True:
             if not follow:
-                found = self._engine.reader.events(self.id, after=after, limit=EVENT_PAGE)
+                found = self._access.reader().events(self.id, after=after, limit=EVENT_PAGE)
                 rests = len(found) < EVENT_PAGE
             else:
-                found, rests = self._call(self._engine._news(self.id, after))
+                found, rests = self._call(self._access.news(self.id, after))
             yield from found
             if rests:
                 return
@@ -98,11 +126,11 @@ class JobHandle:
         while True:
             if not follow:
                 found = await asyncio.to_thread(
-                    self._engine.reader.events, self.id, after=after, limit=EVENT_PAGE
+                    self._access.reader().events, self.id, after=after, limit=EVENT_PAGE
                 )
                 rests = len(found) < EVENT_PAGE
             else:
-                found, rests = await self._acall(self._engine._news(self.id, after))
+                found, rests = await self._acall(self._access.news(self.id, after))
             for event in found:
                 yield event
             if rests:
@@ -128,17 +156,17 @@ class JobHandle:
     def astream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
         """`stream`, for `async for`: not awaited, as LangGraph's."""
         found = self._follow(modes, after)
-        self._engine._loop.begin(found.join())
+        self._access.loop.begin(found.join())
         return found
 
     def _follow(self, modes: Modes, after: str | None) -> LiveStream:
         wanted = read_modes(modes)
-        engine, id = self._engine, new_reader_id()
-        return LiveStream(engine._live, engine._loop, id, self.id, wanted, after)
+        access, id = self._access, new_reader_id()
+        return LiveStream(access.live, access.loop, id, self.id, wanted, after)
 
     def steps(self) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return self._engine.reader.steps(self.id)
+        return self._access.reader().steps(self.id)
 
     async def asteps(self) -> list[Step]:
         """`steps`, awaited."""
@@ -147,15 +175,15 @@ class JobHandle:
     def spending(self) -> dict[str, Usage]:
         """What the nodes that run in this process now have spent so far, by node. Not stored;
         empty where another process runs the job."""
-        return self._call(self._engine._spending(self.id))
+        return self._call(self._access.spending(self.id))
 
     async def aspending(self) -> dict[str, Usage]:
         """`spending`, awaited."""
-        return await self._acall(self._engine._spending(self.id))
+        return await self._acall(self._access.spending(self.id))
 
     def attempts(self) -> list[Attempt]:
         """The job's attempts from the first."""
-        return self._engine.reader.attempts(self.id)
+        return self._access.reader().attempts(self.id)
 
     async def aattempts(self) -> list[Attempt]:
         """`attempts`, awaited."""
@@ -176,14 +204,14 @@ class JobHandle:
         `before` also all that are younger. Forks have states of their own. Raises RefusedChange
         where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
         """
-        return self._call(self._engine._commands.prune(self.id, _pruning(keep, before), dry_run))
+        return self._call(self._access.commands.prune(self.id, _pruning(keep, before), dry_run))
 
     async def aprune(
         self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
     ) -> int:
         """`prune`, awaited."""
         return await self._acall(
-            self._engine._commands.prune(self.id, _pruning(keep, before), dry_run)
+            self._access.commands.prune(self.id, _pruning(keep, before), dry_run)
         )
 
     def archive(self) -> None:
@@ -191,19 +219,19 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._commands.archive(self.id, undo=False))
+        self._call(self._access.commands.archive(self.id, undo=False))
 
     async def aarchive(self) -> None:
         """`archive`, awaited."""
-        await self._acall(self._engine._commands.archive(self.id, undo=False))
+        await self._acall(self._access.commands.archive(self.id, undo=False))
 
     def unarchive(self) -> None:
         """Put it back into the lists."""
-        self._call(self._engine._commands.archive(self.id, undo=True))
+        self._call(self._access.commands.archive(self.id, undo=True))
 
     async def aunarchive(self) -> None:
         """`unarchive`, awaited."""
-        await self._acall(self._engine._commands.archive(self.id, undo=True))
+        await self._acall(self._access.commands.archive(self.id, undo=True))
 
     def delete(self) -> None:
         """Delete the job, which has ended, with its steps, events and states. A thread that other
@@ -211,11 +239,11 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._engine._commands.delete(self.id))
+        self._call(self._access.commands.delete(self.id))
 
     async def adelete(self) -> None:
         """`delete`, awaited."""
-        await self._acall(self._engine._commands.delete(self.id))
+        await self._acall(self._access.commands.delete(self.id))
 
     def export(self, path: Path | str, *, redact: bool = False) -> None:
         """Write the job whole into a file, without secrets: definition, input, steps, events and
@@ -225,7 +253,7 @@ class JobHandle:
             path: The file, which must not be there yet.
             redact: Keep of every text only its shape. The definition stays.
         """
-        save(path, self._engine.reader.export(self.id, redact=redact))
+        save(path, self._access.reader().export(self.id, redact=redact))
 
     async def aexport(self, path: Path | str, *, redact: bool = False) -> None:
         """`export`, awaited."""
@@ -237,22 +265,22 @@ class JobHandle:
 
         Raises RefusedChange where it is neither pending nor running.
         """
-        self._call(self._engine._commands.pause(self.id, now))
+        self._call(self._access.commands.pause(self.id, now))
 
     async def apause(self, *, now: bool = False) -> None:
         """`pause`, awaited."""
-        await self._acall(self._engine._commands.pause(self.id, now))
+        await self._acall(self._access.commands.pause(self.id, now))
 
     def cancel(self) -> None:
         """End the job for ever; what it finished stays to be read.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        self._call(self._engine._commands.cancel(self.id))
+        self._call(self._access.commands.cancel(self.id))
 
     async def acancel(self) -> None:
         """`cancel`, awaited."""
-        await self._acall(self._engine._commands.cancel(self.id))
+        await self._acall(self._access.commands.cancel(self.id))
 
     def resume(
         self,
@@ -289,7 +317,7 @@ class JobHandle:
         """
         terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        self._call(self._engine._commands.resume(self.id, terms, edit))
+        self._call(self._access.commands.resume(self.id, terms, edit))
 
     async def aresume(
         self,
@@ -306,7 +334,7 @@ class JobHandle:
         """`resume`, awaited."""
         terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._acall(self._engine._commands.resume(self.id, terms, edit))
+        await self._acall(self._access.commands.resume(self.id, terms, edit))
 
     def retry(
         self,
@@ -322,7 +350,7 @@ class JobHandle:
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
         terms = read_new_terms(budget, priority, context=context, config=config)
-        self._call(self._engine._commands.retry(self.id, terms, checkpoint))
+        self._call(self._access.commands.retry(self.id, terms, checkpoint))
 
     async def aretry(
         self,
@@ -335,7 +363,7 @@ class JobHandle:
     ) -> None:
         """`retry`, awaited."""
         terms = read_new_terms(budget, priority, context=context, config=config)
-        await self._acall(self._engine._commands.retry(self.id, terms, checkpoint))
+        await self._acall(self._access.commands.retry(self.id, terms, checkpoint))
 
     def fork(
         self,
@@ -369,9 +397,9 @@ class JobHandle:
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
         given = read_regiven(context, config)
-        other = None if workflow is None else self._engine._successor(workflow)
-        new = self._call(self._engine._commands.fork(self.id, checkpoint, edit, other, given))
-        return JobHandle(self._engine, new)
+        other = None if workflow is None else self._access.successor(workflow)
+        new = self._call(self._access.commands.fork(self.id, checkpoint, edit, other, given))
+        return JobHandle(self._access, new)
 
     async def afork(
         self,
@@ -389,11 +417,9 @@ class JobHandle:
         given = read_regiven(context, config)
         other = None
         if workflow is not None:
-            other = await asyncio.to_thread(self._engine._successor, workflow)
-        new = await self._acall(
-            self._engine._commands.fork(self.id, checkpoint, edit, other, given)
-        )
-        return JobHandle(self._engine, new)
+            other = await asyncio.to_thread(self._access.successor, workflow)
+        new = await self._acall(self._access.commands.fork(self.id, checkpoint, edit, other, given))
+        return JobHandle(self._access, new)
 
     def restore(self, checkpoint: str) -> None:
         """Set a paused or failed job back to an earlier checkpoint: when it goes on, it goes on
@@ -401,15 +427,15 @@ class JobHandle:
 
         Raises RefusedChange in any other status, CheckpointNotFound.
         """
-        self._call(self._engine._commands.set_back(self.id, checkpoint))
+        self._call(self._access.commands.set_back(self.id, checkpoint))
 
     async def arestore(self, checkpoint: str) -> None:
         """`restore`, awaited."""
-        await self._acall(self._engine._commands.set_back(self.id, checkpoint))
+        await self._acall(self._access.commands.set_back(self.id, checkpoint))
 
     def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
-        asked = self._engine.reader.questions(self.id)
+        asked = self._access.reader().questions(self.id)
         return [question for question in asked if question.is_open]
 
     async def aquestions(self) -> list[Question]:
@@ -425,32 +451,34 @@ class JobHandle:
         does not fit the question's schema.
         """
         open_one, text = self._checked(answer, question)
-        self._call(self._engine._commands.answer(self.id, open_one, text))
+        self._call(self._access.commands.answer(self.id, open_one, text))
 
     async def aanswer(self, answer: Any, *, question: str | None = None) -> None:
         """`answer`, awaited."""
         open_one, text = await asyncio.to_thread(self._checked, answer, question)
-        await self._acall(self._engine._commands.answer(self.id, open_one, text))
+        await self._acall(self._access.commands.answer(self.id, open_one, text))
 
     def _checked(self, answer: Any, question: str | None) -> tuple[str, str]:
-        reader = self._engine.reader
+        reader = self._access.reader()
         asked, status = reader.questions(self.id), reader.job(self.id).status
         return checked_answer(self.id, status, asked, answer, question)
 
     async def _checkpoints(self) -> list[Checkpoint]:
+        from .checkpoints.fence import saver_of
         from .checkpoints.history import history
 
-        database = self._engine._database
+        database = self._access.database
         thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))
         others = await database.read(lambda: threads.others(thread, self.id))
-        workflow = await self._engine._restore(fingerprint, self.id)
-        return await history(self.id, thread, workflow, database.saver(), others)
+        workflow = await self._access.restore(fingerprint, self.id)
+        saver = saver_of(database, self._access.types)
+        return await history(self.id, thread, workflow, saver, others)
 
     def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._engine._loop.call(work)
+        return self._access.loop.call(work)
 
     async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._engine._loop.acall(work)
+        return await self._access.loop.acall(work)
 
 
 def _pruning(keep: int, before: datetime | None) -> Pruning:

@@ -16,10 +16,9 @@ from typing import Any
 
 from ucop.agents.text.secret_url import shown_url
 
+from .dialect import POSTGRES_PREFIXES, SQLITE_PREFIX
 from .errors import InvalidSettings
 from .langgraph_json import read_langgraph
-
-POSTGRES = ("postgresql://", "postgres://")
 
 DATABASE = "sqlite:///.ucop/ucop.db"
 
@@ -36,8 +35,6 @@ class ProjectDatabase:
     url: str
     synchronous: str = SYNCHRONOUS[0]
     lease: float = LEASE
-    state_types: tuple[str, ...] = ()
-    """Of no use to those who read no states."""
 
 
 def project_database(start: Path | str | None = None, given: str | None = None) -> ProjectDatabase:
@@ -82,15 +79,14 @@ def _environment() -> dict[str, str]:
 
 def absolute_url(url: str, root: Path) -> str:
     """`sqlite:///relative` from `root`; a PostgreSQL URL as it is. Raises InvalidSettings."""
-    prefix = "sqlite:///"
-    if url.startswith(POSTGRES):
+    if url.startswith(POSTGRES_PREFIXES):
         return url
-    if not url.startswith(prefix) or url == prefix:
+    if not url.startswith(SQLITE_PREFIX) or url == SQLITE_PREFIX:
         raise InvalidSettings(
             f"the database URL {shown_url(url)!r} is not known; "
             "use sqlite:///path/to/file.db or postgresql://user@host/name"
         )
-    return prefix + str((root / url.removeprefix(prefix)).absolute())
+    return SQLITE_PREFIX + str((root / url.removeprefix(SQLITE_PREFIX)).absolute())
 
 
 def find_project(given: Path | str | None) -> tuple[Path, dict[str, Any], Path]:

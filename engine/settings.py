@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -19,48 +19,17 @@ from pydantic_settings import (
 
 from ucop.agents.providers.provider import ProviderSettings
 from ucop.agents.spec.mcp import McpServer
-from ucop.agents.text.duration import seconds_of
 from ucop.agents.text.secret_url import shown_url
 
+from .declared.queue_limits import QueueLimits, QueueName, undeclared
+from .declared.retention import Age, Retention
+from .declared.webhook import Webhook
 from .errors import InvalidSettings
-from .events.webhooks import Webhook
 from .jobs.job import DEFAULT_QUEUE
 from .project import DATABASE, LEASE, absolute_url, find_project
-from .queue.limits import QueueLimits, QueueName, undeclared
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
-
-
-def _seconds(value: Any) -> float:
-    seconds = seconds_of(value)
-    if seconds is None:
-        raise ValueError("must be a time such as 12h or 30d")
-    return seconds
-
-
-Age = Annotated[float, BeforeValidator(_seconds)]
-"""Seconds, or a text such as `12h` or `30d`."""
-
-
-class Retention(BaseModel):
-    """How long jobs are kept after they have ended; what is not said is kept for ever."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    completed: Age | None = None
-    """Completed jobs, before they are deleted."""
-    failed: Age | None = None
-    """Failed ones. A person can no longer retry one that is deleted."""
-    cancelled: Age | None = None
-    archive: Age | None = None
-    """Any, before they leave the lists."""
-    checkpoints: Age | None = None
-    """Any, before their saved states are deleted but for the last."""
-
-    @property
-    def is_none(self) -> bool:
-        return self == Retention()
 
 
 class LiveSettings(BaseModel):
@@ -218,11 +187,6 @@ class Settings(BaseSettings):
             if name not in declared:
                 raise undeclared(name, declared)
         return {name: declared[name] for name in self.serves or declared}
-
-    @property
-    def state_types(self) -> tuple[str, ...]:
-        """Classes that states may hold besides the project's own."""
-        return self.state.types
 
     @property
     def url(self) -> str:

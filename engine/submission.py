@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from ucop.agents.text.duration import LONGEST, seconds_of
-from ucop.graphs.workflows.workflow import Workflow
+from ucop.graphs.workflow import Workflow
 
+from .declared.queue_limits import undeclared
 from .errors import InvalidInput
 from .jobs.budget import read_budget
 from .jobs.job import OnBusy, Terms, ThreadId, new_job_id
@@ -19,14 +20,15 @@ from .jobs.run_options import (
     PLAIN,
     RunConfig,
     RunOptions,
+    check_breakpoints,
     for_factory,
     names_secrets,
     new_run_options,
     read_config,
 )
-from .ledger.records import NewJob, to_json
-from .queue.limits import undeclared
+from .ledger.records import NewJob
 from .values.inputs import kept_input
+from .values.json_text import to_json
 
 if TYPE_CHECKING:
     from .settings import Settings
@@ -50,12 +52,12 @@ def read_terms(
         on_busy = OnBusy.ENQUEUE
     elif thread_id is None and on_busy != OnBusy.ENQUEUE:
         wrong.append("on_busy: only a thread that is named can be busy; give thread_id")
+    start: dict[str, float] = {}
     try:
         start = _start(delay, start_at)
     except ValueError as error:
         wrong.append(str(error))
-        start = None
-    read = {"start_at": start, "on_busy": OnBusy(on_busy), "thread_id": thread_id}
+    read = {**start, "on_busy": OnBusy(on_busy), "thread_id": thread_id}
     try:
         terms = Terms.model_validate({**given, **read})
     except ValidationError as error:
@@ -65,30 +67,31 @@ def read_terms(
     return terms
 
 
-def _start(delay: Time | None, at: datetime | None) -> float | None:
+def _start(delay: Time | None, at: datetime | None) -> dict[str, float]:
+    """What the terms say of it."""
     if delay is None and at is None:
-        return None
+        return {}
     if delay is not None and at is not None:
         raise ValueError("delay, start_at: give one of the two")
-    now = time.time()
     if at is not None:
         if not isinstance(at, datetime) or at.tzinfo is None:
             raise ValueError(f"start_at: must be a datetime with a time zone, not {at!r}")
-        if at.timestamp() - now > LONGEST:
+        if at.timestamp() - time.time() > LONGEST:
             raise ValueError(f"start_at: must be within a thousand years, not {at!r}")
-        return at.timestamp() if at.timestamp() > now else None
+        return {"start_at": at.timestamp()}
     if delay == 0 and not isinstance(delay, bool):
-        return None
+        return {}
     seconds = seconds_of(delay)
     if seconds is None:
         raise ValueError(f"delay: must be a time such as 90s, 30m or 2h, not {delay!r}")
-    return now + seconds
+    return {"delay": seconds}
 
 
 def read_limits(
     budget: Mapping[str, Any] | None, deadline: Time | datetime | None
 ) -> dict[str, float]:
-    """A job's budget with its deadline: a time from now, or a moment. Raises InvalidInput."""
+    """A job's budget with its deadline: a time from now, or `ends_at`, a moment. Raises
+    InvalidInput."""
     given = dict(budget or {})
     if deadline is None:
         return read_budget(given)
@@ -97,9 +100,7 @@ def read_limits(
     if isinstance(deadline, datetime):
         if deadline.tzinfo is None:
             raise InvalidInput(f"deadline: must have a time zone, not {deadline!r}")
-        deadline = deadline.timestamp() - time.time()
-        if deadline <= 0:
-            raise InvalidInput("deadline: has passed already")
+        return {**read_budget(given), "ends_at": deadline.timestamp()}
     return read_budget({**given, "deadline": deadline})
 
 
@@ -144,6 +145,7 @@ def prepare(
     """A job of a workflow that is configured and may run. Raises InvalidInput."""
     if terms.queue not in (declared := settings.declared):
         raise undeclared(terms.queue, declared)
+    check_breakpoints(config, workflow)
     run = new_run_options(workflow.accept_context(context, names_secrets), config, notice)
     return new_job(workflow, input, terms, budget, run, settings.state.types)
 
@@ -157,13 +159,8 @@ def new_job(
     types: Sequence[str] = (),
 ) -> NewJob:
     """A job of its own id, with its input as it was given. Raises InvalidInput."""
-    now = time.time()
-    id, limits = new_job_id(now), {**workflow.limits.given(), **budget}
-    expires_at = now + limits["deadline"] if "deadline" in limits else None
-    if terms.start_at is not None and expires_at is not None and expires_at <= terms.start_at:
-        raise InvalidInput(
-            "the job cannot be submitted so: its deadline would pass before it may start"
-        )
+    id, limits = new_job_id(time.time()), {**workflow.limits.given(), **budget}
+    ends_at = limits.pop("ends_at", None)
     text, typed = kept_input(workflow, data, types)
     if typed is not None:
         run = run.model_copy(update={"typed_input": typed})
@@ -182,8 +179,10 @@ def new_job(
         tenant=terms.tenant,
         labels=to_json(terms.labels),
         budget=to_json(limits),
+        delay=terms.delay,
         start_at=terms.start_at,
-        expires_at=expires_at,
+        deadline=limits.get("deadline"),
+        ends_at=ends_at,
         on_busy=terms.on_busy,
     )
 

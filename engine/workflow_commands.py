@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .checkpoints import forks
+from .checkpoints.fence import FencedSaver, saver_of
 from .checkpoints.forks import NO_EDIT, Edit, InputEdit
 from .checkpoints.successor import check_fit, successor_of
 from .commands import Commands
@@ -27,7 +28,7 @@ from .ledger.records import NewJob
 from .values.inputs import given_input, kept_input
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from .database.database import Database
     from .notices import Notices
@@ -59,10 +60,9 @@ class WorkflowCommands(Commands):
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
         """`listens`: stream modes to keep from its beginning on."""
         fault("before submit")
-        now = time.time()
-        submission = partial(busy_thread.submit, job, self._tables, now)
+        submission = partial(busy_thread.submit, job, self._tables)
         if listens:
-            submission = partial(followed, submission, listens, now)
+            submission = partial(followed, submission, listens)
         id, new = await self.database.write(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
@@ -103,28 +103,26 @@ class WorkflowCommands(Commands):
             again = new.model_copy(update={"typed_input": typed}).to_json()
             terms = replace(terms, run=again)
             await self.database.write(
-                lambda: commands.resume_anew(id, attempt, text, edit.names, time.time(), terms)
+                lambda: commands.resume_anew(id, attempt, text, edit.names, terms)
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self.database.saver(), id, thread, last, written)
+        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
         await self.database.write(
-            lambda: forks.resume_edited(
-                id, attempt, thread, last, draft, edit.names, time.time(), terms
-            )
+            lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, terms)
         )
 
     async def _regiven(self, id: JobId, terms: NewTerms) -> NewTerms:
         """With the context and config that are to hold from now on. Raises InvalidInput."""
         if not terms.given:
             return terms
-        text = await self._given_anew(id, terms.given)
+        _, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
+        workflow = await self._restore(fingerprint, id)
+        text = await self._given_anew(id, terms.given, workflow)
         return replace(terms, run=text)
 
-    async def _given_anew(self, id: JobId, given: Regiven) -> str:
-        _, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
+    async def _given_anew(self, id: JobId, given: Regiven, workflow: Workflow) -> str:
         _, run = await self.database.read(lambda: lifecycle.given(id))
-        workflow = await self._restore(fingerprint, id)
         return given.over(run, workflow).to_json()
 
     # ------------------------------------------------------------ saved states
@@ -140,14 +138,16 @@ class WorkflowCommands(Commands):
         thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        run = await self._given_anew(id, given) if given else None
-        saver, draft = self.database.saver(), []
+        run: str | None = None
+        saver, draft = self._saver(), []
         other = None
         if successor is not None:
             await check_fit(workflow, successor, saver, thread, at)
             input, _ = await self.database.read(lambda: lifecycle.given(id))
             other = successor_of(successor, input, {**edit.update, **edit.replace})
             workflow = successor
+        if given or successor is not None:
+            run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
             draft = await forks.edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
@@ -161,7 +161,6 @@ class WorkflowCommands(Commands):
                 at,
                 new,
                 draft,
-                time.time(),
                 standing=standing,
                 successor=other,
                 run=run,
@@ -176,11 +175,14 @@ class WorkflowCommands(Commands):
         thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        draft = await forks.set_back(workflow, self.database.saver(), thread, at)
+        draft = await forks.set_back(workflow, self._saver(), thread, at)
         await self.database.write(
-            lambda: forks.restore(id, attempt, thread, at, draft, time.time(), retry=retry)
+            lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )
         self._queued(id)
+
+    def _saver(self) -> FencedSaver:
+        return saver_of(self.database, self._types)
 
     async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
         """A checkpoint's whole id; where none is given, the job's last."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.models.aliases import DEFAULT_ALIAS
 from ucop.agents.models.serving import ModelUse
-from ucop.agents.spec.function import FunctionBody
+from ucop.agents.spec.function_body import FunctionBody
 from ucop.agents.text.schema import validate, with_defaults
 
 from .check.mesh import members_of
@@ -23,12 +23,13 @@ from .language.kind import NodeKind, kind_of, work_of
 from .pictures.picture import Picture, condition_of, each_of, picture_of, waves_of
 from .topology.topology import topology_of
 from .types.foresight import Foresight
+from .workflow import Workflow
 from .workflows.mesh_workflow import MeshWorkflow
-from .workflows.workflow import Workflow, YamlWorkflow
+from .workflows.yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.errors import ModelError
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 Answers = Mapping[str, "ModelUse | ModelError"]
 """By the name that an agent asks for: which model answers, or why none does."""

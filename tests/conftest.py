@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.support.postgres import PostgresServer
 
 FIRST = (
-    "contract/test_state_machine.py", "acceptance/test_wheel.py", "integration/test_console.py",
-    "contract/test_edits.py", "contract/test_limits.py", "chaos/test_crash_points.py",
-    "acceptance/test_cli_run.py", "acceptance/test_blog_survives.py",
-    "integration/test_library_on_model.py", "integration/test_embedded_model.py",
+    "test_state_machine.py", "test_wheel.py", "test_console.py", "test_edits.py",
+    "test_budget_limits.py", "test_crash_points.py", "test_cli_run.py", "test_blog_survives.py",
+    "test_library_on_model.py", "test_embedded_model.py",
 )  # fmt: skip
 """The files that take longest: they run first, so that none is left alone at the end."""
 
@@ -22,7 +20,7 @@ FIRST = (
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     def turn(item: pytest.Item) -> int:
-        name = item.path.relative_to(Path(__file__).parent).as_posix()
+        name = item.path.name
         return FIRST.index(name) if name in FIRST else len(FIRST)
 
     items.sort(key=turn)  # keeps all else in its order

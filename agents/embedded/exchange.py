@@ -6,13 +6,15 @@ import json
 import queue
 import select
 import socket
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler
-from typing import TYPE_CHECKING, Any
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
-from .llama import BATCH, CONTEXT, Generation, Refusal
+from .line import POLL, Line
+from .llama import BATCH, CONTEXT, Generation, Llama, Refusal
 from .translation import (
     Answer,
     Translated,
@@ -22,16 +24,11 @@ from .translation import (
     translate_generate,
     windows,
 )
-from .weights import EMBEDDED_MODEL
-
-if TYPE_CHECKING:
-    from .server import OllamaServer
+from .weights import EMBEDDED_MODEL, Weights
 
 API_VERSION = "0.12.0"
 """Of the Ollama API that this endpoint speaks; clients may ask."""
 BIGGEST_BODY = 16 * 1024 * 1024
-POLL = 0.1
-"""Seconds between two looks whether the client has hung up."""
 BEAT = 5.0
 """A stream that waits for its turn, or reads a long prompt, sends an empty piece this
 often, so that a client's idle timeout measures the endpoint and not the queue."""
@@ -46,11 +43,20 @@ class HungUp(ConnectionError):
     """The client is gone; nobody wants this answer any more."""
 
 
+class ModelServer(ThreadingHTTPServer):
+    """What an exchange needs of its server."""
+
+    llama: Llama
+    weights: Weights
+    line: Line
+    closing: threading.Event
+
+
 class Exchange(BaseHTTPRequestHandler):
     """The requests of one connection, one after another."""
 
     protocol_version = "HTTP/1.1"
-    server: OllamaServer
+    server: ModelServer
 
     def log_message(self, format: str, *args: object) -> None:
         """Nothing: the jobs that ask keep the record."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import ThreadingHTTPServer
+from collections.abc import Callable
 from typing import Any
 
-from .exchange import POLL, Exchange
+from .exchange import Exchange, ModelServer
+from .line import Line
 from .llama import Llama
 from .weights import Weights, find_weights, verify
 
@@ -17,38 +15,7 @@ LOOPBACK = "127.0.0.1"
 CLOSE_TIMEOUT = 5.0
 
 
-class Line:
-    """First come, first served: one answer is generated at a time."""
-
-    def __init__(self) -> None:
-        self._waiting: deque[threading.Event] = deque()
-        self._lock = threading.Lock()
-        self._left = threading.Condition(self._lock)
-
-    @contextmanager
-    def turn(self, meanwhile: Callable[[], None]) -> Iterator[None]:
-        """Hold the model; `meanwhile` is called every POLL seconds of waiting."""
-        ticket = threading.Event()
-        with self._lock:
-            self._waiting.append(ticket)
-            self._waiting[0].set()
-        try:
-            while not ticket.wait(POLL):
-                meanwhile()
-            yield
-        finally:
-            with self._lock:
-                self._waiting.remove(ticket)
-                self._left.notify_all()
-                if self._waiting:
-                    self._waiting[0].set()
-
-    def wait_until_empty(self, timeout: float) -> None:
-        with self._left:
-            self._left.wait_for(lambda: not self._waiting, timeout)
-
-
-class OllamaServer(ThreadingHTTPServer):
+class OllamaServer(ModelServer):
     """One model behind Ollama's routes."""
 
     daemon_threads = True

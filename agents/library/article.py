@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .folder import inside
 from .section import WrittenSection

@@ -15,7 +15,7 @@ from pydantic import BaseModel
 
 from ..errors import ModelError
 from ..production.placeholders import placeholders
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .specs import bundled_spec
 from .text import paragraphs, repeats_itself, sentences, stems

@@ -11,7 +11,8 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from ..errors import AgentOutputError
-from ..run.run import AgentContext, ask
+from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from ..text.schema import Problem
 from .article import job_part, write_whole

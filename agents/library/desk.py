@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pydantic import BaseModel
 
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .checks import GROUNDED, Rules, ungrounded
 

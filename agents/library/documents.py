@@ -12,7 +12,7 @@ from typing import Annotated
 from pydantic import BaseModel, Field
 
 from ..errors import AgentInputError
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .folder import inside
 from .text import groups, paragraphs, sentences, stems

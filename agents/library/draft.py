@@ -8,7 +8,8 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ..errors import AgentInputError
-from ..run.run import AgentContext, ask
+from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from .article import write_whole
 from .folder import inside

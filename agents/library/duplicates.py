@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .article import job_part
 from .folder import inside

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic import BaseModel
 
 from ..errors import AgentInputError
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .folder import inside
 

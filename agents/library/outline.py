@@ -7,7 +7,8 @@ from pathlib import PurePosixPath
 from pydantic import BaseModel
 
 from ..errors import AgentOutputError
-from ..run.run import AgentContext, ask
+from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from ..text.schema import Problem
 from .specs import bundled_spec

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pydantic import BaseModel
 
-from ..run.run import AgentContext
+from ..run.context import AgentContext
 from ..spec.function import agent
 from .article import job_part, write_whole
 from .documents import Passage

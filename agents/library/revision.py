@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from ..errors import AgentOutputError
 from ..production.placeholders import placeholders
-from ..run.run import AgentContext, ask
+from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from .checks import GROUNDED, Rules, Verdict, check_text, prose, repeated, ungrounded, verdict
 from .specs import bundled_spec, reseeded

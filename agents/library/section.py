@@ -5,7 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel
 
 from ..errors import AgentOutputError
-from ..run.run import AgentContext, ask
+from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from ..text.schema import Problem
 from .outline import Section

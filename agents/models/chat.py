@@ -4,8 +4,8 @@ themselves, with the same turns, tries, fallbacks, kept answers and counts as ev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from typing import Any, Protocol
 
 from langchain_core.callbacks import AsyncCallbackHandler, AsyncCallbackManager
 from langchain_core.callbacks.manager import AsyncRunManager
@@ -19,11 +19,16 @@ from pydantic import Field, PrivateAttr
 from ..providers.thinking import REASONING, Thinking
 from .meter import AROUND
 
-if TYPE_CHECKING:
-    from .models import Models
-
 TOOLS = "tools"
 _NOT_BOUND = frozenset({TOOLS, "ls_structured_output_format", "stream"})
+
+
+class Asks(Protocol):
+    """What asks models by name: Models."""
+
+    def ask(self, *args: Any, **options: Any) -> Coroutine[Any, Any, AIMessage]: ...
+
+    def aclose(self, *, connections_only: bool = False) -> Coroutine[Any, Any, None]: ...
 
 
 class ModelChat(BaseChatModel):
@@ -33,11 +38,11 @@ class ModelChat(BaseChatModel):
     options: Mapping[str, Any] = Field(default_factory=dict)
     answer_schema: Mapping[str, Any] | None = None
     cache_for: float | None = None
-    _models: Models = PrivateAttr()
+    _models: Asks = PrivateAttr()
     _loop: asyncio.AbstractEventLoop = PrivateAttr()
 
     def __init__(
-        self, models: Models, *, loop: asyncio.AbstractEventLoop | None = None, **fields: Any
+        self, models: Asks, *, loop: asyncio.AbstractEventLoop | None = None, **fields: Any
     ) -> None:
         """`loop` is the one that its calls run on; the running one unless said."""
         # Announced once around all the requests it makes, each of which announces itself.

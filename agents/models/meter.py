@@ -146,7 +146,8 @@ class Meter(BaseCallbackHandler):
         over once."""
         with self._lock:
             usage = self._pop(task_id)
-            self._taken += usage
+            if usage is not _NOTHING:
+                self._taken += usage
             return usage
 
     def live(self, task_id: str, apart: Collection[str] = ()) -> Usage:

@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..text.source import Position
+from ..finding import Position
 
 MARK = "__test_double__"
 """Set to True on a class, a function or an object, it says: a test double. A subclass of a

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from .run import AgentContext, accept, call
+from .context import AgentContext
+from .run import accept, call
 
 if TYPE_CHECKING:
     from ..models.meter import Usage
     from ..models.models import Models
-    from ..spec.spec import Agent
+    from ..spec.agent import Agent
 
 
 def _silent(text: str) -> None:

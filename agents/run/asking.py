@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentOutputError
-from ..spec.spec import Agent, AgentSpec
+from ..spec.agent import Agent
+from ..spec.spec import AgentSpec
 from ..text.schema import Problem, Schema, map_subschemas, validate
+from .answered import Answered, Ask, find_answer
+from .model_agent import ask
+from .run import accept, call
 
 if TYPE_CHECKING:
-    from .run import AgentContext
+    from .context import AgentContext
 
 ANSWER, ASK = "answer", "ask"
 
@@ -28,49 +32,6 @@ _HOW = """
 Answer as {"answer": …}. If you cannot answer without help, ask for it instead, as
 {"ask": {"capability": …, "data": …}}; you will be asked again with what came back. You may ask for:
 """
-
-
-@dataclass(frozen=True, kw_only=True)
-class Answered:
-    """What an agent asked for, and was given."""
-
-    capability: str
-    data: Mapping[str, Any]
-    answer: Any
-
-
-class Ask(BaseException):
-    """An agent asks for something instead of answering. No error: `except Exception` must not
-    catch it, as it must not catch a cancellation."""
-
-    def __init__(self, capability: str, data: Mapping[str, Any]) -> None:
-        super().__init__(capability, data)
-        self.capability, self.data = capability, data
-
-
-def answer_to(
-    capability: str, data: Mapping[str, Any] | None, answered: Sequence[Answered], asker: str
-) -> Any:
-    """What was answered to this very question. Raises Ask where it was not asked yet."""
-    from pydantic_core import PydanticSerializationError, to_jsonable_python
-
-    try:
-        plain = to_jsonable_python(dict(data or {}))
-    except PydanticSerializationError as error:
-        raise AgentOutputError(f"{asker} asks for {capability!r} with no JSON: {error}") from error
-    if (found := _known(capability, plain, answered)) is not None:
-        return found.answer
-    raise Ask(capability, plain)
-
-
-def _known(capability: str, data: Any, answered: Sequence[Answered]) -> Answered | None:
-    """The answer to a question that was asked before."""
-    asked = (one for one in answered if one.capability == capability)
-    return next((one for one in asked if _same(one.data, data)), None)
-
-
-def _same(one: Any, other: Any) -> bool:
-    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
 
 
 def is_said(value: Any) -> bool:
@@ -92,8 +53,6 @@ async def consult(
 
     Returns `{"answer": …}` or `{"ask": {"capability": …, "data": …}}`. Raises as `call`.
     """
-    from .run import call
-
     may = {name: asks.get(name, {"type": "object"}) for name in agent.asks}
     try:
         if isinstance(agent.body, AgentSpec) and may:
@@ -115,15 +74,13 @@ async def _choose(
     answered: Sequence[Answered],
     may: Mapping[str, Schema],
 ) -> dict[str, Any]:
-    from .run import accept, ask
-
     assert isinstance(agent.body, AgentSpec)
     given = accept(agent, data, context=context)
     told = {**given, ANSWERS: _told(answered)}
 
     def is_new(value: Mapping[str, Any]) -> list[Problem]:
         asked = value.get(ASK)
-        if asked is None or _known(asked["capability"], asked["data"], answered) is None:
+        if asked is None or find_answer(asked["capability"], asked["data"], answered) is None:
             return []
         return [Problem((ASK,), "was asked and answered already; answer with what came back")]
 

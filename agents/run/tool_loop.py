@@ -33,12 +33,14 @@ from langchain_core.tools import BaseTool, StructuredTool
 
 from ..errors import AgentInputError, AgentOutputError, ToolUnavailable, UcopError
 from ..models.chat import ModelChat
+from ..spec.agent import Agent
 from ..spec.mcp import McpTools, open_tools
-from ..spec.spec import Agent, AgentSpec
+from ..spec.spec import AgentSpec
 from ..spec.tool import Tool
 from ..text.whole_numbers import with_whole_numbers
+from .context import AgentContext, where
+from .model_agent import Check, all_of, gate, no_answer_fits, prompt_of
 from .prompt import Answer, Prompt, feedback, read_answer
-from .run import AgentContext, Check, all_of, call, gate, no_answer_fits, prompt_of, where
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -53,10 +55,17 @@ SHOWN_ERROR = 1000
 """How much of a tool's error the model is told, in characters."""
 
 
-async def ask_with_tools(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) -> Any:
+async def ask_with_tools(
+    agent: Agent,
+    data: Mapping[str, Any],
+    *,
+    context: AgentContext,
+    call: Callable[..., Awaitable[Any]],
+) -> Any:
     """Ask the model of an agent, which may call the agent's tools, until its answer fits.
 
-    `data` is input that was accepted. Raises AgentOutputError when the limits or the repairs are
+    `data` is input that was accepted; `call` calls the agents among its tools. Raises
+    AgentOutputError when the limits or the repairs are
     used up, ToolUnavailable, and ModelError.
     """
     spec = agent.spec
@@ -65,7 +74,7 @@ async def ask_with_tools(agent: Agent, data: Mapping[str, Any], *, context: Agen
     check = all_of(gate(prompt, data, context))
     served = [bound for bound in agent.tools.values() if isinstance(bound, McpTools)]
     async with open_tools(served, context.folder) as further:
-        end = await _run(spec, prompt, check, _tools(agent, further), context)
+        end = await _run(spec, prompt, check, _tools(agent, further, call), context)
     # Read again: an attempt that ended right after its last answer only finds it here.
     return read_answer(end, prompt.schema, check).value
 
@@ -102,7 +111,9 @@ async def _run(
     return last
 
 
-def _tools(agent: Agent, further: Sequence[BaseTool]) -> list[BaseTool]:
+def _tools(
+    agent: Agent, further: Sequence[BaseTool], call: Callable[..., Awaitable[Any]]
+) -> list[BaseTool]:
     """What the model may call, under names that differ. Raises ToolUnavailable."""
     assert agent.spec is not None
     if missing := [name for name in agent.spec.tools if name not in agent.tools]:
@@ -112,7 +123,7 @@ def _tools(agent: Agent, further: Sequence[BaseTool]) -> list[BaseTool]:
         )
     bound = agent.tools.values()
     tools = [one.body for one in bound if isinstance(one, Tool)]
-    tools += [_agent_tool(one) for one in bound if isinstance(one, Agent)]
+    tools += [_agent_tool(one, call) for one in bound if isinstance(one, Agent)]
     tools += further
     names = [tool.name for tool in tools]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -123,7 +134,7 @@ def _tools(agent: Agent, further: Sequence[BaseTool]) -> list[BaseTool]:
     return tools
 
 
-def _agent_tool(agent: Agent) -> BaseTool:
+def _agent_tool(agent: Agent, call: Callable[..., Awaitable[Any]]) -> BaseTool:
     """Another agent as a tool; its input is checked where it is called."""
 
     async def run(runtime: ToolRuntime[AgentContext], **data: Any) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn, TypeVar, overload
 
 from ..errors import InvalidDefinition
-from ..text.source import Finding, Position
+from ..finding import Finding, Position
 
 F = TypeVar("F", bound=Callable[[Any, Any], Any])
 

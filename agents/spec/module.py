@@ -14,7 +14,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ..errors import InvalidDefinition
-from ..text.source import Finding, Position
+from ..finding import Finding, Position
 
 
 def load_module(reference: str, root: Path) -> ModuleType:
@@ -58,7 +58,9 @@ def _is_at(name: str, path: Path) -> bool:
         found = importlib.util.find_spec(name)
     except (ImportError, ValueError, AttributeError):
         return False
-    except _FAILURES as error:  # the package around it is imported on the way
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # the package around it is imported on the way
         raise _failed(name, error) from error
     return found is not None and found.origin is not None and Path(found.origin).resolve() == path
 
@@ -74,7 +76,9 @@ def _load_as(name: str, path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except _FAILURES as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one that ends the process would take the command with it
         del sys.modules[name]
         raise _failed(str(path), error) from error
     return module
@@ -90,12 +94,10 @@ def _import(name: str) -> ModuleType:
         raise _failed(name, error) from error
     except InvalidDefinition:
         raise
-    except _FAILURES as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # one that ends the process would take the command with it
         raise _failed(name, error) from error
-
-
-# A module that ends the process while it is imported would take the command with it, unsaid.
-_FAILURES = (Exception, SystemExit)
 
 
 def _failed(what: str, error: BaseException) -> InvalidDefinition:

@@ -15,13 +15,16 @@ from types import MappingProxyType, ModuleType
 from typing import Any
 
 from ..errors import InvalidDefinition, UnknownAgent, UnknownMerge
-from ..text.source import Finding, Position, nearest
+from ..finding import Finding, Position
+from ..text.source import nearest
+from .agent import Agent
+from .binding import Binder
 from .function import agent_of
 from .mcp import McpServer
 from .merging import MergeFunction, merge_of
 from .module import load_module, place_of_failure
-from .spec import AGENT_NAME, Agent
-from .tool import Binder, Tool, tool_of
+from .spec import AGENT_NAME
+from .tool import Tool, tool_of
 
 ENTRY_POINTS = "ucop.agents"
 LIBRARY = Path(__file__).parents[1] / "library"
@@ -257,9 +260,9 @@ def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     """The agents of an entry point that names an agent, a module, or several agents."""
     try:
         loaded = entry_point.load()
-    except InvalidDefinition:
+    except (InvalidDefinition, KeyboardInterrupt):
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
         raise InvalidDefinition([_mistake(message, place_of_failure(error))]) from error
     if isinstance(loaded, ModuleType):

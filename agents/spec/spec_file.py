@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidDefinition
+from ..finding import Finding
 from ..text.schema import (
     Problem,
     Schema,
@@ -23,9 +24,10 @@ from ..text.schema import (
     validate,
     with_defaults,
 )
-from ..text.source import DataPath, Document, Finding, nearest, read_yaml_file
+from ..text.source import DataPath, Document, nearest, read_yaml_file
 from ..text.template import Reference, TemplateError, parse, path_lookup, path_steps
-from .spec import Agent, AgentSpec, filled_schema, schema_references, spec_agent, without_references
+from .agent import Agent, spec_agent
+from .spec import AgentSpec, filled_schema, schema_references, without_references
 
 
 def read_agent_file(

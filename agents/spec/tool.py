@@ -11,14 +11,11 @@ import hashlib
 import inspect
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..text.source import Finding, Position, nearest
-from .mcp import McpServer, McpTools
-from .spec import Agent
+from ..finding import Position
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -56,10 +53,6 @@ class Tool:
             return type(self.body).__qualname__
 
 
-Bound = Tool | Agent | McpTools
-"""What a name in an agent's `tools` means."""
-
-
 def tool_of(value: Any, module: str) -> Tool | None:
     """The tool that a value of `module` is; None for anything else."""
     # Who has not imported LangChain's tools has none, and shall not wait for their import.
@@ -81,89 +74,4 @@ def _function(tool: BaseTool) -> Any:
     return found if inspect.isfunction(found) else None
 
 
-class Binder:
-    """Binds agents to what their `tools` name. Agents are looked for in `agents`."""
-
-    def __init__(
-        self,
-        agents: Mapping[str, Agent],
-        tools: Mapping[str, Tool],
-        servers: Mapping[str, McpServer],
-    ) -> None:
-        self._agents, self._tools, self._servers = agents, tools, servers
-        self._done: dict[str, Agent] = {}
-        self._inside: list[str] = []
-        self.findings: list[Finding] = []
-
-    def bind(self, agent: Agent) -> Agent:
-        """The agent with its tools; what cannot be found is a finding."""
-        spec = agent.spec
-        if spec is None or not spec.tools or agent.tools:
-            return agent
-        if self._agents.get(agent.name) is agent and agent.name in self._done:
-            return self._done[agent.name]
-        self._inside.append(agent.name)
-        found = {name: self._find(name, agent) for name in spec.tools}
-        self._inside.pop()
-        tools = {name: bound for name, bound in found.items() if bound is not None}
-        made = replace(agent, tools=tools)
-        self._done[agent.name] = made
-        return made
-
-    def _find(self, name: str, agent: Agent) -> Bound | None:
-        if name.startswith(MCP):
-            return self._find_server(name, agent)
-        if name in self._tools:
-            return self._tools[name]
-        if name not in self._agents:
-            known = [*self._tools, *self._agents, *(f"{MCP}{server}" for server in self._servers)]
-            near = nearest(name, known)
-            meant = f"did you mean {near!r}?" if near else MARK_IT
-            return self._missing(agent, f"there is no tool or agent named {name!r}; {meant}")
-        if name in self._inside:
-            way = " -> ".join((*self._inside[self._inside.index(name) :], name))
-            return self._missing(agent, f"its tools lead back to itself: {way}")
-        return self.bind(self._agents[name])
-
-    def _find_server(self, name: str, agent: Agent) -> McpTools | None:
-        server, _, only = name.removeprefix(MCP).partition("/")
-        if server in self._servers:
-            return McpTools(server=server, settings=self._servers[server], only=only or None)
-        near = nearest(server, self._servers)
-        meant = f"did you mean {MCP}{near}?" if near else f"declare [mcp.{server}] in its settings"
-        self._missing(agent, f"the project has no MCP server {server!r}; {meant}")
-        return None
-
-    def _missing(self, agent: Agent, message: str) -> Bound | None:
-        told = f"agent {agent.name!r}: {message}"
-        self.findings.append(
-            Finding(severity="error", message=told, position=agent.position, code="tool")
-        )
-        return None
-
-
 MARK_IT = "mark a function with LangChain's @tool in a module that the setting `agents` names"
-
-
-def agents_inside(agents: Iterable[Agent]) -> Iterator[Agent]:
-    """The agents, and those that are tools of them, however deep; each once."""
-    waiting, seen = list(agents), set[int]()
-    for agent in waiting:
-        if id(agent) not in seen:
-            seen.add(id(agent))
-            yield agent
-            waiting += [bound for bound in agent.tools.values() if isinstance(bound, Agent)]
-
-
-def needs_of(agents: Iterable[Agent]) -> list[str]:
-    """What only this project can supply for the agents: `agent:…`, `tool:…`, `mcp:…`."""
-    needs: list[str] = []
-    for agent in agents_inside(agents):
-        if agent.spec is None and not agent.bundled:
-            needs.append(f"agent:{agent.name}")
-        for bound in agent.tools.values():
-            if isinstance(bound, Tool):
-                needs.append(f"tool:{bound.name}")
-            elif isinstance(bound, McpTools):
-                needs.append(f"{MCP}{bound.server}")
-    return list(dict.fromkeys(needs))

@@ -184,11 +184,12 @@ def _fields(value: Any) -> list[str] | None:
 
 
 def _brief(value: Any, depth: int) -> Any:
-    if value is None or isinstance(value, bool | int):
+    kind = type(value)
+    if value is None or kind is int or isinstance(value, int):
         return value
-    if isinstance(value, str):
+    if kind is str or isinstance(value, str):
         return clean(value if len(value) <= TEXT_LIMIT else value[:TEXT_LIMIT] + "…")
-    if isinstance(value, Mapping):
+    if kind is dict or isinstance(value, Mapping):
         if depth == 0:
             return "…"
         kept = {clean(str(k)): _brief(v, depth - 1) for k, v in islice(value.items(), ITEM_LIMIT)}

@@ -14,9 +14,10 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidDefinition
+from ..finding import Finding, Position
 
 if TYPE_CHECKING:
     from ruamel.yaml.error import MarkedYAMLError, StreamMark
@@ -28,34 +29,6 @@ MAX_VALUES = 20_000
 MAX_FINDINGS = 20
 
 DataPath = tuple[str | int, ...]
-Severity = Literal["error", "warning"]
-
-
-@dataclass(frozen=True)
-class Position:
-    """A place in a file; line and column count from 1."""
-
-    file: str
-    line: int
-    column: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Finding:
-    """One mistake, or one thing to look at, in a definition.
-
-    `code` is stable and made for programs; `message` and `hint` (what would be right) are for
-    people. `position` is None where there is no text to point into.
-    """
-
-    severity: Severity
-    message: str
-    position: Position | None
-    code: str
-    hint: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

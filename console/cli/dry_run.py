@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from ucop.agents.models.serving import ModelUse
     from ucop.engine.jobs.job import Step, Usage
     from ucop.engine.settings import Settings
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 MOST_JOBS = 30
 """Past jobs that a range is made of: the newest."""

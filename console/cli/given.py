@@ -9,7 +9,8 @@ from typing import Any
 from ..view.inputs import pairs, read_object
 
 _GROUPS = ("configurable", "metadata")
-_WHOLE = ("tags", "recursion_limit")
+_WHOLE = ("tags", "recursion_limit", "interrupt_before", "interrupt_after")
+_NODES = ("interrupt_before", "interrupt_after")
 
 
 def typed_given(
@@ -49,6 +50,8 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
         if key in _WHOLE:
             if key == "tags" and not isinstance(value, list):
                 value = [*config.get("tags", []), text]
+            if key in _NODES and isinstance(value, str) and value != "*":
+                value = [*config.get(key, []), text]
             config[key] = value
         elif dot and group in _GROUPS:
             config.setdefault(group, {})[name] = value

@@ -165,8 +165,9 @@ Config = Annotated[
     typer.Option(
         "--config",
         metavar="KEY=VALUE",
-        help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE; any other "
-        "name is one of configurable. May be repeated.",
+        help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE, "
+        "interrupt_before=NODE, interrupt_after=NODE; any other name is one of configurable. "
+        "May be repeated.",
         show_default=False,
     ),
 ]

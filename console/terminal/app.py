@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, TypeVar
 
-from textual.app import App, SystemCommand
+from textual.app import SystemCommand
 from textual.binding import Binding, BindingType
-from textual.reactive import reactive
 from textual.screen import Screen
 
 from ucop.engine.errors import DatabaseError
 from ucop.engine.loop.loop import BlockingCalls
 from ucop.engine.reading.reader import NoDatabase
 
+from .live_screen import LiveScreen
 from .screens.help_screen import HelpScreen
 from .screens.jobs_screen import JobsScreen
-from .screens.live_screen import LiveScreen
 from .source import Source
+from .source_app import SourceApp
 
 if TYPE_CHECKING:
-    from ucop.engine import Engine
-    from ucop.engine.reading.reader import Reader
+    pass
 
 T = TypeVar("T")
 
@@ -35,7 +33,7 @@ AGAIN = 1.0
 """Seconds before a database that does not answer is asked again."""
 
 
-class Console(App[None]):
+class Console(SourceApp):
     """All screens, and the one place that listens to the database."""
 
     TITLE = "ucop"
@@ -47,16 +45,8 @@ class Console(App[None]):
         Binding("question_mark", "help", "Help", key_display="?"),
     ]
 
-    trouble: reactive[str] = reactive("")
-    """Why the database does not answer; empty while it does."""
-
     def __init__(self, source: Source, job: str | None = None) -> None:
-        # Textual makes colours grey for NO_COLOR; with the terminal's own it sends none.
-        plain = bool(os.environ.get("NO_COLOR"))
-        super().__init__(ansi_color=True if plain else None)
-        if plain:
-            self.theme = "ansi-dark"
-        self.source = source
+        super().__init__(source)
         self._job = job
 
     def get_default_screen(self) -> Screen[None]:
@@ -79,14 +69,6 @@ class Console(App[None]):
             async with asyncio.timeout(2):
                 await asyncio.to_thread(self.source.close)
 
-    async def read(self, ask: Callable[[Reader], T]) -> T:
-        """Ask the ledger, on a thread. Raises DatabaseError."""
-        return await asyncio.to_thread(self.source.read, ask)
-
-    async def act(self, do: Callable[[Engine], T]) -> T:
-        """Change something, on a thread. Raises UcopError."""
-        return await asyncio.to_thread(self.source.act, do)
-
     def action_help(self) -> None:
         if not isinstance(self.screen, HelpScreen):
             self.push_screen(HelpScreen(self.screen))
@@ -100,10 +82,6 @@ class Console(App[None]):
                     binding.tooltip or f"Key {binding.key}",
                     lambda action=binding.action: screen.run_worker(screen.run_action(action)),
                 )
-
-    def tell(self, text: str, *, failed: bool = False) -> None:
-        """A note at the lower edge that goes away by itself."""
-        self.notify(text, severity="error" if failed else "information", timeout=8.0, markup=False)
 
     async def _listen(self) -> None:
         while True:

@@ -13,13 +13,13 @@ from ucop.engine.errors import UcopError
 from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.status import JobStatus
 
-from ..cli.jobs.commands import DONE
+from ..view.job_facts import DONE
 from ..view.tables import plural
 from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm
 from .forms.confirmation import Confirmation
 from .forms.fork_form import ForkForm
-from .screens.live_screen import LiveScreen
+from .live_screen import LiveScreen
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
@@ -39,7 +39,7 @@ _TAKEN = MappingProxyType(
         "resume_now": TAKES[Command.RESUME] | {JobStatus.PENDING},
         "cancel": TAKES[Command.CANCEL],
         "retry": TAKES[Command.RETRY],
-        "answer": frozenset({JobStatus.WAITING}),
+        "answer": frozenset({JobStatus.WAITING, JobStatus.FAILED}),
         "fork": frozenset(JobStatus),
     }
 )
@@ -82,7 +82,9 @@ class JobCommands(LiveScreen):
             tooltip="Run a delayed or paused job at once, not at its time",
         ),
         Binding("t", "retry", "Retry", tooltip="Let a failed job go on from its last checkpoint"),
-        Binding("a", "answer", "Answer", tooltip="Answer what the job asks"),
+        Binding(
+            "a", "answer", "Answer", tooltip="Answer what the job asks, or anew what it failed with"
+        ),
         Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
         Binding("c", "cancel", "Cancel", tooltip="End the job for ever"),
     ]
@@ -208,7 +210,10 @@ class JobCommands(LiveScreen):
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if asked is not None and not asked:
-            await self._go_on(job, Command.RESUME)  # it stands at a breakpoint
+            if job.status is JobStatus.WAITING:
+                await self._go_on(job, Command.RESUME)  # it stands at a breakpoint
+            else:
+                self.console.tell(f"job {job.id[:SHORT]} has no answer that could be another")
         if not asked:
             return
         given = await self.app.push_screen_wait(AnswerForm(job, asked))

@@ -12,7 +12,7 @@ from .tables import plural
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from ucop.agents.text.source import Finding
+    from ucop.agents.finding import Finding
 
 
 def report_findings(

@@ -17,7 +17,7 @@ from .exits import UsageProblem
 if TYPE_CHECKING:
     from ucop.engine.jobs.filter import Filter
     from ucop.engine.jobs.status import JobStatus
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 def read_input(

@@ -9,32 +9,35 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.schema import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
+from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError
 from ucop.graphs.language.definition import Merge
 from ucop.graphs.pregel.superstep import AS_NODE, MARKS, Superstep, changes, superstep, with_edit
 from ucop.graphs.types.state import normalise
-from ucop.graphs.workflows.edit import INPUT, START, check_names
-from ucop.graphs.workflows.workflow import OVERWRITE, Workflow, YamlWorkflow
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
+from ..dialect import Tables
 from ..errors import CheckpointNotFound, InvalidInput, JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import Change, JobStatus, sources
 from ..ledger import questions
 from ..ledger.commands import MARK_PASSED, RESTS, NewTerms, changed_meanwhile, check_edit, go_on
-from ..ledger.lifecycle import ADD_ATTEMPT, ADD_EVENT, existing
+from ..ledger.events import event
+from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
-from ..ledger.records import to_json
-from ..ledger.threads import Tables, copy_branch
-from .savers import Kept, attach
+from ..ledger.threads import copy_branch
+from .fence import Kept, attach, save_on
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
-    from .savers import FencedSaver
+    from .fence import FencedSaver
     from .successor import Successor
 
 
@@ -325,7 +328,8 @@ def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
         where = {**config["configurable"], "thread_id": thread}
         return {"configurable": where, "metadata": {"ucop_job": job}}
 
-    return Save([(method, (placed(first), *rest)) for method, (first, *rest) in draft])
+    calls = [(method, (placed(first), *rest)) for method, (first, *rest) in draft]
+    return Save(partial(save_on, calls))
 
 
 # ---------------------------------------------------------------- operations
@@ -339,8 +343,8 @@ select cast(:id as text), coalesce(cast(:workflow as text), workflow),
     'pending', 1, cast(:id as text), queue, tenant, priority,
     coalesce(cast(:input as text), input), coalesce(cast(:run as text), run), labels, budget, id,
     cast(:checkpoint as text),
-    cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + :now,
-    cast(:now as double precision), {now}
+    cast(:newest as text), 1, 0, 0, 0, expires_at - created_at + {now},
+    {now}, {now}
 from jobs where id = :parent returning workflow, priority"""
 
 
@@ -351,7 +355,6 @@ def fork(
     checkpoint: str,
     id: JobId,
     draft: Sequence[Kept],
-    now: float,
     *,
     standing: bool,
     successor: Successor | None = None,
@@ -364,17 +367,16 @@ def fork(
     other = {name: getattr(successor, name, None) for name in fields}
     new = {"id": id, "parent": parent, "checkpoint": checkpoint, "run": run, **other}
     if successor is not None:
-        yield from successor.kept(now)
-    rows = yield One(_ADD_FORK, {**new, "newest": newest(draft, checkpoint), "now": now})
+        yield from successor.kept()
+    rows = yield One(_ADD_FORK, {**new, "newest": newest(draft, checkpoint)})
     if not rows:
         raise JobNotFound(f"no job {parent}")
     yield from copy_branch(tables, thread, id, checkpoint, standing=standing)
     yield _to(id, ThreadId(id), draft)
     yield One(MARK_PASSED, {"job": id})
-    yield One(ADD_ATTEMPT, {"job": id, "attempt": 1, "now": now})
+    yield One(ADD_ATTEMPT, {"job": id, "attempt": 1})
     told = {"workflow": rows[0]["workflow"], "parent": parent, "checkpoint": checkpoint}
-    event = {"job": id, "seq": 1, "type": "job.submitted", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json(told)})
+    yield event(id, 1, "job.submitted", told)
     yield Enqueue(id, 1, rows[0]["priority"])
     return id
 
@@ -385,7 +387,6 @@ def restore(
     thread: ThreadId,
     checkpoint: str,
     draft: Sequence[Kept],
-    now: float,
     *,
     retry: NewTerms | None = None,
 ) -> Operation[JobStatus]:
@@ -399,11 +400,11 @@ def restore(
     if status not in (RESTS if retry is None else sources(Change.RETRY)):
         what = "paused or failed job can be set back" if retry is None else "failed job is retried"
         raise RefusedChange(f"job {job} is {status}; only a {what}")
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
-    yield from _tell(job, "job.restored", {"checkpoint": checkpoint}, now)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _tell(job, "job.restored", {"checkpoint": checkpoint})
     if retry is None:
         return status
-    return (yield from go_on(job, state, Change.RETRY, "retried", now, retry))
+    return (yield from go_on(job, state, Change.RETRY, "retried", retry))
 
 
 def resume_edited(
@@ -413,7 +414,6 @@ def resume_edited(
     checkpoint: str,
     draft: Sequence[Kept],
     names: Sequence[str],
-    now: float,
     terms: NewTerms,
 ) -> Operation[JobStatus]:
     """Let a job that rests go on from its last checkpoint with an edited state; `names` are those
@@ -421,11 +421,11 @@ def resume_edited(
     state = yield from existing(job)
     status = JobStatus(state["status"])
     yield from check_edit(job, state)
-    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft, now)
-    yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)}, now)
+    yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
+    yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)})
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
-    return (yield from go_on(job, state, Change.RESUME, "resumed", now, terms))
+        return (yield from go_on(job, state, Change.RETRY, "retried", terms))
+    return (yield from go_on(job, state, Change.RESUME, "resumed", terms))
 
 
 _STAND = """
@@ -448,7 +448,6 @@ def _stand(
     thread: ThreadId,
     newest: str,
     draft: Sequence[Kept],
-    now: float,
 ) -> Operation[None]:
     """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
     for row in (yield One(_BUSY, {"job": job, "thread": thread})):
@@ -462,14 +461,13 @@ def _stand(
     which = {"job": job, "attempt": attempt, "from_status": state["status"]}
     if not (yield One(_STAND, {**which, "newest": newest})):
         raise changed_meanwhile(job)
-    yield from questions.withdraw(job, now)
+    yield from questions.withdraw(job)
     yield _to(job, thread, draft)
 
 
 _COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job returning seq"
 
 
-def _tell(job: JobId, type: str, data: Mapping[str, Any], now: float) -> Operation[None]:
+def _tell(job: JobId, type: str, data: Mapping[str, Any]) -> Operation[None]:
     rows = yield One(_COUNT_EVENT, {"job": job})
-    event = {"job": job, "seq": rows[0]["seq"], "type": type, "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json(data)})
+    yield event(job, rows[0]["seq"], type, data)

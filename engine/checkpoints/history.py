@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.text.plain import shown
 
 from ..jobs.job import Checkpoint, JobId, ThreadId
-from .savers import FencedSaver, attach
+from .fence import FencedSaver, attach
 from .snapshots import OWN, lineage
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
 
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 async def history(

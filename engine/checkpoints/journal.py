@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..jobs.failure import failure
@@ -28,7 +28,8 @@ from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
 from ..ledger import lifecycle
 from ..ledger.operation import Operation
-from ..ledger.records import NewEvent, Question, StepRow, shown_json, to_json
+from ..ledger.records import NewEvent, Question, StepRow
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .replies import Replies, Reply, takes_answer
 
@@ -85,7 +86,7 @@ def _with_reply(notes: Batch, reply: Reply | None) -> Batch:
     if reply is None or not (reply.consumed or reply.rejected):
         return notes
     told = [
-        NewEvent(type="question.rejected", at=time.time(), data=to_json({"question": id}))
+        NewEvent(type="question.rejected", at=time.monotonic(), data=to_json({"question": id}))
         for id in reply.rejected
     ]
     return replace(
@@ -108,7 +109,7 @@ def _told(spent: Usage) -> dict[str, Any]:
         "seconds_generating": round(spent.seconds, 6),
         "cached_calls": spent.cached_calls,
         "cost": spent.cost,
-        "models": to_json(list(spent.models)),
+        "models": to_json(spent.models) if spent.models else "[]",
     }
 
 
@@ -176,6 +177,8 @@ class Journal:
         methods and their arguments."""
         self._places: dict[str, int] = {}
         """The tasks of this superstep, in LangGraph's order: they end in any."""
+        self._ways: dict[str, tuple[int, ...]] = {}
+        """The places of the tasks inside others that ask, from the outermost, by question."""
         self._placed: list[tuple[int, int, Question]] = []
         """What nodes that interrupted ask, and the graph waits for."""
         self.stops: dict[str, str] = {}
@@ -229,7 +232,7 @@ class Journal:
         held up."""
         with self.guard:
             if self._nested or not namespace:
-                self._announced[task["id"]] = (time.time(), namespace, task)
+                self._announced[task["id"]] = (time.monotonic(), namespace, task)
             self._saved.add(tuple(namespace))
 
     def ended(self, task_id: str, namespace: Sequence[str], output: Any) -> None:
@@ -240,13 +243,13 @@ class Journal:
             step = self._open.pop(task_id, None)
             if step is not None:
                 told = shown_json(brief(output))
-                self._note(*self._end(step, StepStatus.COMPLETED, time.time(), output=told))
+                self._note(*self._end(step, StepStatus.COMPLETED, time.monotonic(), output=told))
 
     def started(self, task_id: str, node: str, data: Any, *, within: Iterable[str] = ()) -> None:
         """A node began, within the tasks that run the workflows around it. Nodes that the compiler
         made for itself are not told."""
         with self.guard:
-            at = self._announced.pop(task_id, (time.time(),))[0]
+            at = self._announced.pop(task_id, (time.monotonic(),))[0]
             early = task_id in self._ended_early
             self._ended_early.discard(task_id)
             if not early:
@@ -438,7 +441,7 @@ class Journal:
             self._stop_inside(task_id)
             step = self._open.pop(task_id, None)
             if step is not None:
-                self._note(*self._end(step, StepStatus.FAILED, time.time(), error=error))
+                self._note(*self._end(step, StepStatus.FAILED, time.monotonic(), error=error))
 
     def _note(self, step: StepRow, event: NewEvent) -> None:
         self._steps.append(step)
@@ -475,27 +478,30 @@ class Journal:
     ) -> None:
         """A node interrupts: its run goes on when a person has answered. What nodes `inside`
         another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
-        for interrupt in interrupts:
+        place = self._places.get(task_id, len(self._places))
+        # What several nodes inside this one ask comes in any order.
+        for interrupt in sorted(interrupts, key=lambda each: self._ways.get(each["id"], ())):
             id = interrupt["id"]
             if not takes_answer(id):
                 self.stops.setdefault(node, str(brief(interrupt["value"])))
                 continue
             if id not in self._asked:
                 self._asked[id] = _question(interrupt, node)
-            if not inside and self._asked[id] not in self.questions:
-                place = self._places.get(task_id, len(self._places))
+            if inside:
+                self._ways[id] = (place, *self._ways.get(id, ()))
+            elif self._asked[id] not in self.questions:
                 insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
         with self.guard:
             step = self._open.pop(task_id, None)
             if step is not None:
-                self._note(*self._end(step, StepStatus.PENDING, time.time()))
+                self._note(*self._end(step, StepStatus.PENDING, time.monotonic()))
 
     def event(self, type: str, data: dict[str, Any]) -> NewEvent:
         return self.tell_of(type, shown_json(data))
 
     def tell_of(self, type: str, data: str) -> NewEvent:
         """`event`, of what is JSON already."""
-        event = NewEvent(type=type, at=time.time(), data=data)
+        event = NewEvent(type=type, at=time.monotonic(), data=data)
         with self.guard:
             self._events.append(event)
         self._hear(self._on_note)
@@ -503,7 +509,7 @@ class Journal:
 
     @property
     def noted_at(self) -> float | None:
-        """When the oldest note that waits was made, in seconds since the epoch."""
+        """When the oldest note that waits was made, on the monotonic clock."""
         with self.guard:
             return self._events[0].at if self._events else None
 
@@ -529,8 +535,11 @@ class Journal:
     ) -> tuple[StepRow, NewEvent]:
         """The step's row and event at its end, in place of its beginning."""
         spent = self._spent(step.task_id)
-        row = replace(
-            step,
+        row = StepRow(
+            task_id=step.task_id,
+            node=step.node,
+            input=step.input,
+            started_at=step.started_at,
             status=status,
             finished_at=now,
             output=output,
@@ -555,7 +564,7 @@ class Journal:
         if spent.cached_calls:
             data["cached_calls"] = spent.cached_calls
         told = shown_json({**data, "error": error} if error else data)
-        return row, NewEvent(type=f"step.{status}", at=time.time(), data=told)
+        return row, NewEvent(type=f"step.{status}", at=time.monotonic(), data=told)
 
     def _shown(self, channel: str) -> bool:
         """Whether a written channel is the user's own, and not LangGraph's or the compiler's."""
@@ -631,7 +640,6 @@ class Journal:
             checkpoint=checkpoint,
             consumed=(*load.consumed, *notes.consumed),
             rejected=(*load.rejected, *notes.rejected),
-            now=time.time(),
         )
 
     def told(self, load: Load, notes: Batch = NO_NOTES) -> None:

@@ -25,7 +25,8 @@ async def standing(graph: Any, config: Mapping[str, Any]) -> Standing:
     values: Mapping[str, Any] = found.checkpoint["channel_values"]
     writes = found.pending_writes or ()
     ended = {task for task, channel, _ in writes if channel not in UNDONE}
-    snapshot = await graph.aget_state(config)
+    # As it was saved: to merge in what finished tasks wrote calls the graph's own code.
+    snapshot = await graph.aget_state(found.config)
     return Standing(
         due=frozenset(_led_to(values.items())),
         done=frozenset(task.name for task in snapshot.tasks if task.id in ended),

@@ -8,11 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from typing import Any
 
+from langgraph._internal import _queue
 from langgraph.constants import TAG_HIDDEN
 from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
 from langgraph.pregel.debug import map_debug_tasks
 
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
+
+from ..loop.loop import SAFE
 
 _emit = PregelLoop._emit
 
@@ -51,6 +54,9 @@ def announcing(
 def extend() -> None:
     """Done once, when the fenced savers are imported."""
     PregelLoop._emit = announcing  # type: ignore[method-assign]
+    put = AsyncPregelLoop._checkpointer_put_after_previous
+    wait = vars(_queue)["AsyncQueue"].wait
+    SAFE.update((wait.__code__, put.__code__))
     for loop in (AsyncPregelLoop, SyncPregelLoop):
         if not hasattr(loop, "_put_checkpoint_fut"):
             loop._put_checkpoint_fut = Saved()  # type: ignore[assignment]

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from langgraph.types import Interrupt
+
 from ..ledger.questions import slot
 from ..ledger.records import Given, Question
 
@@ -93,6 +95,8 @@ class Replies:
     def _note(self, namespace: str, task: str, interrupts: Any) -> None:
         depth = namespace.count("|") + 1 if namespace else 0
         for interrupt in interrupts if isinstance(interrupts, Sequence) else [interrupts]:
+            if not isinstance(interrupt, Interrupt):  # no question that LangGraph asked
+                continue
             known, tasks = self._tasks.get(interrupt.id, (-1, set()))
             if depth > known:
                 self._tasks[interrupt.id] = (depth, {task})

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.graphs.errors import WorkflowChanged
 from ucop.graphs.topology.wiring import refusal
-from ucop.graphs.workflows.workflow import Workflow, YamlWorkflow
+from ucop.graphs.workflow import Workflow
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 from ..ledger.lifecycle import ADD_DEFINITION
 from ..ledger.operation import One, Operation
-from ..ledger.records import to_json
+from ..values.json_text import to_json
+from .fence import attach
 from .position import standing
-from .savers import attach
 
 if TYPE_CHECKING:
     from ..jobs.job import ThreadId
-    from .savers import FencedSaver
+    from .fence import FencedSaver
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +32,10 @@ class Successor:
     input: str | None
     """Its input, where it is another than its parent's."""
 
-    def kept(self, now: float) -> Operation[None]:
+    def kept(self) -> Operation[None]:
         """Keep the definition."""
         row = {"workflow": self.workflow, "fingerprint": self.fingerprint}
-        yield One(ADD_DEFINITION, {**row, "definition": self.definition, "now": now})
+        yield One(ADD_DEFINITION, {**row, "definition": self.definition})
 
 
 def successor_of(workflow: Workflow, given: dict[str, Any], edited: dict[str, Any]) -> Successor:

@@ -9,8 +9,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+from ..dialect import SQLITE, dialect_of
 from ..errors import DatabaseError
-from .database_file import PREFIX, file_of, sweep_log
+from .database_file import file_of, sweep_log
 from .read_only import NoDatabase, connect_to_file, connect_to_server
 
 
@@ -27,7 +28,7 @@ class Ear(Protocol):
 
 def open_ear(url: str) -> Ear:
     """An ear at the database of `url`. Raises DatabaseError; creates nothing."""
-    if url.startswith(PREFIX):
+    if dialect_of(url) is SQLITE:
         return _FileEar(file_of(url))
     return _ServerEar(url)
 

@@ -1,6 +1,6 @@
 """The one database of ledger, checkpoints and queue: what the engine needs of it.
 
-`connect` picks SQLite or PostgreSQL by the URL. Both run the same operations (ledger.py)
+SQLite and PostgreSQL run the same operations (ledger.py)
 and pass the same contract tests.
 """
 
@@ -8,15 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from ..jobs.job import WorkerId
 from ..ledger.operation import Operation
 from ..ledger.workers import WorkerAt
-from ..project import POSTGRES
-
-if TYPE_CHECKING:
-    from ..checkpoints.savers import FencedSaver
 
 T = TypeVar("T")
 
@@ -51,9 +47,6 @@ class Database(Protocol):
     async def changed(self) -> bool:
         """Whether another process may have written since the last call. Cheap."""
 
-    def saver(self) -> FencedSaver:
-        """The worker's saver; each attempt takes a copy of it."""
-
     def hold(self, worker: WorkerId) -> AbstractContextManager[None]:
         """A lock that the system drops when this process dies."""
 
@@ -76,24 +69,3 @@ class DatabaseSettings(Protocol):
 
     @property
     def lease(self) -> float: ...
-
-    @property
-    def state_types(self) -> tuple[str, ...]: ...
-
-
-def connect(settings: DatabaseSettings, *, connections: int = 10) -> Database:
-    """The database of a project, not opened yet: on PostgreSQL with that many connections at most.
-    Raises InvalidSettings."""
-    url = settings.url
-    if url.startswith(POSTGRES):
-        from .postgres import PostgresDatabase
-
-        return PostgresDatabase(url, connections=connections, types=settings.state_types)
-    from .sqlite import SqliteDatabase
-
-    return SqliteDatabase(
-        url,
-        synchronous=settings.synchronous,
-        lease=settings.lease,
-        types=settings.state_types,
-    )

@@ -11,9 +11,8 @@ import sqlite3
 from contextlib import closing, suppress
 from pathlib import Path
 
+from ..dialect import SQLITE_PREFIX
 from ..errors import DatabaseError
-
-PREFIX = "sqlite:///"
 
 
 def file_of(url: str) -> Path:
@@ -22,7 +21,7 @@ def file_of(url: str) -> Path:
     Raises DatabaseError where the file has a second name that is a hard link: each name would have a log of
     its own, and the file would be damaged.
     """
-    path = Path(url.removeprefix(PREFIX))
+    path = Path(url.removeprefix(SQLITE_PREFIX))
     try:
         real = path.resolve()
         links = real.stat().st_nlink if real.is_file() else 1

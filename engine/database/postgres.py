@@ -7,7 +7,6 @@ that its own tools find them; DBOS has its own schema `dbos`. All in one databas
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import logging
 import os
 import socket
@@ -15,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import psycopg
@@ -28,28 +27,15 @@ from ..errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger.migrations import HEAD, upgrade
-from ..ledger.operation import (
-    SETTLED_POSTGRES,
-    Alone,
-    Enqueue,
-    Many,
-    One,
-    Operation,
-    Save,
-    Statement,
-    pyformat,
-    run,
-)
+from ..ledger.operation import Operation, drive, run
 from ..ledger.workers import WorkerAt
-from ..queue.tickets import ticket
+from .drivers import lock_number, on_async_postgres, on_postgres
 from .postgres_pool import Pool
 from .sqlite import check_version
 
 if TYPE_CHECKING:
     from psycopg import AsyncConnection
 
-    from ..checkpoints.journal import Call
-    from ..checkpoints.savers import FencedPostgresSaver
 
 log = logging.getLogger("ucop.database")
 
@@ -62,15 +48,6 @@ _END_SESSIONS = """
 select pg_terminate_backend(pid) from pg_stat_activity
 where application_name = %(name)s and datname = current_database()
     and xact_start <= to_timestamp(%(until)s)"""
-
-NOW = "cast(extract(epoch from clock_timestamp()) as double precision)"
-
-SUPPLIED = "(needs = '[]' or cast(needs as jsonb) <@ cast(:known as jsonb))"
-"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
-
-ALONE = """
-select set_config('idle_in_transaction_session_timeout', '15s', true), pg_advisory_xact_lock(%s)"""
-"""A process that is stopped while it has such a lock loses its session, and with it the lock."""
 
 CHANNEL = "ucop"
 """NOTIFY channel that tells of a change of any job."""
@@ -95,21 +72,22 @@ class PostgresDatabase:
         self,
         url: str,
         *,
+        migrate_queue: Callable[[str], None],
         connections: int = 10,
-        types: Sequence[str] = (),
     ) -> None:
-        """`types` are the classes that states may hold beside the project's: see Settings.state."""
-        self.url, self._types = with_password_in_front(url), types
+        """`migrate_queue` brings the tables of the queue up to date."""
+        self.url = with_password_in_front(url)
+        self._migrate_queue = migrate_queue
         self._size = connections
         self._pool: Pool | None = None
-        self._apart = Apart(url)
+        self.apart = Apart(url)
+        """Connections of other threads than the loop's."""
         self._ear: AsyncConnection[Any] | None = None
-        self._saver: FencedPostgresSaver | None = None
         self._heard = False
 
     async def open(self) -> None:
         with explained(self.url):
-            await asyncio.to_thread(prepare, self.url)
+            await asyncio.to_thread(prepare, self.url, self._migrate_queue)
             self._pool = Pool(
                 self.url,
                 min_size=min(2, self._size),
@@ -131,12 +109,12 @@ class PostgresDatabase:
             await self._ear.close()
         if self._pool is not None:
             await self._pool.close()
-        self._apart.close()
+        self.apart.close()
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
-            async with self._opened().connection() as connection, connection.transaction():
-                result = await drive(make(), connection)
+            async with self.pool.connection() as connection, connection.transaction():
+                result = await _drive(make(), connection)
                 fault("inside ledger write")
                 await connection.execute("select pg_notify(%s, '')", (CHANNEL,))
             return result
@@ -144,27 +122,26 @@ class PostgresDatabase:
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         named = " ".join(jobs)
         with explained(self.url):
-            async with self._opened().connection() as connection, connection.transaction():
-                result = await drive(make(), connection)
+            async with self.pool.connection() as connection, connection.transaction():
+                result = await _drive(make(), connection)
                 # A payload has at most 8000 bytes; an empty one tells of all jobs.
                 told = named if len(named) < LONGEST_NOTICE else ""
                 await connection.execute("select pg_notify(%s, %s)", (LIVE_CHANNEL, told))
             return result
 
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
-        with explained(self.url), self._apart.connection() as connection, connection.transaction():
-
-            def execute(statement: Statement) -> Sequence[Any]:
-                assert isinstance(statement, One)
-                cursor = connection.execute(_clocked(statement.sql), statement.params)
-                return cursor.fetchall() if cursor.description else ()
-
-            return run(make(), execute)
+        with (
+            explained(self.url),
+            self.apart.connection() as connection,
+            connection.transaction(),
+            connection.cursor() as cursor,
+        ):
+            return run(make(), partial(on_postgres, cursor))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
-            async with self._opened().connection() as connection:
-                return await drive(make(), connection)
+            async with self.pool.connection() as connection:
+                return await _drive(make(), connection)
 
     touch = read  # each statement is committed by itself
 
@@ -182,31 +159,20 @@ class PostgresDatabase:
         heard, self._heard = self._heard, False
         return heard
 
-    def saver(self) -> FencedPostgresSaver:
-        from ..checkpoints.savers import FencedPostgresSaver, serializer
-
-        if self._saver is None:
-            serde = serializer(self._types)
-            self._saver = FencedPostgresSaver(self._opened(), serde=serde)
-            self._saver._by_graph = {}
-            self._saver.url = self._saver.place = self.url
-            self._saver.apart = self._apart
-        return self._saver
-
     @contextmanager
     def hold(self, worker: WorkerId) -> Iterator[None]:
         # A session lock: the server drops it with the connection, keepalives notice a dead peer.
         connection = psycopg.connect(self.url, autocommit=True, **KEEPALIVES)
         try:
-            connection.execute("select pg_advisory_lock(%s)", (_number(worker),))
+            connection.execute("select pg_advisory_lock(%s)", (lock_number(worker),))
             yield
         finally:
             connection.close()
 
     async def is_held(self, worker: str) -> bool:
         with explained(self.url):
-            async with self._opened().connection() as connection:
-                number = _number(worker)
+            async with self.pool.connection() as connection:
+                number = lock_number(worker)
                 cursor = await connection.execute(
                     "select pg_try_advisory_lock(%s) as free", (number,)
                 )
@@ -219,7 +185,7 @@ class PostgresDatabase:
     async def unblock(self, worker: WorkerAt, lease: float) -> None:
         """End the sessions that a stopped process keeps in a transaction: those that it began
         before its next heartbeat was due. Idle ones stay; the fence keeps them out."""
-        async with self._opened().connection() as connection:
+        async with self.pool.connection() as connection:
             ended = await connection.execute(
                 _END_SESSIONS,
                 {"name": _session(worker.host, worker.pid), "until": worker.beat_at + lease},
@@ -237,7 +203,9 @@ class PostgresDatabase:
         self._ear = await psycopg.AsyncConnection.connect(self.url, autocommit=True, **KEEPALIVES)
         await self._ear.execute(f"listen {CHANNEL}")
 
-    def _opened(self) -> Pool:
+    @property
+    def pool(self) -> Pool:
+        """The connections of the loop."""
         if self._pool is None:
             raise DatabaseError("the database is not open")
         return self._pool
@@ -289,52 +257,12 @@ class Apart:
         return self._pool
 
 
-async def _save(connection: AsyncConnection[Any], calls: Sequence[Call]) -> None:
-    from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
-
-    from ..checkpoints.savers import as_rows, serializer
-
-    saver = AsyncPostgresSaver(connection, serde=serializer())
-    for call in calls:
-        method, arguments = as_rows(call)
-        await getattr(saver, f"a{method}")(*arguments)
+async def _drive(operation: Operation[T], connection: AsyncConnection[Any]) -> T:
+    async with connection.cursor() as cursor:
+        return await drive(operation, partial(on_async_postgres, cursor))
 
 
-async def drive(operation: Operation[T], connection: AsyncConnection[dict[str, Any]]) -> T:
-    """Run an operation over an asynchronous connection; see operation.run."""
-    rows: Sequence[Any]
-    try:
-        statement = next(operation)
-        while True:
-            rows = ()
-            match statement:
-                case One(sql, params):
-                    cursor = await connection.execute(_clocked(sql), params)
-                    rows = await cursor.fetchall() if cursor.description else ()
-                case Many(sql, many):
-                    async with connection.cursor() as cursor:
-                        await cursor.executemany(_clocked(sql), many)
-                case Alone(name):
-                    await connection.execute(ALONE, (_number(name),))
-                case Enqueue():
-                    queued = ticket(statement)
-                    await connection.execute(_clocked(queued.sql), queued.params)
-                case Save(calls):
-                    await _save(connection, calls)
-            statement = operation.send(rows)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result
-
-
-@lru_cache(maxsize=256)
-def _clocked(sql: str) -> str:
-    """Heartbeats are on the database's clock: workers' clocks need not agree."""
-    sql = sql.replace("{now}", NOW).replace("{supplied}", SUPPLIED)
-    return pyformat(sql.replace("{settled}", SETTLED_POSTGRES))
-
-
-def prepare(url: str) -> None:
+def prepare(url: str, migrate_queue: Callable[[str], None]) -> None:
     """Bring the schemas of ledger, savers and queue up to date; one process at a time."""
     with psycopg.connect(url, autocommit=True) as connection:
         if _version(connection) == HEAD:
@@ -344,22 +272,22 @@ def prepare(url: str) -> None:
         while not _try_lock(connection, "migrations"):
             time.sleep(0.1)
         if _version(connection) != HEAD:
-            _prepare_all(url)
+            _prepare_all(url, migrate_queue)
 
 
-def _prepare_all(url: str) -> None:
+def _prepare_all(url: str, migrate_queue: Callable[[str], None]) -> None:
     import sqlalchemy.exc
 
     try:
         _prepare_savers(url)
-        _prepare_queue(url)
+        migrate_queue(url)
         _migrate(url)  # last: its version says that all three are there
     except sqlalchemy.exc.DBAPIError as error:
         raise (error.orig or error) from error
 
 
 def _try_lock(connection: psycopg.Connection[Any], name: str) -> bool:
-    row = connection.execute("select pg_try_advisory_lock(%s)", (_number(name),)).fetchone()
+    row = connection.execute("select pg_try_advisory_lock(%s)", (lock_number(name),)).fetchone()
     return bool(row and row[0])
 
 
@@ -376,12 +304,6 @@ def _prepare_savers(url: str) -> None:
 
     with PostgresSaver.from_conn_string(url) as saver:
         saver.setup()
-
-
-def _prepare_queue(url: str) -> None:
-    from ..queue.dbos import migrate
-
-    migrate(url)
 
 
 def _migrate(url: str) -> None:
@@ -403,12 +325,6 @@ def _session(host: str, pid: int) -> str:
 
 def _sqlalchemy_url(url: str) -> str:
     return "postgresql+psycopg://" + url.split("://", 1)[1]
-
-
-def _number(name: str) -> int:
-    """A 64-bit key for an advisory lock."""
-    digest = hashlib.sha256(f"ucop {name}".encode()).digest()
-    return int.from_bytes(digest[:8], "big", signed=True)
 
 
 @contextmanager

@@ -12,9 +12,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..dialect import POSTGRES, SQLITE, Dialect, dialect_of
 from ..errors import DatabaseError
-from ..ledger.operation import SETTLED_LITE, SETTLED_POSTGRES, Params, Row, pyformat
-from .database_file import PREFIX, file_of, is_left_alone, sweep_log
+from ..ledger.operation import One, Params, Row
+from .database_file import file_of, is_left_alone, sweep_log
+from .drivers import on_sqlite
 
 if TYPE_CHECKING:
     import psycopg
@@ -37,12 +39,7 @@ class NoDatabase(DatabaseError):
 
 
 class Connection(Protocol):
-    labelled: str
-    """The condition that a job has all `:labels`, an object of JSON."""
-    apart: bool
-    """Whether values of channels have a table of their own."""
-    settled: str
-    """The position up to which no event can come any more."""
+    dialect: Dialect
 
     def rows(self, sql: str, params: Params) -> Sequence[Row]: ...
     def snapshot(self) -> AbstractContextManager[Rows]:
@@ -54,7 +51,7 @@ class Connection(Protocol):
 
 def connect(url: str) -> Connection:
     """A connection to the database at `url`. Raises DatabaseError; creates nothing."""
-    if not url.startswith(PREFIX):
+    if dialect_of(url) is POSTGRES:
         return _Postgres(url)
     path = file_of(url)
     if not path.exists():
@@ -64,11 +61,7 @@ def connect(url: str) -> Connection:
 
 
 class _Lite:
-    apart = False
-    settled = SETTLED_LITE
-    labelled = """not exists (select 1 from json_each(:labels) wanted where not exists (
-        select 1 from json_each(jobs.labels) own
-        where own.key = wanted.key and own.value = wanted.value))"""
+    dialect = SQLITE
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -77,7 +70,7 @@ class _Lite:
 
     def rows(self, sql: str, params: Params) -> Sequence[Row]:
         with self._lock, _explained(self._path):
-            return self._connection.execute(sql, params).fetchall()
+            return on_sqlite(self._connection, One(sql, params))
 
     @contextmanager
     def snapshot(self) -> Iterator[Rows]:
@@ -86,7 +79,7 @@ class _Lite:
 
         def rows(sql: str, params: Params) -> Sequence[Row]:
             with _explained(self._path):
-                return other.execute(sql, params).fetchall()
+                return on_sqlite(other, One(sql, params))
 
         try:
             with _explained(self._path):
@@ -102,9 +95,7 @@ class _Lite:
 
 
 class _Postgres:
-    apart = True
-    settled = SETTLED_POSTGRES
-    labelled = "cast(labels as jsonb) @> cast(:labels as jsonb)"
+    dialect = POSTGRES
 
     def __init__(self, url: str) -> None:
         self._url, self._lock = url, threading.Lock()
@@ -118,14 +109,14 @@ class _Postgres:
 
         with self._lock, explained(self._url), _no_tables():
             try:
-                return self._connection.execute(pyformat(sql), params).fetchall()
+                return self._connection.execute(POSTGRES.text(sql), params).fetchall()
             except psycopg.OperationalError:
                 if self._closed:
                     raise
                 # The server was restarted, or the connection cut: reading may try again.
                 self._connection.close()
                 self._connection = connect_to_server(self._url)
-                return self._connection.execute(pyformat(sql), params).fetchall()
+                return self._connection.execute(POSTGRES.text(sql), params).fetchall()
 
     @contextmanager
     def snapshot(self) -> Iterator[Rows]:
@@ -137,7 +128,7 @@ class _Postgres:
 
         def rows(sql: str, params: Params) -> Sequence[Row]:
             with explained(self._url), _no_tables():
-                return other.execute(pyformat(sql), params).fetchall()
+                return other.execute(POSTGRES.text(sql), params).fetchall()
 
         try:
             with explained(self._url):

@@ -13,23 +13,20 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from functools import lru_cache
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, TypeVar
+from typing import IO, Any, TypeVar
 
 from ..errors import DatabaseBusy, DatabaseDamaged, DatabaseError, DatabaseTooNew
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger import workers
 from ..ledger.migrations import HEAD, upgrade
-from ..ledger.operation import SETTLED_LITE, Many, One, Operation, Save, Statement, run
+from ..ledger.operation import Operation, Save, Statement, run
 from ..ledger.workers import WorkerAt
 from .database_file import file_of, is_on_read_only_disk
+from .drivers import on_sqlite
 from .group_commit import GroupCommit
 from .sqlite_lock import holder, is_stopped, started_before
-
-if TYPE_CHECKING:
-    from ..checkpoints.savers import FencedSqliteSaver
 
 log = logging.getLogger("ucop.database")
 
@@ -45,10 +42,6 @@ LOG_PAGES = 4000
 """Pages (of 4 KiB) in the write-ahead log before SQLite copies them into the file, and waits for
 the disk. A job's pages are written again and again, and are copied once."""
 
-SUPPLIED = """(needs = '[]' or not exists (select 1 from json_each(jobs.needs) need
-        where need.value not in (select value from json_each(:known))))"""
-"""That a worker which supplies `:known` has what a job needs; both are lists of JSON."""
-
 SUSPICIOUS = 1.0
 """Seconds of waiting after which a write looks who holds the lock, and looks again."""
 
@@ -56,24 +49,25 @@ SUSPICIOUS = 1.0
 class SqliteDatabase:
     """See database.Database."""
 
+    clock: Callable[[], float] = time.time
+    """The database's: that of its machine."""
+
     def __init__(
         self,
         url: str,
         *,
         synchronous: str = "NORMAL",
         lease: float = 30.0,
-        types: Sequence[str] = (),
     ) -> None:
-        """`types` are the classes that states may hold beside the project's: see Settings.state."""
-        self.url, self._types = url, types
+        self.url = url
         self._lease = lease
         self.path = file_of(url)
         self._synchronous = synchronous
         self._connection: sqlite3.Connection | None = None
-        self._saver: FencedSqliteSaver | None = None
         self._version = 0
         self._group = GroupCommit(self._transaction, self.retry)
-        self._apart = Apart(self.path, synchronous, self._end_stopped)
+        self.apart = Apart(self.path, synchronous, self._end_stopped)
+        """The connection of other threads than the loop's."""
 
     async def open(self) -> None:
         await asyncio.to_thread(prepare, self.path)
@@ -82,7 +76,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Whoever is the last to close leaves the file alone, without a log beside it."""
-        self._apart.close()
+        self.apart.close()
         if self._connection is None:
             return
         # By hand: where others only read, SQLite would leave the log to the last of them, who
@@ -99,7 +93,7 @@ class SqliteDatabase:
         return await self.write(make)
 
     def write_apart(self, make: Callable[[], Operation[T]]) -> T:
-        return self._apart.write(lambda at: run(make(), lambda one: execute(at, one)))
+        return self.apart.write(lambda at: run(make(), lambda one: on_sqlite(at, one, self.clock)))
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         # Readers wait too, for a moment: while the log of a killed process is recovered.
@@ -109,23 +103,9 @@ class SqliteDatabase:
 
     async def changed(self) -> bool:
         with explained(self.path):
-            (version,) = self._open().execute("pragma data_version").fetchone()
+            (version,) = self.connection.execute("pragma data_version").fetchone()
         before, self._version = self._version, version
         return bool(version != before)
-
-    def saver(self) -> FencedSqliteSaver:
-        from ..checkpoints.savers import FencedSqliteSaver, serializer
-
-        if self._saver is None:
-            saver = FencedSqliteSaver(self._open(), serde=serializer(self._types))
-            saver._by_graph = {}
-            saver.is_setup = True  # by `prepare`
-            saver.loop = asyncio.get_running_loop()
-            saver.retry, saver.commit = self.retry, self._group.write
-            saver.apart = self._apart
-            saver.place = str(self.path)
-            self._saver = saver
-        return self._saver
 
     @contextmanager
     def hold(self, worker: WorkerId) -> Iterator[None]:
@@ -178,7 +158,7 @@ class SqliteDatabase:
         the write lock, so it is ended. It is known by its number, its start and by holding the
         lock; it must be stopped, and silent for a lease."""
         pid = await asyncio.to_thread(holder, self.path)
-        self._end_stopped(pid, self._open())
+        self._end_stopped(pid, self.connection)
 
     def _end_stopped(self, pid: int | None, connection: sqlite3.Connection) -> None:
         if pid is None or not is_stopped(pid):
@@ -186,10 +166,10 @@ class SqliteDatabase:
         with explained(self.path):
             here = run(
                 workers.workers_at(socket.gethostname(), pid),
-                lambda statement: execute(connection, statement),
+                lambda statement: on_sqlite(connection, statement, self.clock),
             )
         beat = max((worker.beat_at for worker in here), default=None)
-        if beat is None or time.time() - beat < self._lease or not started_before(pid, beat):
+        if beat is None or self.clock() - beat < self._lease or not started_before(pid, beat):
             log.warning("process %d was stopped while it held the write lock of %s", pid, self.path)
             return
         log.error(
@@ -203,7 +183,7 @@ class SqliteDatabase:
     @contextmanager
     def _transaction(self) -> Iterator[None]:
         with explained(self.path):
-            connection = self._open()
+            connection = self.connection
             connection.execute("begin immediate")
             try:
                 yield
@@ -220,16 +200,21 @@ class SqliteDatabase:
 
     def _execute(self, statement: Statement) -> Sequence[Any]:
         if isinstance(statement, Save):
-            saver = self.saver()
-            for method, arguments in statement.calls:
-                saver.save((method, arguments))
+            statement.into(self.connection)
             return ()
-        return execute(self._open(), statement)
+        return on_sqlite(self.connection, statement, self.clock)
 
-    def _open(self) -> sqlite3.Connection:
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The loop's."""
         if self._connection is None:
             raise DatabaseError(f"{self.path}: the database is not open")
         return self._connection
+
+    @property
+    def commit(self) -> Callable[..., Awaitable[Any]]:
+        """Writes in a transaction; see GroupCommit.write."""
+        return self._group.write
 
     def _locks(self) -> Path:
         return self.path.with_name(self.path.name + ".workers")
@@ -300,23 +285,6 @@ class Apart:
             self._connection = open_file(self._path, synchronous=self._synchronous)
             self._connection.execute("pragma busy_timeout = 250")
         return self._connection
-
-
-def execute(connection: sqlite3.Connection, statement: Statement) -> Sequence[Any]:
-    """Run one statement; queueing needs nothing, because the ledger is the queue here."""
-    match statement:
-        case One(sql, params):
-            return connection.execute(_clocked(sql), params).fetchall()
-        case Many(sql, many):
-            connection.executemany(sql, many)
-    return ()
-
-
-@lru_cache(maxsize=256)
-def _clocked(sql: str) -> str:
-    """One machine, one clock: the database's time is the process's."""
-    sql = sql.replace("{now}", ":now").replace("{supplied}", SUPPLIED)
-    return sql.replace("{settled}", SETTLED_LITE)
 
 
 def open_file(path: Path, *, synchronous: str = "NORMAL") -> sqlite3.Connection:
@@ -418,27 +386,39 @@ def _try_lock(file: IO[str]) -> bool:
     return True
 
 
-@contextmanager
-def explained(path: Path) -> Iterator[None]:
-    """SQLite's errors and the file system's, as errors that say what to do."""
-    try:
-        yield
-    except sqlite3.DataError:
-        raise  # a value too big for SQLite: the job's own error
-    except sqlite3.Error as error:
-        raise _at(path, explain(error, path)) from error
-    except PermissionError as error:
-        refused = DatabaseError(
+class explained:
+    """SQLite's errors and the file system's, as errors that say what to do. It stands around each
+    statement, where a generator would cost three times as much."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None and (told := _explanation(error, self._path)) is not None:
+            raise _at(self._path, told) from error
+
+
+def _explanation(error: BaseException, path: Path) -> DatabaseError | None:
+    if isinstance(error, sqlite3.DataError):
+        return None  # a value too big for SQLite: the job's own error
+    if isinstance(error, sqlite3.Error):
+        return explain(error, path)
+    if isinstance(error, PermissionError):
+        return DatabaseError(
             f"{path}: no permission ({error.strerror}); make the folder {path.parent} writable "
             "for this user, or name another database with --database or UCOP_DATABASE"
         )
-        raise _at(path, refused) from error
-    except OSError as error:
-        refused = DatabaseError(
+    if isinstance(error, OSError):
+        return DatabaseError(
             f"{path}: {error.strerror or error}; the folder {path.parent} must be on a disk that "
             "can be written. Name another database with --database or UCOP_DATABASE"
         )
-        raise _at(path, refused) from error
+    return None
 
 
 def _at(path: Path, error: DatabaseError) -> DatabaseError:

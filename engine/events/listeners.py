@@ -61,16 +61,16 @@ update listeners set position = :reach
 where name = :name and worker = :worker and position < :reach returning position"""
 
 
-def free(name: str, worker: str, now: float) -> Operation[bool]:
+def free(name: str, worker: str) -> Operation[bool]:
     """Whether this worker may serve a listener; a new one is free."""
-    rows = yield One(_HELD, {"name": name, "worker": worker, "now": now})
+    rows = yield One(_HELD, {"name": name, "worker": worker})
     return not rows or bool(rows[0]["free"])
 
 
-def hold(name: str, worker: str, lease: float, reach: int, now: float) -> Operation[int | None]:
+def hold(name: str, worker: str, lease: float, reach: int) -> Operation[int | None]:
     """Serve a listener for a lease. Returns the position to go on behind, None where another
     worker has it. A listener that is new begins with what comes."""
-    params = {"name": name, "worker": worker, "lease": lease, "reach": reach, "now": now}
+    params = {"name": name, "worker": worker, "lease": lease, "reach": reach}
     rows = yield One(_HOLD, params)
     if not rows:
         yield One(_ADD, {"name": name})
@@ -94,7 +94,6 @@ class Post:
 
     database: Database
     worker: WorkerId
-    clock: Callable[[], float]
     lease: float
     """Seconds for which a worker that gives no sign keeps a listener."""
     listen: Callable[[Callable[[], None]], Callable[[], None]]
@@ -168,7 +167,7 @@ class Listener:
         when it notes what it did."""
         name, post = self.name, self._post
         with contextlib.suppress(DatabaseError):
-            await post.database.write(lambda: hold(name, post.worker, post.lease, 0, post.clock()))
+            await post.database.write(lambda: hold(name, post.worker, post.lease, 0))
 
     async def _sleep(self, seconds: float) -> None:
         if seconds and not self._holds:
@@ -185,14 +184,10 @@ class Listener:
         """Whether this worker serves it for a lease from now on."""
         post, held = self._post, self._holds
         self._holds = False
-        if not held and not await post.database.read(
-            lambda: free(self.name, post.worker, post.clock())
-        ):
+        if not held and not await post.database.read(lambda: free(self.name, post.worker)):
             return False
         position = await post.database.write(
-            lambda: hold(
-                self.name, post.worker, post.lease, self._reach if held else 0, post.clock()
-            )
+            lambda: hold(self.name, post.worker, post.lease, self._reach if held else 0)
         )
         if position is None:
             return False

@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     import httpx
 
     from ..database.database import Database
+    from ..declared.webhook import Webhook
     from ..ledger.operation import Operation
-    from .webhooks import Delivery, Webhook
+    from .webhooks import Delivery
 
 log = logging.getLogger("ucop.webhooks")
 
@@ -63,17 +64,16 @@ class Courier(Listener):
                     found.events,
                     found.workflows,
                     found.position,
-                    post.clock(),
                 )
             )
             if not kept:
                 return 0.0  # another worker has it
         await self._tidy()
-        due = await post.database.read(lambda: webhooks.due(name, AT_ONCE, post.clock()))
+        due = await post.database.read(lambda: webhooks.due(name, AT_ONCE))
         if due:
             await asyncio.gather(*(self._deliver(delivery) for delivery in due))
             return 0.0
-        pause = await post.database.read(lambda: webhooks.pause(name, post.clock()))
+        pause = await post.database.read(lambda: webhooks.pause(name))
         return LOOK_AGAIN if pause is None else pause
 
     async def close(self) -> None:
@@ -84,9 +84,9 @@ class Courier(Listener):
         answer = await self._send(delivery)
         error, after = answer.error, answer.wait
         fault("after sending")
-        database, clock = self._post.database, self._post.clock
+        database = self._post.database
         if error is None:
-            return await database.write(lambda: webhooks.delivered(delivery, clock()))
+            return await database.write(lambda: webhooks.delivered(delivery))
         pause = None if after is None else self._webhook.pause(delivery.tries + 1)
         if pause is not None and after is not None:
             pause = max(pause, after)
@@ -95,7 +95,7 @@ class Courier(Listener):
             "webhook %s: %s was not delivered (%s); %s",
             *(self._webhook_name, delivery.id, error, what),
         )
-        return await database.write(lambda: webhooks.failed(delivery, error, pause, clock()))
+        return await database.write(lambda: webhooks.failed(delivery, error, pause))
 
     async def _send(self, delivery: Delivery) -> Answer:
         import httpx
@@ -110,8 +110,8 @@ class Courier(Listener):
         if time.monotonic() - self._tidied < TIDY:
             return
         self._tidied = time.monotonic()
-        name, clock = self._webhook_name, self._post.clock
-        await self._post.database.write(lambda: webhooks.forget(name, clock()))
+        name = self._webhook_name
+        await self._post.database.write(lambda: webhooks.forget(name))
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidSettings
 
 if TYPE_CHECKING:
-    from .webhooks import Webhook
+    from ..declared.webhook import Webhook
 
 
 class Signer:

@@ -7,85 +7,22 @@ again under the same id. courier.py sends them. Operations, like those in ledger
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
-
-from ucop.agents.text.duration import seconds_of
-
+from ..declared.webhook import Webhook
 from ..errors import DeliveryNotFound
-from ..jobs.job import Event, Record
+from ..jobs.job import Event
 from ..ledger.operation import Many, One, Operation, Row
-from ..ledger.records import to_json
+from ..record import Record
+from ..values.json_text import to_json
 from .listeners import reached
 from .subscriptions import Wanted
 
 KEPT = 7 * 86_400.0
 """Seconds for which deliveries that were made are kept to be looked at."""
-
-RETRIES = ("5s", "30s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h")
-"""Pauses before a delivery is tried again; some three days in all."""
-
-
-class Webhook(BaseModel):
-    """An address that is told of events, as `[webhooks.NAME]` of the project says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    url: str
-    """`http` or `https`. Redirects are not followed."""
-    secret_env: str
-    """The environment variable with the secret that signs (`whsec_…`), or with several, which
-    have spaces between them."""
-    types: tuple[str, ...] = ("job.*",)
-    """Types of events, such as `job.failed`; `job.*` names all that begin so."""
-    workflows: tuple[str, ...] = ()
-    """Only jobs of these; default: of all."""
-    timeout: float = Field(default=10.0, gt=0, le=60)
-    """Longest time in seconds until it answers."""
-    retries: tuple[str, ...] = RETRIES
-
-    @field_validator("url")
-    @classmethod
-    def _is_address(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError("must be an address that begins with https:// or http://")
-        if parts.username or parts.password:
-            raise ValueError("must hold no user and password")
-        return url
-
-    @field_validator("secret_env")
-    @classmethod
-    def _is_name(cls, name: str) -> str:
-        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name) or name.startswith("whsec_"):
-            raise ValueError(
-                "must be the name of an environment variable; the secret itself is not written here"
-            )
-        return name
-
-    @field_validator("types", "workflows")
-    @classmethod
-    def _are_few(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        if len(names) > 26:
-            raise ValueError("at most 26 can be named")
-        return names
-
-    @field_validator("retries")
-    @classmethod
-    def _are_times(cls, retries: tuple[str, ...]) -> tuple[str, ...]:
-        if any(seconds_of(pause) is None for pause in retries):
-            raise ValueError("must be times such as 5s, 30m or 2h")
-        return retries
-
-    def pause(self, tries: int) -> float | None:
-        """Seconds until the next try after so many, None where there is none."""
-        return seconds_of(self.retries[tries - 1]) if tries <= len(self.retries) else None
 
 
 class DeliveryStatus(StrEnum):
@@ -154,7 +91,7 @@ def _utc(at: datetime) -> str:
 
 _ADD = """
 insert into deliveries (webhook, id, job_id, seq, type, body, status, tries, created_at, next_at)
-values (:webhook, :id, :job_id, :seq, :type, :body, 'pending', 0, :now, 0)
+values (:webhook, :id, :job_id, :seq, :type, :body, 'pending', 0, {now}, 0)
 on conflict (webhook, id) do nothing"""
 
 # The next of each job: its events are told in their order.
@@ -200,7 +137,6 @@ def collect(
     events: Sequence[Event],
     workflows: Mapping[str, str],
     reach: int,
-    now: float,
 ) -> Operation[bool]:
     """Write the deliveries of some events, and move the webhook past them. False, and nothing is
     written, where another worker has it by now."""
@@ -214,7 +150,6 @@ def collect(
             "seq": event.seq,
             "type": event.type,
             "body": body_of(event, workflows[event.job_id]),
-            "now": now,
         }
         for event in events
     ]
@@ -243,37 +178,37 @@ where events.position > :after{conditions} limit 1"""  # noqa: S608 - ours
     return bool((yield One(sql, {**params, "after": at[0]["position"] if at else -1})))
 
 
-def due(name: str, limit: int, now: float) -> Operation[list[Delivery]]:
+def due(name: str, limit: int) -> Operation[list[Delivery]]:
     """Deliveries whose time has come, at most one of each job."""
-    rows = yield One(_DUE, {"webhook": name, "limit": limit, "now": now})
+    rows = yield One(_DUE, {"webhook": name, "limit": limit})
     return [_delivery(row) for row in rows]
 
 
-def pause(name: str, now: float) -> Operation[float | None]:
+def pause(name: str) -> Operation[float | None]:
     """Seconds until a delivery is due, None where none is."""
-    found = (yield One(_NEXT, {"webhook": name, "now": now}))[0]["pause"]
+    found = (yield One(_NEXT, {"webhook": name}))[0]["pause"]
     return None if found is None else max(0.0, float(found))
 
 
-def delivered(delivery: Delivery, now: float) -> Operation[None]:
+def delivered(delivery: Delivery) -> Operation[None]:
     """It arrived."""
-    yield One(_DELIVERED, {**_key(delivery), "now": now})
+    yield One(_DELIVERED, {**_key(delivery)})
 
 
-def failed(delivery: Delivery, error: str, pause: float | None, now: float) -> Operation[None]:
+def failed(delivery: Delivery, error: str, pause: float | None) -> Operation[None]:
     """It did not arrive; it is tried again after `pause` seconds, or given up where that is
     None."""
     sql = _DEAD if pause is None else _FAILED
-    yield One(sql, {**_key(delivery), "error": error, "pause": pause, "now": now})
+    yield One(sql, {**_key(delivery), "error": error, "pause": pause})
 
 
 def _key(delivery: Delivery) -> dict[str, Any]:
     return {"webhook": delivery.webhook, "id": delivery.id, "tries": delivery.tries}
 
 
-def forget(name: str, now: float) -> Operation[None]:
+def forget(name: str) -> Operation[None]:
     """Delete deliveries that were made long ago."""
-    yield One(_FORGET, {"webhook": name, "kept": KEPT, "now": now})
+    yield One(_FORGET, {"webhook": name, "kept": KEPT})
 
 
 # ---------------------------------------------------------------- what a person does

@@ -53,7 +53,7 @@ class Budget:
     limits: Mapping[str, float]
     """By name, as `graphs/limits.py` has them."""
     since: float
-    """When the job was submitted, in seconds since the epoch."""
+    """When the job was submitted, on this process's monotonic clock."""
     before: Spent = Spent()
 
     @property

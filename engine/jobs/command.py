@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from ..errors import InvalidInput
-from .job import Record
+from ..record import Record
 from .status import SETTLED, Change, JobStatus, sources
 
 

@@ -57,9 +57,9 @@ class Filter:
         """Those that a job may have."""
         return frozenset(JobStatus) if self.status is None else _read(self.status)
 
-    def conditions(self, labelled: str) -> tuple[list[str], dict[str, Any]]:
+    def conditions(self) -> tuple[list[str], dict[str, Any]]:
         """SQL conditions, and their parameters. Only what is given is asked, so that the database
-        may use its indexes; `labelled` is the database's own condition on `:labels`."""
+        may use its indexes."""
         given: dict[str, tuple[str, Any]] = {}
         if self.queue is not None:
             given["queue"] = ("queue = :queue", self.queue)
@@ -68,7 +68,7 @@ class Filter:
         if self.tenant is not None:
             given["tenant"] = ("tenant = :tenant", self.tenant)
         if self.labels:
-            given["labels"] = (labelled, json.dumps(dict(self.labels)))
+            given["labels"] = ("{labelled}", json.dumps(dict(self.labels)))
         if self.before is not None:
             given["before"] = ("created_at < :before", self.before.timestamp())
         if self.after is not None:

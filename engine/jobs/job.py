@@ -8,14 +8,15 @@ from __future__ import annotations
 import json
 import re
 import secrets
-from collections.abc import Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, NewType
+from typing import Annotated, Any, Final, NewType
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, ConfigDict, Field
 from pydantic_core import PydanticCustomError
 
+from ..job_error import JobError, StepError
+from ..record import Record
 from .status import JobStatus, StepStatus
 
 DEFAULT_QUEUE: Final = "default"
@@ -51,13 +52,6 @@ def new_job_id(now: float) -> JobId:
     return JobId(f"{int(now * 1000):011x}{secrets.token_hex(5)[:9]}")
 
 
-class Record(BaseModel):
-    """Data that travels is frozen and takes no unknown fields."""
-
-    # A command that reads builds the validators of the records that it reads, and no others.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
-
-
 def _kept_by_every_database(text: str) -> str:
     # PostgreSQL stores no NUL, and no database a half surrogate, which strict texts in a mapping
     # may hold.
@@ -68,78 +62,6 @@ def _kept_by_every_database(text: str) -> str:
 
 Text = Annotated[str, AfterValidator(_kept_by_every_database)]
 """A text that people give."""
-
-
-class Frame(Record):
-    """A place in the user's own code that an error came through."""
-
-    file: str
-    line: int
-    function: str
-
-
-class Cause(Record):
-    """An error that another one came from."""
-
-    type: str
-    message: str
-    how: Literal["cause", "context", "group"]
-    """`cause`: the other was raised from it. `context`: the other was raised while it was handled.
-    `group`: the other is an exception group that holds it."""
-    frames: tuple[Frame, ...] = ()
-
-
-class FailedItem(Record):
-    """The item of an `each` that failed."""
-
-    key: int | str
-    """Its index in the list, or its key in the map."""
-    value: Any = None
-    """The item, cut where it is long."""
-
-
-class JobError(Record):
-    """Why a job or a step failed."""
-
-    type: str
-    """Name of the exception's class."""
-    message: str
-    """Its text, cut where it is long."""
-    node: str | None = None
-    """The node that raised, where one did."""
-    channel: str | None = None
-    """Of a value that cannot be stored: the channel that it was written to."""
-    kind: str | None = None
-    """Of a value that cannot be stored: its type."""
-    item: FailedItem | None = None
-    frames: tuple[Frame, ...] = ()
-    """Where in the user's own code it was raised, the outermost first; the middle of many is left
-    out. Empty for an error that no code of the user's raised."""
-    causes: tuple[Cause, ...] = ()
-    """What it came from, the nearest first; at most 10."""
-
-    def details(self) -> list[str]:
-        """What is known beside type and message, line by line, as a person reads it."""
-        found = [f"item {self.item.key} of its each: {self.item.value!r}"] if self.item else []
-        found += _places(self.frames)
-        for cause in self.causes:
-            found.append(f"{_HOW[cause.how]} {cause.type}: {cause.message}")
-            found += [f"  {place}" for place in _places(cause.frames)]
-        return found
-
-
-_HOW = {"cause": "raised from", "context": "raised while handling", "group": "one of the group:"}
-
-
-def _places(frames: Sequence[Frame]) -> list[str]:
-    return [f"at {frame.file}:{frame.line} in {frame.function}" for frame in frames]
-
-
-class StepError(JobError):
-    """Why a step failed."""
-
-    caught: bool = False
-    """Whether the job went on, as the node's `on_error` says."""
 
 
 class Usage(Record):
@@ -314,6 +236,8 @@ class Terms(Record):
     labels: dict[Text, Text] = Field(default_factory=dict)
     thread_id: Text | None = Field(default=None, min_length=1, max_length=1000)
     queue: str = DEFAULT_QUEUE
+    delay: float = 0.0
+    """Seconds."""
     start_at: float | None = None
     """Seconds since the epoch."""
     on_busy: OnBusy = OnBusy.ENQUEUE

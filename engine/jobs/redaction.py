@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ..values.packed import REDACTED
-
 _NAMES = re.compile(
     r"(?:^|[_\-. ]|(?-i:(?<=[a-z0-9])(?=[A-Z])))"
     r"(?:api[_\-]?key|access[_\-]?key|private[_\-]?key|client[_\-]?secret|secret|"
@@ -70,3 +68,6 @@ class Redaction:
         if isinstance(value, list | tuple):
             return [self.value(inner, keep, name) for inner in value]
         return value
+
+
+REDACTED = "[redacted]"

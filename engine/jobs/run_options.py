@@ -8,16 +8,17 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from ..errors import InvalidInput, MissingSecret
-from .job import Record, Text
-from .redaction import BY_NAME, Redaction
+from ..jobs.redaction import BY_NAME, Redaction
+from ..record import Record
+from .job import Text
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 RECURSION_LIMIT_MOST = 2**31 - 1
 
@@ -42,7 +43,8 @@ _REFUSED_CONFIGURABLE = {
     "durability": _REFUSED["durability"],
     "callbacks": _REFUSED["callbacks"],
 }
-KNOWN = ("configurable", "tags", "metadata", "recursion_limit")
+BREAKPOINTS = ("interrupt_before", "interrupt_after")
+KNOWN = ("configurable", "tags", "metadata", "recursion_limit", *BREAKPOINTS)
 
 
 TYPED_INPUT = "typed_input"
@@ -59,6 +61,9 @@ class RunConfig(Record):
     metadata: dict[Text, Any] = Field(default_factory=dict)
     recursion_limit: int | None = Field(default=None, ge=1, le=RECURSION_LIMIT_MOST)
     """Supersteps that one attempt may take; None is LangGraph's own limit."""
+    interrupt_before: Literal["*"] | list[Text] | None = None
+    """Nodes that the job stops before; None is what the graph was compiled with."""
+    interrupt_after: Literal["*"] | list[Text] | None = None
 
     def over(self, other: RunConfig) -> RunConfig:
         """This config, and of `other` what it does not say."""
@@ -67,10 +72,22 @@ class RunConfig(Record):
             tags=self.tags or other.tags,
             metadata={**other.metadata, **self.metadata},
             recursion_limit=self.recursion_limit or other.recursion_limit,
+            **{name: _first(getattr(self, name), getattr(other, name)) for name in BREAKPOINTS},
         )
 
 
-NO_CONFIG = RunConfig.model_construct(configurable={}, tags=[], metadata={}, recursion_limit=None)
+def _first(*found: Any) -> Any:
+    return next((each for each in found if each is not None), None)
+
+
+NO_CONFIG = RunConfig.model_construct(
+    configurable={},
+    tags=[],
+    metadata={},
+    recursion_limit=None,
+    interrupt_before=None,
+    interrupt_after=None,
+)
 
 
 class RunOptions(Record):
@@ -154,6 +171,30 @@ def _wrong_names(kept: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def check_breakpoints(config: RunConfig, workflow: Workflow) -> None:
+    """Raises InvalidInput for breakpoints at which no graph of the workflow can stop."""
+    given = {name: nodes for name in BREAKPOINTS if (nodes := getattr(config, name))}
+    if not given:
+        return
+    from langgraph.pregel import Pregel
+
+    graph = workflow.graph()
+    if not isinstance(graph, Pregel):
+        raise InvalidInput(
+            f"config.{next(iter(given))}: the graph of {workflow.name!r} runs elsewhere; "
+            "compile it with its breakpoints there"
+        )
+    known = [node for node in graph.nodes if not node.startswith("__") and not workflow.hides(node)]
+    wrong = [
+        f"config.{name}: {workflow.name!r} has no node {node!r}; it has {', '.join(known)}"
+        for name, nodes in given.items()
+        for node in ([] if nodes == "*" else nodes)
+        if node not in known
+    ]
+    if wrong:
+        raise InvalidInput("; ".join(wrong))
+
+
 def new_run_options(
     context: dict[str, Any] | None, config: RunConfig, notice: str | None = None
 ) -> RunOptions:
@@ -175,13 +216,13 @@ class Regiven:
 
     def over(self, run: RunOptions, workflow: Workflow) -> RunOptions:
         """`run` with what is new. Raises InvalidInput for what the workflow does not take."""
-        context = run.context
-        if self.context is not None:
-            whole = self.context
-            if isinstance(whole, Mapping):
-                whole = {**(run.context or {}), **whole}
-            context = workflow.accept_context(whole, names_secrets)
-        return run.model_copy(update={"context": context, "config": self.config.over(run.config)})
+        whole = run.context if self.context is None else self.context
+        if isinstance(self.context, Mapping):
+            whole = {**(run.context or {}), **self.context}
+        context = None if whole is None else workflow.accept_context(whole, names_secrets)
+        config = self.config.over(run.config)
+        check_breakpoints(config, workflow)
+        return run.model_copy(update={"context": context, "config": config})
 
 
 AS_IT_IS = Regiven()

@@ -6,13 +6,14 @@ the transaction that adds the job.
 
 from __future__ import annotations
 
+from ..dialect import Tables
 from ..errors import ThreadBusy
 from ..jobs.job import JobId, OnBusy, ThreadId
 from ..jobs.status import ACTIVE, Change
 from . import lifecycle
 from .operation import Alone, One, Operation
 from .records import NewJob
-from .threads import Tables, delete_for_job
+from .threads import delete_for_job
 
 _ACTIVE = """
 select id from jobs where thread_id = :thread and status = 'running' and id <> :job
@@ -20,35 +21,35 @@ union all
 select id from jobs where thread_id = :thread and status = 'pending' and id <> :job"""
 
 
-def submit(job: NewJob, tables: Tables, now: float) -> Operation[tuple[JobId, bool]]:
+def submit(job: NewJob, tables: Tables) -> Operation[tuple[JobId, bool]]:
     """`ledger.submit`, and what `job.on_busy` asks for. Raises KeyConflict, ThreadBusy."""
     if job.on_busy is not OnBusy.ENQUEUE:
         yield Alone(f"thread {job.thread_id}")
-    id, new = yield from lifecycle.submit(job, now)
+    id, new = yield from lifecycle.submit(job)
     if new and job.on_busy is not OnBusy.ENQUEUE:
-        yield from _make_way(job, tables, now)
+        yield from _make_way(job, tables)
     return id, new
 
 
-def _make_way(job: NewJob, tables: Tables, now: float) -> Operation[None]:
+def _make_way(job: NewJob, tables: Tables) -> Operation[None]:
     rows = yield One(_ACTIVE, {"thread": job.thread_id, "job": job.id})
     active = [JobId(row["id"]) for row in rows]
     if active and job.on_busy is OnBusy.REJECT:
         raise ThreadBusy(job.thread_id, active)
     for other in active:
-        yield from _cancel(other, job, now)
+        yield from _cancel(other, job)
         if job.on_busy is OnBusy.ROLLBACK:
             yield from _forget(other, job.thread_id, tables)
 
 
-def _cancel(other: JobId, job: NewJob, now: float) -> Operation[None]:
+def _cancel(other: JobId, job: NewJob) -> Operation[None]:
     """Until it rests: what ended, or was handed back, at the same moment is looked at again."""
     reason = f"job {job.id} took its thread ({job.on_busy})"
     while True:
         state = yield from lifecycle.existing(other)
         if state["status"] not in ACTIVE:
             return
-        if (yield from lifecycle.settle(other, state, Change.CANCEL, reason, now)):
+        if (yield from lifecycle.settle(other, state, Change.CANCEL, reason)):
             return
 
 

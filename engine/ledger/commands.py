@@ -12,9 +12,11 @@ from ..errors import InvalidInput, RefusedChange
 from ..jobs.budget import read_budget
 from ..jobs.run_options import AS_IT_IS, Regiven, read_regiven
 from ..jobs.status import ACTIVE, Change, JobStatus, sources
-from .lifecycle import ADD_EVENT, existing, next_attempt, settle
+from ..values.json_text import to_json
+from .events import event
+from .lifecycle import existing, next_attempt, settle
 from .operation import One, Operation, Row
-from .records import PAUSE, PAUSE_NOW, to_json
+from .records import PAUSE, PAUSE_NOW
 
 TRIES = 20
 """How often a pause or a cancel looks again at a job that is changed under it: on PostgreSQL a
@@ -66,7 +68,7 @@ update jobs set want = :want, seq = seq + 1
 where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 
-def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus]:
+def pause(job: str, *, at_once: bool = False) -> Operation[JobStatus]:
     """Ask a job to pause. A pending one is paused when this returns; a running one when its
     worker has stopped it: at the next superstep, or, `at_once`, in the middle of its nodes,
     which run again later. Returns the status now. Raises JobNotFound or RefusedChange.
@@ -74,10 +76,10 @@ def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus
     for _ in range(TRIES):
         state = yield from existing(job)
         if state["status"] == JobStatus.PENDING:
-            if paused := (yield from settle(job, state, Change.PAUSE, "asked to pause", now)):
+            if paused := (yield from settle(job, state, Change.PAUSE, "asked to pause")):
                 return paused
         elif state["status"] == JobStatus.RUNNING:
-            if (yield from _want(job, state, PAUSE_NOW if at_once else PAUSE, now)):
+            if (yield from _want(job, state, PAUSE_NOW if at_once else PAUSE)):
                 return JobStatus.RUNNING
         else:
             raise RefusedChange(
@@ -86,18 +88,17 @@ def pause(job: str, now: float, *, at_once: bool = False) -> Operation[JobStatus
     raise changed_meanwhile(job)
 
 
-def _want(job: str, state: Row, want: str, now: float) -> Operation[bool]:
+def _want(job: str, state: Row, want: str) -> Operation[bool]:
     """Ask a running attempt for something; False where it was changed meanwhile."""
     params = {"job": job, "attempt": state["attempt"], "want": want}
     rows = yield One(_WANT, params)
     if not rows:
         return False
-    event = {"job": job, "seq": rows[0]["seq"], "type": "job.pausing", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"at_once": want == PAUSE_NOW})})
+    yield event(job, rows[0]["seq"], "job.pausing", {"at_once": want == PAUSE_NOW})
     return True
 
 
-def cancel(job: str, now: float) -> Operation[JobStatus]:
+def cancel(job: str) -> Operation[JobStatus]:
     """End a job for ever. Nothing of a running attempt is committed after this; its worker
     stops it within its poll. Raises JobNotFound or RefusedChange.
     """
@@ -105,21 +106,21 @@ def cancel(job: str, now: float) -> Operation[JobStatus]:
         state = yield from existing(job)
         if state["status"] not in sources(Change.CANCEL):
             raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
-        if cancelled := (yield from settle(job, state, Change.CANCEL, "cancelled", now)):
+        if cancelled := (yield from settle(job, state, Change.CANCEL, "cancelled")):
             return cancelled
     raise changed_meanwhile(job)
 
 
 _ANSWER = """
-update questions set answer = :answer, answered_at = :now, by_default = 0
+update questions set answer = :answer, answered_at = {now}, by_default = 0
 where job_id = :job and id = :question and answered_at is null and withdrawn_at is null returning id"""
 
 _ANSWER_ANEW = """
-update questions set answer = :answer, answered_at = :now, by_default = 0
+update questions set answer = :answer, answered_at = {now}, by_default = 0
 where job_id = :job and id = :question and consumed_at is null and withdrawn_at is null returning id"""
 
 
-def answer(job: str, question: str, answer: str, now: float) -> Operation[JobStatus]:
+def answer(job: str, question: str, answer: str) -> Operation[JobStatus]:
     """Answer an open question of a waiting job; `answer` is JSON text. The job goes on; where
     other questions are open it comes back to them. A failed job takes another answer in place of
     one that no node has gone past, since it may have failed because of it, and is retried. Raises
@@ -128,11 +129,11 @@ def answer(job: str, question: str, answer: str, now: float) -> Operation[JobSta
     """
     state = yield from existing(job)
     status = JobStatus(state["status"])
-    given = {"job": job, "question": question, "answer": answer, "now": now}
+    given = {"job": job, "question": question, "answer": answer}
     if status is JobStatus.WAITING and (yield One(_ANSWER, given)):
-        return (yield from go_on(job, state, Change.RESUME, "answered", now))
+        return (yield from go_on(job, state, Change.RESUME, "answered"))
     if status is JobStatus.FAILED and (yield One(_ANSWER_ANEW, given)):
-        return (yield from go_on(job, state, Change.RETRY, "answered", now))
+        return (yield from go_on(job, state, Change.RETRY, "answered"))
     raise RefusedChange((yield from _why_not_open(job, question, status)))
 
 
@@ -166,7 +167,6 @@ def resume_anew(
     attempt: int,
     input: str,
     names: Sequence[str],
-    now: float,
     terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
@@ -176,9 +176,8 @@ def resume_anew(
     rows = yield One(_SET_INPUT, {"job": job, "attempt": attempt, "input": input})
     if not rows:
         raise changed_meanwhile(job)
-    event = {"job": job, "seq": rows[0]["seq"], "type": "job.edited", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"names": list(names)})})
-    return (yield from resume(job, now, terms))
+    yield event(job, rows[0]["seq"], "job.edited", {"names": list(names)})
+    return (yield from resume(job, terms))
 
 
 def check_edit(job: str, state: Row) -> Operation[None]:
@@ -205,7 +204,6 @@ def _asks(job: str) -> Operation[bool]:
 
 def resume(
     job: str,
-    now: float,
     terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """Let a paused, waiting or failed job go on from its last checkpoint, as `terms` says: not
@@ -218,35 +216,34 @@ def resume(
     if status is JobStatus.WAITING and (yield from _asks(job)):
         raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
-        return (yield from go_on(job, state, Change.RESUME, "resumed", now, terms))
+        return (yield from go_on(job, state, Change.RESUME, "resumed", terms))
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
-    if status is JobStatus.PENDING and terms.at_once and state["not_before"] > now:
-        return (yield from go_on(job, state, None, "asked to run at once", now, terms))
-    raise RefusedChange(_why_not_on(job, state, now, terms))
+        return (yield from go_on(job, state, Change.RETRY, "retried", terms))
+    if status is JobStatus.PENDING and terms.at_once and state["wait"] > 0:
+        return (yield from go_on(job, state, None, "asked to run at once", terms))
+    raise RefusedChange(_why_not_on(job, state, terms))
 
 
-def _why_not_on(job: str, state: Row, now: float, terms: NewTerms) -> str:
+def _why_not_on(job: str, state: Row, terms: NewTerms) -> str:
     stands = f"job {job} is {state['status']}"
     if state["status"] != JobStatus.PENDING:
         return f"{stands}; only a paused, waiting or failed job can go on"
     if terms.at_once:
         return f"{stands}, and not for a time of its own; `ucop jobs why {job}` tells what for"
-    if state["not_before"] > now:
+    if state["wait"] > 0:
         return f"{stands} until its time; `ucop jobs resume {job} --now` runs it at once"
     return f"{stands}, which is to say that it goes on; `ucop jobs why {job}` tells when"
 
 
 def retry(
     job: str,
-    now: float,
     terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     if state["status"] not in sources(Change.RETRY):
         raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
-    return (yield from go_on(job, state, Change.RETRY, "retried", now, terms))
+    return (yield from go_on(job, state, Change.RETRY, "retried", terms))
 
 
 # States of workflows inside count too: a breakpoint may stand in one.
@@ -274,7 +271,6 @@ def go_on(
     state: Row,
     change: Change | None,
     why: str,
-    now: float,
     terms: NewTerms = NewTerms(),
     *,
     passes: bool = True,
@@ -288,9 +284,8 @@ def go_on(
         if not (yield One(_SET_PRIORITY, {**where, "priority": terms.priority})):
             raise changed_meanwhile(job)
         state = yield from existing(job)  # the queue is told the new one
-    due = state["not_before"]
-    until = due if due > now and not terms.at_once else None
-    new = yield from next_attempt(job, state, change, why, now, until=until)
+    wait = 0.0 if terms.at_once else max(0.0, state["wait"])
+    new = yield from next_attempt(job, state, change, why, wait=wait)
     if new is None:
         raise changed_meanwhile(job)
     if passes and state["status"] == JobStatus.WAITING:

@@ -8,18 +8,22 @@ due, its place in the queue. What may follow what is the table in states.py.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from operator import attrgetter
 from typing import Any
 
-from ..errors import ForeignThread, JobNotFound, KeyConflict, Superseded
+from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict, Superseded
 from ..jobs.budget import Spent
 from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ..jobs.run_options import RunOptions, run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..values.json_text import to_json
 from . import live_rows, questions
-from .operation import Alone, Enqueue, Many, One, Operation, Params, Row
-from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow, to_json
+from .events import event, noted_events
+from .operation import Alone, Enqueue, Many, One, Operation, Params, Row, clock
+from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
 POISON_ATTEMPTS = 3
 """Attempts in a row that lost their worker, or broke off, and saved nothing new, before a job is
@@ -36,7 +40,7 @@ BACK_OFF = 1.0
 
 ADD_DEFINITION = """
 insert into definitions (fingerprint, workflow, body, created_at)
-values (:fingerprint, :workflow, :definition, :now) on conflict (fingerprint) do nothing"""
+values (:fingerprint, :workflow, :definition, {now}) on conflict (fingerprint) do nothing"""
 
 _ADD_JOB = """
 insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, queue, tenant,
@@ -44,16 +48,14 @@ insert into jobs (id, workflow, fingerprint, needs, status, attempt, thread_id, 
     created_at, queued_at)
 values (:id, :workflow, :fingerprint, :needs, 'pending', 1, :thread_id, :queue, :tenant,
     :priority, :input, :run, :key, :labels, :budget, 1, 0, 0,
-    coalesce(cast(:start_at as double precision), 0), cast(:expires_at as double precision),
-    :now, coalesce(cast(:start_at as double precision), {now}))
-on conflict (key) do nothing returning id"""
+    case when :waits = 1 then coalesce(cast(:start_at as double precision), {now} + :delay) else 0 end,
+    {now} + cast(:deadline as double precision),
+    {now}, coalesce(cast(:start_at as double precision), {now} + :delay))
+on conflict (key) do nothing returning id, not_before - {now} as wait"""
 
 ADD_ATTEMPT = """
 insert into attempts (job_id, number, status, progress, queued_at)
-values (:job, :attempt, 'queued', (select progress from jobs where id = :job), :now)"""
-
-ADD_EVENT = """
-insert into events (job_id, seq, type, at, data) values (:job, :seq, :type, :at, :data)"""
+values (:job, :attempt, 'queued', (select progress from jobs where id = :job), {now})"""
 
 _BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
 
@@ -66,7 +68,7 @@ select 1 from jobs where thread_id = :thread and thread_id <> id
     and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '') limit 1"""
 
 
-def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
+def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
     """Accept a job. Returns its id and whether it is new.
 
     Under a key that is in use the job that has it is returned; another workflow or input
@@ -85,18 +87,38 @@ def submit(job: NewJob, now: float) -> Operation[tuple[JobId, bool]]:
             "fingerprint": job.fingerprint,
             "workflow": job.workflow,
             "definition": job.definition,
-            "now": now,
         },
     )
-    new = yield One(_ADD_JOB, {**_fields(job), "now": now})
+    job = yield from _at_its_time(job)
+    new = yield One(_ADD_JOB, {**_fields(job), "waits": int(job.waits)})
     if not new:
         return (yield from _same_key(job)), False
-    yield One(ADD_ATTEMPT, {"job": job.id, "attempt": 1, "now": now})
-    event = {"job": job.id, "seq": 1, "type": "job.submitted", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"workflow": job.workflow})})
-    delay = 0.0 if job.start_at is None else max(0.0, job.start_at - now)
-    yield Enqueue(job.id, 1, job.priority, delay)
+    yield One(ADD_ATTEMPT, {"job": job.id, "attempt": 1})
+    yield event(job.id, 1, "job.submitted", {"workflow": job.workflow})
+    yield Enqueue(job.id, 1, job.priority, max(0.0, new[0]["wait"]))
     return job.id, True
+
+
+def _at_its_time(job: NewJob) -> Operation[NewJob]:
+    """With times that were given as moments, as the database's clock has them. Raises InvalidInput
+    for a deadline that has passed, or would before the job may start."""
+    if job.start_at is None and job.ends_at is None:
+        wait, deadline = job.delay, job.deadline
+    else:
+        now = yield from clock()
+        wait = job.delay if job.start_at is None else max(0.0, job.start_at - now)
+        deadline = job.deadline if job.ends_at is None else job.ends_at - now
+        if deadline is not None and deadline <= 0:
+            raise InvalidInput("deadline: has passed already")
+    if wait and deadline is not None and deadline <= wait:
+        raise InvalidInput(
+            "the job cannot be submitted so: its deadline would pass before it may start"
+        )
+    budget = job.budget
+    if job.ends_at is not None:
+        budget = to_json({**json.loads(budget), "deadline": deadline})
+    start_at = job.start_at if wait else None
+    return replace(job, start_at=start_at, deadline=deadline, budget=budget)
 
 
 def _foreign(job: NewJob) -> str:
@@ -107,7 +129,7 @@ def _foreign(job: NewJob) -> str:
     )
 
 
-_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name != "on_busy")
+_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in ("on_busy", "ends_at"))
 
 
 def _fields(job: NewJob) -> Params:
@@ -143,7 +165,7 @@ def _otherwise(row: Row, job: NewJob) -> str | None:
 
 _CLAIM = """
 update jobs set status = 'running', worker = :worker, seq = seq + 1, reason = null,
-    started_at = coalesce(started_at, :now)
+    started_at = coalesce(started_at, {now})
 where id = :job and attempt = :attempt and status = 'pending'
     and exists (select 1 from workers where id = :worker and lost = 0)
     and not exists (select 1 from jobs other
@@ -152,26 +174,25 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, run, checkpoint_id, seq,
-    budget, tenant, created_at, passed, exists (select 1 from live_listeners
+    budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
         where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
-update attempts set status = 'running', worker = :worker, started_at = :now
+update attempts set status = 'running', worker = :worker, started_at = {now}
 where job_id = :job and number = :attempt"""
 
 
-def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Claimed | None]:
+def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
     """Take a queued attempt, or None where it is not to be had: another worker has it, its
     thread is busy or another job of it comes first, the job was stopped, or this worker was
     declared lost. Whose turn it is tells turns.py."""
-    params = {"job": job, "attempt": attempt, "worker": worker, "now": now}
+    params = {"job": job, "attempt": attempt, "worker": worker}
     rows = yield One(_CLAIM, params)
     if not rows:
         return None
     row = rows[0]
     yield One(_START_ATTEMPT, params)
-    event = {"job": job, "seq": row["seq"], "type": "job.running", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"attempt": attempt, "worker": worker})})
+    yield event(job, row["seq"], "job.running", {"attempt": attempt, "worker": worker})
     budget = json.loads(row["budget"])
     return Claimed(
         job_id=JobId(row["id"]),
@@ -186,9 +207,9 @@ def claim(job: str, attempt: int, worker: WorkerId, now: float) -> Operation[Cla
         passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
-        created_at=row["created_at"],
+        submitted_at=time.monotonic() - row["age"],
         spent=(yield from _spent(job)) if budget and attempt > 1 else Spent(),
-        listened=(yield from live_rows.modes_of(job, now)) if row["listened"] else frozenset(),
+        listened=(yield from live_rows.modes_of(job)) if row["listened"] else frozenset(),
     )
 
 
@@ -222,11 +243,12 @@ _PUT_STEP = """
 insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
     output, error, model_calls, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
     seconds_waited, seconds_generating, cached_calls, cost, models, cached, tries)
-values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input,
+values (:job, :task_id, :attempt, :node, :status, {now} - cast(:started_at as double precision),
+    {now} - cast(:finished_at as double precision), :input,
     :output, :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
     :seconds_waited, :seconds_generating, :cached_calls, :cost, :models, :cached, :tries)
 on conflict (job_id, task_id, attempt) do update set status = excluded.status,
-    started_at = coalesce(steps.started_at, excluded.started_at),
+    started_at = coalesce(excluded.started_at, steps.started_at),
     finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
     output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
     tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
@@ -248,7 +270,6 @@ def tell(
     checkpoint: str | None = None,
     consumed: Sequence[str] = (),
     rejected: Sequence[str] = (),
-    now: float = 0.0,
 ) -> Operation[None]:
     """The fence, and what the attempt has to tell, as one: raises Superseded where the
     attempt is no longer current, else writes its steps and events.
@@ -262,10 +283,11 @@ def tell(
         raise superseded(job, attempt)
     if events:
         first = rows[0]["seq"] - len(events) + 1
-        yield Many(ADD_EVENT, _numbered(job, first, events))
+        yield noted_events(job, first, events)
     if steps:
-        yield Many(_PUT_STEP, [_step_params(job, attempt, step) for step in steps])
-    yield from questions.consume(job, consumed, now)
+        moment = time.monotonic()
+        yield Many(_PUT_STEP, [_step_params(job, attempt, step, moment) for step in steps])
+    yield from questions.consume(job, consumed)
     yield from questions.reopen(job, rejected)
 
 
@@ -277,18 +299,15 @@ def superseded(job: str, attempt: int) -> Superseded:
     )
 
 
-def _numbered(job: str, first: int, events: Sequence[NewEvent]) -> list[Params]:
-    return [
-        {"job": job, "seq": first + i, "type": e.type, "at": e.at, "data": e.data}
-        for i, e in enumerate(events)
-    ]
-
-
 _STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
+_step_values = attrgetter(*_STEP_FIELDS)
 
 
-def _step_params(job: str, attempt: int, step: StepRow) -> Params:
-    params: dict[str, Any] = {name: getattr(step, name) for name in _STEP_FIELDS}
+def _step_params(job: str, attempt: int, step: StepRow, moment: float) -> Params:
+    """Times as seconds before `moment`: the database knows what time it is."""
+    params = dict(zip(_STEP_FIELDS, _step_values(step), strict=True))
+    params["started_at"] = step.started_at and moment - step.started_at
+    params["finished_at"] = step.finished_at and moment - step.finished_at
     params["status"] = step.status.value
     params["job"], params["attempt"] = job, attempt
     return params
@@ -299,22 +318,25 @@ def _step_params(job: str, attempt: int, step: StepRow) -> Params:
 _FINISH = """
 update jobs set status = :status, output = :output, error = :error, reason = :reason,
     want = null, worker = null, seq = seq + 1, stalls = 0,
-    finished_at = case when :settled = 1 then cast(:now as double precision) end
+    finished_at = case when :settled = 1 then {now} end
 where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _END_ATTEMPT = """
-update attempts set status = 'ended', outcome = :outcome, finished_at = :now
+update attempts set status = 'ended', outcome = :outcome, finished_at = {now}
 where job_id = :job and number = :attempt and status <> 'ended'"""
 
 _DROP_RUNNING_STEPS = """
-update steps set status = 'failed', finished_at = :now, error = :error
+update steps set status = 'failed', finished_at = {now}, error = :error
 where job_id = :job and status = 'running'"""
 
 
-def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[JobStatus]:
+def finish(job: str, attempt: int, outcome: Outcome) -> Operation[JobStatus]:
     """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
-    skipped = yield from _skipped(job, outcome, now)
-    told = [NewEvent(type="step.skipped", at=now, data=to_json({"node": s.node})) for s in skipped]
+    skipped = yield from _skipped(job, outcome)
+    told = [
+        NewEvent(type="step.skipped", at=time.monotonic(), data=to_json({"node": step.node}))
+        for step in skipped
+    ]
     steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
     yield from tell(
         job,
@@ -323,7 +345,6 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
         events=events,
         consumed=outcome.consumed,
         rejected=outcome.rejected,
-        now=now,
     )
     status = target(outcome.change)
     params: dict[str, Any] = {
@@ -333,19 +354,18 @@ def finish(job: str, attempt: int, outcome: Outcome, now: float) -> Operation[Jo
         "reason": outcome.reason,
         "settled": int(status in SETTLED),
     }
-    rows = yield One(_FINISH, {"job": job, "attempt": attempt, "now": now, **params})
+    rows = yield One(_FINISH, {"job": job, "attempt": attempt, **params})
     if not rows:
         raise superseded(job, attempt)
-    yield from _end_attempt(job, attempt, status.value, now)
+    yield from _end_attempt(job, attempt, status.value)
     data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
     if outcome.error:
         data["error"] = json.loads(outcome.error)
     if status is JobStatus.WAITING:
-        data["questions"] = yield from questions.ask(job, outcome.questions, now)
+        data["questions"] = yield from questions.ask(job, outcome.questions)
     elif status is JobStatus.COMPLETED:
-        yield from questions.withdraw_open(job, now)
-    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+        yield from questions.withdraw_open(job)
+    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
     return status
 
 
@@ -359,7 +379,7 @@ with recursive line (id) as (
 select distinct node from steps where job_id in (select id from line) and status <> 'skipped'"""
 
 
-def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]:
+def _skipped(job: str, outcome: Outcome) -> Operation[list[StepRow]]:
     """Steps for the nodes that a completed job went past."""
     if not outcome.passed_over:
         return []
@@ -373,21 +393,22 @@ def _skipped(job: str, outcome: Outcome, now: float) -> Operation[list[StepRow]]
             node=node,
             status=StepStatus.SKIPPED,
             started_at=None,
-            finished_at=now,
+            finished_at=time.monotonic(),
         )
         for node in whole
     ]
 
 
-def _end_attempt(job: str, attempt: int, outcome: str, now: float) -> Operation[None]:
-    yield One(_END_ATTEMPT, {"job": job, "attempt": attempt, "outcome": outcome, "now": now})
+def _end_attempt(job: str, attempt: int, outcome: str) -> Operation[None]:
+    yield One(_END_ATTEMPT, {"job": job, "attempt": attempt, "outcome": outcome})
     error = {"type": "Interrupted", "message": f"attempt {attempt} ended first ({outcome})"}
-    yield One(_DROP_RUNNING_STEPS, {"job": job, "error": to_json(error), "now": now})
+    yield One(_DROP_RUNNING_STEPS, {"job": job, "error": to_json(error)})
 
 
 _STATE = """
 select jobs.status, jobs.attempt, jobs.want, jobs.worker, jobs.priority, jobs.progress,
-    jobs.stalls, jobs.not_before, attempts.progress as progress_before
+    jobs.stalls, jobs.not_before - {now} as wait,
+    attempts.progress as progress_before
 from jobs join attempts on attempts.job_id = jobs.id and attempts.number = jobs.attempt
 where jobs.id = :job"""
 
@@ -401,7 +422,7 @@ where id = :job and attempt = :attempt and status = :from_status returning seq""
 
 _SETTLE = """
 update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
-    seq = seq + 1, finished_at = case when :ended = 1 then cast(:now as double precision) end
+    seq = seq + 1, finished_at = case when :ended = 1 then {now} end
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
 
@@ -409,7 +430,7 @@ _BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1
 
 
 def release(
-    job: str, attempt: int, why: str, now: float, *, lost: bool, broke_off: bool = False
+    job: str, attempt: int, why: str, *, lost: bool, broke_off: bool = False
 ) -> Operation[JobStatus | None]:
     """End a running attempt that its worker cannot finish, and queue the next.
 
@@ -429,13 +450,11 @@ def release(
         how = "broke off" if broke_off else "lost their worker"
         reason = _POISON.format(stalls=stalls, how=how, why=why)
         error = {"type": "PoisonJob", "message": reason, "node": None}
-        return (yield from settle(job, state, Change.FAIL, reason, now, error=error))
+        return (yield from settle(job, state, Change.FAIL, reason, error=error))
     if state["want"] in (PAUSE, PAUSE_NOW):
-        return (yield from settle(job, state, Change.PAUSE, "asked to pause", now))
+        return (yield from settle(job, state, Change.PAUSE, "asked to pause"))
     delay = BACK_OFF * 2 ** min(stalls - 1, 5) if stalls else 0.0
-    return (
-        yield from next_attempt(job, state, Change.RELEASE, why, now, stalls=stalls, delay=delay)
-    )
+    return (yield from next_attempt(job, state, Change.RELEASE, why, stalls=stalls, delay=delay))
 
 
 _POISON = (
@@ -449,7 +468,6 @@ def settle(
     state: Row,
     change: Change,
     reason: str,
-    now: float,
     *,
     error: dict[str, Any] | None = None,
 ) -> Operation[JobStatus | None]:
@@ -461,14 +479,13 @@ def settle(
         "error": to_json(error) if error else None,
         "ended": int(status in SETTLED),
     }
-    where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
+    where = {"job": job, "attempt": attempt, "from_status": state["status"]}
     rows = yield One(_SETTLE, {**params, **where})
     if not rows:
         return None
-    yield from _end_attempt(job, attempt, reason if error else status.value, now)
+    yield from _end_attempt(job, attempt, reason if error else status.value)
     data = {"attempt": attempt, "reason": reason, "error": error}
-    event = {"job": job, "seq": rows[0]["seq"], "type": f"job.{status}", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({k: v for k, v in data.items() if v})})
+    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
     return status
 
 
@@ -480,18 +497,18 @@ select id from jobs where expires_at is not null and expires_at <= {now}
 _PASSED = "select budget from jobs where id = :job and expires_at <= {now}"
 
 
-def expired(now: float) -> Operation[list[JobId]]:
+def expired() -> Operation[list[JobId]]:
     """Jobs that nobody works on, and whose deadline has passed."""
-    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {"now": now}))]
+    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {}))]
 
 
-def expire(job: str, now: float) -> Operation[JobStatus | None]:
+def expire(job: str) -> Operation[JobStatus | None]:
     """Fail a job whose deadline passed while nobody worked on it. None where it goes on, or
     has ended."""
     state = yield from _state(job)
     if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
         return None
-    passed = yield One(_PASSED, {"job": job, "now": now})
+    passed = yield One(_PASSED, {"job": job})
     if not passed:
         return None
     seconds = json.loads(passed[0]["budget"])["deadline"]
@@ -500,7 +517,7 @@ def expire(job: str, now: float) -> Operation[JobStatus | None]:
         f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"
     )
     error = {"type": "DeadlinePassed", "message": reason, "node": None}
-    return (yield from settle(job, state, Change.EXPIRE, reason, now, error=error))
+    return (yield from settle(job, state, Change.EXPIRE, reason, error=error))
 
 
 def _state(job: str) -> Operation[Row | None]:
@@ -520,30 +537,28 @@ def next_attempt(
     state: Row,
     change: Change | None,
     why: str,
-    now: float,
     *,
     stalls: int = 0,
     delay: float = 0.0,
-    until: float | None = None,
+    wait: float = 0.0,
 ) -> Operation[JobStatus | None]:
-    """Attempt n ends, n+1 is queued: after `delay` seconds, or not before `until`, its own time.
+    """Attempt n ends, n+1 is queued: after `delay` seconds, or after those that it has still to
+    `wait` for a time of its own.
     `change` is None where the job was in the queue already."""
     attempt = state["attempt"]
     params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
-    where = {"job": job, "attempt": attempt, "from_status": state["status"], "now": now}
+    where = {"job": job, "attempt": attempt, "from_status": state["status"]}
     # What a worker gave up keeps its place in the queue, and so does what has a time of its own;
     # what else a person lets go on goes last.
-    last = int(change is not Change.RELEASE and until is None)
-    keep = int(until is not None)
+    last = int(change is not Change.RELEASE and not wait)
+    keep = int(wait > 0)
     rows = yield One(_NEXT_ATTEMPT, {**params, **where, "last": last, "keep": keep})
     if not rows:
         return None
-    yield from _end_attempt(job, attempt, why, now)
-    yield One(ADD_ATTEMPT, {"job": job, "attempt": attempt + 1, "now": now})
-    event = {"job": job, "seq": rows[0]["seq"], "type": "job.pending", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({"reason": why, "attempt": attempt + 1})})
-    wait = delay if until is None else max(0.0, until - now)
-    yield Enqueue(JobId(job), attempt + 1, state["priority"], wait)
+    yield from _end_attempt(job, attempt, why)
+    yield One(ADD_ATTEMPT, {"job": job, "attempt": attempt + 1})
+    yield event(job, rows[0]["seq"], "job.pending", {"reason": why, "attempt": attempt + 1})
+    yield Enqueue(JobId(job), attempt + 1, state["priority"], wait or delay)
     return JobStatus.PENDING
 
 

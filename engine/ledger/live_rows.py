@@ -57,7 +57,7 @@ class LivePage:
 _PUT = """
 insert into live (job_id, attempt, n, at, size, body)
 select cast(:job as text), cast(:attempt as integer), cast(:n as integer),
-    cast(:now as double precision), cast(:size as integer), :body
+    {now}, cast(:size as integer), :body
 where exists (select 1 from jobs
     where id = :job and attempt = :attempt and status = 'running')
 on conflict (job_id, attempt, n) do nothing"""
@@ -92,8 +92,8 @@ where jobs.worker = :worker and jobs.status = 'running' and live_listeners.until
 
 _STALE = """
 select distinct job_id from live
-where at < :before and not exists (select 1 from attempts where attempts.job_id = live.job_id
-    and (attempts.finished_at is null or attempts.finished_at > :before))
+where at < {now} - :keep and not exists (select 1 from attempts where attempts.job_id = live.job_id
+    and (attempts.finished_at is null or attempts.finished_at > {now} - :keep))
 limit :limit"""
 
 _DROP = "delete from live where job_id = :job"
@@ -115,16 +115,13 @@ class Bounds:
     bytes: int = 16 << 20
 
 
-def put(
-    rows: Sequence[LiveRow], full: Collection[str], keep: Bounds, now: float
-) -> Operation[None]:
+def put(rows: Sequence[LiveRow], full: Collection[str], keep: Bounds) -> Operation[None]:
     """Add rows of current attempts; of the jobs `full` only as much is kept as may be."""
     fields = [
         {
             "job": row.job,
             "attempt": row.attempt,
             "n": row.n,
-            "now": now,
             "size": len(row.body),
             "body": row.body,
         }
@@ -153,20 +150,20 @@ def page(job: str, after: Place, limit: int = PAGE) -> Operation[LivePage]:
 
 
 def join(
-    id: str, job: str, modes: Collection[str], now: float, *, lease: float = LISTEN_LEASE
+    id: str, job: str, modes: Collection[str], *, lease: float = LISTEN_LEASE
 ) -> Operation[None]:
     """Listen to a job, or go on with it, for a lease."""
     named = json.dumps(sorted(modes))
-    yield One(_JOIN, {"id": id, "job": job, "modes": named, "lease": lease, "now": now})
+    yield One(_JOIN, {"id": id, "job": job, "modes": named, "lease": lease})
 
 
 def followed(
-    submit: Callable[[], Operation[tuple[JobId, bool]]], modes: Collection[str], now: float
+    submit: Callable[[], Operation[tuple[JobId, bool]]], modes: Collection[str]
 ) -> Operation[tuple[JobId, bool]]:
     """A submission, and a listener for who will follow the job in a moment: so nothing is missed
     between the two."""
     id, new = yield from submit()
-    yield from join(f"s-{id}", id, modes, now, lease=2 * LISTEN_LEASE)
+    yield from join(f"s-{id}", id, modes, lease=2 * LISTEN_LEASE)
     return id, new
 
 
@@ -174,34 +171,34 @@ def leave(id: str) -> Operation[None]:
     yield One(_LEAVE, {"id": id})
 
 
-def modes_of(job: str, now: float) -> Operation[frozenset[str]]:
+def modes_of(job: str) -> Operation[frozenset[str]]:
     """What those who listen to a job want of it."""
-    rows = yield One(_OF_JOB, {"job": job, "now": now})
+    rows = yield One(_OF_JOB, {"job": job})
     return frozenset(mode for row in rows for mode in json.loads(row["modes"]))
 
 
-def modes_on(worker: str, now: float) -> Operation[dict[JobId, frozenset[str]]]:
+def modes_on(worker: str) -> Operation[dict[JobId, frozenset[str]]]:
     """The same for all jobs of a worker to which somebody listens."""
     found: dict[JobId, frozenset[str]] = {}
-    for row in (yield One(_OF_WORKER, {"worker": worker, "now": now})):
+    for row in (yield One(_OF_WORKER, {"worker": worker})):
         job = JobId(row["job_id"])
         found[job] = found.get(job, frozenset()) | frozenset(json.loads(row["modes"]))
     return found
 
 
-def stale(keep: float, now: float, limit: int = 100) -> Operation[tuple[list[str], bool]]:
+def stale(keep: float, limit: int = 100) -> Operation[tuple[list[str], bool]]:
     """Jobs that have rested for `keep` seconds and still have rows, and whether listeners are
     gone for good. Takes no lock."""
-    rows = yield One(_STALE, {"before": now - keep, "limit": limit})
-    gone = yield One(_GONE, {"grace": LISTEN_LEASE, "now": now})
+    rows = yield One(_STALE, {"keep": keep, "limit": limit})
+    gone = yield One(_GONE, {"grace": LISTEN_LEASE})
     return [row["job_id"] for row in rows], bool(gone)
 
 
-def drop(jobs: Sequence[str], now: float) -> Operation[None]:
+def drop(jobs: Sequence[str]) -> Operation[None]:
     """Delete the rows of jobs, and the listeners that are gone."""
     if jobs:
         yield Many(_DROP, [{"job": job} for job in jobs])
-    yield One(_DROP_GONE, {"grace": LISTEN_LEASE, "now": now})
+    yield One(_DROP_GONE, {"grace": LISTEN_LEASE})
 
 
 def newest() -> One:

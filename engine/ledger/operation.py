@@ -7,11 +7,9 @@ SQLite, on an asynchronous and on a synchronous PostgreSQL connection alike.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 Params = Mapping[str, Any]
 
@@ -61,9 +59,10 @@ class Alone:
 
 @dataclass(frozen=True, slots=True)
 class Save:
-    """Calls of LangGraph's saver, by method and arguments, in this transaction."""
+    """Checkpoints that are saved in this transaction."""
 
-    calls: Sequence[tuple[Literal["put", "put_writes"], tuple[Any, ...]]]
+    into: Callable[[Any], Awaitable[None] | None]
+    """Saves them on a connection of the database's driver, which may have to be awaited."""
 
 
 Statement = One | Many | Enqueue | Alone | Save
@@ -71,15 +70,9 @@ Operation = Generator[Statement, Sequence[Row], T]
 Make = Callable[[], Operation[T]]
 
 
-SETTLED_LITE = "(select coalesce(max(position), 0) from events)"
-SETTLED_POSTGRES = "(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 16) - 1"
-"""What `{settled}` stands for: the position up to which no event can come any more."""
-
-
-@lru_cache(maxsize=256)
-def pyformat(sql: str) -> str:
-    """`:name` parameters in psycopg's style."""
-    return re.sub(r"(?<!:):([a-z_]+)", r"%(\1)s", sql)
+def clock() -> Operation[float]:
+    """What time it is, in seconds since the epoch, on the database's clock."""
+    return float((yield One("select {now} as now", {}))[0]["now"])
 
 
 def run(operation: Operation[T], execute: Callable[[Statement], Sequence[Row]]) -> T:
@@ -88,6 +81,19 @@ def run(operation: Operation[T], execute: Callable[[Statement], Sequence[Row]]) 
         statement = next(operation)
         while True:
             statement = operation.send(execute(statement))
+    except StopIteration as stop:
+        result: T = stop.value
+        return result
+
+
+async def drive(
+    operation: Operation[T], execute: Callable[[Statement], Awaitable[Sequence[Row]]]
+) -> T:
+    """`run`, over an asynchronous connection."""
+    try:
+        statement = next(operation)
+        while True:
+            statement = operation.send(await execute(statement))
     except StopIteration as stop:
         result: T = stop.value
         return result

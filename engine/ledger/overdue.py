@@ -7,22 +7,22 @@ import json
 from ..jobs.job import JobId
 from ..jobs.status import Change, JobStatus
 from .commands import changed_meanwhile, go_on, overtaken
-from .lifecycle import ADD_EVENT, existing, settle
+from .events import event
+from .lifecycle import existing, settle
 from .operation import One, Operation, Row
-from .records import to_json
 
 _JOBS = """
 select distinct job_id from questions
-where answered_at is null and withdrawn_at is null and due_at <= :now and exists (
+where answered_at is null and withdrawn_at is null and due_at <= {now} and exists (
     select 1 from jobs where jobs.id = questions.job_id and jobs.status = 'waiting')
 limit :limit"""
 
 _QUESTIONS = """
 select id, node, default_answer from questions
-where job_id = :job and answered_at is null and withdrawn_at is null and due_at <= :now order by due_at, id"""
+where job_id = :job and answered_at is null and withdrawn_at is null and due_at <= {now} order by due_at, id"""
 
 _ANSWER = """
-update questions set answer = default_answer, answered_at = :now, by_default = 1
+update questions set answer = default_answer, answered_at = {now}, by_default = 1
 where job_id = :job and id = :question and answered_at is null and withdrawn_at is null returning id"""
 
 _COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job and attempt = :attempt returning seq"
@@ -31,12 +31,12 @@ _COUNT_EVENT = "update jobs set seq = seq + 1 where id = :job and attempt = :att
 _TAKE_TIME = "update questions set due_at = null where job_id = :job and answered_at is null and withdrawn_at is null"
 
 
-def waiting(limit: int, now: float) -> Operation[list[JobId]]:
+def waiting(limit: int) -> Operation[list[JobId]]:
     """Up to `limit` jobs that wait for an answer whose time is over."""
-    return [JobId(row["job_id"]) for row in (yield One(_JOBS, {"now": now, "limit": limit}))]
+    return [JobId(row["job_id"]) for row in (yield One(_JOBS, {"limit": limit}))]
 
 
-def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
+def expire(job: JobId) -> Operation[JobStatus | None]:
     """Answer the questions of a waiting job whose time is over with their defaults, and let it go
     on; where one of them has none, the job fails. None where nothing of that is due any more.
 
@@ -45,7 +45,7 @@ def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
     state = yield from existing(job)
     if state["status"] != JobStatus.WAITING:
         return None
-    late = yield One(_QUESTIONS, {"job": job, "now": now})
+    late = yield One(_QUESTIONS, {"job": job})
     if not late:
         return None
     without = [row["node"] for row in late if row["default_answer"] is None]
@@ -53,33 +53,30 @@ def expire(job: JobId, now: float) -> Operation[JobStatus | None]:
         reason = (
             f"nobody answered {', '.join(dict.fromkeys(without))} in time, and there is no default"
         )
-        return (yield from _fail(job, state, without[0], reason, now))
+        return (yield from _fail(job, state, without[0], reason))
     behind = yield from overtaken(job)
     if behind is not None:
-        return (yield from _fail(job, state, late[0]["node"], behind.refusal, now))
+        return (yield from _fail(job, state, late[0]["node"], behind.refusal))
     for question in late:
-        yield from _answer(job, state, question, now)
+        yield from _answer(job, state, question)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))
     why = f"nobody answered {nodes} in time: the default holds"
-    return (yield from go_on(job, state, Change.RESUME, why, now, passes=False))
+    return (yield from go_on(job, state, Change.RESUME, why, passes=False))
 
 
-def _answer(job: JobId, state: Row, question: Row, now: float) -> Operation[None]:
-    given = yield One(_ANSWER, {"job": job, "question": question["id"], "now": now})
+def _answer(job: JobId, state: Row, question: Row) -> Operation[None]:
+    given = yield One(_ANSWER, {"job": job, "question": question["id"]})
     counted = yield One(_COUNT_EVENT, {"job": job, "attempt": state["attempt"]})
     if not given or not counted:
         raise changed_meanwhile(job)
     data = {"question": question["id"], "node": question["node"]}
     default = json.loads(question["default_answer"])
-    event = {"job": job, "seq": counted[0]["seq"], "type": "question.expired", "at": now}
-    yield One(ADD_EVENT, {**event, "data": to_json({**data, "default": default})})
+    yield event(job, counted[0]["seq"], "question.expired", {**data, "default": default})
 
 
-def _fail(
-    job: JobId, state: Row, node: str, reason: str, now: float
-) -> Operation[JobStatus | None]:
+def _fail(job: JobId, state: Row, node: str, reason: str) -> Operation[JobStatus | None]:
     error = {"type": "AnswerOverdue", "message": reason, "node": node}
-    failed = yield from settle(job, state, Change.EXPIRE, reason, now, error=error)
+    failed = yield from settle(job, state, Change.EXPIRE, reason, error=error)
     if failed is None:
         raise changed_meanwhile(job)
     yield One(_TAKE_TIME, {"job": job})

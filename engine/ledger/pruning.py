@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..dialect import Tables
 from ..errors import InvalidInput, RefusedChange
 from ..jobs.job import JobId, ThreadId
+from ..values.json_text import to_json
 from .operation import One, Operation
-from .records import to_json
-from .threads import Tables, grows
+from .threads import grows
 
 MOST_KEPT = 10_000
 

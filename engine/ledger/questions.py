@@ -59,14 +59,15 @@ from questions where job_id = :job"""
 _ADD = """
 insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
     default_answer, by_default)
-values (:job, :id, :node, :question, :answer_schema, :now, :due, :default, 0)"""
+values (:job, :id, :node, :question, :answer_schema, {now} + :later,
+    coalesce(cast(:due as double precision), {now} + cast(:within as double precision)), :default, 0)"""
 
-_SET_DUE = "update questions set due_at = :due where job_id = :job and id = :id"
+_SET_DUE = "update questions set due_at = {now} + :within where job_id = :job and id = :id"
 
-_WITHDRAW_ONE = "update questions set withdrawn_at = :now where job_id = :job and id = :id"
+_WITHDRAW_ONE = "update questions set withdrawn_at = {now} where job_id = :job and id = :id"
 
 
-def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]:
+def ask(job: str, asked: Sequence[Question]) -> Operation[list[str]]:
     """The job waits for answers to `asked`, and to nothing else. Returns the questions' ids.
 
     A question that comes back keeps its id and its time; one that replaces another gets a new id.
@@ -82,18 +83,18 @@ def ask(job: str, asked: Sequence[Question], now: float) -> Operation[list[str]]
         if before is not None and _is_open(before) and _same(before, question):
             ids.append(before["id"])
             if before["due_at"] is None and question.within is not None:
-                renewed.append({"job": job, "id": before["id"], "due": _due(question, before, now)})
+                renewed.append({"job": job, "id": before["id"], "within": question.within})
             continue
         id = question.id if before is None else f"{question.id}-{_number(before['id']) + 1}"
         ids.append(id)
         # What is asked at one moment keeps its order: each counts as asked a moment later.
-        new.append(_params(job, id, question, before, now + len(new) * MOMENT))
+        new.append(_params(job, id, question, before, len(new) * MOMENT))
     over = [row["id"] for row in latest.values() if _is_unsettled(row) and row["id"] not in ids]
     asks = {question.id for question in asked}
     # An answer that its node has not come to yet stays, unless its place was asked again.
     gone = [id for id in over if slot(id) in asks or _is_open(latest[slot(id)])]
     if gone:
-        yield Many(_WITHDRAW_ONE, [{"job": job, "id": id, "now": now} for id in gone])
+        yield Many(_WITHDRAW_ONE, [{"job": job, "id": id} for id in gone])
     if renewed:
         yield Many(_SET_DUE, renewed)
     if new:
@@ -118,18 +119,18 @@ def _same(row: Row, question: Question) -> bool:
     )
 
 
-def _due(question: Question, before: Row | None, now: float) -> float | None:
+def _due(question: Question, before: Row | None) -> float | None:
     """Until when it waits. What replaces an open question takes over its time, or one that is
     worded anew each time would wait for ever."""
     if question.within is None:
         return None
     if before is not None and _is_open(before) and before["due_at"] is not None:
         return float(before["due_at"])
-    return now + question.within
+    return None
 
 
 def _params(
-    job: str, id: str, question: Question, before: Row | None, now: float
+    job: str, id: str, question: Question, before: Row | None, later: float
 ) -> Mapping[str, Any]:
     return {
         "job": job,
@@ -137,8 +138,9 @@ def _params(
         "node": question.node,
         "question": question.question,
         "answer_schema": question.answer_schema,
-        "now": now,
-        "due": _due(question, before, now),
+        "due": _due(question, before),
+        "within": question.within,
+        "later": later,
         "default": question.default,
     }
 
@@ -146,7 +148,7 @@ def _params(
 # ---------------------------------------------------------------- the end of a question
 
 _CONSUME = """
-update questions set consumed_at = :now
+update questions set consumed_at = {now}
 where job_id = :job and id = :id and answered_at is not null and consumed_at is null
     and withdrawn_at is null"""
 
@@ -156,10 +158,10 @@ where job_id = :job and id = :id and answered_at is not null and consumed_at is 
     and withdrawn_at is null"""
 
 
-def consume(job: str, ids: Sequence[str], now: float) -> Operation[None]:
+def consume(job: str, ids: Sequence[str]) -> Operation[None]:
     """The nodes that asked have gone past these answers."""
     if ids:
-        yield Many(_CONSUME, [{"job": job, "id": id, "now": now} for id in ids])
+        yield Many(_CONSUME, [{"job": job, "id": id} for id in ids])
 
 
 def reopen(job: str, ids: Sequence[str]) -> Operation[None]:
@@ -169,20 +171,20 @@ def reopen(job: str, ids: Sequence[str]) -> Operation[None]:
 
 
 _WITHDRAW_OPEN = """
-update questions set withdrawn_at = :now
+update questions set withdrawn_at = {now}
 where job_id = :job and answered_at is null and withdrawn_at is null"""
 
 _WITHDRAW = """
-update questions set withdrawn_at = :now
+update questions set withdrawn_at = {now}
 where job_id = :job and consumed_at is null and withdrawn_at is null"""
 
 
-def withdraw_open(job: str, now: float) -> Operation[None]:
+def withdraw_open(job: str) -> Operation[None]:
     """The job asks nothing any more."""
-    yield One(_WITHDRAW_OPEN, {"job": job, "now": now})
+    yield One(_WITHDRAW_OPEN, {"job": job})
 
 
-def withdraw(job: str, now: float) -> Operation[None]:
+def withdraw(job: str) -> Operation[None]:
     """The job does not go on from where it asked: neither its questions nor answers that were not
     consumed mean anything. If it comes there again, it asks anew."""
-    yield One(_WITHDRAW, {"job": job, "now": now})
+    yield One(_WITHDRAW, {"job": job})

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
-
-from ucop.agents.text.raised import clean
 
 from ..jobs.budget import Spent
 from ..jobs.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
@@ -38,11 +34,20 @@ class NewJob:
     labels: str = "{}"
     budget: str = "{}"
     queue: str = DEFAULT_QUEUE
+    delay: float = 0.0
+    """Seconds after which it takes its place in line."""
     start_at: float | None = None
-    """When it takes its place in line, where that is later."""
-    expires_at: float | None = None
-    """Its deadline, where it has one."""
+    """The moment at which it does, where one was given."""
+    deadline: float | None = None
+    """Seconds within which it is to end."""
+    ends_at: float | None = None
+    """The moment by which it is, where one was given."""
     on_busy: OnBusy = OnBusy.ENQUEUE
+
+    @property
+    def waits(self) -> bool:
+        """Whether it does not take its place in line at once."""
+        return self.delay > 0 or self.start_at is not None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +83,8 @@ class Claimed:
     budget: Mapping[str, float] = field(default_factory=dict)
     """What the job may use at most, by name."""
     tenant: str | None = None
-    created_at: float = 0.0
+    submitted_at: float = 0.0
+    """On this process's monotonic clock."""
     spent: Spent = field(default_factory=Spent)
     """What earlier attempts used; only looked up where there is a budget."""
     listened: frozenset[str] = frozenset()
@@ -87,7 +93,7 @@ class Claimed:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRow:
-    """A node run as the ledger keeps it; times are seconds since the epoch."""
+    """A node run as an attempt notes it; times are those of its process's monotonic clock."""
 
     task_id: TaskId
     node: str
@@ -115,6 +121,7 @@ class StepRow:
 class NewEvent:
     type: str
     at: float
+    """On the process's monotonic clock."""
     data: str = "{}"
 
 
@@ -149,24 +156,3 @@ class Outcome:
     """Questions whose answers did not fit."""
     passed_over: Sequence[str] = field(default=())
     """Nodes that this attempt did not run and that a completed job need not have run."""
-
-
-to_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
-"""JSON as the ledger keeps it. One encoder for all: to make one costs more than to use it."""
-
-
-def shown_json(value: Any) -> str:
-    """JSON of what is only shown (a step's output, an event's data): never raises. Half surrogate
-    pairs are written out, and what JSON cannot hold is named."""
-    try:
-        text = to_json(value)
-    except (ValueError, TypeError, RecursionError) as error:
-        return to_json({"…": f"cannot be shown: {clean(str(error))}"})
-    return text if text.isascii() else _HALF.sub(_written_out, text)
-
-
-_HALF = re.compile("[\ud800-\udfff]")
-
-
-def _written_out(found: re.Match[str]) -> str:
-    return f"\\\\u{ord(found[0]):x}"

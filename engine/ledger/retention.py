@@ -7,31 +7,25 @@ kept answers, which have a time of their own. Files that agents wrote are the pr
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import logging
-import time
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..errors import JobNotFound, RefusedChange
+from ..dialect import Tables
+from ..errors import RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import SETTLED, JobStatus
 from .commands import changed_meanwhile
-from .lifecycle import ADD_EVENT, existing
+from .events import event
+from .lifecycle import existing
 from .operation import One, Operation
 from .pruning import Pruning, prune
-from .threads import Tables, grows, tables_of
+from .threads import delete_threads, grows
 
 if TYPE_CHECKING:
-    from ..database.database import Database
-    from ..settings import Retention
+    from ..declared.retention import Retention
 
-log = logging.getLogger("ucop.retention")
 
 OWNED = ("questions", "steps", "deliveries", "events", "attempts", "live", "live_listeners")
 """The tables whose rows belong to a job, by their `job_id`."""
@@ -44,13 +38,13 @@ the others get their turn."""
 # ---------------------------------------------------------------- one job
 
 _ARCHIVE = """
-update jobs set archived_at = :at, seq = seq + 1
+update jobs set archived_at = case when :undo = 0 then {now} end, seq = seq + 1
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
 _IS_ARCHIVED = "select archived_at is not null as archived from jobs where id = :job"
 
 
-def archive(job: str, now: float, *, undo: bool = False) -> Operation[JobStatus]:
+def archive(job: str, *, undo: bool = False) -> Operation[JobStatus]:
     """Take a job that has ended out of the lists, or put it back; everything about it stays. One
     that is where it is to be stays as it is. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
@@ -60,11 +54,11 @@ def archive(job: str, now: float, *, undo: bool = False) -> Operation[JobStatus]
     if bool((yield One(_IS_ARCHIVED, {"job": job}))[0]["archived"]) is not undo:
         return status
     where = {"job": job, "attempt": state["attempt"], "from_status": status.value}
-    rows = yield One(_ARCHIVE, {**where, "at": None if undo else now})
+    rows = yield One(_ARCHIVE, {**where, "undo": int(undo)})
     if not rows:
         raise changed_meanwhile(job)
     type = "job.unarchived" if undo else "job.archived"
-    yield One(ADD_EVENT, {"job": job, "seq": rows[0]["seq"], "type": type, "at": now, "data": "{}"})
+    yield event(job, rows[0]["seq"], type)
     return status
 
 
@@ -95,19 +89,12 @@ def delete(tables: Tables, job: str) -> Operation[None]:
         raise changed_meanwhile(job)
     thread = rows[0]["thread_id"]
     if not (yield One(_SHARED, {"thread": thread, "job": job})):
-        yield from _delete_thread(tables, thread)
+        yield from delete_threads(tables, [thread])
     if tables.apart:
         yield One(_DISPATCHED, {"job": job})
     for table in OWNED:
         yield One(f"delete from {table} where job_id = :job", {"job": job})  # noqa: S608 - ours
     yield One("delete from jobs where id = :job", {"job": job})
-
-
-def _delete_thread(tables: Tables, thread: str) -> Operation[None]:
-    apart = ("checkpoint_blobs",) if tables.apart else ()
-    for table in (tables.writes, *apart, "checkpoints"):
-        sql = f"delete from {table} where thread_id = :thread"  # noqa: S608 - ours
-        yield One(sql, {"thread": thread})
 
 
 # ---------------------------------------------------------------- many, by their age
@@ -129,7 +116,7 @@ class Due:
     jobs: tuple[JobId, ...]
 
 
-_ENDED = "status = '{status}' and finished_at < :{status}"
+_ENDED = "status = '{status}' and finished_at < {{now}} - :{status}"
 
 _DUE = """
 select id from jobs where ({ended}) and {open} order by finished_at{limit}"""
@@ -142,14 +129,13 @@ _OPEN = {
 """What is not done yet. A job that was retried after its states were pruned has new ones."""
 
 
-def due(retention: Retention, limit: int | None, now: float) -> Operation[list[Due]]:
+def due(retention: Retention, limit: int | None) -> Operation[list[Due]]:
     """Up to `limit` jobs for each rule, those that ended first before others."""
     found, most = [], "" if limit is None else " limit :limit"
     for rule, ages in _ages(retention).items():
         ended = " or ".join(_ENDED.format(status=status) for status in ages)
-        params = {status: now - age for status, age in ages.items()}
         sql = _DUE.format(ended=ended, open=_OPEN[rule], limit=most)
-        rows = yield One(sql, {**params, "limit": limit})
+        rows = yield One(sql, {**ages, "limit": limit})
         if rows:
             found.append(Due(rule=rule, jobs=tuple(JobId(row["id"]) for row in rows)))
     return found
@@ -172,39 +158,19 @@ def _ages(retention: Retention) -> Mapping[Rule, Mapping[str, float]]:
 
 
 _PRUNED = """
-update jobs set pruned_at = :now
+update jobs set pruned_at = {now}
 where id = :job and status in ('completed', 'failed', 'cancelled') returning thread_id"""
 
 
-def _carry_out(tables: Tables, rule: Rule, job: JobId, now: float) -> Operation[Any]:
+def apply(tables: Tables, rule: Rule, job: JobId) -> Operation[Any]:
     """One rule for one job, in one transaction. Raises JobNotFound or RefusedChange where that
     changed meanwhile."""
     match rule:
         case Rule.DELETE:
             yield from delete(tables, job)
         case Rule.ARCHIVE:
-            yield from archive(job, now)
+            yield from archive(job)
         case Rule.PRUNE:
-            rows = yield One(_PRUNED, {"job": job, "now": now})
+            rows = yield One(_PRUNED, {"job": job})
             if rows and not (yield from grows(rows[0]["thread_id"])):
                 yield from prune(tables, job, ThreadId(rows[0]["thread_id"]), Pruning())
-
-
-async def carry_out(database: Database, retention: Retention, limit: int) -> Counter[Rule]:
-    """What the settings say, for up to `limit` jobs of each rule; each job is a transaction, and
-    the loop does other work between two. Returns how many jobs each rule meant.
-
-    Other workers do the same; who comes second finds nothing to do.
-    """
-    done: Counter[Rule] = Counter()
-    tables = tables_of(database.url)
-    for each in await database.read(lambda: due(retention, limit, time.time())):
-        for job in each.jobs:
-            with contextlib.suppress(JobNotFound, RefusedChange):
-                await database.write(partial(_carry_out, tables, each.rule, job, time.time()))
-                done[each.rule] += 1
-            await asyncio.sleep(0)
-    if done:
-        told = ", ".join(f"{rule} {number}" for rule, number in done.items())
-        log.info("retention: %s", told)
-    return done

@@ -7,55 +7,10 @@ table differently, and PostgreSQL keeps the values of channels apart.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
+from ..dialect import Tables
 from ..errors import CheckpointNotFound
 from .operation import One, Operation
-
-
-@dataclass(frozen=True, kw_only=True)
-class Tables:
-    """Where one kind of database keeps a thread."""
-
-    writes: str
-    value: str
-    """The column of a write's value."""
-    run_id: str
-    """The run that a checkpoint's metadata name."""
-    job_id: str
-    """The job that they name."""
-    base: str
-    """Whether they say that a checkpoint is only there for an edit; see graphs/pregel/superstep.py."""
-    listed: str
-    """The texts in a parameter that is a list of JSON, as `name`."""
-    apart: bool
-    """Whether values of channels have a table of their own."""
-
-
-SQLITE = Tables(
-    writes="writes",
-    value="value",
-    run_id="json_extract(cast(metadata as text), '$.run_id')",
-    job_id="json_extract(cast(metadata as text), '$.ucop_job')",
-    base="json_extract(cast(metadata as text), '$.ucop_base')",
-    listed="(select value from json_each(:{name}))",
-    apart=False,
-)
-POSTGRES = Tables(
-    writes="checkpoint_writes",
-    value="blob",
-    run_id="metadata ->> 'run_id'",
-    job_id="metadata ->> 'ucop_job'",
-    base="metadata ->> 'ucop_base'",
-    listed="(select jsonb_array_elements_text(cast(:{name} as jsonb)))",
-    apart=True,
-)
-
-
-def tables_of(url: str) -> Tables:
-    """Those of the database at `url`."""
-    return SQLITE if url.startswith("sqlite:") else POSTGRES
-
 
 _CHAIN = """
 with recursive chain (id, parent) as (
@@ -245,8 +200,9 @@ def keep_latest(threads: Sequence[str]) -> Operation[None]:
         yield One(_OLD_CHECKPOINTS, {"thread": thread})
 
 
-def delete_threads(threads: Sequence[str]) -> Operation[None]:
-    """SQLite: all of the threads."""
+def delete_threads(tables: Tables, threads: Sequence[str]) -> Operation[None]:
+    """All of the threads."""
+    apart = ("checkpoint_blobs",) if tables.apart else ()
     for thread in threads:
-        for table in ("writes", "checkpoints"):
+        for table in (tables.writes, *apart, "checkpoints"):
             yield One(f"delete from {table} where thread_id = :thread", {"thread": thread})  # noqa: S608 - ours

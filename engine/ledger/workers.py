@@ -9,12 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..jobs.job import DEFAULT_QUEUE, WorkerId
+from ..values.json_text import to_json
 from .operation import One, Operation, Row
-from .records import to_json
 
 _ADD_WORKER = """
 insert into workers (id, host, pid, started_at, beat_at, lost, knows, serves)
-values (:worker, :host, :pid, :now, {now}, 0, :knows, :serves)"""
+values (:worker, :host, :pid, {now}, {now}, 0, :knows, :serves)"""
 
 _BEAT = """
 update workers set beat_at = {now}, blocked = null where id = :worker and lost = 0 returning id"""
@@ -36,21 +36,21 @@ _DEFAULT = to_json([DEFAULT_QUEUE])
 
 
 def join(
-    worker: WorkerId, host: str, pid: int, knows: str, now: float, serves: str = _DEFAULT
+    worker: WorkerId, host: str, pid: int, knows: str, serves: str = _DEFAULT
 ) -> Operation[None]:
     """Register a worker; its id is new at every start. `serves` lists its queues, in JSON."""
-    at = {"worker": worker, "host": host, "pid": pid, "now": now}
+    at = {"worker": worker, "host": host, "pid": pid}
     yield One(_ADD_WORKER, {**at, "knows": knows, "serves": serves})
 
 
-def beat(worker: WorkerId, now: float) -> Operation[bool]:
+def beat(worker: WorkerId) -> Operation[bool]:
     """Say that this worker lives. False: it was declared lost and must stop."""
-    return bool((yield One(_BEAT, {"worker": worker, "now": now})))
+    return bool((yield One(_BEAT, {"worker": worker})))
 
 
-def speak(worker: WorkerId, blocked: str, now: float) -> Operation[bool]:
+def speak(worker: WorkerId, blocked: str) -> Operation[bool]:
     """`beat`, for a worker whose loop is blocked, with what blocks it, in JSON (pulse.py)."""
-    return bool((yield One(_SPEAK, {"worker": worker, "blocked": blocked, "now": now})))
+    return bool((yield One(_SPEAK, {"worker": worker, "blocked": blocked})))
 
 
 def learn(worker: WorkerId, knows: str) -> Operation[None]:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+from ..database.database_file import file_of
+from ..database.drivers import on_sqlite
 from ..database.read_only import connect_to_file
+from ..dialect import SQLITE, dialect_of
 from ..errors import DatabaseError
 from ..ledger import live_rows
 from ..ledger.operation import One
@@ -27,8 +30,8 @@ class LiveEar(Protocol):
 
 def live_ear(url: str) -> LiveEar:
     """An ear at the database of `url`, for the engine's loop."""
-    if url.startswith("sqlite:///"):
-        return _FileEar(Path(url.removeprefix("sqlite:///")))
+    if dialect_of(url) is SQLITE:
+        return _FileEar(file_of(url))
     return _ServerEar(url)
 
 
@@ -88,5 +91,5 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _rows(connection: sqlite3.Connection, statement: One) -> list[sqlite3.Row]:
-    return connection.execute(statement.sql, statement.params).fetchall()
+def _rows(connection: sqlite3.Connection, statement: One) -> Sequence[Any]:
+    return on_sqlite(connection, statement)

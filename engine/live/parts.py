@@ -18,10 +18,11 @@ from typing import Any
 import ormsgpack
 from langchain_core.documents import Document
 from langchain_core.messages import BaseMessage
-from langgraph.checkpoint.serde import _msgpack
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.types import Command, Interrupt, Overwrite, Send
 from pydantic import BaseModel
+
+from ucop.graphs.pregel.strict_msgpack import SAFE_TYPES
 
 PART_LIMIT = 1 << 20
 """Bytes of one part. Of a larger one the largest values are left out."""
@@ -143,7 +144,7 @@ def _extra(value: BaseModel) -> dict[str, Any]:
 def _is_safe(kind: type) -> bool:
     if kind.__module__ == "re":
         return kind.__name__ == "Pattern"
-    return (kind.__module__, kind.__name__) in _msgpack.SAFE_MSGPACK_TYPES
+    return (kind.__module__, kind.__name__) in SAFE_TYPES
 
 
 def _name(value: Any) -> str:

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 import secrets
-import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection
 from typing import TYPE_CHECKING
@@ -62,7 +61,7 @@ class LiveReaders:
                 asyncio.create_task(self._renew(), name="ucop-live-lease"),
                 asyncio.create_task(self._hear(), name="ucop-live-ear"),
             ]
-        await self._database.write(lambda: live_rows.join(id, job, modes, time.time()))
+        await self._database.write(lambda: live_rows.join(id, job, modes))
         await self._on_listeners()
 
     async def leave(self, id: str) -> None:
@@ -125,7 +124,7 @@ class LiveReaders:
             await asyncio.sleep(RENEW)
             for id, (job, modes) in list(self._open.items()):
                 try:
-                    await self._database.write(lambda: live_rows.join(id, job, modes, time.time()))  # noqa: B023
+                    await self._database.write(lambda: live_rows.join(id, job, modes))  # noqa: B023
                 except DatabaseError as error:
                     log.warning("the lease of a reader of job %s: %s", job, error)
 

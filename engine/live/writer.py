@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ from ..ledger.live_rows import Bounds, LiveRow
 from .batch import Batch
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..database.database import Database
 
@@ -80,6 +79,7 @@ class Outlet:
 
     def put(self, part: Part) -> None:
         """The graph emitted a part."""
+        self.emission.begin()
         if part["type"] not in self.wanted or self._channel is None:
             return
         if (shown := self._shown(part)) is not None:
@@ -236,7 +236,7 @@ class LiveChannel:
             return
         full = [outlet.job for outlet, _ in taken if outlet.is_due()]
         jobs = tuple(dict.fromkeys(row.job for row in rows))
-        await self._database.emit(lambda: live_rows.put(rows, full, self._keep, time.time()), jobs)
+        await self._database.emit(lambda: live_rows.put(rows, full, self._keep), jobs)
         self._wrote = asyncio.get_running_loop().time()
         for outlet, some in taken:
             outlet.written(some)

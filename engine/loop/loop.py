@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Generator
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from types import CodeType
 from typing import Any, TypeVar
 
 from ucop.agents.text.raised import escaped, text_of, type_of
@@ -221,11 +222,18 @@ class Contained(Coroutine[Any, Any, T]):
         self._work.close()
 
 
+SAFE: set[CodeType] = set()
+"""The code of coroutines that let nothing escape which ends a loop. LangGraph makes tasks of these by
+the dozen in each run, and to contain one costs more than to start it."""
+
+
 def _contained_task(
     loop: asyncio.AbstractEventLoop, work: Any, **options: Any
 ) -> asyncio.Task[Any]:
     context = options.get("context")
     node = at_work.get() if context is None else context.get(at_work)
+    if node is None and getattr(work, "cr_code", None) in SAFE:
+        return asyncio.Task(work, loop=loop, **options)
     return asyncio.Task(Contained(work, node), loop=loop, **options)
 
 

@@ -61,7 +61,7 @@ class Claims:
         # Looking takes no lock; only where there is something is the write lock asked for.
         look = await self._look(free)
         while look.due:
-            await self._database.write(lambda: order.line_up(time.time()))
+            await self._database.write(lambda: order.line_up())
             look = await self._look(free)
         self.left = look.left
         wait = look.again_in
@@ -73,9 +73,7 @@ class Claims:
         had = self._had.take()
         claim = asyncio.ensure_future(
             self._database.write(
-                lambda: order.take(
-                    self._serving, look.picks, time.time(), had=had if look.shared else None
-                )
+                lambda: order.take(self._serving, look.picks, had=had if look.shared else None)
             )
         )
         try:
@@ -99,11 +97,8 @@ class Claims:
         return task
 
     async def _look(self, free: int) -> Look:
-        known, now = self._known(), time.time()
-        had = self._had.had()
-        return await self._database.read(
-            lambda: order.look(self._serving, known, free, now, had=had)
-        )
+        known, had = self._known(), self._had.had()
+        return await self._database.read(lambda: order.look(self._serving, known, free, had=had))
 
     def _ended(self, tenant: str | None, began: float, _: asyncio.Task[None]) -> None:
         self._free += 1

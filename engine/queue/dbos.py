@@ -28,12 +28,12 @@ os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import DBOSPortableJSONSerializer as PortableJson
 
+from ..database.tickets import APPLICATION, QUEUE, VERSION, WORKFLOW
 from ..errors import DatabaseError, UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..loop.stopping import is_cancelled
 from . import Run
-from .tickets import APPLICATION, QUEUE, VERSION, WORKFLOW
 
 if TYPE_CHECKING:
     from .claims import Claims

@@ -71,10 +71,10 @@ class Shares:
         self.held[tenant] += counted(0.0)
 
 
-def shares(had: Mapping[str, float], now: float) -> Operation[Shares]:
+def shares(had: Mapping[str, float]) -> Operation[Shares]:
     """As they are; `had` is not written yet."""
     found = Shares()
-    for row in (yield One(_SHARES, {"memory": MEMORY, "least": LEAST, "now": now})):
+    for row in (yield One(_SHARES, {"memory": MEMORY, "least": LEAST})):
         found.slots[row["tenant"]] += row["slots"]
         found.held[row["tenant"]] += row["held"]
     for tenant, held in had.items():
@@ -82,15 +82,15 @@ def shares(had: Mapping[str, float], now: float) -> Operation[Shares]:
     return found
 
 
-def note(had: Mapping[str, float], now: float) -> Operation[None]:
+def note(had: Mapping[str, float]) -> Operation[None]:
     """Count what jobs had that ended."""
     for tenant in sorted(had):  # everyone locks them in the same order
-        yield One(_HAD, {"tenant": tenant, "held": had[tenant], "memory": MEMORY, "now": now})
+        yield One(_HAD, {"tenant": tenant, "held": had[tenant], "memory": MEMORY})
 
 
-def forget(now: float) -> Operation[None]:
+def forget() -> Operation[None]:
     """Let go of tenants that had nothing for long."""
-    yield One(_FORGET, {"memory": MEMORY, "now": now})
+    yield One(_FORGET, {"memory": MEMORY})
 
 
 class Ended:

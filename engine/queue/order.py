@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..declared.queue_limits import QueueLimits, in_force, rate_of
 from ..jobs.job import WorkerId
 from ..ledger import lifecycle
 from ..ledger.operation import Alone, One, Operation
 from ..ledger.records import Claimed
 from . import fair_shares
 from .fair_shares import Shares
-from .limits import QueueLimits, in_force, rate_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -115,11 +115,11 @@ _NAMED = """
 
 
 def look(
-    serving: Serving, known: str, free: int, now: float, *, had: Mapping[str, float] | None = None
+    serving: Serving, known: str, free: int, *, had: Mapping[str, float] | None = None
 ) -> Operation[Look]:
     """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs). What its
     jobs `had` that ended is not written yet, see shares.py."""
-    lanes, changes, delay = yield from _scene(now)
+    lanes, changes, delay = yield from _scene()
     if delay is not None and delay <= 0:
         return Look(due=True, left=True)
     queues = in_force(serving.queues, changes)
@@ -132,9 +132,9 @@ def look(
     rooms, held = Rooms(), Shares()
     if limited:
         among = {lane.queue: queues[lane.queue] for lane in lanes}
-        rooms = yield from _rooms(serving, among, now)
+        rooms = yield from _rooms(serving, among)
     if contended:
-        held = yield from fair_shares.shares(had or {}, now)
+        held = yield from fair_shares.shares(had or {})
     picks = yield from _pick(lanes, held, rooms, known, free, serving.named)
     again = [seconds for seconds in (delay, rooms.again_in) if seconds is not None]
     # Jobs that nobody labels are counted only beside others: most projects have no other.
@@ -150,13 +150,13 @@ class Lane(NamedTuple):
     tenant: str
 
 
-def _scene(now: float) -> Operation[tuple[list[Lane], dict[str, str], float | None]]:
+def _scene() -> Operation[tuple[list[Lane], dict[str, str], float | None]]:
     """Lanes with jobs in line, what people changed of queues, and the seconds until the next
     job's time comes."""
     lanes: list[Lane] = []
     changes: dict[str, str] = {}
     delay: float | None = None
-    for row in (yield One(_SCENE, {"now": now})):
+    for row in (yield One(_SCENE, {})):
         match row["what"]:
             case "lane":
                 queue, _, tenant = row["name"].partition("/")
@@ -196,7 +196,7 @@ class Rooms:
         return "".join(f"|{name}|" for name, room in self.workflows.items() if room <= 0)
 
 
-def _rooms(serving: Serving, queues: Mapping[str, QueueLimits], now: float) -> Operation[Rooms]:
+def _rooms(serving: Serving, queues: Mapping[str, QueueLimits]) -> Operation[Rooms]:
     all_of, mine, workflows = Counter[str](), Counter[str](), Counter[str]()
     for row in (yield One(_RUNNING, {})):
         all_of[row["queue"]] += row["jobs"]
@@ -214,7 +214,7 @@ def _rooms(serving: Serving, queues: Mapping[str, QueueLimits], now: float) -> O
             most.append(limits.worker_concurrency - mine[name])
         if limits.rate is not None:
             rate = rate_of(limits.rate)
-            window = {"queue": name, "period": rate.period, "now": now}
+            window = {"queue": name, "period": rate.period}
             found = (yield One(_STARTS, window))[0]
             most.append(rate.starts - found["starts"])
             if most[-1] <= 0:
@@ -307,13 +307,13 @@ insert into queue_starts (queue, at, job_id, attempt) values (:queue, {now}, :jo
 _FORGET_STARTS = "delete from queue_starts where queue = :queue and at <= {now} - :period"
 
 
-def line_up(now: float) -> Operation[None]:
+def line_up() -> Operation[None]:
     """Let the jobs whose time has come take their places in line."""
-    yield One(_LINE_UP, {"now": now})
+    yield One(_LINE_UP, {})
 
 
 def take(
-    serving: Serving, picks: Sequence[Pick], now: float, *, had: Mapping[str, float] | None = None
+    serving: Serving, picks: Sequence[Pick], *, had: Mapping[str, float] | None = None
 ) -> Operation[list[Claimed]]:
     """Claim those of the picked jobs that are still to be had, within the limits as they are
     now; in the order of the picks. `had`: see shares.py."""
@@ -323,29 +323,25 @@ def take(
     rooms = Rooms()
     if serving.workflows or any(limits.is_limited for limits in among.values()):
         yield Alone("turns")
-        rooms = yield from _rooms(serving, among, now)
+        rooms = yield from _rooms(serving, among)
     admitted = [pick for pick in picks if pick.queue in among and rooms.admit(pick)]
     claimed: dict[str, Claimed] = {}
     # Everyone locks jobs, and tenants, in the same order: nobody waits in a circle.
     for pick in sorted(admitted, key=lambda pick: pick.job):
-        if taken := (yield from lifecycle.claim(pick.job, pick.attempt, serving.worker, now)):
+        if taken := (yield from lifecycle.claim(pick.job, pick.attempt, serving.worker)):
             claimed[pick.job] = taken
     taken_picks = [pick for pick in admitted if pick.job in claimed]
-    yield from _note_starts(taken_picks, among, now)
-    yield from fair_shares.note(had or {}, now)
+    yield from _note_starts(taken_picks, among)
+    yield from fair_shares.note(had or {})
     return [claimed[pick.job] for pick in taken_picks]
 
 
-def _note_starts(
-    picks: Sequence[Pick], queues: Mapping[str, QueueLimits], now: float
-) -> Operation[None]:
+def _note_starts(picks: Sequence[Pick], queues: Mapping[str, QueueLimits]) -> Operation[None]:
     for name, limits in queues.items():
         started = [pick for pick in picks if pick.queue == name]
         if limits.rate is None or not started:
             continue
-        yield One(
-            _FORGET_STARTS, {"queue": name, "period": rate_of(limits.rate).period, "now": now}
-        )
+        yield One(_FORGET_STARTS, {"queue": name, "period": rate_of(limits.rate).period})
         for pick in started:
-            start = {"queue": name, "job": pick.job, "attempt": pick.attempt, "now": now}
+            start = {"queue": name, "job": pick.job, "attempt": pick.attempt}
             yield One(_START, start)

@@ -7,7 +7,6 @@ It never takes a write lock and never creates a database.
 from __future__ import annotations
 
 import json
-import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ..database.read_only import Connection, connect
 from ..database.read_only import NoDatabase as NoDatabase
 from ..errors import InvalidInput, JobNotFound
+from ..job_error import JobError, StepError
 from ..jobs.command import TAKES, Command
 from ..jobs.filter import Filter, among
 from ..jobs.job import (
@@ -23,23 +23,22 @@ from ..jobs.job import (
     Checkpoint,
     Event,
     Job,
-    JobError,
     JobId,
     Parent,
     Question,
     Step,
-    StepError,
     Usage,
     event_of,
 )
 from ..jobs.run_options import masked, run_options, shown_config
 from ..jobs.status import JobStatus, StepStatus
-from ..ledger.operation import One, Operation, Params, Row, Statement, run
+from ..ledger.operation import One, Operation, Params, Row, Statement, clock, run
 
 if TYPE_CHECKING:
     from ucop.graphs.nodes.breaker import BreakerRules
 
-    from ..queue.limits import QueueLimits, QueueState
+    from ..declared.queue_limits import QueueLimits
+    from ..queue.limits import QueueState
     from ..stores.mesh_trace import MeshAgent, MeshRun
     from .why import Dispatch
 
@@ -216,7 +215,7 @@ class Reader:
         return [JobId(id) for id in dict.fromkeys(jobs)]
 
     def _where(self, filter: Filter, *more: str) -> tuple[str, Params]:
-        conditions, params = filter.conditions(self._connection.labelled)
+        conditions, params = filter.conditions()
         found = " and ".join((*conditions, *more))
         return f" where {found}" if found else "", params
 
@@ -225,7 +224,7 @@ class Reader:
         filter that finds nothing nobody would see why."""
         if name is None or name in declared or self._rows(_OF_QUEUE, {"queue": name}):
             return
-        from ..queue.limits import undeclared
+        from ..declared.queue_limits import undeclared
 
         raise undeclared(name, declared)
 
@@ -291,7 +290,7 @@ class Reader:
         from ..stores.mesh_trace import mesh_agents
 
         busy = {row["agent"]: row["calls"] for row in self._rows(BUSY, {})}
-        return mesh_agents(self._rows(AGENTS, {}), busy, rules, time.time())
+        return mesh_agents(self._rows(AGENTS, {}), busy, rules, self.now())
 
     def attempts(self, id: str) -> list[Attempt]:
         """The job's attempts from the first."""
@@ -334,7 +333,9 @@ class Reader:
 
         thread = self.job(id).thread_id
         yaml = self.definition(id)["kind"] == "yaml"
-        return checkpoints(self._rows, id, thread, yaml=yaml, apart=self._connection.apart)
+        return checkpoints(
+            self._rows, id, thread, yaml=yaml, apart=self._connection.dialect.tables.apart
+        )
 
     def forks(self, id: str) -> list[tuple[JobId, str]]:
         """(job, checkpoint) of the jobs that were forked from this one, in their order."""
@@ -363,14 +364,14 @@ class Reader:
         from ..transfer.job_file import write
 
         head = {"ucop": version("ucop"), "exported_at": datetime.now(UTC).isoformat()}
-        apart, redaction = self._connection.apart, Redaction(contents=redact)
+        apart, redaction = self._connection.dialect.tables.apart, Redaction(contents=redact)
         with self._connection.snapshot() as rows:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
     def workers(self, *, silent_after: float = 60.0) -> list[str]:
         """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
         One that runs its own jobs alone serves no queue."""
-        oldest = time.time() - silent_after
+        oldest = self.now() - silent_after
         alive = [
             row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
         ]
@@ -381,7 +382,7 @@ class Reader:
         from ..queue.limits import states
 
         changes = {row["name"]: row["changes"] for row in self._rows(_QUEUES, {})}
-        return states(declared, changes, self._rows(_BACKLOG, {}), time.time())
+        return states(declared, changes, self._rows(_BACKLOG, {}), self.now())
 
     def dispatch(
         self,
@@ -401,7 +402,7 @@ class Reader:
         row = rows[0]
         states = {state.name: state for state in self.queues(declared or {})}
         queue = states.get(row["queue"]) or QueueState(name=row["queue"])
-        now, running = time.time(), self._rows(_RUNNING, {})
+        now, running = self.now(), self._rows(_RUNNING, {})
         return Dispatch(
             needs=frozenset(json.loads(row["needs"])),
             queue=queue,
@@ -434,7 +435,7 @@ class Reader:
 
     def _rate_in(self, queue: QueueState, now: float) -> float | None:
         """Seconds until a queue's rate allows another to begin."""
-        from ..queue.limits import rate_of
+        from ..declared.queue_limits import rate_of
 
         if queue.rate is None:
             return None
@@ -445,14 +446,18 @@ class Reader:
             return None
         return max(0.0, float(found["oldest"]) + rate.period - now)
 
+    def now(self) -> float:
+        """What time it is, in seconds since the epoch, on the database's clock: ages and times to
+        come are counted from that, and not from the clock of who looks."""
+        return self.ask(clock())
+
     def ask(self, operation: Operation[T]) -> T:
         """Run an operation that only reads."""
         return run(operation, self._answer)
 
     def _answer(self, statement: Statement) -> Sequence[Row]:
         assert isinstance(statement, One)
-        sql = statement.sql.replace("{settled}", self._connection.settled)
-        return self._rows(sql, statement.params)
+        return self._rows(statement.sql, statement.params)
 
     def _rows(self, sql: str, params: Params) -> Sequence[Row]:
         return self._connection.rows(sql, params)

@@ -47,13 +47,12 @@ class Scheduler:
         database: Database,
         *,
         make: Make,
-        clock: Callable[[], float],
         pause: float,
         on_job: Callable[[], None],
     ) -> None:
-        """`clock` is this machine's; `pause` is the shortest time between two looks that news of
+        """`pause` is the shortest time between two looks that news of
         other processes cause, in seconds; `on_job` is called when a job was submitted."""
-        self._database, self._make, self._clock = database, make, clock
+        self._database, self._make = database, make
         self._pause, self._on_job = pause, on_job
         self._news = asyncio.Event()
         self._held: dict[str, float] = {}
@@ -90,7 +89,7 @@ class Scheduler:
 
     async def look(self) -> float:
         """Submit what is due; returns the seconds until there may be more to do."""
-        due, wait, now = await self._database.read(lambda: schedules.due(self._clock()))
+        due, wait, now = await self._database.read(schedules.due)
         wait = min(wait, LONGEST)
         for schedule in due:
             assert schedule.next_at is not None
@@ -126,9 +125,7 @@ class Scheduler:
         fault("before schedule")
         try:
             fired = await self._database.write(
-                lambda: schedules.fire(
-                    schedule, due, to_do.next, job, self._clock(), skipped=skipped
-                )
+                lambda: schedules.fire(schedule, due, to_do.next, job, skipped=skipped)
             )
         except KeyConflict as error:
             return await self._skip(schedule, due, to_do.next, f"{told(due)} was skipped: {error}")
@@ -147,9 +144,7 @@ class Scheduler:
     async def _skip(
         self, schedule: Schedule, due: float | None, next_at: float | None, why: str
     ) -> None:
-        if await self._database.write(
-            lambda: schedules.skip(schedule, due, next_at, why, self._clock())
-        ):
+        if await self._database.write(lambda: schedules.skip(schedule, due, next_at, why)):
             log.warning("schedule %s: %s", schedule.name, why)
 
     async def _blame(self, schedule: Schedule, error: BaseException, late: float) -> None:
@@ -158,7 +153,7 @@ class Scheduler:
         if not isinstance(error, UcopError):
             log.exception("schedule %s", schedule.name, exc_info=error)
         text = f"{type_of(error)}: {text_of(error)}"
-        if await self._database.write(lambda: schedules.blame(schedule, text, self._clock())):
+        if await self._database.write(lambda: schedules.blame(schedule, text)):
             log.error("schedule %s: what is due cannot be submitted: %s", schedule.name, text)
 
 

@@ -20,11 +20,13 @@ from typing import Any
 from pydantic import ConfigDict, Field
 
 from ..errors import InvalidInput, ScheduleExists, ScheduleNotFound
-from ..jobs.job import JobId, Record, Text
+from ..jobs.job import JobId, Text
 from ..jobs.status import SETTLED
 from ..ledger import lifecycle
-from ..ledger.operation import One, Operation, Params, Row
-from ..ledger.records import NewJob, to_json
+from ..ledger.operation import One, Operation, Params, Row, clock
+from ..ledger.records import NewJob
+from ..record import Record
+from ..values.json_text import to_json
 from .recurrence import CatchUp, Recurrence, recurrence
 
 LABEL = "schedule"
@@ -83,7 +85,8 @@ class NewSchedule(Record):
     workflow: str
     rule: str
     timezone: str
-    anchor: float
+    anchor: float | None
+    """None: the moment of adding."""
     input: Any
     terms: dict[str, Any]
     catch_up: CatchUp
@@ -100,7 +103,7 @@ _ADD = """
 insert into schedules (name, workflow, rule, timezone, anchor, input, terms, catch_up,
     catch_up_limit, overlap, ends_at, paused, version, next_at, created_at)
 values (:name, :workflow, :rule, :timezone, :anchor, :input, :terms, :catch_up,
-    :catch_up_limit, :overlap, cast(:ends_at as double precision), 0, :version, :next_at, :now)
+    :catch_up_limit, :overlap, cast(:ends_at as double precision), 0, :version, :next_at, {now})
 on conflict (name) do nothing returning name"""
 
 _REPLACE = """
@@ -113,25 +116,26 @@ where name = :name"""
 
 _ALL = f"select {_COLUMNS} from schedules order by name"  # noqa: S608 - ours
 _BY_NAME = f"select {_COLUMNS} from schedules where name = :name"  # noqa: S608
-_CLOCK = "select {now} as clock"
 _DUE = f"""
 select {_COLUMNS} from schedules where next_at <= :clock order by next_at, name"""  # noqa: S608
 _NEXT = "select min(next_at) as next_at from schedules where next_at > :clock"
 
 
-def add(
-    new: NewSchedule, next_at: float | None, now: float, *, replace: bool = False
-) -> Operation[Schedule]:
+def add(new: NewSchedule, *, replace: bool = False) -> Operation[Schedule]:
     """Keep a schedule. One that is there already and says the same stays as it is; one that says
     something else raises ScheduleExists, or with `replace` is replaced. Its past, and whether it
-    is paused, stay. Raises InvalidInput for one that would never be due (`next_at` is None)."""
+    is paused, stay. Raises InvalidInput for one that would never be due."""
+    now = yield from clock()
+    if new.anchor is None:
+        new = new.model_copy(update={"anchor": float(math.floor(now))})
+    next_at = first_time(new, now)
     if next_at is None:
         rows = yield One(_BY_NAME, {"name": new.name})
         if not rows or not _says_the_same(_schedule(rows[0]), new):
             raise never_due(new)
     # Not 1: a schedule that was removed and added anew must not pass for the one of before.
     version = int(now * 1000)
-    params = {**new.model_dump(mode="json"), "next_at": next_at, "now": now, "version": version}
+    params = {**new.model_dump(mode="json"), "next_at": next_at, "version": version}
     params["input"], params["terms"] = to_json(new.input), to_json(new.terms)
     if not (yield One(_ADD, params)):
         there = yield from get(new.name)
@@ -147,7 +151,8 @@ def add(
 
 def first_time(new: NewSchedule, now: float) -> float | None:
     """When it is due first, None where that is never."""
-    return recurrence(new.rule, new.timezone, new.anchor, new.ends_at).after(now)
+    anchor = math.floor(now) if new.anchor is None else new.anchor
+    return recurrence(new.rule, new.timezone, anchor, new.ends_at).after(now)
 
 
 def never_due(new: NewSchedule) -> InvalidInput:
@@ -177,13 +182,13 @@ def get(name: str) -> Operation[Schedule]:
     return _schedule(rows[0])
 
 
-def due(now: float) -> Operation[tuple[list[Schedule], float, float]]:
+def due() -> Operation[tuple[list[Schedule], float, float]]:
     """The schedules whose time has come, the seconds until the next of the others, and the
     database's clock."""
-    clock = float((yield One(_CLOCK, {"now": now}))[0]["clock"])
-    found = [_schedule(row) for row in (yield One(_DUE, {"clock": clock}))]
-    comes = (yield One(_NEXT, {"clock": clock}))[0]["next_at"]
-    return found, math.inf if comes is None else comes - clock, clock
+    now = yield from clock()
+    found = [_schedule(row) for row in (yield One(_DUE, {"clock": now}))]
+    comes = (yield One(_NEXT, {"clock": now}))[0]["next_at"]
+    return found, math.inf if comes is None else comes - now, now
 
 
 # ---------------------------------------------------------------- what a person changes
@@ -206,13 +211,13 @@ def pause(name: str) -> Operation[Schedule]:
     return (yield from get(name))
 
 
-def resume(name: str, now: float) -> Operation[Schedule]:
-    """Due again, at its next time from `now` on; what came meanwhile is not caught up. Raises
+def resume(name: str) -> Operation[Schedule]:
+    """Due again, at its next time from now on; what came meanwhile is not caught up. Raises
     ScheduleNotFound."""
     found = yield from get(name)
     while found.paused:
         # Its rule may be replaced at the same moment: then that one's next time counts.
-        next_at = recurrence_of(found).after(now)
+        next_at = recurrence_of(found).after((yield from clock()))
         yield One(_RESUME, {"name": name, "next_at": next_at, "version": found.version})
         found = yield from get(name)
     return found
@@ -228,9 +233,9 @@ _TRIGGERED = """
 update schedules set last_job_id = :job, version = version + 1 where name = :name returning name"""
 
 
-def trigger(name: str, job: NewJob, now: float) -> Operation[JobId]:
+def trigger(name: str, job: NewJob) -> Operation[JobId]:
     """Submit a schedule's job now; its next time stays. Raises ScheduleNotFound."""
-    id, _ = yield from lifecycle.submit(job, now)
+    id, _ = yield from lifecycle.submit(job)
     if not (yield One(_TRIGGERED, {"name": name, "job": id})):
         yield from get(name)
     return id
@@ -243,7 +248,7 @@ update schedules set next_at = :next_at, error = null, error_at = null,
     last_at = coalesce(cast(:due as double precision), last_at),
     skipped = coalesce(cast(:skipped as text), skipped),
     skipped_at = case when cast(:skipped as text) is null then skipped_at
-        else cast(:now as double precision) end,
+        else {now} end,
     version = version + 1
 where name = :name and version = :version returning last_job_id"""
 
@@ -253,7 +258,7 @@ select status from jobs where id = :job and status not in ({settled})""".format(
 )
 
 _NOTE_SKIPPED = """
-update schedules set skipped = :skipped, skipped_at = :now where name = :name"""
+update schedules set skipped = :skipped, skipped_at = {now} where name = :name"""
 
 _NOTE_JOB = "update schedules set last_job_id = :job where name = :name"
 
@@ -271,7 +276,6 @@ def fire(
     due: float,
     next_at: float | None,
     job: NewJob,
-    now: float,
     *,
     skipped: str | None = None,
 ) -> Operation[Fired | None]:
@@ -282,7 +286,7 @@ def fire(
     key that schedule and time make belongs to another job.
     """
     name = schedule.name
-    moved = yield from _move(schedule, due, next_at, now, skipped)
+    moved = yield from _move(schedule, due, next_at, skipped)
     if moved is None:
         return None
     last = moved["last_job_id"]
@@ -290,22 +294,20 @@ def fire(
         open_one = yield One(_UNSETTLED, {"job": last})
         if open_one:
             why = f"{told(due)} was skipped: job {last} is still {open_one[0]['status']}"
-            yield One(_NOTE_SKIPPED, {"name": name, "skipped": why, "now": now})
+            yield One(_NOTE_SKIPPED, {"name": name, "skipped": why})
             return Fired(None, why)
-    id, _ = yield from lifecycle.submit(job, now)
+    id, _ = yield from lifecycle.submit(job)
     yield One(_NOTE_JOB, {"name": name, "job": id})
     return Fired(id, skipped)
 
 
-def skip(
-    schedule: Schedule, due: float | None, next_at: float | None, why: str, now: float
-) -> Operation[bool]:
+def skip(schedule: Schedule, due: float | None, next_at: float | None, why: str) -> Operation[bool]:
     """Move a schedule on without a job; False where it is no longer as it was read."""
-    return (yield from _move(schedule, due, next_at, now, why)) is not None
+    return (yield from _move(schedule, due, next_at, why)) is not None
 
 
 def _move(
-    schedule: Schedule, due: float | None, next_at: float | None, now: float, skipped: str | None
+    schedule: Schedule, due: float | None, next_at: float | None, skipped: str | None
 ) -> Operation[Row | None]:
     params: Params = {
         "name": schedule.name,
@@ -313,21 +315,20 @@ def _move(
         "next_at": next_at,
         "due": due,
         "skipped": skipped,
-        "now": now,
     }
     rows = yield One(_MOVE, params)
     return rows[0] if rows else None
 
 
 _BLAME = """
-update schedules set error = :error, error_at = :now
+update schedules set error = :error, error_at = {now}
 where name = :name and version = :version and (error is null or error <> :error)
 returning name"""
 
 
-def blame(schedule: Schedule, error: str, now: float) -> Operation[bool]:
+def blame(schedule: Schedule, error: str) -> Operation[bool]:
     """Note why what is due cannot be submitted; it stays due. True where that is news."""
-    params = {"name": schedule.name, "version": schedule.version, "error": error, "now": now}
+    params = {"name": schedule.name, "version": schedule.version, "error": error}
     return bool((yield One(_BLAME, params)))
 
 

@@ -6,7 +6,6 @@ import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from math import floor
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pydantic import ValidationError
@@ -20,10 +19,10 @@ from ..ledger.records import NewJob
 from ..values.inputs import json_input
 from . import schedules
 from .recurrence import CatchUp, recurrence
-from .schedules import NewSchedule, Overlap, Schedule, first_time, labelled
+from .schedules import NewSchedule, Overlap, Schedule, labelled
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..database.database import Database
     from ..handle import JobHandle
@@ -211,11 +210,7 @@ class Timetable:
     # ------------------------------------------------------------ on the loop
 
     async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
-        now = time.time()
-        next_at = first_time(new, now)
-        added = await self._database.write(
-            lambda: schedules.add(new, next_at, now, replace=replace)
-        )
+        added = await self._database.write(lambda: schedules.add(new, replace=replace))
         self._changed()
         return added
 
@@ -226,13 +221,13 @@ class Timetable:
         return await self._database.write(lambda: schedules.pause(name))
 
     async def _resume(self, name: str) -> Schedule:
-        resumed = await self._database.write(lambda: schedules.resume(name, time.time()))
+        resumed = await self._database.write(lambda: schedules.resume(name))
         self._changed()
         return resumed
 
     async def _trigger(self, name: str) -> JobId:
         job = await asyncio.to_thread(self.job_of, await self._get(name))
-        id = await self._database.write(lambda: schedules.trigger(name, job, time.time()))
+        id = await self._database.write(lambda: schedules.trigger(name, job))
         self._changed()
         return id
 
@@ -287,9 +282,9 @@ def new_schedule(
 ) -> NewSchedule:
     """What is asked for, as it is kept; whether its job can be submitted is not looked at. Raises
     InvalidInput."""
-    anchor = float(floor(time.time())) if start is None else _moment(start, "start")
+    anchor = None if start is None else _moment(start, "start")
     ends_at = None if until is None else _moment(until, "until")
-    recurrence(rule, timezone, anchor)
+    recurrence(rule, timezone, anchor or 0.0)  # raises for one that is none
     given = {
         "name": name,
         "workflow": workflow,

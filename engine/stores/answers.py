@@ -10,10 +10,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from ucop.graphs.nodes.cache import Kept
+from ucop.graphs.nodes.answers import Kept
 
 from ..ledger.operation import One, Operation
-from ..ledger.records import to_json
+from ..values.json_text import to_json
 
 if TYPE_CHECKING:
     from ..database.database import Database
@@ -33,15 +33,15 @@ _DROP = "delete from node_cache where key = :key"
 _PRUNE = "delete from node_cache where expires_at <= {now}"
 
 
-def find(key: str, now: float) -> Operation[str | None]:
+def find(key: str) -> Operation[str | None]:
     """The answer under `key` as JSON text, unless its time is over."""
-    rows = yield One(_FIND, {"key": key, "now": now})
+    rows = yield One(_FIND, {"key": key})
     return rows[0]["answer"] if rows else None
 
 
-def keep(key: str, answer: str, seconds: float, now: float) -> Operation[None]:
+def keep(key: str, answer: str, seconds: float) -> Operation[None]:
     """Keep an answer, in place of the one before."""
-    yield One(_KEEP, {"key": key, "answer": answer, "seconds": seconds, "now": now})
+    yield One(_KEEP, {"key": key, "answer": answer, "seconds": seconds})
 
 
 def drop(key: str) -> Operation[None]:
@@ -49,10 +49,10 @@ def drop(key: str) -> Operation[None]:
     yield One(_DROP, {"key": key})
 
 
-def prune(now: float) -> Operation[None]:
+def prune() -> Operation[None]:
     """Delete the answers whose time is over. Apart from `keep`, so that two workers never hold
     each other's rows."""
-    yield One(_PRUNE, {"now": now})
+    yield One(_PRUNE, {})
 
 
 class KeptAnswers:
@@ -70,13 +70,13 @@ class KeptAnswers:
         await self.keep_text(key, to_json(answer), seconds)
 
     async def find_text(self, key: str) -> str | None:
-        return await self._database.read(lambda: find(key, time.time()))
+        return await self._database.read(lambda: find(key))
 
     async def keep_text(self, key: str, text: str, seconds: float) -> None:
-        await self._database.write(lambda: keep(key, text, seconds, time.time()))
+        await self._database.write(lambda: keep(key, text, seconds))
         if time.monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = time.monotonic()
-            await self._database.write(lambda: prune(time.time()))
+            await self._database.write(lambda: prune())
 
 
 class ModelAnswers:

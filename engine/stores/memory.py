@@ -30,7 +30,7 @@ from ucop.agents.errors import MemoryUnavailable
 from ucop.agents.memory.memory import ROOT, TEXT, Memory
 
 from ..database.database_file import file_of
-from ..project import POSTGRES
+from ..dialect import POSTGRES, dialect_of
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
@@ -226,7 +226,7 @@ def _unpacked(text: str) -> list[float]:
 async def _opened(url: str, size: int | None) -> AsyncIterator[BaseStore]:
     """LangGraph's store, its tables made; with an index for vectors of `size`, if any."""
     index: Any = None if size is None else {"dims": size, "embed": _Ready()}
-    opened = _opened_postgres if url.startswith(POSTGRES) else _opened_sqlite
+    opened = _opened_postgres if dialect_of(url) is POSTGRES else _opened_sqlite
     async with opened(url, index) as store:
         yield store
 

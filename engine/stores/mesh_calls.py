@@ -15,15 +15,13 @@ from ucop.graphs.nodes.breaker import Breaker, BreakerRules, BreakerState, state
 from ucop.graphs.nodes.mesh_rules import Standing, best
 
 from ..jobs.job import JobId
-from ..ledger.operation import One, Operation, Row
+from ..ledger.operation import One, Operation, Row, clock
 
 if TYPE_CHECKING:
     from ..database.database import Database
 
 PRUNE_EVERY = 60.0
 """Seconds between two looks for calls of jobs that no longer run."""
-
-_NOW = "select cast({now} as double precision) as now"
 
 AGENTS = """
 select agent, calls, failed, in_a_row, seconds, slowest, called_at, failed_at, trial_at, error
@@ -83,11 +81,11 @@ class Call:
 
 
 def choose(
-    agents: Sequence[str], rules: BreakerRules, key: str, job: JobId, attempt: int, now: float
+    agents: Sequence[str], rules: BreakerRules, key: str, job: JobId, attempt: int
 ) -> Operation[str | None]:
     """The best of `agents`, for which a call is under way from then on; None where breakers let
-    none be called. `now` is the time where the database has no clock of its own."""
-    at = (yield One(_NOW, {"now": now}))[0]["now"]
+    none be called."""
+    at = yield from clock()
     found: Sequence[Row] = yield One(AGENTS, {})
     known = {row["agent"]: breaker_of(row) for row in found if row["agent"] in agents}
     busy = {row["agent"]: row["calls"] for row in (yield One(BUSY, {}))}
@@ -107,22 +105,22 @@ def choose(
             yield One(_TRY, {"agent": one.agent, "at": at, "last": known[one.agent].trial_at})
         ):
             call = Call(key=key, job=job, attempt=attempt, agent=one.agent)
-            yield One(_BEGIN, {**call.params, "now": now})
+            yield One(_BEGIN, {**call.params})
             return one.agent
         left.remove(one.agent)
     return None
 
 
-def begin(call: Call, now: float) -> Operation[None]:
+def begin(call: Call) -> Operation[None]:
     """A call is under way, if it was not already."""
-    yield One(_BEGIN, {**call.params, "now": now})
+    yield One(_BEGIN, {**call.params})
 
 
-def end(call: Call, seconds: float, error: str | None, now: float) -> Operation[None]:
+def end(call: Call, seconds: float, error: str | None) -> Operation[None]:
     """A call is over, and counts."""
     yield from drop(call)
     failed = int(error is not None)
-    told = {"agent": call.agent, "failed": failed, "seconds": seconds, "error": error, "now": now}
+    told = {"agent": call.agent, "failed": failed, "seconds": seconds, "error": error}
     yield One(_COUNT, told)
 
 
@@ -160,15 +158,13 @@ class Meshes:
         if time.monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = time.monotonic()
             await self._database.write(prune)
-        return await self._database.write(
-            lambda: choose(agents, self._rules, key, job, attempt, time.time())
-        )
+        return await self._database.write(lambda: choose(agents, self._rules, key, job, attempt))
 
     async def begin(self, call: Call) -> None:
-        await self._database.write(lambda: begin(call, time.time()))
+        await self._database.write(lambda: begin(call))
 
     async def end(self, call: Call, seconds: float, error: str | None) -> None:
-        await self._database.write(lambda: end(call, seconds, error, time.time()))
+        await self._database.write(lambda: end(call, seconds, error))
 
     async def drop(self, call: Call) -> None:
         await self._database.write(lambda: drop(call))

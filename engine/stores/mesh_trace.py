@@ -8,8 +8,9 @@ from typing import Any
 
 from ucop.graphs.nodes.breaker import BreakerRules, BreakerState, opens_at, state_of
 
-from ..jobs.job import Event, Record
+from ..jobs.job import Event
 from ..ledger.operation import Row
+from ..record import Record
 from .mesh_calls import breaker_of
 
 MESH_EVENTS = """

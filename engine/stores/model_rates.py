@@ -7,7 +7,6 @@ and nothing about a job.
 from __future__ import annotations
 
 import secrets
-import time
 from typing import TYPE_CHECKING
 
 from ucop.agents.providers import rates
@@ -36,10 +35,10 @@ _SETTLE = "update model_turns set tokens = :tokens where id = :id"
 _RELEASE = "delete from model_turns where id = :id"
 
 
-def reserve(id: str, provider: str, rate: Rate, tokens: int, now: float) -> Operation[Reservation]:
+def reserve(id: str, provider: str, rate: Rate, tokens: int) -> Operation[Reservation]:
     """The next turn of a provider; `now` is the caller's clock, used where the database has
     none of its own."""
-    rows = yield One(_LOCK, {"provider": provider, "now": now})
+    rows = yield One(_LOCK, {"provider": provider})
     at = rows[0]["at"]
     yield One(_PRUNE, {"provider": provider, "before": at - rates.MINUTE})
     rows = yield One(_BEGUN, {"provider": provider})
@@ -67,7 +66,7 @@ class DatabaseRates:
         id = secrets.token_hex(8)
 
         def make() -> Operation[Reservation]:
-            return reserve(id, provider, rate, tokens, time.time())
+            return reserve(id, provider, rate, tokens)
 
         return await self._loop.acall(self._database.write(make))
 

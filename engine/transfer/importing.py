@@ -7,13 +7,13 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from ..dialect import Tables
 from ..errors import JobExists
 from ..jobs.job import JobId
 from ..jobs.status import ACTIVE, JobStatus, StepStatus
-from ..ledger.lifecycle import ADD_EVENT
+from ..ledger.events import event
 from ..ledger.operation import Many, One, Operation, Params
-from ..ledger.records import to_json
-from ..ledger.threads import Tables
+from ..values.json_text import to_json
 from ..values.packed import pack, unpack
 from .job_parts import Contents, QuestionPart, StepPart
 
@@ -24,7 +24,7 @@ union all select 1 from checkpoints where thread_id = :id limit 1"""
 # Under a name of its own: a definition that came in a file must not stand for one of this project.
 _ADD_DEFINITION = """
 insert into definitions (fingerprint, workflow, body, created_at)
-values (:fingerprint, :workflow, :body, :now) on conflict (fingerprint) do nothing"""
+values (:fingerprint, :workflow, :body, {now}) on conflict (fingerprint) do nothing"""
 
 _ADD_JOB = """
 insert into jobs (id, workflow, fingerprint, needs, status, reason, attempt, input, run, output, error,
@@ -49,6 +49,9 @@ insert into steps (job_id, task_id, attempt, node, status, started_at, finished_
 values (:job, :task_id, :attempt, :node, :status, :started_at, :finished_at, :input, :output,
     :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
     :seconds_waited, :seconds_generating, :cost, :models, :cached, :cached_calls, :tries)"""
+
+_ADD_EVENT = """
+insert into events (job_id, seq, type, at, data) values (:job, :seq, :type, :at, :data)"""
 
 _ADD_QUESTION = """
 insert into questions (job_id, id, node, question, answer_schema, asked_at, due_at,
@@ -78,7 +81,7 @@ insert into {writes} (thread_id, checkpoint_ns, checkpoint_id, task_id, task_pat
 values (:job, :ns, :checkpoint_id, :task_id, :task_path, :idx, :channel, :kind, :data)"""
 
 
-def add(tables: Tables, contents: Contents, id: JobId, now: float) -> Operation[JobId]:
+def add(tables: Tables, contents: Contents, id: JobId) -> Operation[JobId]:
     """Write a job as `contents` has it, under `id` and on a thread of its own. One that ran or
     was queued is paused, so that nothing starts by itself. Raises JobExists."""
     if (yield One(_TAKEN, {"id": id})):
@@ -90,7 +93,7 @@ def add(tables: Tables, contents: Contents, id: JobId, now: float) -> Operation[
     status = JobStatus.PAUSED if was.status in ACTIVE else was.status
     reason = f"imported; it was {was.status}" if was.status in ACTIVE else was.reason
     fingerprint = "file:" + hashlib.sha256(body.encode()).hexdigest()[:32]
-    named = {"fingerprint": fingerprint, "workflow": was.workflow, "body": body, "now": now}
+    named = {"fingerprint": fingerprint, "workflow": was.workflow, "body": body}
     yield One(_ADD_DEFINITION, named)
     job = was.model_dump(mode="json")
     as_text = ("needs", "input", "run", "output", "error", "labels", "budget")
@@ -101,8 +104,8 @@ def add(tables: Tables, contents: Contents, id: JobId, now: float) -> Operation[
     yield from _many(_ADD_STEP, [_step(each, id) for each in contents.steps])
     events = [{**e.model_dump(), "job": id, "data": to_json(e.data)} for e in contents.events]
     imported = {"job": was.id, "status": was.status.value}
-    last = {"job": id, "type": "job.imported", "at": now, "data": to_json(imported)}
-    yield Many(ADD_EVENT, [*events, {**last, **seq}])
+    yield from _many(_ADD_EVENT, events)
+    yield event(id, len(events) + 1, "job.imported", imported)
     yield from _many(_ADD_QUESTION, list(_questions(contents, id)))
     yield from _add_states(tables, contents, id)
     return id

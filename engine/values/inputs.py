@@ -15,10 +15,10 @@ from ucop.graphs.errors import StateError
 from ucop.graphs.expressions.cel import path_text
 from ucop.graphs.types.input_types import as_json, is_json
 from ucop.graphs.types.state import normalise
-from ucop.graphs.workflows.workflow import Workflow
+from ucop.graphs.workflow import Workflow
 
 from ..errors import InvalidInput
-from ..ledger.records import to_json
+from .json_text import to_json
 
 Path = tuple[Any, ...]
 Types = Sequence[str]
@@ -68,21 +68,21 @@ def given_input(workflow: Workflow, input: Any, typed: str | None, types: Types 
     """What a graph is to begin with, from what its job keeps."""
     if typed is None:
         return workflow.accept(input)
-    kept = ("msgpack", base64.b64decode(typed))
-    from ..checkpoints.savers import serializer_of
+    from .serializer import serializer_of
 
-    return _with_tuples(serializer_of(workflow.graph(), types).loads_typed(kept))
+    kept = ("msgpack", base64.b64decode(typed))
+    return serializer_of(workflow.graph(), types).loads_typed(kept)
 
 
 def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     """`value` as a checkpoint keeps it. Raises InvalidInput where it would come back changed."""
-    from ..checkpoints.savers import serializer_of
+    from .serializer import serializer_of
     from .stored import culprit
 
     serializer = serializer_of(workflow.graph(), types)
     try:
-        kind, data = serializer.dumps_typed(_with_tuples_named(value))
-        back = _with_tuples(serializer.loads_typed((kind, data)))
+        kind, data = serializer.dumps_typed(value)
+        back = serializer.loads_typed((kind, data))
     except Exception as error:  # also what code of the project's own types raises
         kind, why = culprit(value, serializer.dumps_typed, error)
         raise InvalidInput(
@@ -99,30 +99,6 @@ def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     if kind != "msgpack":
         raise InvalidInput(f"{where} cannot be kept: it is {_told(value)}")
     return base64.b64encode(data).decode()
-
-
-_TUPLE = "ucop:tuple"
-"""Stands for a tuple, which msgpack would write as a list."""
-
-
-def _with_tuples_named(value: Any) -> Any:
-    if type(value) is tuple:
-        return {_TUPLE: [_with_tuples_named(item) for item in value]}
-    if type(value) is list:
-        return [_with_tuples_named(item) for item in value]
-    if type(value) is dict:
-        return {key: _with_tuples_named(item) for key, item in value.items()}
-    return value
-
-
-def _with_tuples(value: Any) -> Any:
-    if type(value) is list:
-        return [_with_tuples(item) for item in value]
-    if type(value) is not dict:
-        return value
-    if value.keys() == {_TUPLE}:
-        return tuple(_with_tuples(item) for item in value[_TUPLE])
-    return {key: _with_tuples(item) for key, item in value.items()}
 
 
 def _difference(one: Any, other: Any, path: Path) -> tuple[Path, Any] | None:

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from ..jobs.redaction import REDACTED
+
 KINDS = frozenset({"msgpack", "json", "null", "empty", "bytes", "bytearray"})
 """How values are written; `pickle` is none of them."""
 
-REDACTED = "[redacted]"
 
 _WHOLE = 7
 """LangGraph's code of a value that is no object: a snapshot of a DeltaChannel. Its codes of objects

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
+from ucop.graphs.pregel.allowlist import allowlist_of
+
 from .decoding import Decoder
 from .encoding import Encoder
-from .state_types import GraphTypes, StateTypes
+from .state_types import GraphTypes, StateTypes, graph_types
 from .stored import Stored
 
 
@@ -80,3 +83,26 @@ class StateSerializer(JsonPlusSerializer):
         if kind == "msgpack":
             return self._decoder.unpack(packed)
         return super().loads_typed(data)
+
+
+def serializer(patterns: Sequence[str] = ()) -> StateSerializer:
+    """For all that a project may store, and with `patterns` more. What it writes itself belongs to
+    no graph, and was checked where it came from."""
+    return StateSerializer(StateTypes(patterns=tuple(patterns), lenient=True))
+
+
+_used: WeakKeyDictionary[Any, GraphTypes] = WeakKeyDictionary()
+
+
+def used_types(graph: Any) -> GraphTypes:
+    """What a graph uses; looked for once."""
+    key = getattr(graph, "builder", None) or graph
+    if key not in _used:
+        _used[key] = graph_types(graph)
+    return _used[key]
+
+
+def serializer_of(graph: Any, types: Sequence[str] = ()) -> StateSerializer:
+    """What a saver writes the values of a graph with; `types` are those of the settings."""
+    own = serializer(types).with_graph(used_types(graph))
+    return own.with_msgpack_allowlist(allowlist_of(graph) or ())

@@ -17,7 +17,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, get_args, get_type_hints
 
-from langgraph.checkpoint.serde._msgpack import SAFE_MSGPACK_TYPES
+from langchain_core.runnables import Runnable
+from langgraph.pregel import Pregel
+
+from ucop.graphs.pregel.strict_msgpack import SAFE_TYPES
 
 from ..errors import Unstorable, WorkflowChanged
 
@@ -132,7 +135,7 @@ class StateTypes:
         module, qualified = name
         simple = (module, qualified.rpartition(".")[2])
         return (
-            name in SAFE_MSGPACK_TYPES
+            name in SAFE_TYPES
             or simple in self.keys
             or name in self.known
             or _top(module) in self.own
@@ -240,7 +243,7 @@ def _collect(graph: Any, modules: set[str], known: dict[Name, type], seen: set[i
             known[kind.__module__, kind.__qualname__] = kind
             modules.add(kind.__module__)
     for call in _calls(graph, builder):
-        if hasattr(call, "nodes") and hasattr(call, "channels"):
+        if isinstance(call, Pregel):
             _collect(call, modules, known, seen)
         elif (module := _module_of(call)) is not None:
             modules.add(module)
@@ -268,13 +271,17 @@ def _calls(graph: Any, builder: Any) -> Iterator[Any]:
 
 
 def _inside(runnable: Any) -> Iterator[Any]:
+    """What a node holds. Only LangChain's own kinds are asked: an object of the user's may have
+    attributes of any name, such as a proxy that makes them up."""
+    yield runnable
+    if not isinstance(runnable, Runnable):
+        return
     tools = getattr(runnable, "tools_by_name", None) or getattr(runnable, "_tools_by_name", None)
     for tool in (tools or {}).values():
         yield from (tool, getattr(tool, "func", None), getattr(tool, "coroutine", None))
     for step in getattr(runnable, "steps", ()) or ():
         yield from _inside(step)
     functions = [getattr(runnable, name, None) for name in ("func", "afunc")]
-    yield runnable
     yield from (function for function in functions if function is not None)
 
 

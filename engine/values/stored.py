@@ -16,7 +16,7 @@ from ucop.agents.text.plain import plain
 from ucop.agents.text.raised import bounded, clean, text_of, type_of
 
 from ..errors import Unstorable
-from ..ledger.records import to_json
+from .json_text import to_json
 
 MOST_BYTES = 1_000_000_000
 """Bytes of one value. PostgreSQL takes 1 GiB less what it adds, SQLite this by default."""

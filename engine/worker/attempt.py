@@ -25,13 +25,13 @@ from ucop.agents.memory.memory import Memory, NoMemory
 from ucop.agents.models.meter import Meter, Usage, way_of
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
-from ucop.graphs.nodes.routing import inside_of, way_to
-from ucop.graphs.workflows.workflow import YamlWorkflow
+from ucop.graphs.pregel.names import inside_of, way_to
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
+from ..checkpoints.fence import FencedSaver, attach
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
-from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,
@@ -40,14 +40,15 @@ from ..errors import (
     Superseded,
     Unstorable,
 )
+from ..job_error import JobError
 from ..jobs.budget import Budget
 from ..jobs.failure import failure
-from ..jobs.job import JobError
 from ..jobs.status import Change
-from ..ledger.records import Claimed, Outcome, shown_json, to_json
+from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
 from ..loop.stopping import insist, is_cancelled
 from ..values.inputs import given_input
+from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from .node_runs import CUSTOM, watch
@@ -59,9 +60,9 @@ if TYPE_CHECKING:
 
     from ucop.agents.models.models import ModelFallback, Models, ModelWarning
     from ucop.agents.models.serving import ModelUse
-    from ucop.graphs.nodes.cache import Answers
+    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
 
@@ -157,7 +158,7 @@ class Attempt:
             self._budget = Budget(
                 job_id=claimed.job_id,
                 limits=claimed.budget,
-                since=claimed.created_at,
+                since=claimed.submitted_at,
                 before=claimed.spent,
             )
         asks = self._budget is not None and self._budget.asks
@@ -204,6 +205,7 @@ class Attempt:
             )
             self.saver.starts_at_once = not hasattr(workflow.graph(), "builder")
             graph = attach(workflow.graph(), self.saver, self.store)
+            self._given.set_breakpoints(graph)
             self.saver = graph.checkpointer  # type: ignore[assignment] # the same, which knows more
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
@@ -288,7 +290,7 @@ class Attempt:
     async def _in_time(self, work: Coroutine[Any, Any, T]) -> T:
         """`work`, cancelled when the job's deadline passes. Raises DeadlinePassed."""
         try:
-            left = self._budget.seconds_left(time.time()) if self._budget else None
+            left = self._budget.seconds_left(time.monotonic()) if self._budget else None
         except LimitReached:
             work.close()
             raise
@@ -507,7 +509,7 @@ class Attempt:
         first = self.journal.noted_at
         if first is None:
             return
-        if (left := first + self.pace.wait() - time.time()) > FLUSH_AFTER:
+        if (left := first + self.pace.wait() - time.monotonic()) > FLUSH_AFTER:
             # Others rode with a checkpoint meanwhile; these have just come.
             self._flush_in(left)
             return

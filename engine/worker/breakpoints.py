@@ -8,10 +8,11 @@ job go on from, and an attempt stops again at a breakpoint that stands behind a 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.constants import TAG_HIDDEN
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
@@ -48,38 +49,48 @@ def stops_itself(graph: Any) -> bool:
 
 async def stopped_at(graph: Any, config: Mapping[str, Any]) -> str | None:
     """Where a graph whose stream has ended stands, though it has not ended; None if it has."""
-    snapshot = await graph.aget_state(config, subgraphs=True)
-    if not snapshot.next:
+    places = [place async for place in _places(graph, graph, config)]
+    if not places[0].snapshot.next:
         return None
-    innermost = max(_places(graph, snapshot, ()), key=lambda place: len(place.path))
-    return _told(innermost.path, innermost.snapshot.next)
+    return _told(max(places, key=lambda place: len(place.path)))
 
 
 async def due_at(graph: Any, config: Mapping[str, Any], passed: str | None) -> str | None:
     """The breakpoint at which a job stands that nobody let pass, where there is one. What was
     saved up to `passed`, a person let go on."""
-    snapshot = await graph.aget_state(config, subgraphs=True)
-    for place in _places(graph, snapshot, ()):
+    async for place in _places(graph, graph, config):
         id = place.snapshot.config["configurable"].get("checkpoint_id")
         is_new = id is not None and (passed is None or id > passed)
         if is_new and place.snapshot.next and await _is_due(graph, place):
-            return _told(place.path, place.snapshot.next)
+            return _told(place)
     return None
 
 
-def _told(path: Sequence[str], due: Sequence[str]) -> str:
-    inside = f" in {'/'.join(path)}" if path else ""
-    return f"stopped at a breakpoint{inside} before {', '.join(dict.fromkeys(due))}"
+def _told(place: Place) -> str:
+    inside = f" in {'/'.join(place.path)}" if place.path else ""
+    due = dict.fromkeys(task.name for task in place.snapshot.tasks if task.result is None)
+    return f"stopped at a breakpoint{inside} before {', '.join(due)}"
 
 
-def _places(graph: Any, snapshot: StateSnapshot, path: tuple[str, ...]) -> Iterator[Place]:
-    """A graph, and those inside that its open tasks have begun."""
+async def _places(
+    root: Any, graph: Any, config: Mapping[str, Any], path: tuple[str, ...] = ()
+) -> AsyncIterator[Place]:
+    """A graph, and those inside that its open tasks have begun.
+
+    Read as they were saved. LangGraph's newest state has what finished tasks wrote merged in, which
+    calls the graph's own code and may raise.
+    """
+    where = {"checkpoint_id": None, CONFIG_KEY_CHECKPOINTER: root.checkpointer}
+    as_saved = {**config, "configurable": {**config["configurable"], **where}}
+    snapshot = await graph.aget_state(as_saved)
     yield Place(path=path, graph=graph, snapshot=snapshot)
     inner = {name: each for name, each in graph.get_subgraphs() if isinstance(each, Pregel)}
-    for task in snapshot.tasks:
-        state: Any = task.state
-        if task.name in inner and isinstance(state, StateSnapshot) and state.next:
-            yield from _places(inner[task.name], state, (*path, task.name))
+    for task in snapshot.tasks if snapshot.next else ():
+        if task.name in inner and isinstance(task.state, dict):
+            given: Any = task.state
+            async for place in _places(root, inner[task.name], given, (*path, task.name)):
+                if place.snapshot.next:
+                    yield place
 
 
 async def _is_due(root: Any, place: Place) -> bool:

@@ -25,10 +25,11 @@ from langgraph.runtime import Runtime
 from langgraph.types import Interrupt
 
 from ucop.agents.text.raised import Escaped, escaped
-from ucop.graphs.nodes.routing import way_to
+from ucop.graphs.pregel.names import way_to
 
 from ..jobs.job import JobId
 from ..loop.at_work import AtWork, at_work
+from ..loop.loop import SAFE
 from ..values.stored import stored_json
 
 if TYPE_CHECKING:
@@ -74,21 +75,31 @@ async def arun_with_retry(
         if (why := _unfit(word, task)) is None:
             raise
         raise Escaped(word, why) from word
-    except (Exception, asyncio.CancelledError, GeneratorExit):
-        raise  # Python closes this coroutine by a GeneratorExit; a node's own stays in its task
+    except (Exception, asyncio.CancelledError):
+        raise
     except BaseException as error:
+        if _closes_this(error):
+            raise
         raise escaped(error) from error
     finally:
         at_work.set(around)
 
 
 vars(_runner)["arun_with_retry"] = arun_with_retry
+SAFE.add(arun_with_retry.__code__)
+
+
+def _closes_this(error: BaseException) -> bool:
+    """Whether Python closes the coroutine that caught this: nothing inside has raised it."""
+    trace = error.__traceback__
+    return isinstance(error, GeneratorExit) and trace is not None and trace.tb_next is None
 
 
 def name_of(task: PregelExecutableTask) -> str:
     """The node that a task runs, with the nodes around it."""
     namespace = task.config.get(CONF, {}).get(CONFIG_KEY_CHECKPOINT_NS) or ""
-    return way_to(namespace.split(NS_SEP)[:-1], task.name)
+    around = namespace.rpartition(NS_SEP)[0]
+    return way_to(around.split(NS_SEP), task.name) if around else task.name
 
 
 def _unfit(word: GraphBubbleUp, task: PregelExecutableTask) -> str | None:

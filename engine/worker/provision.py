@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from ucop.graphs.factory import Run
+from ucop.graphs.workflow import Run
 
 from ..jobs.run_options import PLAIN, names_secrets, with_secrets
 
@@ -25,6 +25,8 @@ class Provision:
     tags: tuple[str, ...] = ()
     metadata: Mapping[str, Any] = field(default_factory=dict)
     recursion_limit: int | None = None
+    interrupt_before: Literal["*"] | Sequence[str] | None = None
+    interrupt_after: Literal["*"] | Sequence[str] | None = None
     secret: frozenset[str] = frozenset()
     """Names of `configurable` whose values hold secrets. LangGraph would write them into the
     metadata of every checkpoint."""
@@ -44,6 +46,8 @@ class Provision:
             tags=tuple(run.config.tags),
             metadata=run.config.metadata,
             recursion_limit=run.config.recursion_limit,
+            interrupt_before=run.config.interrupt_before,
+            interrupt_after=run.config.interrupt_after,
             secret=frozenset(n for n, v in run.config.configurable.items() if names_secrets(v)),
         )
 
@@ -59,6 +63,13 @@ class Provision:
         if self.recursion_limit is not None:
             config["recursion_limit"] = self.recursion_limit
         return config
+
+    def set_breakpoints(self, graph: Any) -> None:
+        """Those of this job, in an attempt's own copy of the graph."""
+        if self.interrupt_before is not None:
+            graph.interrupt_before_nodes = self.interrupt_before
+        if self.interrupt_after is not None:
+            graph.interrupt_after_nodes = self.interrupt_after
 
     def for_factory(self, config: Mapping[str, Any], store: BaseStore | None) -> Run:
         """What a factory may know of the run."""

@@ -23,8 +23,8 @@ from ..database.database import Database
 from ..jobs.failure import is_own
 from ..jobs.job import WorkerId
 from ..ledger import workers
-from ..ledger.records import shown_json
 from ..loop.at_work import AtWork
+from ..values.json_text import shown_json
 
 log = logging.getLogger("ucop.worker")
 
@@ -119,9 +119,7 @@ class Pulse:
     def _speak(self, blocked: Blocked) -> None:
         told = shown_json(asdict(blocked))
         try:
-            lives = self._database.write_apart(
-                lambda: workers.speak(self._worker, told, time.time())
-            )
+            lives = self._database.write_apart(lambda: workers.speak(self._worker, told))
         except Exception as error:  # noqa: BLE001 - tried again; without it the worker is lost
             log.error("worker %s: no heartbeat: %s", self._worker, text_of(error))
             return

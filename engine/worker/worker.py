@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
+from ..checkpoints.fence import FencedSaver, saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
@@ -40,8 +41,8 @@ from ..jobs.status import Change, JobStatus
 from ..ledger import lifecycle, live_rows, overdue
 from ..ledger import workers as roster
 from ..ledger.live_rows import Bounds
-from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome, shown_json
-from ..ledger.retention import BATCH, carry_out
+from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
+from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
 from ..loop.stopping import is_cancelled
@@ -49,13 +50,15 @@ from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers
 from ..stores.mesh_calls import Meshes
+from ..values.json_text import shown_json
 from .attempt import Attempt, Drained, Pace
 from .pulse import Pulse
+from .retention import carry_out
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
     from ucop.agents.models.models import Models
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
     from ..settings import Settings
     from ..stores.memory import JobStore
@@ -119,6 +122,7 @@ class Worker:
         self._serves = serves
         self._store = store
         self._on_lost, self._on_end = on_lost, on_end
+        self._saver: FencedSaver
         self._pulse: Pulse | None = None
         self._answers = KeptAnswers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
@@ -151,6 +155,7 @@ class Worker:
 
     async def start(self) -> None:
         self._held.enter_context(self._database.hold(self.id))
+        self._saver = saver_of(self._database, self._settings.state.types)
         try:
             await self._join()
             await self._sweep()
@@ -191,11 +196,11 @@ class Worker:
         self._abandoning = asyncio.create_task(self._abandon(message), name="ucop-abandon")
 
     async def _join(self) -> None:
-        host, pid, now = socket.gethostname(), os.getpid(), time.time()
+        host, pid = socket.gethostname(), os.getpid()
         knows = self._knows()
         serves = self._serves
-        await self._database.write(lambda: roster.join(self.id, host, pid, knows, now, serves))
-        await self._database.write(lambda: fair_shares.forget(now))
+        await self._database.write(lambda: roster.join(self.id, host, pid, knows, serves))
+        await self._database.write(fair_shares.forget)
 
     async def stop(self, *, grace: float | None = None) -> None:
         """Drain: claim nothing more, let running nodes end within `grace` seconds, then stop
@@ -344,9 +349,7 @@ class Worker:
     async def _finish(self, job: JobId, number: int, outcome: Outcome) -> JobStatus:
         """Write how an attempt ended. What the database refuses of it fails the job."""
         try:
-            return await self._database.write(
-                lambda: lifecycle.finish(job, number, outcome, time.time())
-            )
+            return await self._database.write(lambda: lifecycle.finish(job, number, outcome))
         except Superseded:
             raise
         except DatabaseError as error:
@@ -357,9 +360,7 @@ class Worker:
             refused = error
         log.error("job %s: its end cannot be written: %s", job, text_of(refused))
         failed = _failure(refused)
-        return await self._database.write(
-            lambda: lifecycle.finish(job, number, failed, time.time())
-        )
+        return await self._database.write(lambda: lifecycle.finish(job, number, failed))
 
     def _broke_off(self, attempt: Attempt, error: BaseException) -> None:
         """An attempt ended for no fault of its graph's; the sweep gives its job back."""
@@ -384,7 +385,7 @@ class Worker:
         except BaseException as error:
             if isinstance(error, asyncio.CancelledError) and is_cancelled():
                 raise
-            if isinstance(error, DatabaseError) and error.place == self._database.saver().place:
+            if isinstance(error, DatabaseError) and error.place == self._saver.place:
                 raise  # not the job's fault: it goes on when the database works
             # A graph that cannot be built fails its job; tried again for ever it would only
             # keep the workers busy.
@@ -395,7 +396,7 @@ class Worker:
             return _failure(error)
         return await attempt.run(
             workflow,
-            saver=self._database.saver(),
+            saver=self._saver,
             models=self._models,
             folder=self.folder,
         )
@@ -406,9 +407,7 @@ class Worker:
             return
         try:
             status = await self._database.write(
-                lambda: lifecycle.release(
-                    job, number, why, time.time(), lost=False, broke_off=broke_off
-                )
+                lambda: lifecycle.release(job, number, why, lost=False, broke_off=broke_off)
             )
         except DatabaseError as error:
             if broke_off:
@@ -433,7 +432,7 @@ class Worker:
                 log.exception("worker %s", self.id)
 
     async def _beat(self) -> None:
-        if await self._database.touch(lambda: roster.beat(self.id, time.time())):
+        if await self._database.touch(lambda: roster.beat(self.id)):
             if self._live.is_listened_to:
                 await self.hear_listeners()  # the lease of one may have ended
             return
@@ -469,9 +468,7 @@ class Worker:
     async def hear_listeners(self) -> None:
         """Let what runs emit what somebody listens to, and nothing else."""
         if self._running:
-            self._live.listen(
-                await self._database.read(lambda: live_rows.modes_on(self.id, time.time()))
-            )
+            self._live.listen(await self._database.read(lambda: live_rows.modes_on(self.id)))
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
@@ -488,8 +485,8 @@ class Worker:
 
     async def _expire(self) -> None:
         """Fail the jobs whose deadline passed while nobody worked on them."""
-        for job in await self._database.read(lambda: lifecycle.expired(time.time())):
-            await self._database.write(partial(lifecycle.expire, job, time.time()))
+        for job in await self._database.read(lambda: lifecycle.expired()):
+            await self._database.write(partial(lifecycle.expire, job))
             self._notices.tell(job)
 
     async def _others(self) -> list[str]:
@@ -531,17 +528,15 @@ class Worker:
             await self._database.unblock(at, self._settings.lease)
         for job, number in await self._database.read(lambda: roster.running_on(worker)):
             fault("before takeover")
-            await self._database.write(
-                partial(lifecycle.release, job, number, why, time.time(), lost=True)
-            )
+            await self._database.write(partial(lifecycle.release, job, number, why, lost=True))
             fault("after takeover")
             self._notices.tell(job)
 
     async def _expire_questions(self) -> None:
-        for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE, time.time())):
+        for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE)):
             # A person, or another worker, may be faster.
             with contextlib.suppress(RefusedChange, JobNotFound):
-                await self._database.write(partial(overdue.expire, job, time.time()))
+                await self._database.write(partial(overdue.expire, job))
             self._notices.tell(job)
             self._queue.wake()
 
@@ -553,9 +548,9 @@ class Worker:
         keep = self._settings.live.keep
 
         async def look() -> None:
-            jobs, gone = await self._database.read(lambda: live_rows.stale(keep, time.time()))
+            jobs, gone = await self._database.read(lambda: live_rows.stale(keep))
             if jobs or gone:
-                await self._database.write(lambda: live_rows.drop(jobs, time.time()))
+                await self._database.write(lambda: live_rows.drop(jobs))
 
         await self._every(min(max(keep / 10, self._settings.sweep), 60.0), look)
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
+from ucop.agents.finding import Finding
 from ucop.agents.spec.spec_file import read_agents
-from ucop.agents.text.source import Document, Finding
+from ucop.agents.text.source import Document
 
 from ..language.definition import Definition
 from ..language.load import Loaded, load
@@ -26,11 +27,11 @@ from .report import Report, meant
 from .writes import check_answers, check_parallel_writes, warn_of_unused
 
 if TYPE_CHECKING:
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
-    from ..workflows.workflow import Workflow
+    from ..workflow import Workflow
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ucop.agents.text.source import Position
+from ucop.agents.finding import Position
 
 from ..expressions.templates import Use
 from ..language.definition import Definition, Entry, Node

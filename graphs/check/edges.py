@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from functools import partial
 
-from ucop.agents.text.source import Position
+from ucop.agents.finding import Position
 
 from ..language.definition import END, START, Definition, Entry, Route
 from ..topology.topology import Topology

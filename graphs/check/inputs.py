@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.text.places import Path
+
 from ..expressions.cel import path_text
 from ..expressions.templates import Use
-from ..language.definition import Definition, Node, Path
+from ..language.definition import Definition, Node
 from ..types.fits import misfit, values_of
 from ..types.inference import Inference
 from ..types.references import Readings
@@ -15,7 +17,7 @@ from ..types.shapes import Shape, can_fit, type_of, words
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 
 class InputCheck:

@@ -7,19 +7,20 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
+from ucop.agents.finding import Position
+from ucop.agents.text.places import Path
 from ucop.agents.text.schema import validate
-from ucop.agents.text.source import Position
 
 from ..errors import UnknownWorkflow
 from ..expressions.cel import Reference
-from ..language.definition import END, ERROR_FIELDS, START, Definition, Node, OnError, Path
+from ..language.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
     from ucop.agents.spec.merging import MergeFunction
     from ucop.agents.spec.registry import Registry
 
-    from ..workflows.workflow import Workflow
+    from ..workflow import Workflow
 
 FindWorkflow = Callable[[str], "Workflow"]
 """Finds a workflow by name. Raises UnknownWorkflow, InvalidDefinition."""

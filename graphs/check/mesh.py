@@ -6,12 +6,14 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..language.definition import MESH, Definition, Mesh, Node, Path
+from ucop.agents.text.places import Path
+
+from ..language.definition import MESH, Definition, Mesh, Node
 from .report import Report, meant, one_of
 
 if TYPE_CHECKING:
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
 
 def choose_members(

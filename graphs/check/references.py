@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ucop.agents.text.source import Position
+from ucop.agents.finding import Position
 
 from ..expressions.cel import Reference, path_text
 from ..expressions.templates import Use

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ucop.agents.text.source import Finding, Position, nearest
+from ucop.agents.finding import Finding, Position
+from ucop.agents.text.places import Path, Places
+from ucop.agents.text.source import nearest
 
-from ..language.definition import Entry, Path, Places, Route
+from ..language.definition import Entry, Route
 
 
 class Report:

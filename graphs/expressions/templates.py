@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ucop.agents.text.places import Path, Places
 from ucop.agents.text.template import Reference as Hole
 from ucop.agents.text.template import TemplateError, parse
 
 from ..errors import ExpressionError
-from ..language.definition import Path, Places
 from .cel import BadExpression, Expression, Scope, compile_expression, follow, path_text
 
 

@@ -5,25 +5,20 @@ Nothing here reads files, looks agents up or imports LangGraph.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from ucop.agents.text.places import Path, Places
 
 from ..limits import Limits
-
-if TYPE_CHECKING:
-    from ucop.agents.text.source import Document, Position
 
 START = "START"
 END = "END"
 ERRORS = "errors"
 """The name under which the state holds what failed, by node."""
-
-Path = tuple[str | int, ...]
-"""Where something stands in the file: keys and list indexes from the top."""
 
 
 class Kind(Enum):
@@ -189,43 +184,6 @@ class Route:
     offset: int = field(default=-1, compare=False)
 
 
-@dataclass(frozen=True)
-class Places:
-    """Finds parts of the file; knows no place where the definition came from a job."""
-
-    document: Document | None = None
-
-    @cached_property
-    def _lines(self) -> list[str]:
-        return self.document.text.splitlines() if self.document else []
-
-    def at(self, path: Path, *, key: bool = False) -> Position | None:
-        """The place of the value at `path`, or of its key."""
-        return self.document.at(path, key=key) if self.document else None
-
-    def has(self, path: Path) -> bool:
-        """Whether anything stands at `path`."""
-        return self.document is not None and path in self.document.places
-
-    def inside(self, path: Path, offset: int, needle: str) -> Position | None:
-        """The place of `needle`, which stands at `offset` of the text at `path`."""
-        position = self.at(path)
-        if position is None or self.document is None or offset < 0 or not self.has(path):
-            return position
-        value = _value(self.document.data, path)
-        if not isinstance(value, str):
-            return position
-        lines = self._lines
-        line, start = lines[position.line - 1], position.column - 1
-        for quote in (0, 1):
-            if line.startswith(value, start + quote):
-                return type(position)(
-                    position.file, position.line, position.column + quote + offset
-                )
-        nth = len(re.findall(re.escape(needle), value[:offset]))
-        return _search(lines, position, needle, nth) or position
-
-
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A whole workflow. Equal definitions behave alike; places do not count."""
@@ -283,21 +241,3 @@ class Definition:
             if node.writes:
                 found.setdefault(node.writes, []).append(node)
         return found
-
-
-def _value(data: Any, path: Path) -> Any:
-    for step in path:
-        data = data[step]
-    return data
-
-
-def _search(lines: list[str], position: Position, needle: str, nth: int) -> Position | None:
-    """The place of the nth `needle` at or after `position`."""
-    start = position.column - 1
-    for number in range(position.line, len(lines) + 1):
-        for found in re.finditer(re.escape(needle), lines[number - 1][start:]):
-            if nth == 0:
-                return type(position)(position.file, number, start + found.start() + 1)
-            nth -= 1
-        start = 0
-    return None

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Mapping
 from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
+from ucop.agents.finding import Finding, Position
 from ucop.agents.text.duration import seconds_of
+from ucop.agents.text.places import Path, Places
 from ucop.agents.text.schema import (
     check_schema,
     declared_parts,
@@ -20,7 +22,7 @@ from ucop.agents.text.schema import (
     validate,
     with_defaults,
 )
-from ucop.agents.text.source import Document, Finding, Position, nearest
+from ucop.agents.text.source import Document, nearest
 
 from ..expressions.cel import RESERVED
 from ..limits import LIMITS, Limits, limits_of, refused
@@ -38,8 +40,6 @@ from .definition import (
     Mesh,
     Node,
     OnError,
-    Path,
-    Places,
     Retry,
     Route,
 )

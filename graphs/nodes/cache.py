@@ -5,29 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from .work import AgentWork, Turn, Work
 
 if TYPE_CHECKING:
     from .context import RunContext
-
-
-@dataclass(frozen=True)
-class Kept:
-    """An answer that is kept; it may be null."""
-
-    answer: Any
-
-
-class Answers(Protocol):
-    """Keeps answers, for all jobs and beyond the process."""
-
-    async def find(self, key: str) -> Kept | None:
-        """The answer under `key`, unless its time is over."""
-
-    async def keep(self, key: str, answer: Any, seconds: float) -> None:
-        """Keep an answer (JSON) under `key` for so long."""
 
 
 @dataclass(frozen=True)

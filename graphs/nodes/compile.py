@@ -25,6 +25,7 @@ from typing_extensions import TypedDict
 
 from ..errors import StateError
 from ..language.definition import END, ERRORS, START, Definition, Node
+from ..pregel.names import GATE, LOOPS, ROUTE, RUNNING
 from ..topology.topology import Topology, topology_of
 from ..types.state import Reducer, reducer_of
 from .cache import CachedWork
@@ -33,17 +34,17 @@ from .each import run_each
 from .mesh_graph import MeshWork, compile_mesh
 from .node import Call, run_once
 from .question import Question
-from .routing import GATE, LOOPS, ROUTE, RUNNING, Router, RoutingError, Turn
+from .routing import Router, RoutingError, Turn
 from .subworkflow import SubWorkflow
 from .work import AgentWork, Work
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
-    from ucop.agents.spec.spec import Agent
 
-    from ..workflows.workflow import Workflow
+    from ..workflow import Workflow
 
 State = dict[str, Any]
 Reducers = Mapping[str, Reducer]

@@ -12,7 +12,7 @@ from ucop.agents.memory.memory import Memory, NoMemory
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
 
-    from .cache import Answers
+    from .answers import Answers
     from .mesh_rules import Calls
 
 

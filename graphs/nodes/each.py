@@ -14,10 +14,10 @@ from langgraph.types import Interrupt
 
 from ..errors import ExpressionError
 from ..expressions.cel import kind_of
+from ..pregel.names import ITEM
 from .context import RunContext
 from .failures import failure, failures, mark_item, may_be_caught
 from .node import Call, Outcome
-from .routing import ITEM
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .routing import GATE, shown_name
+from ..pregel.names import GATE, shown_name
 
 _OURS = ("_", "branch:", "join:")
 _LANGGRAPHS = ("__interrupt__", "__metadata__")

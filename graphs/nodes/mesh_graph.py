@@ -22,7 +22,8 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import AgentInputError
-from ucop.agents.run.asking import ANSWER, Answered, consult
+from ucop.agents.run.answered import Answered
+from ucop.agents.run.asking import ANSWER, consult
 from ucop.agents.text.plain import brief
 
 from ..errors import MeshStopped
@@ -37,19 +38,19 @@ from ..language.definition import (
     Mesh,
     Node,
 )
+from ..pregel.names import GATE
 from ..types.state import normalise
 from .context import RunContext
 from .failures import failure, may_be_caught
 from .mesh_rules import ERROR, Calls, Finish, Move, Return, Seek, Switchboard, no_line
 from .node import Call, run_under_policies
-from .routing import GATE
 from .subworkflow import inside
 from .work import AgentWork, Turn, Work, going_on
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 ROUTER = "router" + GATE
 """The node that says who is called next; like all of the compiler's own, it is no step."""

@@ -19,7 +19,7 @@ from ..language.definition import Mesh
 from .breaker import BreakerState
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 ERROR = "error"
 WAITING, ANSWERED, FAILED = "waiting", "answered", "failed"

@@ -23,10 +23,10 @@ from ..errors import (
 )
 from ..expressions.templates import compile_template
 from ..language.definition import ERRORS, Channel, Definition, Merge, Node
+from ..pregel.names import CALL
 from ..types.state import normalise, write
 from .context import RunContext
 from .failures import Failed, failure, may_be_caught
-from .routing import CALL
 from .work import Turn, Work
 
 SHORT_DELAY = 0.1

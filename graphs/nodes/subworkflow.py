@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 
-from ..factory import Run
 from ..types.given_context import names_of
 from ..types.state import normalise
+from ..workflow import Run
 from .work import Turn, Work
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
 
-    from ..workflows.workflow import Workflow
+    from ..workflow import Workflow
     from .context import RunContext
 
 

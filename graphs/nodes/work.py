@@ -17,8 +17,8 @@ from ..types.state import normalise
 from .context import RunContext
 
 if TYPE_CHECKING:
-    from ucop.agents.run.run import AgentContext
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.run.context import AgentContext
+    from ucop.agents.spec.agent import Agent
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +65,7 @@ class AgentWork(Work):
 
     @staticmethod
     def _context(turn: Turn) -> AgentContext:
-        from ucop.agents.run.run import AgentContext
+        from ucop.agents.run.context import AgentContext
 
         run = turn.runtime.context
         # That of the task which runs now: an item of `each` has its own timeout.

@@ -14,13 +14,14 @@ from ..language.definition import END, START, Entry, Route
 from ..language.kind import NodeKind, kind_of, work_of
 from ..topology.topology import Topology, reach, topology_of
 from ..topology.wiring import wiring_from
+from ..workflow import Workflow
 from ..workflows.mesh_workflow import MeshWorkflow
-from ..workflows.workflow import Workflow, YamlWorkflow
+from ..workflows.yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from langchain_core.runnables.graph import Graph
 
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
     from ..language.definition import Definition
 

@@ -12,7 +12,7 @@ from typing import Literal
 
 from ..language.definition import END, START
 from ..language.kind import NodeKind
-from ..workflows.workflow import Workflow
+from ..workflow import Workflow
 from .picture import Arrow, Box, Picture, picture_of
 
 Format = Literal["mermaid", "dot", "svg"]

@@ -72,6 +72,7 @@ class Emission:
         self.handler: BaseCallbackHandler = _Asleep(self._put)
         self._stream: Any = None
         self._queue: Callable[[Any], None] | None = None
+        self._begun, self._speaks = False, False
 
     def want(self, modes: Collection[str]) -> None:
         """Emit these modes from now on, and no others but those of ALWAYS."""
@@ -79,11 +80,22 @@ class Emission:
             # LangGraph would add a handler of its own, were `messages` wanted at the start.
             if name != "messages":
                 mode.wanted = name in modes
+        self._speaks = "messages" in modes
+        if self._begun:
+            self._optional["messages"].wanted = self._speaks
         self.handler.__class__ = _Awake if "messages" in modes else _Asleep
 
     def of(self, stream: AsyncGenerator[Any]) -> None:
         """This is the run, not begun yet."""
         self._stream, self._queue = stream, None
+        self._begun = self._optional["messages"].wanted = False
+
+    def begin(self) -> None:
+        """The run has emitted something, and looks no more for what handlers it needs. From now on
+        a RemoteGraph may find that messages are wanted, also where no model has spoken here."""
+        if not self._begun:
+            self._begun = True
+            self._optional["messages"].wanted = self._speaks
 
     def _put(self, chunk: Any) -> None:
         if self._queue is None:
@@ -91,7 +103,7 @@ class Emission:
             if frame is None or QUEUE not in frame.f_locals:
                 return
             self._queue = frame.f_locals[QUEUE]
-            self._optional["messages"].wanted = True
+            self.begin()
         self._queue(chunk)
 
 

@@ -42,7 +42,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from ..errors import InvalidInput
-from ..nodes.routing import LOOPS, RUNNING
+from .names import LOOPS, RUNNING
 
 Write = tuple[str, Any]
 

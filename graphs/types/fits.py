@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from ..language.definition import Path
+from ucop.agents.text.places import Path
+
 from .shapes import Shape, can_fit, type_of, words
 
 MOST_COMPARISONS = 2_000

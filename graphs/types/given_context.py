@@ -4,8 +4,8 @@ the object that LangGraph gives to the nodes."""
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import typing_extensions
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
@@ -17,9 +17,6 @@ from ucop.agents.text.source import nearest
 from ..errors import InvalidInput, StateError
 from .input_types import Unfit, hints_of, is_object, reader_of, typed
 from .state import normalise
-
-if TYPE_CHECKING:
-    from ..workflows.workflow import Workflow
 
 Unchecked = Callable[[Any], bool]
 """Whether a value is only known where the run begins: a secret that is given by name."""
@@ -82,32 +79,6 @@ def built_context(schema: Any, kept: Mapping[str, Any] | None) -> Any:
         return _built(schema, dict(kept))
     except Unfit as error:
         raise InvalidInput(f"the context does not fit: {error}") from error
-
-
-def inner_context(
-    name: str, graphs: Sequence[Workflow], given: Any, unchecked: Unchecked, *, agents: bool
-) -> dict[str, Any]:
-    """The context of a workflow for the Python graphs inside it: each takes the names that its
-    schema declares. Raises InvalidInput for a name that none takes, unless there are `agents`
-    that may read any."""
-    if not isinstance(given, Mapping):
-        raise InvalidInput(
-            f"the context of workflow {name!r} must be an object of names and values, "
-            f"not a {type(given).__name__}"
-        )
-    schemas = [(graph, schema) for graph in graphs if (schema := graph.context_schema)]
-    known = frozenset[str]().union(*(names_of(schema) for _, schema in schemas))
-    unknown = sorted(set(given) - known)
-    if unknown and not agents:
-        takes = ", ".join(sorted(known)) or "none, since no Python graph inside takes a context"
-        raise InvalidInput(
-            f"the context of workflow {name!r} has {', '.join(map(repr, unknown))}; it takes {takes}"
-        )
-    kept = kept_context(None, {n: given[n] for n in unknown}, f"workflow {name!r}", unchecked)
-    for graph, schema in schemas:
-        mine = {key: value for key, value in given.items() if key in names_of(schema)}
-        kept |= kept_context(schema, mine, f"graph {graph.name!r} in {name!r}", unchecked)
-    return kept
 
 
 def _values(schema: Any, given: Any, where: str) -> dict[str, Any]:

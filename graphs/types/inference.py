@@ -15,7 +15,7 @@ from .references import Readings
 from .shapes import Shape
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 NULL = Shape({"const": None}, {})
 DEEPEST = 25

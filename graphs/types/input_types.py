@@ -16,7 +16,7 @@ from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -65,9 +65,15 @@ def hints_of(schema: Any) -> dict[str, Any]:
     if not isinstance(schema, type):
         return {}
     try:
-        return typing_extensions.get_type_hints(schema, include_extras=True)
+        return dict(_hints(schema))
     except Exception:  # noqa: BLE001 - names that are not there at run time, as under TYPE_CHECKING
         return {}
+
+
+@lru_cache(maxsize=512)
+def _hints(schema: type) -> Mapping[str, Any]:
+    """Each job asks for those of its graph's input; to read them takes longer than to check it."""
+    return typing_extensions.get_type_hints(schema, include_extras=True)
 
 
 def is_object(schema: Any) -> bool:
@@ -290,6 +296,8 @@ def is_json(value: Any) -> bool:
 def as_json(value: Any) -> Any:
     """JSON that shows `value` to people; what numbers and texts JSON cannot hold stay, to be
     refused."""
+    if value is None or type(value) in (str, int, float, bool):
+        return value
     if isinstance(value, Enum):
         return as_json(value.value)
     if isinstance(value, Mapping):
@@ -298,7 +306,7 @@ def as_json(value: Any) -> Any:
         }
     if isinstance(value, list | tuple | set | frozenset):
         return [as_json(item) for item in value]
-    if value is None or isinstance(value, str | int | float | bool):
+    if isinstance(value, str | int | float):
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {f.name: as_json(getattr(value, f.name)) for f in dataclasses.fields(value)}

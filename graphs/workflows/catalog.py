@@ -16,14 +16,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.errors import InvalidDefinition, UcopError
-from ucop.agents.text.source import Finding, Position, nearest
+from ucop.agents.finding import Finding, Position
+from ucop.agents.text.source import nearest
 
 from ..errors import UnknownWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.spec.registry import Registry
 
-    from .workflow import Workflow
+    from ..workflow import Workflow
 
 ENTRY_POINTS = "ucop.workflows"
 LIBRARY = Path(__file__).parents[1] / "library"
@@ -200,7 +201,7 @@ class Catalog:
     def _load_yaml(self, path: Path, shown: str) -> Workflow:
         from ucop.agents.text.source import read_yaml_file
 
-        from .workflow import workflow_of
+        from .yaml_file import workflow_of
 
         stamp = _stamp(path)
         loaded = self._loaded.get(path)
@@ -349,9 +350,9 @@ def _shown(path: Path, root: Path) -> str:
 def _import(entry_point: EntryPoint) -> Any:
     try:
         return entry_point.load()
-    except InvalidDefinition:
+    except (InvalidDefinition, KeyboardInterrupt):
         raise
-    except Exception as error:
+    except BaseException as error:  # one that ends the process would take the command with it
         message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
         raise InvalidDefinition([_mistake(message, "import")]) from error
 

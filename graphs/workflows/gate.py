@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import DoublesRefused
+from ucop.agents.finding import Finding, Position
 from ucop.agents.production.doubles import Double, doubles_in, kind_of_double
-from ucop.agents.spec.tool import Tool, agents_inside
-from ucop.agents.text.source import Finding, Position
+from ucop.agents.spec.binding import agents_inside
+from ucop.agents.spec.tool import Tool
 
 from ..language.definition import MESH
-from .workflow import Workflow, YamlWorkflow
+from ..workflow import Workflow
+from .yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 CODE = "test-double"
 

@@ -8,24 +8,25 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.run.asking import is_said
 from ucop.agents.text.schema import Schema, normalise, validate
-from ucop.agents.text.source import Finding, nearest
+from ucop.agents.text.source import nearest
 
 from ..check.check import raise_errors
 from ..check.mesh import choose_members, declaring, members_of
 from ..check.report import Report
+from ..edit import Update, chosen
 from ..errors import InvalidInput
 from ..language.definition import MESH, RESULT, SAID, Kind, Mesh
 from ..language.load import load_data
-from .edit import Update, chosen
-from .workflow import YamlWorkflow
+from .yaml_workflow import YamlWorkflow
 
 if TYPE_CHECKING:
     from langgraph.graph.state import CompiledStateGraph
 
+    from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.registry import Registry
-    from ucop.agents.spec.spec import Agent
 
     from ..pregel.superstep import Ran, Superstep, Write
 

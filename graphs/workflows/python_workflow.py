@@ -18,15 +18,15 @@ from ucop.agents.text.plain import plain
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..errors import InvalidInput, StateError, WorkflowChanged
-from ..factory import CONFIG, RUNTIME, Factory, Run, problem
 from ..pregel.compiling import compile_again
 from ..topology.graph_shape import GraphShape
 from ..topology.wiring import Standing, Wiring, complaint, wiring_from
 from ..types.given_context import Unchecked, built_context, fields_of, kept_context
 from ..types.input_types import Unfit, as_json, is_json, is_object, typed
 from ..types.state import normalise
+from ..workflow import COMPILER_FORMAT, Run, Workflow
+from .factory import CONFIG, RUNTIME, Factory, problem
 from .sequence import VALUE, graph_of
-from .workflow import COMPILER_FORMAT, Workflow
 
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
@@ -278,6 +278,9 @@ class PythonWorkflow(Workflow):
 
     @property
     def _made(self) -> tuple[GraphShape, bool, bool]:
+        known: tuple[GraphShape, bool, bool] | None = vars(self).get("_first")
+        if known is not None:
+            return known
         with self._lock:
             return self._first
 

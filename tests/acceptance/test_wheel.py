@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
+
 FLOORS = ("agents", "graphs", "engine", "console")
 
 pytestmark = pytest.mark.timeout(600)

@@ -16,8 +16,7 @@ from typing import Any, Self
 
 from tests.chaos import mazes
 from tests.chaos.witness import Record, Witness
-
-ROOT = Path(__file__).parents[2]
+from tests.support.paths import ROOT
 
 SETTINGS: dict[str, Any] = {
     "lease": 10.0,

@@ -31,7 +31,8 @@ from tests.chaos.witness import Record
 from tests.support.shapes import REFUSED_BY_DESIGN, Reading, Shape, is_bounded, shapes
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.text.source import read_yaml
-from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 GRAPHS = 30
 """Different graphs in a run; each is run by several jobs."""

@@ -25,7 +25,7 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from tests.chaos.witness import Witness
-from ucop.agents.run.run import AgentContext
+from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent, agent_of
 from ucop.agents.spec.registry import Registry
 

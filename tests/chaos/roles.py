@@ -18,8 +18,8 @@ from ucop.engine.ledger import lifecycle, workers
 
 def warm() -> None:
     """Import what workers import; start no thread, open no connection."""
+    import ucop.engine.checkpoints.fence
     import ucop.engine.checkpoints.history
-    import ucop.engine.checkpoints.savers
     import ucop.engine.database.postgres
     import ucop.engine.database.sqlite
     import ucop.engine.engine
@@ -29,7 +29,7 @@ def warm() -> None:
     import ucop.graphs.nodes.compile
     import ucop.graphs.workflows.python_workflow  # noqa: F401
     from ucop.agents.text.source import read_yaml
-    from ucop.graphs.workflows.workflow import workflow_of
+    from ucop.graphs.workflows.yaml_file import workflow_of
 
     mazes.maze().compile()
     quarry = workflow_of(read_yaml(mazes.QUARRY, "quarry.yaml"), mazes.registry())

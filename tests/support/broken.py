@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.spec.registry import Registry
-from ucop.agents.text.source import Finding, read_yaml
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.check.check import check
 
 MARK = "¶"

@@ -13,12 +13,13 @@ from typing import Any
 from langgraph.checkpoint.sqlite import SqliteSaver
 
 from ucop.agents.models.models import Models
-from ucop.agents.run.run import AgentContext
+from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.nodes.context import RunContext
-from ucop.graphs.workflows.workflow import YamlWorkflow, workflow_of
+from ucop.graphs.workflows.yaml_file import workflow_of
+from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
 Script = Mapping[str, Any]
 """By node: an answer, a list of answers by run, or a function of the run's number and value."""

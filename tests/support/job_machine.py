@@ -33,15 +33,19 @@ from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Lif
 from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
 from ucop.engine.checkpoints import forks
+from ucop.engine.checkpoints.fence import saver_of
 from ucop.engine.checkpoints.forks import Edit
-from ucop.engine.database.database import Database, connect
+from ucop.engine.database.database import Database
+from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
-from ucop.engine.ledger import commands, lifecycle, threads
-from ucop.engine.ledger.records import Claimed, NewJob, to_json
+from ucop.engine.ledger import commands, lifecycle
+from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
+from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
 from ucop.engine.stores.memory import JobStore
+from ucop.engine.values.json_text import to_json
 from ucop.engine.worker.worker import Worker
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
 
@@ -251,7 +255,6 @@ class JobMachine(RuleBasedStateMachine):
         self.hands: list[Hand] = []
         self.touched: set[str] = set()
         self.before: dict[str, Rows] = {}
-        self.clock = itertools.count(1_000_000_000)
         self.sound = True
         """Whether the last step was found to be right."""
 
@@ -388,7 +391,7 @@ class JobMachine(RuleBasedStateMachine):
         at_once = draw(st.booleans())
         self._ask(
             life,
-            lambda: commands.pause(life.id, self._now(), at_once=at_once),
+            lambda: commands.pause(life.id, at_once=at_once),
             lambda: life.pause(at_once),
         )
         if draw(st.booleans()):
@@ -397,19 +400,19 @@ class JobMachine(RuleBasedStateMachine):
     @move()
     def cancel(self, draw: Draw) -> None:
         life = draw(self._any("running", "pending", "paused", "waiting"))
-        self._ask(life, lambda: commands.cancel(life.id, self._now()), life.cancel)
+        self._ask(life, lambda: commands.cancel(life.id), life.cancel)
         if draw(st.booleans()):
             self._all_watch()
 
     @move(often=3)
     def resume(self, draw: Draw) -> None:
         life = draw(self._any("paused", "failed"))
-        self._ask(life, lambda: commands.resume(life.id, self._now()), life.resume)
+        self._ask(life, lambda: commands.resume(life.id), life.resume)
 
     @move()
     def retry(self, draw: Draw) -> None:
         life = draw(self._any("failed"))
-        self._ask(life, lambda: commands.retry(life.id, self._now()), life.retry)
+        self._ask(life, lambda: commands.retry(life.id), life.retry)
 
     @move(often=3, when=lambda self: self._in("waiting"))
     def answer(self, draw: Draw) -> None:
@@ -449,9 +452,7 @@ class JobMachine(RuleBasedStateMachine):
         terms = commands.NewTerms() if retry else None
         self._ask(
             life,
-            lambda: forks.restore(
-                JobId(life.id), attempt, thread, checkpoint, draft, self._now(), retry=terms
-            ),
+            lambda: forks.restore(JobId(life.id), attempt, thread, checkpoint, draft, retry=terms),
             lambda: life.restore(at, entered=entered, retry=retry),
         )
         if life.id in self.touched:
@@ -606,7 +607,7 @@ class JobMachine(RuleBasedStateMachine):
                 rows = self._questions(life)
                 self._answer(life, next(row for row in rows if _is_open(row)))
             case _:
-                self._ask(life, lambda: commands.resume(life.id, self._now()), life.resume)
+                self._ask(life, lambda: commands.resume(life.id), life.resume)
 
     def _end_first(self, life: Life) -> None:
         self._open(min(g for g in gates if g[:2] == (life.id, life.attempt)), "end")
@@ -661,14 +662,11 @@ class JobMachine(RuleBasedStateMachine):
     def _new_id(self) -> str:
         return f"j{self.run_number}-{len(self.lives)}"
 
-    def _now(self) -> float:
-        return float(next(self.clock))
-
     async def _workflow(self, fingerprint: str, job: str) -> PythonWorkflow:
         return self.workflow
 
     async def _saver(self) -> Any:
-        return self.database.saver()  # belongs to the loop
+        return saver_of(self.database)  # belongs to the loop
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.sound = False
@@ -698,7 +696,7 @@ class JobMachine(RuleBasedStateMachine):
         question = self._question(life, row)
         self._ask(
             life,
-            lambda: commands.answer(life.id, row["id"], row["question"], self._now()),
+            lambda: commands.answer(life.id, row["id"], row["question"]),
             lambda: life.answer(question),
         )
 
@@ -751,7 +749,7 @@ class JobMachine(RuleBasedStateMachine):
             thread_id=ThreadId(id),
             key=asked,
         )
-        found, new = self._dispatch(lambda: lifecycle.submit(job, self._now()))
+        found, new = self._dispatch(lambda: lifecycle.submit(job))
         assert new is (asked not in self.keys)
         if new:
             self.lives[id] = Life(id)
@@ -766,7 +764,7 @@ class JobMachine(RuleBasedStateMachine):
     def _claim(self, life: Life, attempt: int, hand: Hand) -> None:
         async def deliver() -> bool:
             claimed = await self.database.write(
-                lambda: lifecycle.claim(life.id, attempt, WorkerId(hand.id), self._now())
+                lambda: lifecycle.claim(life.id, attempt, WorkerId(hand.id))
             )
             if claimed is not None:
                 hand.queue.run(claimed)
@@ -836,7 +834,7 @@ class JobMachine(RuleBasedStateMachine):
             draft = self._do(
                 forks.edited(self.workflow, saver, JobId(life.id), thread, checkpoint, change)
             )
-        tables = threads.POSTGRES if self.rows.is_postgres else threads.SQLITE
+        tables = dialect_of(self.database.url).tables
         self._dispatch(
             lambda: forks.fork(
                 tables,
@@ -845,7 +843,6 @@ class JobMachine(RuleBasedStateMachine):
                 checkpoint,
                 id,
                 draft,
-                self._now(),
                 standing=as_it_stands,
             )
         )

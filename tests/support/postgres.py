@@ -55,8 +55,10 @@ class PostgresServer:
         """The URL of a new database with ucop's schema; migrated once, then copied."""
         if not self._has_template:
             from ucop.engine.database.postgres import prepare
+            from ucop.engine.queue.dbos import migrate
 
-            prepare(self._create(READY, "template1"))
+            url = self._create(READY, "template1")
+            prepare(url, migrate)
             self._has_template = True
         return self._create(f"test_{next(self._numbers)}", READY)
 

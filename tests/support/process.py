@@ -17,9 +17,8 @@ from itertools import count
 from pathlib import Path
 from typing import Any, Protocol
 
+from tests.support.paths import ROOT
 from tests.support.zygote import PACKET
-
-ROOT = Path(__file__).parents[2]
 
 KEPT = ("LANG", "LC_", "PYTHON", "TZ")
 """How variables begin that the interpreter itself reads when it starts."""

@@ -2,17 +2,21 @@
 
     python -m tests.twins --all [--postgres] [--streams] [--kills] [--pauses] [--graphs 2000] [--seed N]
 
+Without --streams, --kills, --pauses and --graphs each graph runs once, undisturbed.
 Prints its seed first and a JSON summary last; exits with 1 where anything differs.
 """
 
 from __future__ import annotations
 
 import argparse
+import faulthandler
 import json
 import logging
+import os
 import shutil
 import sys
 import tempfile
+import threading
 import time
 import warnings
 from contextlib import ExitStack
@@ -23,6 +27,44 @@ from typing import Any
 from tests.support.postgres import PostgresServer
 from tests.twins.trial import Trial
 from tests.twins.twin import corpus
+
+EVERY = 20.0
+"""Seconds between two lines of progress."""
+
+STUCK = 300.0
+"""Seconds after which a play ends the run: the stacks of all threads are printed, and the exit code is 1."""
+
+
+class Progress:
+    """Tells on stderr what is played, now and then, and before it ends a run that hangs."""
+
+    def __init__(self) -> None:
+        self._number, self._now, self._told = 0, "", 0.0
+        self._watch: threading.Timer | None = None
+
+    def begins(self, what: str) -> None:
+        self.end()
+        self._number += 1
+        self._now = what
+        if time.monotonic() - self._told > EVERY:
+            self._told = time.monotonic()
+            self._tell()
+        self._watch = threading.Timer(STUCK, self._give_up)
+        self._watch.daemon = True
+        self._watch.start()
+
+    def end(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+
+    def _tell(self) -> None:
+        print(f"play {self._number}: {self._now}", file=sys.stderr, flush=True)
+
+    def _give_up(self) -> None:
+        self._tell()
+        print(f"it has not ended after {STUCK:.0f} s", file=sys.stderr, flush=True)
+        faulthandler.dump_traceback(all_threads=True)
+        os._exit(1)
 
 
 def main() -> int:
@@ -42,8 +84,10 @@ def main() -> int:
         url = f"sqlite:///{folder}/ucop.db"
         if given.postgres:
             url = stack.enter_context(PostgresServer()).fresh()
-        trial = Trial(folder, url, twins)
-        trial.once()
+        progress = Progress()
+        trial = Trial(folder, url, twins, on_play=progress.begins)
+        if not (given.streams or given.pauses or given.graphs or given.kills is not None):
+            trial.once()
         if given.streams:
             trial.streams()
         if given.pauses:
@@ -52,6 +96,7 @@ def main() -> int:
             trial.kills(given.kills, chance)
         if given.graphs:
             trial.graphs(given.graphs, seed)
+    progress.end()
     summary: dict[str, Any] = {
         "seed": seed,
         "database": url.partition(":")[0],
@@ -81,7 +126,7 @@ def _arguments() -> argparse.Namespace:
         type=int,
         nargs="?",
         const=0,
-        help="kill workers at every checkpoint; with a number, at so many points by chance",
+        help="kill workers at every checkpoint; with a number, so many, at points by chance",
     )
     parser.add_argument("--graphs", type=int, default=0, help="so many random graphs")
     parser.add_argument("--seed", type=int, default=0)

@@ -163,7 +163,8 @@ def _saved(state: Any) -> Saved:
             Task(
                 name=task.name,
                 error=None if task.error is None else _error(task.error),
-                questions=tuple(shape(each.value) for each in task.interrupts),
+                # Those of nodes inside this one come in the order of a set: by chance.
+                questions=tuple(sorted((shape(e.value) for e in task.interrupts), key=repr)),
                 result=shape(task.result),
             )
             for task in state.tasks
@@ -194,11 +195,13 @@ def told(part: Mapping[str, Any]) -> Part:
         case "tasks":
             kept = ("name", "input", "triggers", "error", "interrupts", "result")
             data = {key: data[key] for key in kept if key in data}
-            data["interrupts"] = [each["value"] for each in data.get("interrupts") or ()]
+            asked = [each["value"] for each in data.get("interrupts") or ()]
+            data["interrupts"] = sorted(asked, key=repr)
             error = data.get("error")  # which travels as a text from one process to another
             data["error"] = repr(error) if isinstance(error, BaseException) else error
         case "updates" if "__interrupt__" in data:
-            data = {"__interrupt__": [each.value for each in data["__interrupt__"]]}
+            asked = [each.value for each in data["__interrupt__"]]
+            data = {"__interrupt__": sorted(asked, key=repr)}
         case "checkpoints":
             data = {"values": data["values"], "next": data["next"]}
         case "messages":

@@ -10,8 +10,6 @@ from typing import Any, Protocol
 from tests.twins import witness
 from tests.twins.twin import Again, Edit, Fork, Move, Twin
 
-MOST_RESTS = 40
-
 
 @dataclass(frozen=True)
 class Asked:
@@ -113,7 +111,7 @@ def play(twin: Twin, side: Side, *, choose: Choose = first) -> tuple[Rest, ...]:
     answered: Counter[str] = Counter()
     retries, moves = twin.retries, list(twin.then)
     rests = [side.start()]
-    while len(rests) < MOST_RESTS:
+    while len(rests) < twin.rests:
         witness.rested()
         rest = rests[-1]
         if rest.status == "stuck":

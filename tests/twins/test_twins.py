@@ -9,12 +9,13 @@ from random import Random
 
 import pytest
 
+from tests.support.paths import DOCS
 from tests.twins.compare import Difference, differences
 from tests.twins.run import on_bare
 from tests.twins.trial import Trial
 from tests.twins.twin import Twin, corpus
 
-DOCS = Path(__file__).parents[2] / "docs" / "langgraph.md"
+PAGE = DOCS / "langgraph.md"
 
 LEAST = 150
 """Graphs that the corpus must have."""
@@ -47,7 +48,7 @@ def test_the_corpus_has_every_feature_and_each_graph_a_file_of_its_feature() -> 
 
 
 def test_each_difference_that_is_allowed_is_explained_in_the_docs() -> None:
-    headings = set(re.findall(r"^#+ (.+)$", DOCS.read_text(), re.MULTILINE))
+    headings = set(re.findall(r"^#+ (.+)$", PAGE.read_text(), re.MULTILINE))
     named = {why for twin in corpus().values() for why in twin.differs.values()}
     assert named <= headings
 
@@ -83,7 +84,7 @@ def test_a_share_is_paused_at_each_visit_of_a_node(tmp_path: Path, chance: Rando
 @pytest.mark.chaos
 def test_a_share_of_workers_dies(tmp_path: Path, chance: Random) -> None:
     trial = Trial(tmp_path, f"sqlite:///{tmp_path}/ucop.db", share(chance, 12))
-    trial.kills(4, chance)
+    trial.kills(12, chance)
     assert not trial.found, told(trial.found)
     assert trial.counts["kills"]
 

@@ -58,6 +58,8 @@ class Twin:
     """What every question is answered, or by question (as text), maybe Turns."""
     retries: int = 0
     """How often it is retried after it failed."""
+    rests: int = 40
+    """How often it may come to rest before the play ends."""
     then: tuple[Move, ...] = ()
     """What is done, one after the other, once it rests with nothing open."""
     context: Any = None

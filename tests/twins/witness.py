@@ -99,7 +99,7 @@ def _note(label: str) -> int:
     task = [given.get("thread_id", ""), given.get("__pregel_task_id", "")]
     line = [path, metadata.get("langgraph_step", 0), label, task]
     _write(line)
-    return sum(1 for visit in visits(Path(os.environ[WITNESS])) if visit.label == label)
+    return sum(1 for visit in visits(Path(os.environ[WITNESS]), label) if visit.label == label)
 
 
 def _write(line: list[object]) -> None:
@@ -121,9 +121,12 @@ def rested() -> None:
     _write([PHASE])
 
 
-def visits(path: Path) -> list[Visit]:
-    phase, found = 0, []
+def visits(path: Path, of: str = "") -> list[Visit]:
+    """All visits; with `of` at least those of that label, and no phases."""
+    phase, found, needle = 0, [], json.dumps(of)
     for line in path.read_text().splitlines():
+        if of and needle not in line:
+            continue
         match json.loads(line):
             case [word] if word == PHASE:
                 phase += 1

@@ -12,9 +12,9 @@ import pytest
 from alembic.config import Config
 from alembic.script import ScriptDirectory
 
+from tests.support.paths import ROOT
 from ucop.engine.ledger.migrations import HEAD
 
-ROOT = Path(__file__).parents[2]
 FLOORS = ("agents", "graphs", "engine", "console")
 
 HEAVY = (

@@ -21,7 +21,7 @@ from ..given import typed_given
 if TYPE_CHECKING:
     from ucop.agents.models.serving import ModelUse
     from ucop.agents.run.alone import Ran
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
 
 app = typer.Typer(
     no_args_is_help=True,

@@ -14,7 +14,7 @@ from .. import options
 from .workflows import check_workflow
 
 if TYPE_CHECKING:
-    from ucop.agents.text.source import Finding
+    from ucop.agents.finding import Finding
 
 
 def check(
@@ -38,7 +38,7 @@ def check(
 
 
 def _remarks(place: Place) -> dict[str, tuple[Finding, ...]]:
-    from ucop.agents.text.source import Finding
+    from ucop.agents.finding import Finding
     from ucop.engine.langgraph_json import NAME, unused
 
     found = tuple(

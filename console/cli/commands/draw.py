@@ -16,7 +16,7 @@ from ...view.place import place_of
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 class PictureFormat(StrEnum):

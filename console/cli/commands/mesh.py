@@ -14,7 +14,7 @@ from .. import options
 from ..completion import complete_agent
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.spec import Agent
+    from ucop.agents.spec.agent import Agent
     from ucop.engine.stores.mesh_trace import MeshAgent, MeshHop, MeshRun
     from ucop.graphs.nodes.breaker import BreakerRules
 

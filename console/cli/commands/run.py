@@ -27,7 +27,7 @@ from ..streaming import modes_for, output_is_shown, show_end, show_parts
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.jobs.job import Job
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 
 DELIVERY = 10.0
@@ -196,7 +196,7 @@ def order_of(
 
 def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     """What the options say, as Engine.submit takes it. Raises InvalidInput."""
-    from ucop.engine.queue.limits import undeclared
+    from ucop.engine.declared.queue_limits import undeclared
     from ucop.engine.submission import read_limits, read_terms
 
     terms = {name: value for name, value in given.items() if value is not None}

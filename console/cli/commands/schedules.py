@@ -23,7 +23,7 @@ from ..given import typed_given
 if TYPE_CHECKING:
     from ucop.engine.ledger.records import NewJob
     from ucop.engine.schedules.schedules import Schedule
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.graphs.workflow import Workflow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -198,7 +198,7 @@ def resume(
 
     place = place_of(ctx, project, database)
     _one(place, name)
-    _tell(place, place.write(lambda: schedules.resume(name, time.time())), as_json=json)
+    _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
 
 @app.command()
@@ -216,7 +216,7 @@ def trigger(
     place = place_of(ctx, project, database)
     schedule, make = _one(place, name), partial(_job_of, place)
     new = job_of(place.catalog.find, make, schedule)
-    id = place.write(lambda: schedules.trigger(name, new, time.time()))
+    id = place.write(lambda: schedules.trigger(name, new))
     with place.reader() as reader:
         job = reader.job(id)
     if json:
@@ -268,11 +268,11 @@ def _add(
     checked = checked_schedule(
         place.catalog.find, partial(_job_of, place), *new, **times, terms=kept
     )
-    now = time.time()
-    next_at = schedules.first_time(checked, now)
-    if next_at is None and checked.name not in {one.name for one in _all(place)}:
+    if schedules.first_time(checked, time.time()) is None and checked.name not in {
+        one.name for one in _all(place)
+    }:
         raise schedules.never_due(checked)
-    return place.write(lambda: schedules.add(checked, next_at, now, replace=replace))
+    return place.write(lambda: schedules.add(checked, replace=replace))
 
 
 def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJob:

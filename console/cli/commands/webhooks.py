@@ -19,7 +19,7 @@ from ...view.tables import Column, Table, duration, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.engine.events.webhooks import Webhook
+    from ucop.engine.declared.webhook import Webhook
     from ucop.engine.ledger.operation import Operation
 
 T = TypeVar("T")

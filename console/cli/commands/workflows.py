@@ -18,8 +18,8 @@ from .draw import draw
 from .language import schema
 
 if TYPE_CHECKING:
-    from ucop.agents.text.source import Finding
-    from ucop.graphs.workflows.workflow import Workflow
+    from ucop.agents.finding import Finding
+    from ucop.graphs.workflow import Workflow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -99,7 +99,7 @@ def _as_json(workflow: Workflow) -> dict[str, Any]:
 
 def _nodes(workflow: Workflow) -> list[str]:
     from ucop.graphs.language.kind import work_of
-    from ucop.graphs.workflows.workflow import YamlWorkflow
+    from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
     if not isinstance(workflow, YamlWorkflow):
         return workflow.shown_nodes()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
 
+from ...view.checkpoints import differences, tree
 from ...view.exits import Exit
 from ...view.follow import nodes_of
 from ...view.inputs import read_age, read_filter
@@ -39,7 +40,6 @@ SHORT = 18
 """Characters of an id in lists: those before tell only the minute."""
 WIDE = 200
 """Characters of a value before it is cut."""
-ABSENT = "(none)"
 
 CheckpointId = Annotated[
     str,
@@ -100,29 +100,6 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
             )
         )
     return table
-
-
-def tree(found: Sequence[Checkpoint]) -> Iterator[tuple[int, Checkpoint]]:
-    """(depth, checkpoint) from the oldest on. Where a job was set back, the branches that it left
-    stand one deeper, before the one that it went on with."""
-    known = {checkpoint.id for checkpoint in found}
-    children: dict[str | None, list[Checkpoint]] = {}
-    for checkpoint in sorted(found, key=lambda each: each.id):
-        parent = checkpoint.parent_id if checkpoint.parent_id in known else None
-        children.setdefault(parent, []).append(checkpoint)
-    # The branch to go on with is taken last, so it is put on the stack first.
-    waiting = _branches(children.get(None, []), 0)
-    while waiting:
-        depth, checkpoint = waiting.pop()
-        yield depth, checkpoint
-        waiting += _branches(children.get(checkpoint.id, []), depth)
-
-
-def _branches(children: Sequence[Checkpoint], depth: int) -> list[tuple[int, Checkpoint]]:
-    if not children:
-        return []
-    *left, last = children
-    return [(depth, last), *((depth + 1, one) for one in reversed(left))]
 
 
 # ---------------------------------------------------------------- show
@@ -229,21 +206,6 @@ def _pair(
         return one.values, chosen(found, job, second).values
     parent = next((each for each in found if each.id == one.parent_id), None)
     return (parent.values if parent else {}), one.values
-
-
-def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """(path, before, after) of what is not the same; objects and lists are gone into."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        for key in dict.fromkeys((*before, *after)):
-            inner = f"{path}.{key}" if path else str(key)
-            yield from differences(before.get(key, ABSENT), after.get(key, ABSENT), inner)
-    elif isinstance(before, list) and isinstance(after, list):
-        for index in range(max(len(before), len(after))):
-            old = before[index] if index < len(before) else ABSENT
-            new = after[index] if index < len(after) else ABSENT
-            yield from differences(old, new, f"{path}[{index}]")
-    elif before != after or type(before) is not type(after):
-        yield path, before, after
 
 
 # ---------------------------------------------------------------- fork and restore

@@ -21,6 +21,7 @@ from ucop.engine.ledger.commands import read_new_terms
 from ...view.exits import Exit, UsageProblem
 from ...view.follow import nodes_of
 from ...view.inputs import read_budget, read_filter, read_input
+from ...view.job_facts import DONE
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
 from ...view.questions import how_to_go_on, is_asking
@@ -36,16 +37,6 @@ if TYPE_CHECKING:
     from ucop.engine.reading.reader import Reader
 
 T = TypeVar("T")
-
-DONE = {
-    Command.PAUSE: "asked to pause",
-    Command.RESUME: "queued",
-    Command.CANCEL: "cancelled",
-    Command.RETRY: "queued",
-    Command.ARCHIVE: "archived",
-    Command.UNARCHIVE: "put back",
-    Command.DELETE: "deleted",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -316,7 +307,7 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
             return ask(reader)
     except NoDatabase:  # or a file without tables yet
         if filter.queue is not None and filter.queue not in declared:
-            from ucop.engine.queue.limits import undeclared
+            from ucop.engine.declared.queue_limits import undeclared
 
             raise undeclared(filter.queue, declared) from None
         return []
@@ -387,7 +378,7 @@ def _edit(
     if not (typed or set):
         return None
     from ucop.engine.checkpoints.forks import InputEdit
-    from ucop.graphs.workflows.workflow import restore
+    from ucop.graphs.workflows.stored import restore
 
     from ..edits import edited
 

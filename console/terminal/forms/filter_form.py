@@ -19,7 +19,7 @@ from ...view.inputs import read_filter
 from ..signs import SIGNS, clean
 
 if TYPE_CHECKING:
-    from ..app import Console
+    from ..source_app import SourceApp
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,7 +146,7 @@ class FilterForm(ModalScreen[Wanted | None]):
     async def _check_queue(self, name: str) -> None:
         """Raises UcopError."""
         if name:
-            console = cast("Console", self.app)
+            console = cast("SourceApp", self.app)
             declared = console.source.place.settings.declared
             await console.read(lambda reader: reader.check_queue(name, declared))
 

@@ -10,8 +10,8 @@ from textual.reactive import reactive
 
 from ucop.engine.jobs.status import StepStatus
 
-from ...cli.jobs.checkpoints import tree
-from ...cli.jobs.jobs import remark_on, took
+from ...view.checkpoints import tree
+from ...view.job_facts import remark_on, took
 from ...view.lines import details
 from ...view.tables import ago, duration
 from ..signs import marked, one_line

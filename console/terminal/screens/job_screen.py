@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,15 +18,15 @@ from textual.widgets import Static, TabbedContent, TabPane, Tree
 from ucop.engine.errors import JobNotFound
 from ucop.engine.jobs.status import ACTIVE, JobStatus
 from ucop.graphs.pictures.picture import picture_of_kept
-from ucop.graphs.workflows.workflow import COMPILER_FORMAT
+from ucop.graphs.workflow import COMPILER_FORMAT
 
-from ...cli.jobs.checkpoints import differences
-from ...cli.jobs.jobs import facts, lasted, reason_of
-from ...cli.jobs.why import Explanation, explain
+from ...view.checkpoints import differences
 from ...view.follow import nodes_of
+from ...view.job_facts import facts, lasted, reason_of
 from ...view.progress import Progress
 from ...view.questions import asked_as_text
 from ...view.tables import duration, plural
+from ...view.why import Explanation, explain
 from ..drawing.drawing import Drawing
 from ..forms.confirmation import Confirmation
 from ..job_commands import SHORT, JobCommands
@@ -172,7 +171,7 @@ class JobScreen(JobCommands):
         if job.status is JobStatus.COMPLETED:
             explanation = None
         elif before is None or events or job.status in ACTIVE:
-            explanation = explain(self.console.source.place, reader, job, time.time())
+            explanation = explain(self.console.source.place, reader, job, reader.now())
         else:
             explanation = before.explanation
         return Seen(
