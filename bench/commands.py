@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import statistics
 import subprocess
 import sys
@@ -32,7 +33,7 @@ LIGHT = (
     "queues set default --concurrency 5",
     "queues pause default",
     "queues resume default",
-    "schedules add daily hello @daily --replace",
+    "schedules add daily hello 'every 24h' --replace",
     "schedules pause daily",
     "schedules resume daily",
     "schedules trigger daily",
@@ -73,7 +74,7 @@ class Tree:
 
     def seconds(self, command: str) -> float:
         """Of the processor, user and system, for one process."""
-        args = [self._job if word == "ID" else word for word in command.split()]
+        args = [self._job if word == "ID" else word for word in shlex.split(command)]
         process = subprocess.Popen(
             self._command(*args),
             cwd=self._folder,
@@ -81,8 +82,10 @@ class Tree:
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        _, _, usage = os.wait4(process.pid, 0)
-        process.returncode = 0  # it was waited for here
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # it was waited for here
+        if process.returncode:
+            raise RuntimeError(f"{command} ended with {process.returncode}")
         return usage.ru_utime + usage.ru_stime
 
     def _command(self, *args: str) -> list[str]:

@@ -72,7 +72,7 @@ class JobScreen(JobCommands):
         ),
         Binding("left_square_bracket", "turn(-1)", "Tab before", show=False, key_display="["),
         Binding("right_square_bracket", "turn(1)", "Tab after", show=False, key_display="]"),
-        *JobCommands.ORDERS,
+        *JobCommands.JOB_KEYS,
         Binding("m", "mark", "Mark", tooltip="Compare other checkpoints with this one"),
         Binding("d", "changes", "Changes", tooltip="State of a checkpoint, or what it changed"),
         Binding("b", "restore", "Set back", tooltip="Set the job back to this checkpoint"),
@@ -364,12 +364,12 @@ class JobScreen(JobCommands):
 
     def action_fork(self) -> None:
         at = self._checkpoint if self.tab == "checkpoints" else None
-        self._order(lambda job: self._fork(job, at))
+        self._give(lambda job: self._fork(job, at))
 
     def action_restore(self) -> None:
         at = self._checkpoint
         if at is not None:
-            self._order(lambda job: self._restore(job, at))
+            self._give(lambda job: self._restore(job, at))
 
     async def _restore(self, job: Job, at: Checkpoint) -> None:
         due = ", ".join(at.next) or "its end"

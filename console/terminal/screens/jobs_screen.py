@@ -155,7 +155,7 @@ class JobsScreen(JobCommands):
         ),
         Binding("s", "status", "Status", tooltip="Show the next status only, at last all again"),
         Binding("x", "clear", "All", tooltip="Show all jobs again; take marks away"),
-        *JobCommands.ORDERS,
+        *JobCommands.JOB_KEYS,
     ]
 
     def __init__(self) -> None:

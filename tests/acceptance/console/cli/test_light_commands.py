@@ -3,6 +3,7 @@ ledger loads neither LangGraph, LangChain, DBOS nor a driver of the other databa
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -38,7 +39,7 @@ LIGHT = {
     "queues set default --concurrency 5": SETTINGS,
     "queues pause default": SETTINGS,
     "queues resume default": SETTINGS,
-    "schedules add daily say @daily -i text=hello": WORKFLOW,
+    "schedules add daily say 'every 24h' -i text=hello": WORKFLOW,
     "schedules list": (),
     "schedules pause daily": (),
     "schedules resume daily": (),
@@ -96,7 +97,7 @@ def test_light_commands_import_only_what_they_need(worked: tuple[Ucop, dict[str,
     ucop, ids = worked
     on_postgres = "UCOP_DATABASE" in ucop.extra
     for command, may in LIGHT.items():
-        args = [ids.get(word, word) for word in command.split()]
+        args = [ids.get(word, word) for word in shlex.split(command)]
         done = subprocess.run(
             [sys.executable, "-c", _TELL, *args],
             cwd=ucop.folder,
