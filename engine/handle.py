@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from .checkpoints.forks import Edit, InputEdit
+from .checkpoints.edits import Edit, InputEdit
 from .errors import JobFailed, JobStopped
 from .job_error import JobError
 from .jobs.answer import checked_answer
@@ -464,8 +464,8 @@ class JobHandle:
         return checked_answer(self.id, status, asked, answer, question)
 
     async def _checkpoints(self) -> list[Checkpoint]:
-        from .checkpoints.fence import saver_of
         from .checkpoints.history import history
+        from .checkpoints.savers import saver_of
 
         database = self._access.database
         thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))

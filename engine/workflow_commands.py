@@ -13,8 +13,8 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from .checkpoints import forks
-from .checkpoints.fence import FencedSaver, saver_of
-from .checkpoints.forks import NO_EDIT, Edit, InputEdit
+from .checkpoints.edits import NO_EDIT, Edit, InputEdit
+from .checkpoints.savers import FencedSaver, saver_of
 from .checkpoints.successor import check_fit, successor_of
 from .commands import Commands
 from .errors import CheckpointNotFound
@@ -107,7 +107,9 @@ class WorkflowCommands(Commands):
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        draft = await forks.edited(workflow, self._saver(), id, thread, last, written)
+        from .checkpoints.editing import edited
+
+        draft = await edited(workflow, self._saver(), id, thread, last, written)
         await self.database.write(
             lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, terms)
         )
@@ -149,7 +151,9 @@ class WorkflowCommands(Commands):
         if given or successor is not None:
             run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
-            draft = await forks.edited(workflow, saver, id, thread, at, edit)
+            from .checkpoints.editing import edited
+
+            draft = await edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         self._keep(new, workflow)
@@ -175,7 +179,9 @@ class WorkflowCommands(Commands):
         thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        draft = await forks.set_back(workflow, self._saver(), thread, at)
+        from .checkpoints.editing import set_back
+
+        draft = await set_back(workflow, self._saver(), thread, at)
         await self.database.write(
             lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from .errors import InvalidInput
 
@@ -33,12 +33,10 @@ def chosen(ran: Sequence[str], as_node: str | None) -> str:
 
 def check_names(given: Mapping[str, Any], known: Sequence[str]) -> None:
     """Raise InvalidInput for names that the state does not have."""
-    wrong = []
-    for name in given:
-        if name not in known:
-            like = nearest(name, known)
-            wrong.append(
-                f"the state has no {name!r}" + (f"; did you mean {like!r}?" if like else "")
-            )
+    wrong = [
+        f"the state has no {name!r}{did_you_mean(name, known, '; ')}"
+        for name in given
+        if name not in known
+    ]
     if wrong:
         raise InvalidInput(f"{'; '.join(wrong)} (it has {', '.join(sorted(known))})")

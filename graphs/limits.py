@@ -18,19 +18,20 @@ LIMITS: Final = ("deadline", *COUNTS, "seconds", "cost")
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """Where a job stops; None is no limit."""
+    """Where a job stops, with times in seconds; None is no limit."""
 
     deadline: float | None = None
-    """Seconds from submission, also those in which nobody works on the job."""
+    """How long after its submission a job that has not ended is failed."""
     steps: int | None = None
-    """Runs of nodes."""
+    """Runs of nodes; a job that would make one more is failed."""
     model_calls: int | None = None
+    """Calls of models; before one more, the job is paused."""
     tokens: int | None = None
-    """Those that go in and those that come out."""
+    """Tokens in and out; once they are used, the job is paused."""
     seconds: float | None = None
-    """In which models answer; calls at the same time add up."""
+    """For how long models may answer, all calls added up; then the job is paused."""
     cost: float | None = None
-    """US dollars, as far as prices are known."""
+    """US dollars, as far as prices are known; then the job is paused."""
 
     def given(self) -> dict[str, float]:
         """Those that are set, by name."""

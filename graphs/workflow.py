@@ -16,8 +16,8 @@ from .limits import Limits
 from .topology.wiring import Wiring
 
 if TYPE_CHECKING:
+    from langchain_core.runnables import Runnable
     from langgraph.graph import StateGraph
-    from langgraph.graph.state import CompiledStateGraph
     from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
 
@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from .topology.wiring import Standing as Begun
     from .types.given_context import Unchecked
 
-    Graph: TypeAlias = StateGraph[Any] | CompiledStateGraph[Any] | Callable[[], Any]
-    """What code may give as a workflow."""
+    Graph: TypeAlias = StateGraph[Any, Any, Any, Any] | Runnable[Any, Any] | Callable[..., Any]
+    """What code may give as a workflow. Compiled graphs, sequences and graphs on other servers are
+    Runnables; a function makes one."""
 
 
 COMPILER_FORMAT = 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from ..finding import Finding
-from ..text.source import nearest
+from ..text.nearest import did_you_mean, nearest
 from .agent import Agent, Bound
 from .mcp import McpServer, McpTools
 from .tool import MARK_IT, MCP, Tool
@@ -48,8 +48,7 @@ class Binder:
             return self._tools[name]
         if name not in self._agents:
             known = [*self._tools, *self._agents, *(f"{MCP}{server}" for server in self._servers)]
-            near = nearest(name, known)
-            meant = f"did you mean {near!r}?" if near else MARK_IT
+            meant = did_you_mean(name, known) or MARK_IT
             return self._missing(agent, f"there is no tool or agent named {name!r}; {meant}")
         if name in self._inside:
             way = " -> ".join((*self._inside[self._inside.index(name) :], name))

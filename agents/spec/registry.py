@@ -16,7 +16,7 @@ from typing import Any
 
 from ..errors import InvalidDefinition, UnknownAgent, UnknownMerge
 from ..finding import Finding, Position
-from ..text.source import nearest
+from ..text.nearest import did_you_mean
 from .agent import Agent
 from .binding import Binder
 from .function import agent_of
@@ -84,8 +84,7 @@ class Registry:
         try:
             return self.merges[name]
         except KeyError:
-            near = nearest(name, self.merges)
-            meant = f"did you mean {near!r}?" if near else MARK_IT
+            meant = did_you_mean(name, self.merges) or MARK_IT
             raise UnknownMerge(f"there is no merge named {name!r}; {meant}") from None
 
     def find(self, *, capability: str | None = None, category: str | None = None) -> list[Agent]:
@@ -128,8 +127,7 @@ class Registry:
         return f"Registry({', '.join(self.names())})"
 
     def _unknown(self, name: str) -> str:
-        near = nearest(name, self._agents)
-        meant = f"did you mean {near!r}?" if near else "`ucop agents list` shows all."
+        meant = did_you_mean(name, self._agents) or "`ucop agents list` shows all."
         return f"there is no agent named {name!r}; {meant}"
 
 

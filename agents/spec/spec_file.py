@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import InvalidDefinition
 from ..finding import Finding
+from ..text.nearest import did_you_mean
 from ..text.schema import (
     Problem,
     Schema,
@@ -24,7 +25,7 @@ from ..text.schema import (
     validate,
     with_defaults,
 )
-from ..text.source import DataPath, Document, nearest, read_yaml_file
+from ..text.source import DataPath, Document, read_yaml_file
 from ..text.template import Reference, TemplateError, parse, path_lookup, path_steps
 from .agent import Agent, spec_agent
 from .spec import AgentSpec, filled_schema, schema_references, without_references
@@ -194,8 +195,7 @@ def _reference_problem(reference: Reference, inputs: Schema) -> str | None:
 
 def _no_field(text: str, step: str, fields: Mapping[str, Any], taken: int) -> str:
     what = "field" if taken else "input"
-    near = nearest(step, fields)
-    meant = f"did you mean {near!r}?" if near else f"there is {', '.join(fields) or 'none'}"
+    meant = did_you_mean(step, fields) or f"there is {', '.join(fields) or 'none'}"
     return f"${{{text}}}: no {what} named {step!r} is declared; {meant}"
 
 

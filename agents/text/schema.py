@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .source import DataPath, nearest
+from .nearest import did_you_mean
+from .source import DataPath
 from .template import write_path
 
 if TYPE_CHECKING:
@@ -264,8 +265,7 @@ def _is_keyword(key: str) -> bool:
 
 
 def _unknown(key: str) -> str:
-    near = nearest(key, _KEYWORDS)
-    return "this is not a keyword of JSON Schema" + (f"; did you mean {near!r}?" if near else "")
+    return "this is not a keyword of JSON Schema" + did_you_mean(key, _KEYWORDS, "; ")
 
 
 def _check_type(declared: Any, path: DataPath) -> list[Problem]:
@@ -273,8 +273,8 @@ def _check_type(declared: Any, path: DataPath) -> list[Problem]:
     problems = []
     for name in names:
         if isinstance(name, str) and name not in TYPES:
-            near = nearest(_OTHER_TYPES.get(name, name), TYPES)
-            meant = f"did you mean {near!r}?" if near else f"there is {', '.join(TYPES)}"
+            wanted = _OTHER_TYPES.get(name, name)
+            meant = did_you_mean(wanted, TYPES) or f"there is {', '.join(TYPES)}"
             problems.append(Problem(path, f"{name!r} is not a type; {meant}"))
     return problems
 
@@ -412,11 +412,8 @@ def _unexpected(error: Any) -> Iterable[tuple[str, str]]:
             continue
         if name in known or any(re.search(pattern, name) for pattern in patterns):
             continue
-        near = nearest(name, known)
-        if near:
-            yield name, f"is not expected; did you mean {near!r}?"
-        else:
-            yield name, f"is not expected; there is {', '.join(known) or 'nothing to give'}"
+        meant = did_you_mean(name, known) or f"there is {', '.join(known) or 'nothing to give'}"
+        yield name, f"is not expected; {meant}"
 
 
 def _type(error: Any) -> str:

@@ -8,16 +8,15 @@ from a name in the text.
 
 from __future__ import annotations
 
-import difflib
 import re
-import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidDefinition
 from ..finding import Finding, Position
+from .scalars import RefusedScalar, plain_scalar
 
 if TYPE_CHECKING:
     from ruamel.yaml.error import MarkedYAMLError, StreamMark
@@ -63,7 +62,7 @@ class Document:
         Looks in the file itself, so a fragment that is written with escapes is not found.
         """
         start = self.at(path)
-        lines = _LINE_BREAK.split(self.text)
+        lines = LINE_BREAK.split(self.text)
         for number, line in _lines_of(lines, start, self._next_after(start)):
             column = line.find(fragment, start.column - 1 if number == start.line else 0)
             if column >= 0:
@@ -113,37 +112,8 @@ def read_yaml_file(path: str | Path, shown_as: str | None = None) -> Document:
     return read_yaml(text, file)
 
 
-def offending(finding: Finding, text: str) -> str:
-    """The word of `text` that a finding is about; "" without a place, or at the end of a line."""
-    line = _line_of(finding, text)
-    word = _WORD.match(line, finding.position.column - 1) if finding.position and line else None
-    return word.group() if word else ""
-
-
-def underline(finding: Finding, text: str) -> str:
-    """The line of `text` a finding points at, with ^^^ under the place; "" without a place."""
-    line = _line_of(finding, text)
-    if finding.position is None or line is None:
-        return ""
-    start = min(finding.position.column - 1, len(line))
-    marked = offending(finding, text) or " "
-    number = f"{finding.position.line} | "
-    # Tabs stay tabs, so that the marks stand under the place in any terminal.
-    before = "".join("\t" if c == "\t" else " " * _columns(c) for c in line[:start])
-    marks = "^" * max(1, sum(_columns(c) for c in marked))
-    return f"{number}{line}\n{' ' * len(number)}{before}{marks}"
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """The one of `names` that `name` was probably meant to be, or None."""
-    folded = {candidate.casefold(): candidate for candidate in names}
-    found = difflib.get_close_matches(name[:100].casefold(), folded, n=1, cutoff=0.6)
-    return folded[found[0]] if found else None
-
-
 # The line breaks that ruamel counts.
-_LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
-_WORD = re.compile(r"""(\$\{[^}]*\}|"[^"]*"|'[^']*'|[^\s,:\[\]{}#"']+(?::\S+)?)""")
+LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
 
 
 def _lines_of(lines: list[str], start: Position, end: Position | None) -> Iterator[tuple[int, str]]:
@@ -153,69 +123,14 @@ def _lines_of(lines: list[str], start: Position, end: Position | None) -> Iterat
         yield number, line[: end.column - 1] if end and number == end.line else line
 
 
-def _line_of(finding: Finding, text: str) -> str | None:
-    lines = _LINE_BREAK.split(text)
-    known = finding.position is not None and 1 <= finding.position.line <= len(lines)
-    return lines[finding.position.line - 1] if finding.position and known else None
-
-
-def _columns(character: str) -> int:
-    if unicodedata.combining(character):
-        return 0
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
-
-
 def _end_of(text: str) -> tuple[int, int]:
-    lines = _LINE_BREAK.split(text)
+    lines = LINE_BREAK.split(text)
     return len(lines), len(lines[-1]) + 1
 
 
 def _refuse(file: str, code: str, message: str, position: Position | None = None) -> NoReturn:
     where = position or Position(file, 1, 1)
     raise InvalidDefinition([Finding(severity="error", message=message, position=where, code=code)])
-
-
-# The core schema of YAML 1.2 (section 10.3): `no`, `on`, `1:30` and `0777` are not special.
-_NULL = frozenset(("", "~", "null", "Null", "NULL"))
-_BOOL = {text: text[0] in "tT" for text in ("true", "True", "TRUE", "false", "False", "FALSE")}
-_INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_NOT_FINITE = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
-
-
-class _Refused(ValueError):
-    """A scalar that a definition cannot hold."""
-
-
-def _plain(text: str) -> str | int | float | bool | None:
-    """The value of an unquoted scalar."""
-    if text in _NULL:
-        return None
-    if text in _BOOL:
-        return _BOOL[text]
-    if _INT.fullmatch(text):
-        return _integer(text)
-    if _NOT_FINITE.fullmatch(text):
-        raise _Refused(f"{text} is not a number that JSON can hold")
-    if _FLOAT.fullmatch(text):
-        return _float(text)
-    return text
-
-
-def _integer(text: str) -> int:
-    # Checkpoints hold 64 bits, and int() itself raises above 4,300 digits.
-    if len(text) <= 25:
-        number = int(text, 0) if text[1:2] in ("o", "x") else int(text)
-        if -(2**63) <= number < 2**63:
-            return number
-    raise _Refused("this integer does not fit into 64 bits")
-
-
-def _float(text: str) -> float:
-    number = float(text)
-    if number in (float("inf"), float("-inf")):
-        raise _Refused("this number is too large")
-    return number
 
 
 @dataclass
@@ -363,8 +278,8 @@ class _Builder:
         if not event.implicit[0]:
             return text
         try:
-            return _plain(text)
-        except _Refused as error:
+            return plain_scalar(text)
+        except RefusedScalar as error:
             self.found_at("number", str(error), event.start_mark)
             return None
 

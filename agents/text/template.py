@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UcopError
-from .source import DataPath, nearest
+from .nearest import did_you_mean
+from .source import DataPath
 
 
 class TemplateError(UcopError):
@@ -250,11 +251,8 @@ def _step(value: Any, step: str | int, before: DataPath) -> Any:
 
 
 def _meant(name: str, names: Mapping[str, Any]) -> str:
-    near = nearest(name, names)
-    if near:
-        return f"; did you mean {near!r}?"
     known = ", ".join(list(names)[:10])
-    return f"; there is {known}" if known else ""
+    return did_you_mean(name, names, "; ") or (f"; there is {known}" if known else "")
 
 
 def _kind(value: Any) -> str:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any
 from ucop.engine.errors import DatabaseError, ModelError
 from ucop.engine.jobs.filter import Filter
 from ucop.engine.jobs.status import JobStatus
-from ucop.graphs.plan import (
+from ucop.graphs.plan.plan import Plan, asked_models, plan_of
+from ucop.graphs.plan.planned import (
     Branch,
     Expected,
     Objection,
     Past,
-    Plan,
     PlannedInput,
     PlannedLoop,
     PlannedModel,
@@ -27,8 +27,6 @@ from ucop.graphs.plan import (
     Range,
     Spent,
     Waves,
-    asked_models,
-    plan_of,
 )
 
 from ..view.exits import Exit

@@ -47,7 +47,7 @@ def tell_findings(findings: Iterable[Finding], folders: Sequence[Path] = ()) -> 
 
 def finding_json(finding: Finding, folders: Sequence[Path] = ()) -> dict[str, Any]:
     """A finding for programs; columns count characters from 1, `end_column` is past the last."""
-    from ucop.agents.text.source import offending
+    from ucop.agents.text.excerpt import offending
 
     position = finding.position
     text = _text_of(finding, folders)
@@ -65,7 +65,7 @@ def finding_json(finding: Finding, folders: Sequence[Path] = ()) -> dict[str, An
 
 
 def _underlined(finding: Finding, folders: Sequence[Path]) -> str:
-    from ucop.agents.text.source import underline
+    from ucop.agents.text.excerpt import underline
 
     text = _text_of(finding, folders)
     return "\n".join(f"  {line}" for line in underline(finding, text).splitlines())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.text.plain import shown
 
 from ..jobs.job import Checkpoint, JobId, ThreadId
-from .fence import FencedSaver, attach
+from .savers import FencedSaver, attach
 from .snapshots import OWN, lineage
 
 if TYPE_CHECKING:

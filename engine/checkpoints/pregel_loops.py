@@ -10,10 +10,19 @@ from typing import Any
 
 from langgraph._internal import _queue
 from langgraph.constants import TAG_HIDDEN
-from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
-from langgraph.pregel.debug import map_debug_tasks
+from langgraph.pregel import Pregel
 
 from ucop.graphs.pregel.names import way_to
+from ucop.graphs.pregel.wanted import need, need_use, wanted
+
+with wanted("hears of tasks before they run"):
+    from langgraph.pregel._loop import AsyncPregelLoop, PregelLoop, SyncPregelLoop
+    from langgraph.pregel.debug import map_debug_tasks
+
+    need(PregelLoop, "_emit", "checkpointer", "checkpoint_ns", "durability")
+    need_use(PregelLoop.tick, "_emit", "map_debug_tasks")
+    for stream in (Pregel.stream, Pregel.astream):
+        need_use(stream, "_put_checkpoint_fut")
 
 from ..loop.loop import SAFE
 

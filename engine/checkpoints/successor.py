@@ -13,12 +13,12 @@ from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 from ..ledger.lifecycle import ADD_DEFINITION
 from ..ledger.operation import One, Operation
 from ..values.json_text import to_json
-from .fence import attach
 from .position import standing
+from .savers import attach
 
 if TYPE_CHECKING:
     from ..jobs.job import ThreadId
-    from .fence import FencedSaver
+    from .savers import FencedSaver
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The one database of ledger, checkpoints and queue: what the engine needs of it.
 
-SQLite and PostgreSQL run the same operations (ledger.py)
+SQLite and PostgreSQL run the same operations (ledger/)
 and pass the same contract tests.
 """
 

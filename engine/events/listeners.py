@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DatabaseError
 from ..ledger.operation import One, Operation
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from .subscriptions import Page, Wanted, page
 
 if TYPE_CHECKING:

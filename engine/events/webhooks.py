@@ -2,7 +2,7 @@
 
 A delivery is written in the transaction in which its webhook moves past the event, so none is
 lost, and is struck off in the one that notes the answer: what was sent, but not noted, is sent
-again under the same id. courier.py sends them. Operations, like those in ledger.py.
+again under the same id. webhook_sender.py sends them. Operations, like those in lifecycle.py.
 """
 
 from __future__ import annotations

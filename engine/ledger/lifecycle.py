@@ -185,7 +185,7 @@ where job_id = :job and number = :attempt"""
 def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
     """Take a queued attempt, or None where it is not to be had: another worker has it, its
     thread is busy or another job of it comes first, the job was stopped, or this worker was
-    declared lost. Whose turn it is tells turns.py."""
+    declared lost. Whose turn it is says queue/order.py."""
     params = {"job": job, "attempt": attempt, "worker": worker}
     rows = yield One(_CLAIM, params)
     if not rows:

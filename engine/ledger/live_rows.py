@@ -1,7 +1,7 @@
 """The tables of what running jobs emit, `live`, and of who listens, `live_listeners`.
 
 A job has one writer at a time, its current attempt, and its rows are numbered by it: (attempt, n)
-is their order, also where transactions become visible in another. Operations, as in ledger.py.
+is their order, also where transactions become visible in another. Operations, as in lifecycle.py.
 """
 
 from __future__ import annotations

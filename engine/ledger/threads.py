@@ -1,6 +1,6 @@
 """LangGraph's checkpoints as tables: copying, pruning and deleting what its savers cannot.
 
-Operations as in ledger.py, over the tables that LangGraph makes. The two databases name one
+Operations as in lifecycle.py, over the tables that LangGraph makes. The two databases name one
 table differently, and PostgreSQL keeps the values of channels apart.
 """
 

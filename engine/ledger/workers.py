@@ -1,6 +1,6 @@
 """The roster of workers: who lives, who was declared lost, and what each one runs.
 
-Operations of the ledger's database, like those in ledger.py; `{now}` stands for the
+Operations of the ledger's database, like those in lifecycle.py; `{now}` stands for the
 database's own clock, because workers' clocks need not agree.
 """
 

@@ -1,4 +1,4 @@
-"""The queue wakes workers; whose turn it is says the ledger (turns.py), by one rule.
+"""The queue wakes workers; whose turn it is says the ledger (order.py), by one rule.
 
 Two implementations behind one contract: the embedded one, where the ledger itself is the
 queue (SQLite), and DBOS (PostgreSQL).

@@ -16,7 +16,7 @@ from .order import Look, Serving
 
 
 class Claims:
-    """Takes jobs whose turn it is (see turns.py) and counts what runs. Looks never overlap."""
+    """Takes jobs whose turn it is (see order.py) and counts what runs. Looks never overlap."""
 
     def __init__(
         self,

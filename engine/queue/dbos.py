@@ -1,5 +1,5 @@
 """DBOS dispatches on PostgreSQL: it tells a worker with a free slot, in time, that there is
-work; the ledger says which job's turn it is (turns.py).
+work; the ledger says which job's turn it is (order.py).
 
 Each attempt is queued with a ticket of DBOS's, in one transaction. A worker that is handed a
 ticket takes the job whose turn it is, which need not be the one that the ticket was made for,
@@ -32,7 +32,7 @@ from ..database.tickets import APPLICATION, QUEUE, VERSION, WORKFLOW
 from ..errors import DatabaseError, UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from . import Run
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ..errors import DatabaseError
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from . import Run
 from .claims import Claims
 

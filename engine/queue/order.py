@@ -2,7 +2,7 @@
 
 A job stands in a lane: those of one queue and one tenant. In a lane the higher priority goes
 first, and what was queued earlier goes before what was queued later. A free slot goes to the
-tenant that has the least of them (shares.py). `look` picks and takes no lock; `take` claims what
+tenant that has the least of them (fair_shares.py). `look` picks and takes no lock; `take` claims what
 is still to be had.
 """
 
@@ -118,7 +118,7 @@ def look(
     serving: Serving, known: str, free: int, *, had: Mapping[str, float] | None = None
 ) -> Operation[Look]:
     """Pick up to `free` jobs for a worker that supplies `known` (see Workflow.needs). What its
-    jobs `had` that ended is not written yet, see shares.py."""
+    jobs `had` that ended is not written yet, see fair_shares.py."""
     lanes, changes, delay = yield from _scene()
     if delay is not None and delay <= 0:
         return Look(due=True, left=True)
@@ -316,7 +316,7 @@ def take(
     serving: Serving, picks: Sequence[Pick], *, had: Mapping[str, float] | None = None
 ) -> Operation[list[Claimed]]:
     """Claim those of the picked jobs that are still to be had, within the limits as they are
-    now; in the order of the picks. `had`: see shares.py."""
+    now; in the order of the picks. `had`: see fair_shares.py."""
     changes = {row["name"]: row["changes"] for row in (yield One(_CHANGES, {}))}
     queues = in_force(serving.queues, changes)
     among = {pick.queue: queues[pick.queue] for pick in picks if not queues[pick.queue].paused}

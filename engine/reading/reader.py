@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from ..database.read_only import Connection, connect
 from ..database.read_only import NoDatabase as NoDatabase
 from ..errors import InvalidInput, JobNotFound
-from ..job_error import JobError, StepError
 from ..jobs.command import TAKES, Command
 from ..jobs.filter import Filter, among
 from ..jobs.job import (
@@ -24,15 +23,13 @@ from ..jobs.job import (
     Event,
     Job,
     JobId,
-    Parent,
     Question,
     Step,
-    Usage,
     event_of,
 )
-from ..jobs.run_options import masked, run_options, shown_config
-from ..jobs.status import JobStatus, StepStatus
+from ..jobs.status import JobStatus
 from ..ledger.operation import One, Operation, Params, Row, Statement, clock, run
+from .rows import job_of, json_of, step_of, time_of, time_or_none, usage_of
 
 if TYPE_CHECKING:
     from ucop.graphs.nodes.breaker import BreakerRules
@@ -76,7 +73,7 @@ select node, task_id, status, attempt, started_at, finished_at, model_calls, tok
 from steps where job_id = :id
 order by coalesce(started_at, finished_at), finished_at, task_id"""
 
-# What `_usage` counts, without reading what the steps wrote.
+# What `usage_of_steps` counts, without reading what the steps wrote.
 _SPENT = """
 select job_id, node, sum(model_calls) as model_calls, sum(tokens_in) as tokens_in,
     sum(tokens_out) as tokens_out, sum(tokens_cached) as tokens_cached,
@@ -179,7 +176,7 @@ class Reader:
         spent: dict[str, list[Row]] = {}
         for row in self._rows(_SPENT.format(chosen=chosen), params) if rows else ():
             spent.setdefault(row["job_id"], []).append(row)
-        return [_job(row, usage=usage_of(spent.get(row["id"], ()))) for row in rows]
+        return [job_of(row, usage=usage_of(spent.get(row["id"], ()))) for row in rows]
 
     def total(self, filter: Filter) -> int:
         """How many jobs a filter names."""
@@ -249,7 +246,7 @@ class Reader:
         """One job whole, by its id or the beginning of it. Raises JobNotFound."""
         id = self.find(id)
         row = self._rows(f"{_JOBS} where id = :id", {"id": id})[0]
-        return _job(row, self.steps(id))
+        return job_of(row, self.steps(id))
 
     def status(self, id: str) -> tuple[JobStatus, str | None]:
         """A job's status and reason, by its whole id. Raises JobNotFound."""
@@ -260,7 +257,7 @@ class Reader:
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        steps = [_step(row) for row in self._rows(_STEPS, {"id": id})]
+        steps = [step_of(row) for row in self._rows(_STEPS, {"id": id})]
         told: dict[str, list[str]] = {}
         for row in self._rows(_WARNINGS, {"id": id}):
             data = json.loads(row["data"])
@@ -299,8 +296,8 @@ class Reader:
                 number=row["number"],
                 status=row["status"],
                 worker=row["worker"],
-                started_at=_maybe(row["started_at"]),
-                finished_at=_maybe(row["finished_at"]),
+                started_at=time_or_none(row["started_at"]),
+                finished_at=time_or_none(row["finished_at"]),
                 outcome=row["outcome"],
             )
             for row in self._rows(_ATTEMPTS, {"id": id})
@@ -314,15 +311,15 @@ class Reader:
                 node=row["node"],
                 question=json.loads(row["question"]),
                 answer_schema=json.loads(row["answer_schema"]) if row["answer_schema"] else None,
-                asked_at=_time(row["asked_at"]),
-                due_at=_maybe(row["due_at"]),
-                default_answer=_json(row["default_answer"]),
+                asked_at=time_of(row["asked_at"]),
+                due_at=time_or_none(row["due_at"]),
+                default_answer=json_of(row["default_answer"]),
                 has_default=row["default_answer"] is not None,
-                answer=_json(row["answer"]),
-                answered_at=_maybe(row["answered_at"]),
+                answer=json_of(row["answer"]),
+                answered_at=time_or_none(row["answered_at"]),
                 by_default=bool(row["by_default"]),
-                consumed_at=_maybe(row["consumed_at"]),
-                withdrawn_at=_maybe(row["withdrawn_at"]),
+                consumed_at=time_or_none(row["consumed_at"]),
+                withdrawn_at=time_or_none(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]
@@ -468,148 +465,9 @@ def open_reader(url: str) -> Reader:
     return Reader(connect(url))
 
 
-def _job(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> Job:
-    parent = row["parent_job_id"]
-    run = run_options(row["run"])
-    return Job(
-        id=row["id"],
-        workflow=row["workflow"],
-        status=JobStatus(row["status"]),
-        reason=row["reason"],
-        input=json.loads(row["input"]),
-        context=masked(run.context),
-        config=shown_config(run.config),
-        notice=run.notice,
-        output=json.loads(row["output"]) if row["output"] is not None else None,
-        error=_error(row["error"]),
-        thread_id=row["thread_id"],
-        attempt=row["attempt"],
-        queue=row["queue"],
-        priority=row["priority"],
-        tenant=row["tenant"],
-        start_at=_time(row["not_before"]) if row["not_before"] else None,
-        labels=json.loads(row["labels"]),
-        key=row["key"],
-        parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),
-        created_at=_time(row["created_at"]),
-        started_at=_maybe(row["started_at"]),
-        finished_at=_maybe(row["finished_at"]),
-        steps=tuple(steps),
-        usage=_usage(steps) if usage is None else usage,
-        budget=json.loads(row["budget"]),
-        archived_at=_maybe(row["archived_at"]),
-    )
-
-
-def _usage(steps: Sequence[Step]) -> Usage:
-    costs = [step.cost for step in steps if step.model_calls]
-    known = [cost for cost in costs if cost is not None]
-    return Usage(
-        model_calls=sum(step.model_calls for step in steps),
-        tokens_in=sum(step.tokens_in for step in steps),
-        tokens_out=sum(step.tokens_out for step in steps),
-        tokens_cached=sum(step.tokens_cached for step in steps),
-        tokens_reasoning=sum(step.tokens_reasoning for step in steps),
-        seconds_waited=round(sum(step.seconds_waited for step in steps), 6),
-        seconds_generating=round(sum(step.seconds_generating for step in steps), 6),
-        cached_calls=sum(step.cached_calls for step in steps),
-        # One unknown price makes the sum unknown; no calls cost nothing.
-        cost=sum(known) if len(known) == len(costs) else None,
-        seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
-    )
-
-
-def usage_of(nodes: Sequence[Row]) -> Usage:
-    """`_usage` of a job from the sums of its nodes."""
-
-    def total(name: str) -> Any:
-        return sum(row[name] or 0 for row in nodes)
-
-    names = {row["node"] for row in nodes}
-    outermost = (row for row in nodes if row["node"].rpartition("/")[0] not in names)
-    return Usage(
-        model_calls=total("model_calls"),
-        tokens_in=total("tokens_in"),
-        tokens_out=total("tokens_out"),
-        tokens_cached=total("tokens_cached"),
-        tokens_reasoning=total("tokens_reasoning"),
-        seconds_waited=round(total("seconds_waited"), 6),
-        seconds_generating=round(total("seconds_generating"), 6),
-        cached_calls=total("cached_calls"),
-        cost=None if total("unpriced") else total("cost"),
-        seconds=round(sum(row["seconds"] or 0 for row in outermost), 6),
-    )
-
-
-def _outermost(steps: Sequence[Step]) -> Iterator[Step]:
-    """The steps that run inside no other: an outer step's time holds that of its inner ones."""
-    nodes = {step.node for step in steps}
-    return (step for step in steps if step.node.rpartition("/")[0] not in nodes)
-
-
-def _seconds(step: Step) -> float:
-    if step.started_at is None or step.finished_at is None:
-        return 0.0
-    return (step.finished_at - step.started_at).total_seconds()
-
-
-def _step(row: Row) -> Step:
-    return Step(
-        node=row["node"],
-        task_id=row["task_id"],
-        status=StepStatus(row["status"]),
-        attempt=row["attempt"],
-        started_at=_maybe(row["started_at"]),
-        finished_at=_maybe(row["finished_at"]),
-        model_calls=row["model_calls"],
-        tokens_in=row["tokens_in"],
-        tokens_out=row["tokens_out"],
-        tokens_cached=row["tokens_cached"],
-        tokens_reasoning=row["tokens_reasoning"],
-        seconds_waited=row["seconds_waited"],
-        seconds_generating=row["seconds_generating"],
-        cached_calls=row["cached_calls"],
-        cost=row["cost"],
-        models=tuple(json.loads(row["models"])),
-        cached=row["cached"],
-        output=json.loads(row["output"]) if row["output"] is not None else None,
-        error=_step_error(row["error"]),
-        tries=row["tries"],
-    )
-
-
-def _error(text: str | None) -> JobError | None:
-    if text is None:
-        return None
-    found: Mapping[str, Any] = json.loads(text)
-    return JobError.model_validate({name: found[name] for name in _OF_ERROR if name in found})
-
-
-def _step_error(text: str | None) -> StepError | None:
-    error = _error(text)
-    if text is None or error is None:
-        return None
-    return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))
-
-
-_OF_ERROR = tuple(JobError.model_fields)
-
-
 def _counted(running: Sequence[Row]) -> Mapping[str, int]:
     """Jobs by worker."""
     found = Counter[str]()
     for row in running:
         found[row["worker"]] += row["jobs"]
     return found
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)
-
-
-def _json(text: str | None) -> Any:
-    return None if text is None else json.loads(text)

@@ -16,7 +16,7 @@ from ucop.agents.text.raised import text_of, type_of
 from ..errors import DatabaseError, KeyConflict, UcopError, UnknownWorkflow
 from ..faults import fault
 from ..ledger.records import NewJob
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from . import schedules
 from .recurrence import LATE, turn
 from .schedules import Fired, Schedule, key_of, recurrence_of, told

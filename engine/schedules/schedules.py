@@ -3,7 +3,7 @@
 A due time submits a job and moves the schedule on in one transaction, a compare-and-set on the
 schedule's version: whichever worker comes first submits, the others change nothing, and a worker
 that dies has done both or neither. The job has a key made from schedule and time besides.
-Operations of the ledger's database, like those in ledger.py; `{now}` is the database's clock,
+Operations of the ledger's database, like those in lifecycle.py; `{now}` is the database's clock,
 because workers' clocks need not agree about what is due.
 """
 

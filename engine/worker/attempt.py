@@ -28,10 +28,10 @@ from ucop.graphs.nodes.failures import chain
 from ucop.graphs.pregel.names import inside_of, way_to
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
-from ..checkpoints.fence import FencedSaver, attach
 from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
 from ..checkpoints.replies import Replies
+from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
     DatabaseError,
@@ -46,7 +46,7 @@ from ..jobs.failure import failure
 from ..jobs.status import Change
 from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
-from ..loop.stopping import insist, is_cancelled
+from ..loop.cancellation import is_cancelled
 from ..values.inputs import given_input
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
@@ -54,6 +54,7 @@ from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
 from .node_runs import CUSTOM, watch
 from .output import output_of
 from .provision import NOTHING, Provision
+from .stopping import insist
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore

@@ -12,10 +12,11 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from langgraph._internal._constants import CONFIG_KEY_CHECKPOINTER
 from langgraph.constants import TAG_HIDDEN
 from langgraph.pregel import Pregel
 from langgraph.types import StateSnapshot
+
+from ucop.graphs.pregel.config_keys import CONFIG_KEY_CHECKPOINTER
 
 SEEN = "__interrupt__"
 """LangGraph's name for the versions at which a graph last stopped."""

@@ -9,23 +9,23 @@ for each run, so that function is put in the place of LangGraph's, and leaves al
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from langgraph._internal._constants import (
+from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
+from langgraph.runtime import Runtime
+from langgraph.types import Interrupt
+
+from ucop.agents.text.raised import Escaped, escaped
+from ucop.graphs.pregel.config_keys import (
     CONF,
     CONFIG_KEY_CHECKPOINT_NS,
     CONFIG_KEY_RUNTIME,
     NS_SEP,
 )
-from langgraph.errors import GraphBubbleUp, GraphDrained, GraphInterrupt, ParentCommand
-from langgraph.pregel import _runner
-from langgraph.runtime import Runtime
-from langgraph.types import Interrupt
-
-from ucop.agents.text.raised import Escaped, escaped
 from ucop.graphs.pregel.names import way_to
+from ucop.graphs.pregel.node_runs import replace_run, run_node
 
 from ..jobs.job import JobId
 from ..loop.at_work import AtWork, at_work
@@ -52,8 +52,6 @@ class Watch(Protocol):
 watch: ContextVar[Watch] = ContextVar("watch")
 """Of the attempt in whose tasks this code runs."""
 
-_run: Callable[..., Awaitable[Any]] = vars(_runner)["arun_with_retry"]
-
 
 # `stopping.py` finds the tasks of nodes by this name, and by the argument `task`.
 async def arun_with_retry(
@@ -64,13 +62,13 @@ async def arun_with_retry(
 ) -> Any:
     watching = watch.get(None)
     if watching is None:
-        return await _run(task, retry_policy, stream, configurable)
+        return await run_node(task, retry_policy, stream, configurable)
     node = name_of(task)
     watching.begins(task.id, node)
     around = at_work.get()
     at_work.set(AtWork(watching.job_id, node))
     try:
-        return await _run(task, retry_policy, stream, _checking(task, node, configurable))
+        return await run_node(task, retry_policy, stream, _checking(task, node, configurable))
     except GraphBubbleUp as word:
         if (why := _unfit(word, task)) is None:
             raise
@@ -85,7 +83,7 @@ async def arun_with_retry(
         at_work.set(around)
 
 
-vars(_runner)["arun_with_retry"] = arun_with_retry
+replace_run(arun_with_retry)
 SAFE.add(arun_with_retry.__code__)
 
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Protocol
 from ucop.agents.text.raised import escaped, text_of, type_of
 from ucop.graphs.nodes.breaker import BreakerRules
 
-from ..checkpoints.fence import FencedSaver, saver_of
+from ..checkpoints.savers import FencedSaver, saver_of
 from ..database.database import Database
 from ..errors import (
     DatabaseError,
@@ -45,7 +45,7 @@ from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
 from ..ledger.retention import BATCH
 from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
-from ..loop.stopping import is_cancelled
+from ..loop.cancellation import is_cancelled
 from ..notices import Notices
 from ..queue import Queue, fair_shares
 from ..stores.answers import KeptAnswers

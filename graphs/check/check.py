@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
 from ucop.agents.finding import Finding
 from ucop.agents.spec.spec_file import read_agents
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.source import Document
 
 from ..language.definition import Definition
@@ -23,7 +24,7 @@ from .kinds import FindWorkflow, check_error_targets, choose_agents, find_merges
 from .limits import check_limits
 from .mesh import choose_members, members_of
 from .references import ReferenceCheck
-from .report import Report, meant
+from .report import Report
 from .writes import check_answers, check_parallel_writes, warn_of_unused
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ class _Checker:
                     "unknown-agent",
                     f"there is no agent {node.agent!r}",
                     self.report.at((*node.path, "agent")),
-                    meant(node.agent, self.registry.names()),
+                    did_you_mean(node.agent, self.registry.names()) or None,
                 )
 
     def derive(self) -> None:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from ucop.agents.finding import Position
+from ucop.agents.text.nearest import did_you_mean
 
 from ..language.definition import END, START, Definition, Entry, Route
 from ..topology.topology import Topology
 from .kinds import error_path
-from .report import Report, meant
+from .report import Report
 
 BOUND_IT = "give one of its edges 'at_most'"
 
@@ -49,7 +50,7 @@ class EdgeCheck:
                     "unknown-node",
                     f"there is no node {name!r}",
                     place,
-                    meant(name, (*nodes, START, END)),
+                    did_you_mean(name, (*nodes, START, END)) or None,
                 )
         return known
 

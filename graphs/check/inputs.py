@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
 
 from ..expressions.cel import path_text
@@ -14,7 +15,7 @@ from ..types.fits import misfit, values_of
 from ..types.inference import Inference
 from ..types.references import Readings
 from ..types.shapes import Shape, can_fit, type_of, words
-from .report import Report, meant, one_of
+from .report import Report, one_of
 
 if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
@@ -64,7 +65,7 @@ class InputCheck:
                     "unknown-input",
                     f"agent {agent.name!r} has no input {name!r}",
                     self.report.key((*here, name)),
-                    meant(name, properties) or one_of(properties),
+                    did_you_mean(name, properties) or one_of(properties),
                 )
 
     def check_value(self, given: _Given, value: Any, wanted: Shape, path: Path) -> None:
@@ -141,7 +142,7 @@ class InputCheck:
                     "unknown-input",
                     f"{given.named(path)} has no {name!r}",
                     self.report.key((*path, name)),
-                    meant(name, properties) or one_of(properties),
+                    did_you_mean(name, properties) or one_of(properties),
                 )
 
     def check_items(self, given: _Given, value: list[Any], wanted: Shape, path: Path) -> None:

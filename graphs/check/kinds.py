@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.finding import Position
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
 from ucop.agents.text.schema import validate
 
 from ..errors import UnknownWorkflow
 from ..expressions.cel import Reference
 from ..language.definition import END, ERROR_FIELDS, START, Definition, Node, OnError
-from .report import Report, meant, one_of
+from .report import Report, one_of
 
 if TYPE_CHECKING:
     from ucop.agents.spec.merging import MergeFunction
@@ -41,7 +42,7 @@ def choose_agents(definition: Definition, registry: Registry, report: Report) ->
             "unknown-capability",
             f"no agent has the capability {node.capability!r}",
             report.at((*node.path, "agent", "capability")),
-            meant(node.capability, known) or one_of(known),
+            did_you_mean(node.capability, known) or one_of(known),
         )
     return replace(definition, nodes=nodes)
 
@@ -108,7 +109,7 @@ def _check_given(node: Node, workflow: Workflow, report: Report) -> None:
                 report.error("wrong-input", message, report.at((*here, name, *problem.path)))
         elif schema.get("additionalProperties") is False:
             message = f"workflow {node.workflow!r} has no input {name!r}"
-            hint = meant(name, known) or one_of(known)
+            hint = did_you_mean(name, known) or one_of(known)
             report.error("unknown-input", message, report.key((*here, name)), hint)
 
 
@@ -131,7 +132,8 @@ def _leads_on(definition: Definition, node: Node, report: Report) -> bool:
     if node.on_error not in (*definition.nodes, END):
         known = (*definition.nodes, END)
         what = "no edge leads to START" if node.on_error == START else _no_node(node.on_error)
-        report.error("unknown-node", what, place, meant(node.on_error, known))
+        hint = did_you_mean(node.on_error, known) or None
+        report.error("unknown-node", what, place, hint)
         return False
     if definition.derived:
         report.error(
@@ -152,7 +154,7 @@ def check_error_reference(
         return
     name = reference.path[1]
     if not isinstance(name, str) or name not in definition.nodes:
-        hint = meant(name, definition.nodes) or one_of(definition.catching)
+        hint = did_you_mean(name, definition.nodes) or one_of(definition.catching)
         report.error("unknown-node", f"{reference.text}: {_no_node(name)}", place, hint)
     elif not definition.nodes[name].catches:
         report.error(
@@ -166,7 +168,7 @@ def check_error_reference(
             "unknown-field",
             f"{reference.text}: errors.{name} has no {reference.path[2]!r}",
             place,
-            meant(reference.path[2], ERROR_FIELDS) or one_of(ERROR_FIELDS),
+            did_you_mean(reference.path[2], ERROR_FIELDS) or one_of(ERROR_FIELDS),
         )
 
 

@@ -6,10 +6,11 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
 
 from ..language.definition import MESH, Definition, Mesh, Node
-from .report import Report, meant, one_of
+from .report import Report, one_of
 
 if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
@@ -96,7 +97,7 @@ class _Members:
         if name in self.registry:
             return [self.registry.get(name)]
         if name not in self.broken:
-            hint = meant(name, self.registry.names())
+            hint = did_you_mean(name, self.registry.names()) or None
             message = f"there is no agent {name!r}"
             self.report.error("unknown-agent", message, self.report.at(path), hint)
         return []
@@ -109,7 +110,7 @@ class _Members:
             "unknown-capability",
             f"no agent has the capability {capability!r}",
             self.report.at(path),
-            meant(capability, known) or one_of(known),
+            did_you_mean(capability, known) or one_of(known),
         )
         return []
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ucop.agents.finding import Position
+from ucop.agents.text.nearest import did_you_mean
 
 from ..expressions.cel import Reference, path_text
 from ..expressions.templates import Use
@@ -12,7 +13,7 @@ from ..types.inference import Inference
 from ..types.references import Readings
 from ..types.shapes import Shape, words
 from .kinds import check_error_reference
-from .report import Report, either, meant, one_of
+from .report import Report, either, one_of
 
 
 class ReferenceCheck:
@@ -111,7 +112,7 @@ class ReferenceCheck:
             "unknown-reference",
             f"there is no {reference.name!r}: no input, state or node's 'writes' has this name",
             place,
-            meant(reference.name, names) or one_of(names),
+            did_you_mean(reference.name, names) or one_of(names),
         )
 
     def check_path(self, reference: Reference, shape: Shape | None, place: Position | None) -> None:
@@ -126,7 +127,7 @@ class ReferenceCheck:
                     "unknown-field",
                     f"{reference.text}: {path_text(reference.path[:position])} {found}",
                     place,
-                    (meant(step, fields) or one_of(fields)) if known else None,
+                    (did_you_mean(step, fields) or one_of(fields)) if known else None,
                 )
                 return
             shape = found

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from ucop.agents.finding import Finding, Position
 from ucop.agents.text.places import Path, Places
-from ucop.agents.text.source import nearest
 
 from ..language.definition import Entry, Route
 
@@ -70,12 +68,6 @@ class Report:
             return self.inside(entry.path, entry.offset, entry.target)
         named = (*entry.path, "node")
         return self.at(named if self.has(named) else entry.path)
-
-
-def meant(name: Any, names: Iterable[str]) -> str | None:
-    """A hint at the nearest right name, where there is one."""
-    near = nearest(name, names) if isinstance(name, str) else None
-    return f"did you mean {near!r}?" if near else None
 
 
 def one_of(names: Iterable[str]) -> str | None:

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from ..errors import ExpressionError
 
@@ -184,10 +184,8 @@ def _missing(path: Sequence[str | int], position: int, value: Any) -> str:
     if not position:
         return f"there is no {step!r} in the state"
     if isinstance(value, Mapping) and isinstance(step, str):
-        near = nearest(step, [key for key in value if isinstance(key, str)])
-        return f"{path_text(path)}: {before} has no {step!r}" + (
-            f"; did you mean {near!r}?" if near else ""
-        )
+        meant = did_you_mean(step, [key for key in value if isinstance(key, str)], "; ")
+        return f"{path_text(path)}: {before} has no {step!r}{meant}"
     if isinstance(value, list) and isinstance(step, int):
         return f"{path_text(path)}: {before} has only {len(value)} items"
     return f"{path_text(path)}: {before} is {kind_of(value)}"
@@ -420,11 +418,10 @@ class _Rewriter:
         known = FUNCTIONS | MACROS
         if _text(self.tokens, at + 1) != "(" or token.text in known:
             return
-        near = nearest(token.text, sorted(known))
         raise BadExpression(
             f"there is no function {token.text!r}",
             token.start,
-            f"did you mean {near!r}?" if near else None,
+            did_you_mean(token.text, sorted(known)) or None,
         )
 
 

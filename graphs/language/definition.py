@@ -1,6 +1,8 @@
 """A workflow as data: what its file says, defaults filled in, with the place of every part.
 
-Nothing here reads files, looks agents up or imports LangGraph.
+The classes are the language: each field that is a `Key` is read (`load.py`), kept (`dump.py`) and
+described to editors (`json_schema.py`) as it is declared. Nothing here reads files, looks agents
+up or imports LangGraph.
 """
 
 from __future__ import annotations
@@ -9,16 +11,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Annotated, Any
 
 from ucop.agents.text.places import Path, Places
 
-from ..limits import Limits
+from ..limits import LIMITS, Limits, limits_of, refused
+from .channel import INPUTS, STATE, Channel, Merge
+from .edges import EDGES, Entry, Route
+from .forms import ANYTHING, MAPPING, TEXT, Form, Key, Reader, keys_of, one_of, ref, shown, typed
+from .mesh import Mesh
+from .names import (
+    END,
+    ERRORS,
+    GIVEN,
+    MESH,
+    MESH_NAMES,
+    NODE_NAME,
+    PATH,
+    RESULT,
+    SAID,
+    STACK,
+    START,
+    WORKFLOW_NAME,
+)
+from .node import DEFAULTS, NODE, NODES, AnswerDeadline, Node
+from .policies import ERROR_FIELDS, OnError, Retry
 
-START = "START"
-END = "END"
-ERRORS = "errors"
-"""The name under which the state holds what failed, by node."""
+# fmt: off
+__all__ = [
+    "END", "ERRORS", "ERROR_FIELDS", "GIVEN", "MESH", "MESH_NAMES", "PATH", "RESULT", "SAID",
+    "STACK", "START", "AnswerDeadline", "Channel", "Definition", "Entry", "Kind", "Merge", "Mesh",
+    "Node", "OnError", "Retry", "Route",
+]
+# fmt: on
 
 
 class Kind(Enum):
@@ -30,179 +55,65 @@ class Kind(Enum):
     """Nothing but a mesh: one node of that name, whose router and agents are the graph."""
 
 
-MESH, RESULT = "mesh", "result"
-"""The node of a workflow that is a mesh, and the name that it writes."""
-SAID, STACK, PATH, GIVEN = "_said", "_stack", "_path", "_given"
-"""What else the state of a mesh holds: what the agent that was called last said, who waits for an
-answer, every hop so far, and what the mesh was given where its inputs have no names."""
-MESH_NAMES = (SAID, STACK, PATH, GIVEN, RESULT)
+def _read_limits(reader: Reader, value: Any, path: Path) -> Limits:
+    given = MAPPING.read(reader, value, path) or {}
+    reader.known(given, path, LIMITS)
+    for name, limit in given.items():
+        if name in LIMITS and (wrong := refused(name, limit)):
+            what = f"{name!r} {wrong}, not {shown(limit)}"
+            reader.error("bad-value", what, (*path, name))
+    return limits_of(given)
 
 
-class Merge(Enum):
-    """How a write to a channel meets what is there."""
-
-    replace = "replace"
-    append = "append"
-    extend = "extend"
-    union = "union"
-    sum = "sum"
-    max = "max"
-    custom = "custom"
-
-
-class OnError(Enum):
-    """What an error of a node does."""
-
-    fail = "fail"
-    continue_ = "continue"
-
-
-ERROR_FIELDS = ("node", "type", "message", "items")
-"""What `errors.<node>` has; `items` only where the node has `each`."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Channel:
-    """One name of the state."""
-
-    name: str
-    schema: Mapping[str, Any] = field(default_factory=dict)
-    """JSON Schema of the value; empty where nothing is declared."""
-    merge: Merge = Merge.replace
-    function: str = ""
-    """The project's `@merge` function, by name, where `merge` is custom."""
-    path: Path = field(default=(), compare=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Retry:
-    """How often an agent's call is tried again."""
-
-    attempts: int = 3
-    """Calls in all, the first one counted."""
-    delay: float = 0.5
-    """Seconds before the second call; doubles with each further one."""
-    longest: float = 60.0
-    """The longest pause, in seconds."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class AnswerDeadline:
-    """When a question has waited long enough, and what happens then."""
-
-    within: float
-    """Seconds from the moment that it was asked."""
-    fails: bool = True
-    """Whether the job fails; else `default` is the answer."""
-    default: Any = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Mesh:
-    """Agents among which a router finds who answers, and who is asked on the way."""
-
-    entry: str = ""
-    """The agent that is called first; empty where a capability is wanted."""
-    entry_capability: str | None = None
-    """What the agent that is called first must declare; the router chooses it."""
-    agents: tuple[str, ...] = ()
-    """Who may be called, by name; once it is checked, everyone who may."""
-    capabilities: tuple[str, ...] = ()
-    """Everyone who declares one of these may be called too; none once it is checked."""
-    max_hops: int = 16
-    """Most hand-overs to an agent, the first one counted."""
-    retry: Retry | None = None
-    """How often one call of an agent is tried before another agent is."""
-    timeout: float | None = None
-    """Seconds that one call of an agent may take."""
-    idle: float | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Node:
-    """One call of an agent, a workflow, a mesh or a person, or with `each` one per item."""
-
-    name: str
-    agent: str = ""
-    """The agent's name; for a node that names a capability, known once it is checked."""
-    capability: str | None = None
-    """What an agent must be able to do: the first that can, by name, is called."""
-    workflow: str = ""
-    """The workflow that runs as this node."""
-    mesh: Mesh | None = None
-    """The agents that answer together."""
-    ask: str | None = None
-    """The question, with `${…}`."""
-    answer: Mapping[str, Any] = field(default_factory=dict)
-    """JSON Schema of the answer to `ask`."""
-    deadline: AnswerDeadline | None = None
-    """`within` and `default`: how long `ask` waits."""
-    inputs: Mapping[str, Any] = field(default_factory=dict)
-    """`with`: the agent's inputs, literals and `${…}`."""
-    writes: str | None = None
-    each: str | None = None
-    item: str = "item"
-    """`as`: what one item of `each` is called."""
-    limit: int | None = None
-    """How many items run at the same time; None is no limit of ours."""
-    retry: Retry | None = None
-    timeout: float | None = None
-    """Seconds that one call may take."""
-    idle: float | None = None
-    """Seconds that may pass in a call without a sign of progress: a token, or an agent's word."""
-    cache: float | None = None
-    """Seconds for which an answer is kept for the same inputs."""
-    on_error: OnError | str = OnError.fail
-    """A policy, or the node that an error leads to."""
-    path: Path = field(default=(), compare=False)
-
-    @property
-    def catches(self) -> bool:
-        """Whether the run goes on after an error of this node."""
-        return self.on_error is not OnError.fail
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """One way out of a route; `at_most` makes it a loop edge."""
-
-    target: str
-    when: str | None = None
-    at_most: int | None = None
-    path: Path = field(default=(), compare=False)
-    offset: int = field(default=-1, compare=False)
-    """Where the target's name begins inside a chain's text; -1 where it stands alone."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Route:
-    """Edges out of one node of which the first that holds is taken. All routes of a node apply."""
-
-    source: str
-    entries: tuple[Entry, ...]
-    path: Path = field(default=(), compare=False)
-    offset: int = field(default=-1, compare=False)
+_KIND = one_of(Kind, "kind is graph or mesh")
+_LIMITS = Form(_read_limits, ref("limits"), Limits.given)
+_AGENTS = typed(
+    dict, propertyNames={"pattern": f"^{NODE_NAME}$"}, additionalProperties=ref("agent")
+)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Definition:
     """A whole workflow. Equal definitions behave alike; places do not count."""
 
-    name: str
-    kind: Kind = Kind.graph
-    description: str = ""
-    inputs: Mapping[str, Channel] = field(default_factory=dict)
-    state: Mapping[str, Channel] = field(default_factory=dict)
-    nodes: Mapping[str, Node] = field(default_factory=dict)
-    routes: tuple[Route, ...] = ()
+    name: Annotated[str, Key(WORKFLOW_NAME, written=True, examples=["blog"])] = ""
+    """What the workflow is called."""
+    kind: Annotated[Kind, Key(_KIND)] = Kind.graph
+    """What the file describes: nodes and edges, or nothing but a mesh."""
+    description: Annotated[str, Key(TEXT, written=True)] = ""
+    """What it does, in a sentence."""
+    inputs: Annotated[
+        Mapping[str, Channel],
+        Key(
+            INPUTS,
+            name="input",
+            written=True,
+            examples=[{"topic": {"type": "string", "minLength": 3}}],
+        ),
+    ] = field(default_factory=dict)
+    """What a job is given: names with types. An input without a `default` must be given."""
+    state: Annotated[
+        Mapping[str, Channel],
+        Key(STATE, written=True, examples=[{"notes": {"type": "array", "merge": "append"}}]),
+    ] = field(default_factory=dict)
+    """Further names of the state, with types, and how writes to them meet."""
+    nodes: Annotated[Mapping[str, Node], Key(NODES, written=True)] = field(default_factory=dict)
+    """The steps, by name."""
+    routes: Annotated[
+        tuple[Route, ...],
+        Key(EDGES, name="edges", written=True, examples=[["START -> research -> write -> END"]]),
+    ] = ()
+    """Which node follows which. Left out, they follow from the references."""
+    # Whether the edges follow from references because the file has none.
     derived: bool = field(default=False, compare=False)
-    """Whether the edges follow from references because the file has none."""
-    output: Any = None
-    """A template; None stands for every name that a node writes."""
-    agents: Mapping[str, Any] = field(default_factory=dict)
-    """Specs of the file's own agents, as they were read."""
-    limits: Limits = field(default_factory=Limits)
-    """Where a job of it stops."""
+    output: Annotated[Any, Key(ANYTHING, examples=[{"path": "${article.path}"}, "${text}"])] = None
+    """The job's result: any value with `${…}`. Left out: every name that a node wrote."""
+    agents: Annotated[Mapping[str, Any], Key(_AGENTS)] = field(default_factory=dict)
+    """Agents of this file's own, by name: prompts for a chat model."""
+    limits: Annotated[Limits, Key(_LIMITS, examples=[{"deadline": "30m", "model_calls": 50}])] = (
+        field(default_factory=Limits)
+    )
+    """What a job may use at most, over all its attempts."""
     places: Places = field(default_factory=Places, compare=False, repr=False)
 
     @cached_property
@@ -236,8 +147,24 @@ class Definition:
 
     @cached_property
     def _writers(self) -> dict[str, list[Node]]:
-        found: dict[str, list[Node]] = {}
+        writers: dict[str, list[Node]] = {}
         for node in self.nodes.values():
             if node.writes:
-                found.setdefault(node.writes, []).append(node)
-        return found
+                writers.setdefault(node.writes, []).append(node)
+        return writers
+
+
+_DEFAULTS = "Policies of every node that calls, and has none of its own."
+_OWN = keys_of(Definition)
+# In the order in which messages list them.
+WORKFLOW = {
+    **{name: key for name, key in _OWN.items() if name != "limits"},
+    "defaults": Key(DEFAULTS, name="defaults", meaning=lambda: _DEFAULTS),
+    "limits": _OWN["limits"],
+    "mesh": NODE["mesh"],
+    "with": NODE["with"],
+}
+"""Every key of a workflow's file. What `defaults`, `mesh` and `with` say is held by nodes."""
+NOT_IN_A_MESH = ("state", "nodes", "edges", "defaults")
+"""Keys that say nothing if the workflow is a mesh."""
+ONLY_IN_A_MESH = ("mesh", "with")

@@ -1,8 +1,8 @@
 """The JSON Schema (2020-12) of a workflow's YAML, from which editors complete and underline.
 
-Which keys there are is read from the loader, merges from the definition, and an agent's own
-keys from its spec; what stands here is what each means. A schema cannot see everything that
-`check.py` sees: what it refuses is wrong, what it lets pass is still checked.
+Keys, their forms and meanings are those that the language declares (`definition.py`), and an
+agent's own come from its spec; here stand the types, and which keys go together. A schema cannot
+see everything that `check.py` sees: what it refuses is wrong, what it lets pass is still checked.
 """
 
 from __future__ import annotations
@@ -14,22 +14,18 @@ from typing import Any
 
 from ucop.agents.text.schema import TYPES
 
-from ..expressions.cel import RESERVED
-from .definition import END, MESH, START, Kind, Merge, Mesh, OnError
-from .load import KEYS, LARGEST_LIMIT, MERGES, NOT_IN_A_MESH, ONLY_IN_A_MESH
-
-Schema = dict[str, Any]
+from ..limits import COUNTS, LIMITS, TIMES, Limits
+from .channel import MERGE
+from .definition import END, MESH, NOT_IN_A_MESH, ONLY_IN_A_MESH, START, WORKFLOW, Kind
+from .edges import ENTRY, ROUTE
+from .forms import DURATION, Schema, closed, count, docstrings, keys_of, keys_schema, ref, typed
+from .mesh import CAPABILITY, Mesh
+from .names import VALUE_NAMES
+from .node import KINDS, NODE, POLICIES
+from .policies import TTL, Retry, Timeout
 
 FILE_NAME = "workflow.schema.json"
-"""What the schema is called where it lies beside workflows."""
-
-WORKFLOW_NAME = "[A-Za-z0-9][A-Za-z0-9_.-]*"
-NODE_NAME = "[A-Za-z][A-Za-z0-9_-]*"
-VALUE_NAME = "[A-Za-z][A-Za-z0-9_]*"
-DURATION = r"\d+(?:\.\d+)?\s*(ms|s|m|h|d)?"
-RESERVED_NAMES = sorted({*RESERVED, START, END, "errors"})
-KINDS = ("agent", "workflow", "ask", "mesh")
-"""Keys of which a node has exactly one."""
+"""What the schema is called if it lies beside workflows."""
 
 
 @cache
@@ -44,7 +40,7 @@ def workflow_schema() -> Schema:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "ucop workflow",
         "description": "A graph of agents that runs as a durable job.",
-        **_object("workflow", _WORKFLOW, ("name",)),
+        **keys_schema(WORKFLOW, ("name",)),
         "if": {
             "properties": {"kind": {"const": Kind.mesh.value, "description": "A mesh."}},
             "required": ["kind"],
@@ -52,25 +48,25 @@ def workflow_schema() -> Schema:
         "then": {"required": [MESH], "not": _any_of(NOT_IN_A_MESH)},
         "else": {"required": ["nodes"], "not": _any_of(ONLY_IN_A_MESH)},
         "$defs": {
-            "inputs": _named(_VALUE_NAMES, _ref("type")),
-            "state": _named(_VALUE_NAMES, {"anyOf": [_ref("typeName"), _ref("channel")]}),
+            "inputs": _named(VALUE_NAMES, ref("type")),
+            "state": _named(VALUE_NAMES, {"anyOf": [ref("typeName"), ref("channel")]}),
             "channel": _channel(),
             "node": _node(),
             "edge": _edge(),
             "entry": _entry(),
-            "target": _NODE_OR_END,
-            "mesh": _object("mesh", _MESH, ("entry",)),
-            "called": _CALLED,
-            "retry": _object("retry", _RETRY, ()),
-            "timeout": {**_object("timeout", _TIMEOUT, ()), "minProperties": 1},
-            "cache": _object("cache", _CACHE, _CACHE),
-            "defaults": _object("defaults", {key: _NODE[key] for key in KEYS["defaults"]}, ()),
-            "limits": _object("limits", _LIMITS, ()),
+            "target": _TARGET,
+            "mesh": keys_schema(keys_of(Mesh)),
+            "called": {"anyOf": [{"type": "string", "minLength": 1}, CAPABILITY.schema]},
+            "retry": keys_schema(keys_of(Retry)),
+            "timeout": {**keys_schema(keys_of(Timeout)), "minProperties": 1},
+            "cache": TTL.schema,
+            "defaults": keys_schema(POLICIES),
+            "limits": _limits(),
             "duration": _DURATION,
             "type": _TYPE,
             "typeName": _TYPE_NAME,
             "schema": _json_schema(),
-            "fields": _named({}, _ref("type")),
+            "fields": _named({}, ref("type")),
             "agent": _agent(),
             **_agent_parts(),
         },
@@ -82,40 +78,56 @@ def _any_of(keys: Iterable[str]) -> Schema:
     return {"anyOf": [{"required": [key]} for key in keys]}
 
 
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/$defs/{name}"}
-
-
-def _text(description: str, *examples: str, **rules: Any) -> Schema:
-    said: Schema = {"type": "string", "description": description, **rules}
-    return {**said, "examples": list(examples)} if examples else said
-
-
-def _count(description: str, *, most: int | None = None, **rules: Any) -> Schema:
-    bound = {} if most is None else {"maximum": most}
-    return {"type": "integer", "description": description, "minimum": 1, **bound, **rules}
-
-
-def _object(section: str, table: Mapping[str, Any], required: Iterable[str]) -> Schema:
-    """An object with the loader's keys of a section, and no others."""
-    return {
-        "type": "object",
-        "properties": {key: table.get(key, {}) for key in KEYS[section]},
-        "required": list(required),
-        "additionalProperties": False,
-    }
-
-
 def _named(names: Schema, values: Schema) -> Schema:
     said = {"propertyNames": names} if names else {}
     return {"type": "object", **said, "additionalProperties": values}
 
 
-# ---- names and times ----
+def _node() -> Schema:
+    return {
+        **keys_schema(NODE),
+        "oneOf": [{"required": [kind]} for kind in KINDS],
+        "description": "One step of the workflow.",
+        "dependentRequired": {name: [key.belongs] for name, key in NODE.items() if key.belongs},
+    }
 
-_NODE_NAMES: Schema = {"pattern": f"^{NODE_NAME}$", "not": {"enum": [START, END]}}
-_VALUE_NAMES: Schema = {"pattern": f"^{VALUE_NAME}$", "not": {"enum": RESERVED_NAMES}}
-_NODE_OR_END: Schema = {
+
+def _channel() -> Schema:
+    """A declared type with one key more."""
+    base = _json_schema()
+    return {**base, "properties": {**base["properties"], "merge": MERGE.schema()}}
+
+
+def _edge() -> Schema:
+    chain = typed(
+        str,
+        description="Nodes in a row; `[b, c]` run side by side.",
+        pattern="->",
+        examples=["START -> a -> [b, c] -> d -> END"],
+    )
+    choice = {**keys_schema(ROUTE), "description": "Edges of which one is taken."}
+    return {"anyOf": [chain.schema, choice]}
+
+
+def _entry() -> Schema:
+    way = {**keys_schema(ENTRY), "description": "A way on, and when it is taken."}
+    return {"anyOf": [ref("target"), way]}
+
+
+def _limits() -> Schema:
+    amounts: dict[str, Schema] = {
+        **dict.fromkeys(TIMES, DURATION.schema),
+        **dict.fromkeys(COUNTS, count().schema),
+        "cost": {"type": "number", "exclusiveMinimum": 0},
+    }
+    meanings = docstrings(Limits)
+    return closed({name: {"description": meanings[name], **amounts[name]} for name in LIMITS}, [])
+
+
+# ---- targets and times ----
+
+_TIME = r"\d+(?:\.\d+)?\s*(ms|s|m|h|d)?"
+_TARGET: Schema = {
     "type": "string",
     "description": f"A node of this workflow, or {END}.",
     "not": {"const": START},
@@ -127,320 +139,21 @@ _DURATION: Schema = {
         {"type": "number", "exclusiveMinimum": 0},
         {
             "type": "string",
-            "pattern": f"^{DURATION}$",
+            "pattern": f"^{_TIME}$",
             "not": {"pattern": r"^[0.]+\s*(ms|s|m|h|d)?$"},
         },
     ],
     "examples": ["500ms", "60s", "5m", "1h", "2d"],
 }
 
-# ---- the file ----
-
-_MESHES = "Agents among which a router finds who answers, and who is asked on the way."
-_WITH: Schema = {
-    "type": "object",
-    "description": "The inputs: values, and expressions in `${…}`.",
-    "examples": [{"question": "${topic}"}],
-}
-
-_WORKFLOW: Schema = {
-    "name": _text("What the workflow is called.", "blog", pattern=f"^{WORKFLOW_NAME}$"),
-    "description": _text("What it does, in a sentence."),
-    "input": {
-        "description": "What a job is given: names with types. An input without a `default` must be given.",
-        "examples": [{"topic": {"type": "string", "minLength": 3}}],
-        **_ref("inputs"),
-    },
-    "state": {
-        "description": "Further names of the state, with types, and how writes to them meet.",
-        "examples": [{"notes": {"type": "array", "merge": "append"}}],
-        **_ref("state"),
-    },
-    "nodes": {
-        "type": "object",
-        "description": "The steps, by name.",
-        "minProperties": 1,
-        "propertyNames": _NODE_NAMES,
-        "additionalProperties": _ref("node"),
-    },
-    "edges": {
-        "type": "array",
-        "description": "Which node follows which. Left out, they follow from the references.",
-        "minItems": 1,
-        "items": _ref("edge"),
-        "examples": [["START -> research -> write -> END"]],
-    },
-    "output": {
-        "description": "The job's result: any value with `${…}`. Left out: every name that a node wrote.",
-        "examples": [{"path": "${article.path}"}, "${text}"],
-    },
-    "agents": {
-        "type": "object",
-        "description": "Agents of this file's own, by name: prompts for a chat model.",
-        "propertyNames": {"pattern": f"^{NODE_NAME}$"},
-        "additionalProperties": _ref("agent"),
-    },
-    "limits": {
-        "description": "What a job may use at most, over all its attempts.",
-        "examples": [{"deadline": "30m", "model_calls": 50}],
-        **_ref("limits"),
-    },
-    "kind": {
-        "description": "What the file describes: nodes and edges, or nothing but a mesh.",
-        "enum": [kind.value for kind in Kind],
-        "default": Kind.graph.value,
-    },
-    "mesh": {"description": _MESHES, **_ref("mesh")},
-    "with": _WITH,
-    "defaults": {
-        "description": "Policies of every node that calls, and has none of its own.",
-        **_ref("defaults"),
-    },
-}
-
-# ---- nodes ----
-
-_CALLED: Schema = {
-    "anyOf": [
-        {"type": "string", "minLength": 1},
-        {
-            "type": "object",
-            "properties": {"capability": _text("What the agent must declare that it can do.")},
-            "required": ["capability"],
-            "additionalProperties": False,
-        },
-    ],
-}
-
-_MESH: Schema = {
-    "entry": {
-        "description": "Who is called first: an agent, or one that declares a capability.",
-        **_ref("called"),
-        "examples": ["writer", {"capability": "write"}],
-    },
-    "agents": {
-        "type": "array",
-        "description": "Who may be called, by name or capability. Left out: whom the agents may ask.",
-        "minItems": 1,
-        "items": _ref("called"),
-        "examples": [["writer", {"capability": "research"}]],
-    },
-    "max_hops": _count(
-        "How often an agent may be asked at most.", most=LARGEST_LIMIT, default=Mesh.max_hops
-    ),
-    "retry": {
-        "description": "How often one call of an agent is tried, before another agent is asked.",
-        **_ref("retry"),
-    },
-    "timeout": {
-        "description": "How long one call of an agent may take, and be without a sign of progress.",
-        "anyOf": [_ref("duration"), _ref("timeout")],
-    },
-}
-
-_NODE: Schema = {
-    "agent": {
-        "description": "The agent that is called, by name. `ucop agents list` shows them.",
-        **_ref("called"),
-        "examples": ["researcher", {"capability": "research"}],
-    },
-    "workflow": _text("The workflow that runs as this one node, by name.", minLength=1),
-    "ask": _text("A question to a person; the job waits for the answer.", "Publish “${title}”?"),
-    "answer": {
-        "description": "What the answer must look like: fields, or a type. Left out: a text.",
-        "anyOf": [_ref("typeName"), _ref("schema"), _ref("fields")],
-        "examples": [{"approved": {"type": "boolean"}}],
-    },
-    "within": {
-        "description": "How long the question waits. Then `default` is the answer; without one the "
-        "job fails.",
-        "examples": ["2d"],
-        **_ref("duration"),
-    },
-    "default": {
-        "description": "What counts as the answer once `within` has passed.",
-        "examples": [{"approved": False}],
-    },
-    "mesh": {"description": _MESHES, **_ref("mesh")},
-    "with": _WITH,
-    "writes": {
-        **_text("The name that the answer goes to.", "notes"),
-        "allOf": [_VALUE_NAMES],
-    },
-    "each": _text(
-        "A list or map: the node runs once per item and writes one list or map in item order.",
-        "${outline.sections}",
-        pattern=r"\$\{",
-    ),
-    "as": {
-        **_text("What one item of `each` is called inside `with`.", "section", default="item"),
-        "allOf": [_VALUE_NAMES],
-    },
-    "limit": _count(
-        "How many items of `each` run at the same time. Left out: all.", most=LARGEST_LIMIT
-    ),
-    "retry": {"description": "How often a call that failed is tried again.", **_ref("retry")},
-    "timeout": {
-        "description": "How long one call may take, and be without a sign of progress.",
-        "anyOf": [_ref("duration"), _ref("timeout")],
-    },
-    "cache": {
-        "description": "How long an answer is kept for the same inputs; also for other jobs.",
-        "anyOf": [_ref("duration"), _ref("cache")],
-        "examples": ["1h", {"ttl": "1h"}],
-    },
-    "on_error": {
-        "description": "What an error does: `fail` the job, `continue` with null, or go to a node.",
-        "default": OnError.fail.value,
-        "anyOf": [
-            {"enum": [policy.value for policy in OnError]},
-            {
-                "type": "object",
-                "properties": {
-                    "node": _text("The node that an error leads to; it reads `errors.<node>`.")
-                },
-                "required": ["node"],
-                "additionalProperties": False,
-            },
-        ],
-        "examples": ["continue", {"node": "apologise"}],
-    },
-}
-
-_TIMEOUT: Schema = {
-    "whole": {"description": "How long the whole call may take.", **_ref("duration")},
-    "idle": {
-        "description": "How long it may be silent: without a token, or a word of progress.",
-        **_ref("duration"),
-    },
-}
-
-_CACHE: Schema = {"ttl": {"description": "How long an answer is kept.", **_ref("duration")}}
-
-_RETRY: Schema = {
-    "attempts": _count("Calls in all, the first one counted.", most=100, default=3),
-    "delay": {
-        "description": "The pause before the second call; it doubles with each further one.",
-        "default": "500ms",
-        **_ref("duration"),
-    },
-    "longest": {"description": "The longest pause.", "default": "60s", **_ref("duration")},
-}
-
-
-_LIMITS: Schema = {
-    "deadline": {
-        "description": "How long after its submission a job that has not ended is failed.",
-        **_ref("duration"),
-    },
-    "steps": _count("Runs of nodes; a job that would make one more is failed."),
-    "model_calls": _count("Calls of models; before one more, the job is paused."),
-    "tokens": _count("Tokens in and out; once they are used, the job is paused."),
-    "seconds": {
-        "description": "For how long models may answer, all calls added up; then the job is paused.",
-        **_ref("duration"),
-    },
-    "cost": {
-        "type": "number",
-        "description": "US dollars, as far as prices are known; then the job is paused.",
-        "exclusiveMinimum": 0,
-    },
-}
-
-
-def _node() -> Schema:
-    kinds = [key for key in KINDS if key in KEYS["node"]]
-    said = _object("node", _NODE, kinds if len(kinds) == 1 else ())
-    if len(kinds) > 1:
-        said["oneOf"] = [{"required": [kind]} for kind in kinds]
-    said["description"] = "One step of the workflow."
-    belongs = {
-        "as": ["each"],
-        "limit": ["each"],
-        "answer": ["ask"],
-        "within": ["ask"],
-        "default": ["within"],
-    }
-    said["dependentRequired"] = {key: to for key, to in belongs.items() if key in KEYS["node"]}
-    return said
-
-
-_CUSTOM = "A Python function of the project that is marked with @merge, by name."
-
-
-def _channel() -> Schema:
-    """A declared type with one key more."""
-    base = _json_schema()
-    merge = {
-        "description": "How a write meets what is there.",
-        "anyOf": [
-            {"enum": list(MERGES)},
-            {
-                "type": "object",
-                "properties": {"custom": _text(_CUSTOM, "newest")},
-                "required": ["custom"],
-                "additionalProperties": False,
-            },
-        ],
-        "default": Merge.replace.value,
-    }
-    return {**base, "properties": {**base["properties"], "merge": merge}}
-
-
-# ---- edges ----
-
-_EDGE: Schema = {
-    "from": {
-        **_text("The node that the edges leave, or START.", START),
-        "not": {"const": END},
-    },
-    "to": {
-        "description": "The first entry that holds is taken; one without `when` always holds.",
-        "anyOf": [
-            _ref("entry"),
-            {"type": "array", "minItems": 1, "items": _ref("entry")},
-        ],
-        "examples": [[{"node": "draft", "when": "review.score < 7", "at_most": 2}, END]],
-    },
-}
-
-_ENTRY: Schema = {
-    "node": _ref("target"),
-    "when": {
-        "description": "A condition in CEL, without braces.",
-        "anyOf": [
-            {"type": "boolean"},
-            {"type": "string", "not": {"pattern": r"^\$\{[\s\S]*\}$"}},
-        ],
-        "examples": ["review.score < 7", "size(notes) > 2 && !done"],
-    },
-    "at_most": _count("Makes it a loop edge, taken at most so often per entry into its loop."),
-}
-
-
-def _edge() -> Schema:
-    chain = _text(
-        "Nodes in a row; `[b, c]` run side by side.",
-        "START -> a -> [b, c] -> d -> END",
-        pattern="->",
-    )
-    choice = _object("edge", _EDGE, ("from", "to"))
-    return {"anyOf": [chain, {**choice, "description": "Edges of which one is taken."}]}
-
-
-def _entry() -> Schema:
-    said = _object("entry", _ENTRY, ("node",))
-    return {"anyOf": [_ref("target"), {**said, "description": "A way on, and when it is taken."}]}
-
-
 # ---- types ----
 
 _TYPE_NAME: Schema = {"description": "Short for `{type: …}`.", "enum": list(TYPES)}
 _TYPE: Schema = {
     "description": "A type's name, or a JSON Schema.",
-    "anyOf": [_ref("typeName"), _ref("schema")],
+    "anyOf": [ref("typeName"), ref("schema")],
 }
-_INNER: Schema = {"anyOf": [_ref("typeName"), _ref("schema"), {"type": "boolean"}]}
+_INNER: Schema = {"anyOf": [ref("typeName"), ref("schema"), {"type": "boolean"}]}
 _INNER_LIST: Schema = {"type": "array", "items": _INNER, "minItems": 1}
 _INNER_MAP: Schema = {"type": "object", "additionalProperties": _INNER}
 _NUMBER: Schema = {"type": "number"}
@@ -555,12 +268,12 @@ def _agent() -> Schema:
 
     said = AgentSpec.model_json_schema(ref_template="#/$defs/agent{model}")
     fields: dict[str, Schema] = _plain(said)["properties"]
-    declared = {"anyOf": [_ref("schema"), _ref("fields")]}
+    declared = {"anyOf": [ref("schema"), ref("fields")]}
     meanings = {key: fields[key]["description"] for key in ("input", "output")}
     fields["input"] = {"description": meanings["input"], "type": "object", **declared}
     fields["output"] = {
         "description": meanings["output"],
-        "anyOf": [_ref("typeName"), *declared["anyOf"], {"type": "null"}],
+        "anyOf": [ref("typeName"), *declared["anyOf"], {"type": "null"}],
         "examples": [{"score": {"type": "integer", "minimum": 1, "maximum": 10}}],
     }
     return {

@@ -62,4 +62,4 @@ def deadline_of(schema: Mapping[str, Any], node: str) -> AnswerDeadline | None:
         listed = "; ".join(str(problem) for problem in problems)
         raise WorkflowError(f"node {node}: the default does not fit the answer: {listed}")
     default = with_whole_numbers(schema, schema["default"])
-    return AnswerDeadline(within=within, fails=False, default=default)
+    return AnswerDeadline(within=within, default=default)

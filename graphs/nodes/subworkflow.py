@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import var_child_runnable_config
-from langgraph._internal._constants import CONFIG_KEY_RUNTIME
 
+from ..pregel.config_keys import CONFIG_KEY_RUNTIME
 from ..types.given_context import names_of
 from ..types.state import normalise
 from ..workflow import Run

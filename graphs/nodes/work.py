@@ -10,9 +10,9 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from langchain_core.runnables.config import var_child_runnable_config
-from langgraph._internal._constants import CONFIG_KEY_SCRATCHPAD
 from langgraph.runtime import Runtime, get_runtime
 
+from ..pregel.config_keys import CONFIG_KEY_SCRATCHPAD
 from ..types.state import normalise
 from .context import RunContext
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from .wanted import wanted
+
 if TYPE_CHECKING:
     from langgraph.graph import StateGraph
     from langgraph.graph.state import CompiledStateGraph
 
-DEFAULT_HANDLER = "__default_error_handler__"
-"""LangGraph's node for `set_node_defaults(error_handler=…)`."""
+with wanted("compiles graphs again"):
+    # LangGraph's node for `set_node_defaults(error_handler=…)`.
+    from langgraph.graph.state import _DEFAULT_ERROR_HANDLER_NODE as DEFAULT_HANDLER
 
 
 def compile_again(

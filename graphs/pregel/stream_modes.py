@@ -4,7 +4,7 @@ LangGraph fixes a run's modes when the run starts, and its mode `messages` makes
 stream, which halves a worker that does little else. A reader may come at any time, and nobody
 shall pay for a reader who is not there. So each mode is a text that equals its name only while
 somebody wants it (LangGraph compares modes each time it emits), and the handler of messages
-changes its class. All that depends on LangGraph's private names is in this file.
+changes its class.
 """
 
 from __future__ import annotations
@@ -16,23 +16,15 @@ from uuid import UUID
 from langchain_core.callbacks import BaseCallbackHandler
 from langgraph.pregel import Pregel
 
-WANTED_VERSION = "langgraph 1.2.22 or a later 1.2"
-
-try:
-    from langgraph.pregel._messages import StreamMessagesHandler, graph_namespace
-except ImportError as error:
-    raise ImportError(
-        f"this version of ucop streams messages with {WANTED_VERSION}: {error}"
-    ) from error
+from .wanted import need_use, wanted
 
 QUEUE = "stream_put"
 """The local variable of `Pregel.astream` that puts a part into the run's queue, from any thread."""
 
-if QUEUE not in (*Pregel.astream.__code__.co_varnames, *Pregel.astream.__code__.co_cellvars):
-    raise ImportError(
-        f"this version of ucop streams messages with {WANTED_VERSION}: "
-        f"Pregel.astream has no variable {QUEUE!r}"
-    )
+with wanted("streams messages"):
+    from langgraph.pregel._messages import StreamMessagesHandler, graph_namespace
+
+    need_use(Pregel.astream, QUEUE)
 
 MODES = ("values", "updates", "messages", "custom", "tasks", "checkpoints", "debug")
 """What can be followed."""

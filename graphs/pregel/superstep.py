@@ -14,48 +14,56 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-from langgraph._internal._config import DEFAULT_RECURSION_LIMIT, patch_config
-from langgraph._internal._constants import (
-    CONFIG_KEY_READ,
-    CONFIG_KEY_RUNTIME,
-    CONFIG_KEY_SEND,
-    CONFIG_KEY_TASK_ID,
-)
 from langgraph.channels.base import BaseChannel
 from langgraph.channels.binop import BinaryOperatorAggregate
 from langgraph.channels.delta import DeltaChannel
 from langgraph.channels.topic import Topic
 from langgraph.checkpoint.base import CheckpointTuple, copy_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.pregel._algo import (
-    PregelTaskWrites,
-    _scratchpad,
-    apply_writes,
-    local_read,
-    prepare_next_tasks,
-    task_path_str,
-)
-from langgraph.pregel._checkpoint import achannels_from_checkpoint, create_checkpoint
-from langgraph.pregel._read import PregelNode
-from langgraph.pregel._write import ChannelWrite
 from langgraph.runtime import Runtime
 from langgraph.types import Overwrite
 
 from ..errors import InvalidInput
 from .names import LOOPS, RUNNING
+from .wanted import wanted
+
+with wanted("edits states"):
+    from langgraph._internal._config import DEFAULT_RECURSION_LIMIT, patch_config
+    from langgraph._internal._constants import (
+        CONFIG_KEY_READ,
+        CONFIG_KEY_RUNTIME,
+        CONFIG_KEY_SEND,
+        CONFIG_KEY_TASK_ID,
+        ERROR,
+        ERROR_SOURCE_NODE,
+        INTERRUPT,
+        NO_WRITES,
+        OVERWRITE,
+        RESUME,
+        RETURN,
+        TASKS,
+    )
+    from langgraph.pregel._algo import (
+        PregelTaskWrites,
+        _scratchpad,
+        apply_writes,
+        local_read,
+        prepare_next_tasks,
+        task_path_str,
+    )
+    from langgraph.pregel._checkpoint import achannels_from_checkpoint, create_checkpoint
+    from langgraph.pregel._read import PregelNode
+    from langgraph.pregel._write import ChannelWrite
 
 Write = tuple[str, Any]
 
-BRANCH, JOIN, SENDS = "branch:to:", "join:", "__pregel_tasks"
-NOTHING = "__no_writes__"
-"""LangGraph's channels: what leads to nodes, and that a task wrote nothing."""
-NOT_WRITTEN = frozenset(
-    {"__error__", "__error_source_node__", "__interrupt__", "__resume__", "__return__"}
-)
+BRANCH, JOIN = "branch:to:", "join:"
+"""How LangGraph's channels that lead to nodes begin."""
+NOT_WRITTEN = frozenset({ERROR, ERROR_SOURCE_NODE, INTERRUPT, RESUME, RETURN})
 """What tasks keep that does not become a part of the state."""
 
 
-ROUTES = frozenset({SENDS, RUNNING, LOOPS})
+ROUTES = frozenset({TASKS, RUNNING, LOOPS})
 
 
 def is_route(channel: str) -> bool:
@@ -158,7 +166,7 @@ class Superstep:
         after = await self._after(named, values, step)
         calls: list[Any] = [("put", (first, before, {**shared, "source": "fork", BASE: True}, {}))]
         for task in named:
-            writes = list(task.writes) or [(NOTHING, None)]
+            writes = list(task.writes) or [(NO_WRITES, None)]
             calls.append(("put_writes", (second, writes, task.id, task_path_str(task.path))))
         known = earlier.checkpoint["channel_versions"]
         news = {k: v for k, v in after["channel_versions"].items() if v != known.get(k)}
@@ -304,7 +312,7 @@ def with_edit(
 ) -> list[Write]:
     """What a task writes, once its values were edited."""
     dropped = {name for name, value in values if _replaces(channels.get(name), value)}
-    kept = [write for write in writes if write[0] not in dropped and write[0] != NOTHING]
+    kept = [write for write in writes if write[0] not in dropped and write[0] != NO_WRITES]
     return [*kept, *values]
 
 
@@ -315,7 +323,7 @@ def changes(channel: Any, held: Any, value: Any) -> bool:
     if isinstance(value, Overwrite):
         value = value.value
     elif isinstance(channel, BinaryOperatorAggregate | Topic | DeltaChannel):
-        value = value["__overwrite__"]
+        value = value[OVERWRITE]
     try:
         return not bool(value == held)
     except ValueError:  # arrays, whose comparison is an array
@@ -327,7 +335,7 @@ def _replaces(channel: Any, value: Any) -> bool:
     if not isinstance(channel, BinaryOperatorAggregate | Topic | DeltaChannel):
         return True
     return isinstance(value, Overwrite) or (
-        isinstance(value, Mapping) and value.keys() == {"__overwrite__"}
+        isinstance(value, Mapping) and value.keys() == {OVERWRITE}
     )
 
 

@@ -3,8 +3,11 @@ version of LangGraph stops with a sentence and not amid a job."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from inspect import unwrap
+from types import CodeType
+from typing import Any
 
 WANTED = "langgraph 1.2.22 or a later 1.2"
 
@@ -20,17 +23,23 @@ def wanted(purpose: str, version: str = WANTED) -> Iterator[None]:
 
 
 def need(holder: object, *names: str) -> None:
-    """Raise AttributeError for a name that `holder` lacks."""
+    """Raise AttributeError for a name that `holder`, a module or a class, lacks."""
+    declared = holder.__annotations__ if isinstance(holder, type) else {}
     for name in names:
-        if not hasattr(holder, name) and name not in getattr(holder, "__annotations__", ()):
-            where = getattr(holder, "__qualname__", None) or getattr(holder, "__name__", holder)
-            raise AttributeError(f"{where} has no {name!r}")
+        if not hasattr(holder, name) and name not in declared:
+            raise AttributeError(f"{getattr(holder, '__name__', holder)} has no {name!r}")
 
 
-def need_use(function: object, *names: str) -> None:
+def need_use(function: Callable[..., Any], *names: str) -> None:
     """Raise AttributeError for a name that the code of `function` does not mention."""
-    code = getattr(function, "__wrapped__", function).__code__  # type: ignore[attr-defined]
-    known = {*code.co_names, *code.co_varnames, *code.co_cellvars, *code.co_freevars}
+    known = set(_names(unwrap(function).__code__))
     for name in names:
         if name not in known:
-            raise AttributeError(f"{code.co_qualname} does not use {name!r}")
+            raise AttributeError(f"{function.__qualname__} does not use {name!r}")
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    yield from (*code.co_names, *code.co_varnames, *code.co_cellvars, *code.co_freevars)
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from _names(inner)

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import nearest
 
 if TYPE_CHECKING:
     from langgraph.graph.state import StateGraph

@@ -8,12 +8,11 @@ said to be anything.
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from typing import Any
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from ..expressions.syntax import (
     Call,
@@ -27,14 +26,28 @@ from ..expressions.syntax import (
     Tree,
     tree,
 )
-from .fits import values_of
-from .shapes import Shape, type_of, words
-
-Kinds = tuple[Shape, ...]
-"""Shapes of which a value has one; none at all stands for anything."""
-NUMBERS = frozenset({"integer", "number"})
-LISTS = frozenset({"array", "object"})
-MOST_VALUES = 50
+from .guess import (
+    ANYTHING,
+    FAILURE,
+    LISTS,
+    NUMBERS,
+    Guess,
+    Kinds,
+    apart,
+    bounds,
+    constant,
+    descend,
+    items_of,
+    list_of,
+    only,
+    overlap,
+    same,
+    truth,
+    typed,
+    union,
+    without_null,
+)
+from .shapes import words
 
 _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
     "<": operator.lt,
@@ -45,67 +58,12 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 @dataclass(frozen=True)
-class Guess:
-    """What a part of an expression can give."""
-
-    kinds: Kinds = ()
-    fails: bool = False
-    """Whether it surely cannot be evaluated."""
-
-    @cached_property
-    def types(self) -> frozenset[str] | None:
-        """The types that it can have; None if unknown."""
-        types = [shape.types for shape in self.kinds]
-        known = [one for one in types if one is not None]
-        return frozenset().union(*known) if known and len(known) == len(types) else None
-
-    @cached_property
-    def values(self) -> list[Any] | None:
-        """All values that it can have, where they are few and plain."""
-        listed = [values_of(shape) for shape in self.kinds]
-        found = [value for values in listed if values is not None for value in values]
-        if not listed or any(values is None for values in listed) or len(found) > MOST_VALUES:
-            return None
-        return found if all(not isinstance(value, dict) for value in found) else None
-
-    def may_be(self, truth: bool) -> bool:
-        """Whether it can be true (or false) as a condition."""
-        if self.fails:
-            return False
-        values = self.values
-        if values is not None:
-            return any(value is truth for value in values)
-        return self.types is None or "boolean" in self.types
-
-
-@dataclass(frozen=True)
 class Fault:
     """An operation that fails whatever the values are."""
 
     start: int
     message: str
     hint: str | None = None
-
-
-ANYTHING = Guess()
-FAILURE = Guess(fails=True)
-
-
-def typed(*types: str) -> Guess:
-    """A guess of which only the types are known."""
-    return Guess(tuple(Shape({"type": name}, {}) for name in types))
-
-
-def constant(value: Any) -> Guess:
-    """A guess of one value."""
-    return Guess((Shape({"const": value}, {}),))
-
-
-def truth(true: bool, false: bool) -> Guess:
-    """A condition that can have the given outcomes; without any it fails."""
-    if true and false:
-        return typed("boolean")
-    return constant(true) if true or false else FAILURE
 
 
 @dataclass
@@ -220,9 +178,9 @@ class Deduction:
         middle = len(self.faults)
         other = self._condition(right)
         decides = name == "||"
-        if _only(one, decides):
+        if only(one, decides):
             del self.faults[middle:]
-        elif _only(other, decides):
+        elif only(other, decides):
             del self.faults[before:middle]
         if decides:
             return truth(
@@ -234,17 +192,17 @@ class Deduction:
 
     def _equal(self, part: Operation, one: Guess, other: Guess) -> Guess:
         if one.values is not None and other.values is not None:
-            outcomes = {_same(a, b) for a in one.values for b in other.values}
+            outcomes = {same(a, b) for a in one.values for b in other.values}
             if outcomes == {False}:
                 self._remark_values(part, one, other)
             return truth(True in outcomes, False in outcomes)
         if one.types is None or other.types is None:
             return typed("boolean")
-        if not _overlap(one.types, other.types):
+        if not overlap(one.types, other.types):
             said = f"{words(one.types)} is never equal to {words(other.types)}"
             self.remarks.append(Fault(part.start, said))
             return constant(False)
-        if _apart(one, other):
+        if apart(one, other):
             self.remarks.append(Fault(part.start, "the declared bounds leave no such number"))
             return constant(False)
         return typed("boolean")
@@ -256,9 +214,8 @@ class Deduction:
         if len(wanted) != 1 or len(possible) < 2:
             return
         names = [value for value in possible if isinstance(value, str)]
-        near = nearest(wanted[0], names) if isinstance(wanted[0], str) else None
         listed = ", ".join(map(repr, possible[:8]))
-        hint = f"did you mean {near!r}?" if near else None
+        hint = did_you_mean(wanted[0], names) or None
         self.remarks.append(Fault(part.start, f"{wanted[0]!r} is none of {listed}", hint))
 
     def _ordered(self, part: Operation, one: Guess, other: Guess) -> Guess:
@@ -272,8 +229,8 @@ class Deduction:
                 )
                 return FAILURE
         compare = _ORDER[part.operator]
-        if (bounds := (_bounds(one), _bounds(other))) and bounds[0] and bounds[1]:
-            (low, high), (least, most) = bounds[0], bounds[1]
+        if (ours := bounds(one)) and (theirs := bounds(other)):
+            (low, high), (least, most) = ours, theirs
             outcomes = {compare(a, b) for a in (low, high) for b in (least, most)}
             if outcomes == {False}:
                 self.remarks.append(Fault(part.start, "the declared bounds leave no such number"))
@@ -288,7 +245,7 @@ class Deduction:
             return FAILURE
         lists = other.values
         if one.values is not None and lists is not None and len(lists) == 1:
-            outcomes = {any(_same(v, item) for item in lists[0]) for v in one.values}
+            outcomes = {any(same(v, item) for item in lists[0]) for v in one.values}
             if outcomes == {False}:
                 said = f"the list holds none of {', '.join(map(repr, one.values[:8]))}"
                 self.remarks.append(Fault(part.start, said))
@@ -352,7 +309,7 @@ class Deduction:
             return Guess(value.kinds)
         if not value.kinds:
             return ANYTHING
-        return union([Guess(_without_null(value.kinds)), fallback])
+        return union([Guess(without_null(value.kinds)), fallback])
 
     def _comprehension(self, call: Call, target: Tree) -> Guess:
         over = self.of(target)
@@ -365,16 +322,16 @@ class Deduction:
                 f"{call.name}() needs a list or a map, and this is {words(over.types)}",
             )
             return FAILURE
-        self._bound[str(name.path[0])] = _items(over)
+        self._bound[str(name.path[0])] = items_of(over)
         conditions = body if call.name != "map" else body[:-1]
         for condition in conditions:
             self._condition(condition)
         made = self.of(body[-1]) if call.name == "map" else ANYTHING
         del self._bound[str(name.path[0])]
         if call.name == "map":
-            return _list_of(made)
+            return list_of(made)
         if call.name == "filter":
-            return _list_of(Guess(_items(over)))
+            return list_of(Guess(items_of(over)))
         return typed("boolean")
 
     # ---- words ----
@@ -402,78 +359,3 @@ _FUNCTIONS: Mapping[str, tuple[tuple[frozenset[str], ...], str | None]] = {
     "matches": ((_TEXT, _TEXT), "boolean"),
 }
 """What the arguments may be, a method's target first, and what comes out."""
-
-
-def union(guesses: Iterable[Guess]) -> Guess:
-    """Either of them; anything, where anything is known of one."""
-    found = list(guesses)
-    if any(not guess.kinds for guess in found):
-        return ANYTHING
-    return Guess(tuple(shape for guess in found for shape in guess.kinds))
-
-
-def descend(kinds: Kinds, path: Sequence[str | int]) -> Kinds:
-    """The kinds of a field; nothing is known where any of them does not tell."""
-    for step in path:
-        found = [shape.field(step) for shape in kinds]
-        # A kind without the field fails when it is met, so that it adds no value.
-        inner = [shape for shape in found if not isinstance(shape, str)]
-        if not inner or any(shape is None for shape in inner):
-            return ()
-        kinds = tuple(shape for shape in inner if shape is not None)
-    return kinds
-
-
-def _items(over: Guess) -> Kinds:
-    if over.types != frozenset({"array"}):
-        return ()
-    found = [shape.resolved().item() for shape in over.kinds]
-    return () if any(s is None for s in found) else tuple(s for s in found if s is not None)
-
-
-def _list_of(made: Guess) -> Guess:
-    if len(made.kinds) != 1:
-        return typed("array")
-    (shape,) = made.kinds
-    return Guess((Shape({"type": "array", "items": shape.schema}, shape.root, shape.closed),))
-
-
-def _without_null(kinds: Kinds) -> Kinds:
-    """Kinds that are not null; unions keep theirs, which is no more than cautious."""
-    return tuple(shape for shape in kinds if shape.types != frozenset({"null"})) or kinds
-
-
-def _only(guess: Guess, outcome: bool) -> bool:
-    return guess.may_be(outcome) and not guess.may_be(not outcome)
-
-
-def _overlap(one: frozenset[str], other: frozenset[str]) -> bool:
-    return bool(one & other) or bool(one & NUMBERS and other & NUMBERS)
-
-
-def _same(one: Any, other: Any) -> bool:
-    kinds = type_of(one), type_of(other)
-    return _overlap(frozenset({kinds[0]}), frozenset({kinds[1]})) and bool(one == other)
-
-
-def _bounds(guess: Guess) -> tuple[float, float] | None:
-    """The least and the largest number that it can be."""
-    if guess.types is None or not guess.types <= NUMBERS:
-        return None
-    if guess.values is not None:
-        return min(guess.values), max(guess.values)
-    low, high = [], []
-    for shape in guess.kinds:
-        schema = shape.resolved().schema
-        low.append(_number(schema.get("minimum"), float("-inf")))
-        high.append(_number(schema.get("maximum"), float("inf")))
-    return min(low), max(high)
-
-
-def _number(value: Any, other: float) -> float:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else other
-
-
-def _apart(one: Guess, other: Guess) -> bool:
-    left, right = _bounds(one), _bounds(other)
-    return bool(left and right and (left[1] < right[0] or right[1] < left[0]))

@@ -12,7 +12,7 @@ from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.errors import PydanticUserError
 from pydantic_core import PydanticSerializationError, to_jsonable_python
 
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from ..errors import InvalidInput, StateError
 from .input_types import Unfit, hints_of, is_object, reader_of, typed
@@ -109,8 +109,8 @@ def _refuse_unknown(schema: type, kept: Mapping[str, Any], where: str) -> None:
         known |= {alias for field in fields if (alias := field.alias) is not None}
     for name in kept:
         if name not in known:
-            like = nearest(name, sorted(known))
-            meant = f"did you mean {like!r}?" if like else f"it takes {', '.join(sorted(known))}"
+            listed = sorted(known)
+            meant = did_you_mean(name, listed) or f"it takes {', '.join(listed)}"
             raise InvalidInput(f"the context of {where} has no {name!r}; {meant}")
 
 

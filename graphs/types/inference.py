@@ -10,7 +10,8 @@ from ucop.agents.text.schema import fields_schema
 
 from ..expressions.templates import Use
 from ..language.definition import Channel, Definition, Merge, Node
-from .deduction import Deduction, Guess, Kinds, descend
+from .deduction import Deduction
+from .guess import Guess, Kinds, descend
 from .references import Readings
 from .shapes import Shape
 

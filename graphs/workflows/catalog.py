@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.errors import InvalidDefinition, UcopError
 from ucop.agents.finding import Finding, Position
-from ucop.agents.text.source import nearest
+from ucop.agents.text.nearest import did_you_mean
 
 from ..errors import UnknownWorkflow
 
@@ -269,9 +269,7 @@ class Catalog:
         return self._given_registry
 
     def _unknown(self, name: str) -> str:
-        names = list(self._index())
-        near = nearest(name, names)
-        meant = f"did you mean {near!r}?" if near else "`ucop workflows list` shows all."
+        meant = did_you_mean(name, self._index()) or "`ucop workflows list` shows all."
         return f"there is no workflow named {name!r}; {meant}"
 
 
@@ -363,8 +361,7 @@ def _clash(name: str, entries: Sequence[_Entry]) -> Finding:
 
 
 def _no_attribute(origin: str, attribute: str, names: Sequence[str]) -> Finding:
-    near = nearest(attribute, names)
-    hint = f"did you mean {near!r}?" if near else None
+    hint = did_you_mean(attribute, names) or None
     return _mistake(f"{origin}: there is no {attribute!r}", "no-attribute", hint)
 
 

@@ -116,17 +116,19 @@ class Factory:
         if name == CONFIG:
             return {"configurable": {}, **config}
         from langgraph.store.memory import InMemoryStore
-        from langgraph_sdk import runtime
 
-        return runtime._ReadRuntime(access_context="assistants.read", store=InMemoryStore())
+        from ..pregel.factory_runtime import ReadRuntime
+
+        return ReadRuntime(access_context="assistants.read", store=InMemoryStore())
 
     def _to_run(self, name: str, run: Run) -> Any:
         if name == CONFIG:
             return {"configurable": {}, **run.config}
         from langgraph.store.memory import InMemoryStore
-        from langgraph_sdk import runtime
 
-        return runtime._ExecutionRuntime(
+        from ..pregel.factory_runtime import ExecutionRuntime
+
+        return ExecutionRuntime(
             access_context="threads.create_run",
             store=run.store or InMemoryStore(),
             context=run.context,

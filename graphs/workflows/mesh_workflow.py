@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding
 from ucop.agents.run.asking import is_said
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.schema import Schema, normalise, validate
-from ucop.agents.text.source import nearest
 
 from ..check.check import raise_errors
 from ..check.mesh import choose_members, declaring, members_of
@@ -57,9 +57,8 @@ class MeshWorkflow(YamlWorkflow):
 
     def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
         if as_node is not None and as_node not in self.mesh.agents:
-            like = nearest(as_node, self.mesh.agents)
-            hint = f"; did you mean {like!r}?" if like else ""
-            raise InvalidInput(f"no agent {as_node!r} in the mesh{hint}")
+            meant = did_you_mean(as_node, self.mesh.agents, "; ")
+            raise InvalidInput(f"no agent {as_node!r} in the mesh{meant}")
         return chosen(ran, as_node)
 
     def check_edit(self, values: Mapping[str, Any]) -> None:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ucop.agents.finding import Finding
 from ucop.agents.spec.binding import agents_inside, needs_of
+from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
-from ucop.agents.text.source import nearest
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..edit import Update, chosen
@@ -179,10 +179,7 @@ class YamlWorkflow(Workflow):
     def edited_as(self, ran: Sequence[str], as_node: str | None) -> str:
         nodes = self.definition.nodes
         if as_node is not None and as_node not in nodes:
-            like = nearest(as_node, nodes)
-            raise InvalidInput(
-                f"no node {as_node!r}" + (f"; did you mean {like!r}?" if like else "")
-            )
+            raise InvalidInput(f"no node {as_node!r}{did_you_mean(as_node, nodes, '; ')}")
         # Gates, and what decides where to begin, stand for nodes only where no other ran.
         own = [node for node in ran if node in nodes]
         return chosen(own, as_node) if own or as_node or not ran else ran[0]

@@ -109,8 +109,7 @@ class Judge:
         return status
 
     def _made(self, thread: Thread, at: Any, made: Checkpoint) -> Any:
-        begins = isinstance(thread.kind, Woven) and at.input is not None
-        if begins:
+        if isinstance(thread.kind, Woven) and at.input is not None:
             if made.nodes:
                 raise NotAllowed(f"{made.nodes} ran before the input was taken in")
             return weaves.Reading(thread.kind.weave).after(at)
@@ -154,11 +153,11 @@ class Clock:
         checkpoint_ids._last_v6_timestamp = None
 
     def __enter__(self) -> Clock:
-        checkpoint_ids.time = self  # type: ignore[assignment]
+        vars(checkpoint_ids)["time"] = self
         return self
 
     def __exit__(self, *_: object) -> None:
-        checkpoint_ids.time = time
+        vars(checkpoint_ids)["time"] = time
 
 
 class Changes:
@@ -202,8 +201,7 @@ class Changes:
             broken = chance.random() < 0.6
             (BROKEN.add if broken else BROKEN.discard)(kind.name)
             input = kind.input(chance)
-            options = {"thread_id": shared} if shared else {}
-            job = engine.submit(kind.name, input, **options)
+            job = engine.submit(kind.name, input, thread_id=shared)
             self._judge.count["jobs"] += 1
             thread = Thread(kind, job, engine, dict(saved), kind.begin(input, earlier))
             self._maybe_paused(thread)
@@ -271,7 +269,8 @@ class Changes:
         try:
             job = thread.job.fork(at.id, replace=edit, as_node=node)
         except InvalidInput as error:
-            return self._refused(thread, error)
+            self._refused(thread, error)
+            return None
         moments = dict(thread.moments)
         made = Thread(thread.kind, job, thread.engine, moments, moment)
         self._maybe_paused(made)
@@ -312,7 +311,9 @@ class Changes:
         self, thread: Thread, at: Checkpoint, wanted: bool
     ) -> tuple[Any, dict[str, Any], str | None, bool]:
         """A checkpoint's moment with an edit, what that writes and as which node."""
-        kind, moment = thread.kind, thread.moments[at.id]
+        # A moment is of its own kind of graph.
+        kind: Any = thread.kind
+        moment = thread.moments[at.id]
         # What made it is not known where that was pruned; see docs/jobs.md.
         before = at.parent_id is None or at.parent_id in {c.id for c in thread.job.checkpoints()}
         if not wanted or not before:
@@ -374,7 +375,8 @@ class Changes:
         try:
             thread.job.resume(replace=edit, as_node=node)
         except InvalidInput as error:
-            return self._refused(thread, error)
+            self._refused(thread, error)
+            return None
         thread.stands = moment
         self._forked(thread, edit)
         self._judge.follow(thread, f"resumed at {at.id[:13]} {at.nodes} with {edit} as {node}")

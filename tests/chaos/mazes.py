@@ -177,7 +177,7 @@ def maze() -> StateGraph[Maze]:
 
     graph = StateGraph(Maze)
     graph.add_node("plan", _plan)
-    graph.add_node("item", _item)  # type: ignore[type-var]
+    graph.add_node("item", _item)
     graph.add_node("left", left)
     graph.add_node("right", right)
     graph.add_node("gather", _gather)

@@ -73,7 +73,7 @@ def wrong_with(name: str, job: Any) -> list[str]:
     if job.status != "completed":
         return [f"{name}: {job.status}: {job.error}"]
     parts, path = mazes.TEAM_PARTS, job.output["path"]
-    askers = [(None, "team_lead")]
+    askers: list[tuple[str | None, str]] = [(None, "team_lead")]
     for _ in range(parts):
         askers += [("team_lead", "dig"), ("dig", "team_scale")]
     shown = [(_role(hop["asker"]), _role(hop["agent"])) for hop in path]

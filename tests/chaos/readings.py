@@ -115,7 +115,7 @@ class Woven:
     def writers(self, at: Moment) -> list[str | None]:
         if at.input is not None or at.before is None or at.before.input is not None:
             return [None]
-        return sorted({run.name for run in at.runs})
+        return [*sorted({run.name for run in at.runs})]
 
     def edit(self, at: Moment, node: str | None, chance: Random, same: bool) -> dict[str, Any]:
         held = {**at.values, **(at.input or {})}

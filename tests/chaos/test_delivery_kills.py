@@ -31,7 +31,7 @@ def test_what_was_sent_but_not_noted_is_sent_again_under_its_id(
     with Receiver() as receiver:
         first = worker(fleet, receiver, fault=point)
         begun = "select 1 from listeners where name = 'webhook:told'"
-        wait_for(lambda: auditor.rows(begun), "the webhook to be served", fleet.logs)
+        wait_for(lambda: bool(auditor.rows(begun)), "the webhook to be served", fleet.logs)
         jobs = [engine.submit("twig", start_of("twig", f"j{n}")).id for n in range(3)]
         wait_for(lambda: first.wait(0) is not None, f"the worker to die {point}", fleet.logs)
         assert first.status == -signal.SIGKILL, first.log

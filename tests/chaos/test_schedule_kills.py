@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from random import Random
 
 import pytest
@@ -56,9 +57,12 @@ def test_a_worker_that_dies_while_it_submits_is_replaced(
 def test_two_workers_that_are_killed_again_and_again_lose_and_double_nothing(
     fleet: Fleet, engine: Engine, auditor: Auditor, since: float, seed: int
 ) -> None:
+    def goes_on(kill: int) -> bool:
+        return len(submitted(auditor)) > kill
+
     chance, workers = Random(seed), [fleet.worker(), fleet.worker()]
     for kill in range(3):
-        wait_for(lambda at=kill: len(submitted(auditor)) > at, "the schedule to go on", fleet.logs)
+        wait_for(partial(goes_on, kill), "the schedule to go on", fleet.logs)
         workers.pop(chance.randrange(2)).kill()
         workers.append(fleet.worker())
     assert_whole(engine, auditor, since, MISSED + 3)

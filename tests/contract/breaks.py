@@ -20,8 +20,9 @@ from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
 from ucop.engine.checkpoints import forks
 from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
-from ucop.engine.ledger import commands, lifecycle, questions
+from ucop.engine.ledger import commands, events, lifecycle, questions, threads
 from ucop.engine.ledger.operation import One
 from ucop.engine.worker.worker import Worker
 
@@ -75,7 +76,7 @@ def claim_by_the_lost(patch: pytest.MonkeyPatch) -> None:
 
 def no_event(patch: pytest.MonkeyPatch) -> None:
     """A pause or a cancel is not told."""
-    _without(patch, [lifecycle, commands], "settle", lifecycle.ADD_EVENT)
+    _without(patch, [lifecycle, commands], "settle", events._ADD)
 
 
 def attempt_stays_open(patch: pytest.MonkeyPatch) -> None:
@@ -105,7 +106,7 @@ def checkpoint_unknown(patch: pytest.MonkeyPatch) -> None:
 
 def fork_takes_too_much(patch: pytest.MonkeyPatch) -> None:
     """A fork holds as done what ran after its checkpoint."""
-    whole = forks.copy_branch
+    whole = threads.copy_branch
 
     def broken(*given: Any, standing: bool) -> Any:
         return whole(*given, standing=True)
@@ -117,7 +118,7 @@ def fork_marks_its_parent(patch: pytest.MonkeyPatch) -> None:
     """A fork leaves a mark on its parent."""
     whole = forks.fork
 
-    def broken(tables: Any, parent: str, *given: Any, **more: Any) -> Generator[Any, Any, Any]:
+    def broken(tables: Any, parent: JobId, *given: Any, **more: Any) -> Generator[Any, Any, Any]:
         yield One("update jobs set priority = priority + 1 where id = :job", {"job": parent})
         return (yield from whole(tables, parent, *given, **more))
 

@@ -111,7 +111,10 @@ def by_keyword(state: Any, *, model: Any = fake) -> Any:
 
 
 def by_inner(state: Any) -> Any:
-    return [each(state) for each in (lambda one: mocked(one),)]
+    def inner(one: Any) -> Any:
+        return mocked(one)
+
+    return [each(state) for each in (inner,)]
 
 
 def by_import(state: Any) -> Any:

@@ -116,7 +116,7 @@ class Flow:
             context=self.context(),
             stream_mode="values",
             control=control,
-            **({"durability": "sync"} if saver else {}),
+            durability="sync" if saver else None,
         ):
             last = values
         return self.workflow.result(last)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
+
+Node: TypeAlias = Any
+"""A function that becomes a node. LangGraph takes it by protocols that ask for a parameter named
+`state`, and a Callable's parameters have no names: so no Callable fits, and the kinds of nodes
+(with config, runtime, store, writer) have no type in common that LangGraph would take."""
 
 
 class Log(TypedDict):
@@ -48,7 +52,7 @@ def failing(times: int, ran: list[str]) -> StateGraph[Any]:
     return graph
 
 
-def _adds(name: str, seconds: float, ran: list[str] | None = None) -> Callable[[Log], Any]:
+def _adds(name: str, seconds: float, ran: list[str] | None = None) -> Node:
     async def node(state: Log) -> dict[str, list[str]]:
         if ran is not None:
             ran.append(name)

@@ -161,7 +161,7 @@ def reducer(act: Act) -> StateGraph[Any]:
         return act() if new == "now" else new
 
     # In a class, the annotation would be a text that nobody can read elsewhere.
-    state = TypedDict("state", {"merged": Annotated[list, merge]})  # type: ignore[misc]  # noqa: UP013
+    state = TypedDict("state", {"merged": Annotated[list[Any], merge]})  # noqa: UP013
     return _row(lambda state: {"merged": "now"}, state)
 
 

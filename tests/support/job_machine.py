@@ -32,9 +32,9 @@ from tests.support.ledger_rows import LedgerRows, Rows
 from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
 from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
-from ucop.engine.checkpoints import forks
-from ucop.engine.checkpoints.fence import saver_of
-from ucop.engine.checkpoints.forks import Edit
+from ucop.engine.checkpoints import editing, forks
+from ucop.engine.checkpoints.edits import Edit
+from ucop.engine.checkpoints.savers import saver_of
 from ucop.engine.database.database import Database
 from ucop.engine.dialect import dialect_of
 from ucop.engine.errors import RefusedChange
@@ -447,7 +447,7 @@ class JobMachine(RuleBasedStateMachine):
         retry = draw(st.booleans())
         thread, saver = ThreadId(life.id), self._do(self._saver())
         attempt, _ = self._read(lambda: lifecycle.stands(life.id))
-        draft = self._do(forks.set_back(self.workflow, saver, thread, checkpoint))
+        draft = self._do(editing.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
         terms = commands.NewTerms() if retry else None
         self._ask(
@@ -549,7 +549,7 @@ class JobMachine(RuleBasedStateMachine):
     def _compare_work(self) -> None:
         """The nodes that really run are those that shall, and no job runs twice at once."""
         for life in self.lives.values():
-            owners = [
+            owners: list[tuple[str | None, int]] = [
                 (hand.id, number)
                 for hand in self.hands
                 if not hand.lost and hand.process == "lives"
@@ -832,7 +832,7 @@ class JobMachine(RuleBasedStateMachine):
             as_node = SUPERSTEPS[at - 1][0] if at else None
             change = Edit(replace={"mark": mark}, as_node=as_node)
             draft = self._do(
-                forks.edited(self.workflow, saver, JobId(life.id), thread, checkpoint, change)
+                editing.edited(self.workflow, saver, JobId(life.id), thread, checkpoint, change)
             )
         tables = dialect_of(self.database.url).tables
         self._dispatch(

@@ -28,7 +28,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
 
 Request = dict[str, Any]
 
@@ -154,7 +154,7 @@ class ScriptedOllama:
         with self._changed:
             return self._changed.wait_for(lambda: condition(self), timeout)
 
-    def __enter__(self) -> ScriptedOllama:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

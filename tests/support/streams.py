@@ -44,7 +44,7 @@ class Speaker(BaseChatModel):
         self.asked.append("streamed")
         for word in WORDS:
             await asyncio.sleep(self.pause)
-            yield ChatGenerationChunk(message=AIMessageChunk(word))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=word))
 
 
 class Talk(MessagesState):

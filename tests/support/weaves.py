@@ -18,6 +18,8 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Command, Send, interrupt
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Node
+
 MOST_RUNS = 60
 MOST_TURNS = 25
 
@@ -118,7 +120,7 @@ class Weave:
             graph.add_conditional_edges(source, _chooser(source, fork, number))
         return graph
 
-    def _node(self, knot: Knot) -> Callable[[Any], Any]:
+    def _node(self, knot: Knot) -> Node:
         inner = _inner() if knot.inside else None
 
         async def node(state: Woven) -> Any:
@@ -212,10 +214,11 @@ class Reading:
     def after(self, at: Moment) -> Moment:
         """The next checkpoint."""
         if at.input is not None:
-            values = _with(at.values, at.input)
-            run = Run(START, None, at.input, (), (), self._led(START, values))
-            return self._commit(at, (run,), values)
-        runs, values = [], at.values
+            begun = _with(at.values, at.input)
+            run = Run(START, None, at.input, (), (), self._led(START, begun))
+            return self._commit(at, (run,), begun)
+        runs: list[Run] = []
+        values = at.values
         for name, sent in sorted(at.due, key=lambda due: due[1] is not None):
             knot = self.weave.knots[name]
             given = at.values if sent is None else {"sent": sent}

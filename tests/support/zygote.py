@@ -150,9 +150,10 @@ def _become(order: dict[str, Any], streams: list[int], set_by_imports: dict[str,
     sys.orig_argv[:] = [sys.executable, "-m", order["module"], *order["args"]]
     for name in [name for name in sys.modules if name.partition(".")[0] == "tests"]:
         del sys.modules[name]
-    sys.stdin = sys.__stdin__ = _stream(0, "r")
-    sys.stdout = sys.__stdout__ = _stream(1, "w")
-    sys.stderr = sys.__stderr__ = _stream(2, "w")
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        stream = _stream(number, "w" if number else "r")
+        setattr(sys, name, stream)
+        setattr(sys, f"__{name}__", stream)
 
 
 def _stream(number: int, mode: str) -> io.TextIOWrapper:
@@ -160,7 +161,7 @@ def _stream(number: int, mode: str) -> io.TextIOWrapper:
     like = (sys.__stdin__, sys.__stdout__, sys.__stderr__)[number]
     assert isinstance(like, io.TextIOWrapper)
     raw = io.FileIO(number, mode, closefd=False)
-    raw.name = like.name  # type: ignore[misc]
+    raw.name = like.name
     buffer: Any = raw
     if mode == "r" or not like.write_through:  # as PYTHONUNBUFFERED wants it
         buffer = io.BufferedReader(raw) if mode == "r" else io.BufferedWriter(raw)

@@ -73,7 +73,9 @@ class Bare:
                 return self._run(None, config)
 
     def history(self) -> tuple[tuple[Saved, ...], tuple[tuple[str, int, str], ...]]:
-        return self._await(history(self._graph, self._saver, self._config))
+        saved: tuple[tuple[Saved, ...], tuple[tuple[str, int, str], ...]]
+        saved = self._await(history(self._graph, self._saver, self._config))
+        return saved
 
     def parts(self) -> tuple[Part, ...]:
         return tuple(self._parts)

@@ -179,7 +179,7 @@ def built(recipe: Recipe) -> Any:
         graph.add_conditional_edges("turn", back, ["again", END])
         _lead(graph, ["again"], recipe.layers[0], rows[0])
     middle = rows[len(rows) // 2][:1]
-    stops = {f"interrupt_{recipe.stop}": middle} if recipe.stop else {}
+    stops: dict[str, Any] = {f"interrupt_{recipe.stop}": middle} if recipe.stop else {}
     return graph.compile(**stops)
 
 
@@ -190,7 +190,7 @@ def _wired(graph: StateGraph[Any], layers: Sequence[Layer], path: str) -> list[l
     for depth, layer in enumerate(layers):
         names = [f"n{depth}{'abc'[number]}" for number in range(len(layer.parts))]
         for name, part in zip(names, layer.parts, strict=True):
-            terms = {"retry_policy": QUICK} if part.kind == "is retried" else {}
+            terms: dict[str, Any] = {"retry_policy": QUICK} if part.kind == "is retried" else {}
             if part.kind == "is handled":
                 terms["error_handler"] = does(f"{path}{name} handler")
             node = _node(part, f"{path}{name}")
@@ -210,8 +210,7 @@ def _lead(graph: StateGraph[Any], before: list[str], layer: Layer, names: list[s
             for source in before:
                 graph.add_conditional_edges(source, _chooser(names), names)
         case "sends":
-            sends = [Send(n, {"item": i, "log": []}) for i in range(layer.items) for n in names]
-            graph.add_conditional_edges(before[0], lambda state: sends, names)
+            graph.add_conditional_edges(before[0], _fan_out(names, layer.items), names)
         case "commands" if before != [START] and before != ["again"]:
             go = f"go {names[0]}"
             graph.add_node(go, lambda state: Command(goto=names), destinations=tuple(names))
@@ -221,6 +220,18 @@ def _lead(graph: StateGraph[Any], before: list[str], layer: Layer, names: list[s
             for source in before:
                 for name in names:
                     graph.add_edge(source, name)
+
+
+def _fan_out(names: list[str], items: int) -> Callable[[Any], list[Send]]:
+    """Items of a fan-out inside another one name both, so that no two questions read alike: it
+    would be chance which of them is answered first."""
+
+    def sends(state: Any) -> list[Send]:
+        around = state.get("item")
+        within = "" if around is None else f"{around}."
+        return [Send(n, {"item": f"{within}{i}", "log": []}) for i in range(items) for n in names]
+
+    return sends
 
 
 def _chooser(names: list[str]) -> Callable[[Any], list[str]]:
@@ -277,7 +288,8 @@ def _asks(label: str, times: int) -> Any:
 def _asks_in_sync(label: str) -> Any:
     def node(state: Any) -> dict[str, Any]:
         saw(label)
-        return {"log": [f"{label} {interrupt(f'{label}?')}"]}
+        item = state.get("item")
+        return {"log": [f"{label} {interrupt(f'{label} {item}?')}"]}
 
     return node
 
@@ -295,7 +307,8 @@ def _invokes(inner: Any, label: str) -> Any:
 def _invokes_in_sync(inner: Any, label: str) -> Any:
     def node(state: Any) -> dict[str, Any]:
         saw(label)
-        return {"log": [label, *inner.invoke({"log": []})["log"]]}
+        given = {"log": [], "item": state.get("item")}
+        return {"log": [label, *inner.invoke(given)["log"]]}
 
     return node
 

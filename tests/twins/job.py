@@ -67,7 +67,7 @@ class JobSide:
         """As a reader of the same tables sees it, with LangGraph's own saver."""
         thread = self._job.get().thread_id
 
-        async def read() -> Any:
+        async def read() -> tuple[tuple[Saved, ...], tuple[tuple[str, int, str], ...]]:
             async with saver_of(self._engine.settings.database) as saver:
                 graph = bound(self._twin.build(), saver)
                 return await history(graph, saver, {"configurable": {"thread_id": thread}})

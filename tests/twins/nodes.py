@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import operator
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any
 
 from langgraph.graph import END, START, StateGraph
 from langgraph.types import interrupt
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Node
 from tests.twins.witness import asaw, saw
 
 
@@ -28,10 +29,6 @@ class Log(TypedDict, total=False):
     total: Annotated[int, operator.add]
 
 
-Node = Callable[[Any], Any]
-AsyncNode = Callable[[Any], Awaitable[Any]]
-
-
 def does(label: str, **writes: Any) -> Node:
     """A node that runs, and writes."""
 
@@ -42,7 +39,7 @@ def does(label: str, **writes: Any) -> Node:
     return node
 
 
-def adoes(label: str, **writes: Any) -> AsyncNode:
+def adoes(label: str, **writes: Any) -> Node:
     """`does`, asynchronous; other tasks get a turn before it ends."""
 
     async def node(state: Any) -> dict[str, Any]:
@@ -63,7 +60,7 @@ def counts(label: str) -> Node:
     return node
 
 
-def asks(label: str, question: Any = None) -> AsyncNode:
+def asks(label: str, question: Any = None) -> Node:
     """A node that asks a person, and logs the answer."""
 
     async def node(state: Any) -> dict[str, Any]:
@@ -75,7 +72,7 @@ def asks(label: str, question: Any = None) -> AsyncNode:
     return node
 
 
-def raises(label: str, error: Callable[[], BaseException], times: int = 99) -> AsyncNode:
+def raises(label: str, error: Callable[[], BaseException], times: int = 99) -> Node:
     """A node that raises the first `times` that it runs."""
 
     async def node(state: Any) -> dict[str, Any]:

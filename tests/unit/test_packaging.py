@@ -79,11 +79,20 @@ def test_every_floor_is_linked_for_type_checkers_and_says_that_it_is_typed() -> 
         assert (ROOT / floor / "py.typed").exists()
 
 
-def test_every_floor_stands_in_the_import_contract(project: Any) -> None:
+def test_every_floor_stands_in_the_import_contract_and_every_room_in_that_of_its_floor(
+    project: Any,
+) -> None:
     linter = project["tool"]["importlinter"]
-    (layers,) = (one["layers"] for one in linter["contracts"] if one["type"] == "layers")
-    assert layers == [f"ucop.{floor}" for floor in reversed(FLOORS)]
-    assert set(linter["root_packages"]) == set(layers)
+    floors = [f"ucop.{floor}" for floor in reversed(FLOORS)]
+    layers = [one for one in linter["contracts"] if one["type"] == "layers"]
+    (of_floors,) = (one["layers"] for one in layers if "containers" not in one)
+    assert of_floors == floors
+    assert set(linter["root_packages"]) == set(floors)
+    rooms = [one for one in layers if "containers" in one]
+    assert {floor for one in rooms for floor in one["containers"]} >= set(floors)
+    assert all(one["exhaustive"] for one in rooms)
+    (circles,) = (one for one in linter["contracts"] if one["type"] == "acyclic_siblings")
+    assert set(circles["ancestors"]) == set(floors)
 
 
 def test_the_stated_schema_version_is_the_newest_migration() -> None:

@@ -16,7 +16,7 @@ from langgraph.graph import END, START, StateGraph
 from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
-from tests.support.graphs import Log, chain, failing
+from tests.support.graphs import Log, Node, chain, failing
 from ucop.engine import (
     Engine,
     InvalidInput,
@@ -27,8 +27,7 @@ from ucop.engine import (
     ResultTimeout,
 )
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
-from ucop.engine.loop import stopping
-from ucop.engine.worker import attempt
+from ucop.engine.worker import attempt, stopping
 
 DEADLINE = 60.0
 
@@ -146,7 +145,7 @@ def test_a_fan_out_by_send_and_a_loop_run_every_node_once(engine: Engine) -> Non
     async def plan(state: Rounds) -> dict[str, Any]:
         return {"done": [f"plan{state['round']}"]}
 
-    async def work(state: dict[str, Any]) -> dict[str, Any]:
+    async def work(state: Any) -> dict[str, Any]:
         return {"done": [f"work{state['round']}.{state['i']}"]}
 
     async def join(state: Rounds) -> dict[str, Any]:
@@ -157,7 +156,7 @@ def test_a_fan_out_by_send_and_a_loop_run_every_node_once(engine: Engine) -> Non
 
     graph = StateGraph(Rounds)
     graph.add_node("plan", plan)
-    graph.add_node("work", work)  # type: ignore[type-var]
+    graph.add_node("work", work)
     graph.add_node("join", join)
     graph.add_edge(START, "plan")
     graph.add_conditional_edges("plan", fan, ["work"])
@@ -516,7 +515,7 @@ def test_a_yaml_workflow_runs_python_agents(engine: Engine, tmp_path: Path) -> N
     assert [s.node for s in job.steps()] == ["read"]
 
 
-def _sleeps(name: str, seconds: float) -> Callable[[Log], Any]:
+def _sleeps(name: str, seconds: float) -> Node:
     async def node(state: Log) -> dict[str, list[str]]:
         await asyncio.sleep(seconds)
         return {"log": [name]}
@@ -591,7 +590,7 @@ def _asking(*names: str) -> StateGraph[Any]:
     return graph
 
 
-def _asks(name: str) -> Callable[[Log], Any]:
+def _asks(name: str) -> Node:
     async def node(state: Log) -> dict[str, list[str]]:
         first = interrupt(f"{name}: one?", response_schema={"type": "string"})
         return {"log": [name, first, interrupt(f"{name}: two?")]}
@@ -609,7 +608,7 @@ def _recorded(ran: list[str], *names: str, seconds: float = 0.5) -> StateGraph[A
     return graph
 
 
-def _notes(ran: list[str], name: str, seconds: float) -> Callable[[Log], Any]:
+def _notes(ran: list[str], name: str, seconds: float) -> Node:
     async def node(state: Log) -> dict[str, list[str]]:
         ran.append(name)
         await asyncio.sleep(seconds)
@@ -640,9 +639,10 @@ def test_texts_that_not_every_database_keeps_are_refused(
 ) -> None:
     engine = open_engine(worker=False)
     said = ({"tenant": unfit}, {"key": unfit}, {"thread_id": unfit})
-    for terms in (*said, {"labels": {"a": unfit}}, {"labels": {unfit: "a"}}):
+    every: tuple[dict[str, Any], ...] = (*said, {"labels": {"a": unfit}}, {"labels": {unfit: "a"}})
+    for terms in every:
         with pytest.raises(InvalidInput, match=next(iter(terms))):
-            engine.submit(chain("a"), {}, **terms)  # type: ignore[arg-type]
+            engine.submit(chain("a"), {}, **terms)
     assert engine.jobs() == []
 
 

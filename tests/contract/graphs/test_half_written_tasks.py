@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from langgraph.graph import END, START, StateGraph
 
-from tests.support.graphs import Log
+from tests.support.graphs import Log, Node
 from ucop.engine import Engine, JobFailed
 
 DEADLINE = 60
@@ -19,7 +19,7 @@ DEADLINE = 60
 def forked(route: Callable[[Log], Any]) -> StateGraph[Any]:
     """`fork` leads to `always` by an edge, and to `chosen` by a conditional one."""
 
-    def node(name: str) -> Callable[[Log], Any]:
+    def node(name: str) -> Node:
         async def add(state: Log) -> dict[str, Any]:
             return {"log": [name]}
 

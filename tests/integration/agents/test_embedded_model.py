@@ -261,7 +261,7 @@ async def test_texts_of_any_length_are_embedded_and_likeness_shows(embedded: Emb
     assert answer["prompt_eval_count"] > 300
 
     def likeness(a: int, b: int) -> float:
-        return sum(x * y for x, y in zip(vectors[a], vectors[b], strict=True))
+        return float(sum(x * y for x, y in zip(vectors[a], vectors[b], strict=True)))
 
     assert likeness(0, 1) > likeness(0, 2)
 

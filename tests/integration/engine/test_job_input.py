@@ -58,7 +58,7 @@ INPUTS: dict[str, tuple[Any, str]] = {
 
 NO_MAPPINGS: dict[str, Any] = {"no mapping": ["text"], "a text": "text", "a number": 5}
 
-BESIDE = {
+BESIDE: dict[str, dict[str, Any]] = {
     "labels": {"labels": {"a": 1}},
     "no labels": {"labels": ["a"]},
     "a priority": {"priority": "high"},

@@ -7,13 +7,12 @@ import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 from langchain_ollama import ChatOllama
 from langgraph.graph import START, StateGraph
 
-from tests.support.graphs import Log
+from tests.support.graphs import Log, Node
 from tests.support.ollama import (
     Reply,
     ScriptedOllama,
@@ -329,14 +328,15 @@ def test_a_graph_that_asks_itself_an_endpoint_that(
         client_kwargs={"timeout": 1.0, "headers": {"Connection": "close"}},
     )
 
-    def asks(mark: str) -> Callable[[Log], Any]:
+    def asks(mark: str) -> Node:
         async def node(state: Log) -> dict[str, list[str]]:
             return {"log": [str((await chat.ainvoke(f"{mark}: words")).content)]}
 
         return node
 
     graph = StateGraph(Log)
-    graph.add_sequence([("before", asks("before")), ("asks", asks("m"))])
+    nodes: list[Node] = [("before", asks("before")), ("asks", asks("m"))]
+    graph.add_sequence(nodes)
     graph.add_edge(START, "before")
     tally.script("m", reply)
     job = engine.submit(engine.add("own", graph))
@@ -356,7 +356,7 @@ def test_a_graph_that_asks_itself_an_endpoint_that(
 
 
 def test_of_two_nodes_that_fail_at_once_the_message_fits_the_node(engine: Engine) -> None:
-    def raises(name: str) -> Callable[[Log], Any]:
+    def raises(name: str) -> Node:
         async def node(state: Log) -> dict[str, list[str]]:
             await asyncio.sleep(0)
             raise ValueError(f"{name} is broken")

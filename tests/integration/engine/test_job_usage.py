@@ -14,6 +14,7 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Node
 from tests.support.ollama import ScriptedOllama, answer, cut, hang, status, text, tool_call
 from tests.support.tally import Spent, Tally
 from ucop.engine import Engine, Job, JobFailed, JobHandle
@@ -421,14 +422,14 @@ def chat(ollama: ScriptedOllama) -> ChatOllama:
     return ChatOllama(model="llama3.2", base_url=ollama.url, client_kwargs={"headers": headers})
 
 
-def asks(chat: ChatOllama, mark: str) -> Callable[[Said], Any]:
+def asks(chat: ChatOllama, mark: str) -> Node:
     async def node(state: Said) -> dict[str, list[str]]:
         return {"said": [str((await chat.ainvoke(f"{mark}: words")).content)]}
 
     return node
 
 
-def asks_blocking(chat: ChatOllama, mark: str) -> Callable[[Said], Any]:
+def asks_blocking(chat: ChatOllama, mark: str) -> Node:
     def node(state: Said) -> dict[str, list[str]]:
         return {"said": [str(chat.invoke(f"{mark}: words").content)]}
 

@@ -56,7 +56,7 @@ def a_command_beside_a_plain_edge() -> Any:
 @twin()
 def a_command_that_ends() -> Any:
     def a(state: Any) -> Command[Literal["__end__"]]:
-        return Command(update={"text": "done"}, goto=END)
+        return Command(update={"text": "done"}, goto="__end__")
 
     return chain(does("x"), ("end", a))
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from langgraph.graph import END, START, StateGraph
 
+from tests.support.graphs import Node
 from tests.twins.nodes import Log, adoes, chain, counts, does
 from tests.twins.twin import twin
 from tests.twins.witness import saw
@@ -254,7 +255,8 @@ def a_fan_of_twelve_parallel_nodes() -> Any:
 @twin()
 def a_sequence_by_add_sequence() -> Any:
     graph = StateGraph(Log)
-    graph.add_sequence([("a", does("a")), ("b", does("b")), ("c", does("c"))])
+    nodes: list[Node] = [("a", does("a")), ("b", does("b")), ("c", does("c"))]
+    graph.add_sequence(nodes)
     graph.add_edge(START, "a")
     return graph
 

@@ -176,15 +176,18 @@ def tasks_that_are_done_are_not_repeated() -> Any:
 
 @twin(input={"n": 1})
 def a_task_with_a_retry_policy() -> Any:
-    @task(retry_policy=QUICK)
-    async def shaky(n: int) -> int:
+    async def fails_twice(n: int) -> int:
         if await asaw("shaky") < 3:
             raise ConnectionError("reset")
         return n
 
+    # LangGraph's types of `task` with options take no coroutine function.
+    retried: Any = task(retry_policy=QUICK)
+    shaky = retried(fails_twice)
+
     @entrypoint()
     async def flow(given: dict[str, Any]) -> int:
-        return await shaky(7)
+        return int(await shaky(7))
 
     return flow
 
@@ -209,10 +212,12 @@ def a_task_that_fails_and_is_caught() -> Any:
 
 @twin(input={"n": 1}, once=True)
 def a_task_with_a_cache() -> Any:
-    @task(cache_policy=CachePolicy())
-    async def costly(n: int) -> int:
+    async def square(n: int) -> int:
         await asaw(f"costly {n}")
         return n * n
+
+    cached: Any = task(cache_policy=CachePolicy())
+    costly = cached(square)
 
     @entrypoint(cache=InMemoryCache())
     async def flow(given: dict[str, Any]) -> list[int]:
@@ -241,7 +246,7 @@ def a_loop_over_tasks() -> Any:
     async def flow(given: dict[str, Any]) -> int:
         n = given["n"]
         while n < 50:
-            n = await triple(n)
-        return n
+            n = int(await triple(n))
+        return int(n)
 
     return flow

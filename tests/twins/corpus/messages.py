@@ -120,7 +120,7 @@ class Note(HumanMessage):
 @twin(input=HELLO)
 def a_message_class_of_ones_own() -> Any:
     def write(state: Any) -> dict[str, Any]:
-        return {"messages": [Note("noted", id="n", mood="good")]}
+        return {"messages": [Note(content="noted", id="n", mood="good")]}
 
     def ask(state: Any) -> dict[str, Any]:
         interrupt("go on?")

@@ -143,7 +143,7 @@ def an_agent_invoked_in_a_tool() -> Any:
     async def delegate(task: str) -> str:
         """Ask another agent."""
         await asaw("delegate")
-        given = {"messages": [{"role": "user", "content": task, "id": "d"}]}
+        given: Any = {"messages": [{"role": "user", "content": task, "id": "d"}]}
         return str((await inner.ainvoke(given))["messages"][-1].content)
 
     return create_agent(scripted(says("", ("delegate", {"task": "t"})), "done"), [delegate])
@@ -157,7 +157,7 @@ def an_agent_invoked_in_a_synchronous_tool() -> Any:
     def delegate(task: str) -> str:
         """Ask another agent."""
         saw("delegate")
-        given = {"messages": [{"role": "user", "content": task, "id": "d"}]}
+        given: Any = {"messages": [{"role": "user", "content": task, "id": "d"}]}
         return str(inner.invoke(given)["messages"][-1].content)
 
     return create_agent(scripted(says("", ("delegate", {"task": "t"})), "done"), [delegate])
@@ -171,7 +171,7 @@ def a_question_in_an_agent_in_a_tool() -> Any:
     async def delegate(task: str) -> str:
         """Ask another agent."""
         await asaw("delegate")
-        given = {"messages": [{"role": "user", "content": task, "id": "d"}]}
+        given: Any = {"messages": [{"role": "user", "content": task, "id": "d"}]}
         return str((await inner.ainvoke(given))["messages"][-1].content)
 
     return create_agent(scripted(says("", ("delegate", {"task": "t"})), "done"), [delegate])

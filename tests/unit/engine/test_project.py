@@ -22,7 +22,7 @@ FILES = {
     "langgraph.json": {"langgraph.json": '{"graphs": {"a": "./a.py:g"}}'},
     "absolute": {"ucop.toml": 'database = "sqlite:////tmp/x.db"\n'},
 }
-ENVIRONMENTS = (
+ENVIRONMENTS: tuple[dict[str, str], ...] = (
     {},
     {"UCOP_DATABASE": "sqlite:///env.db"},
     {"ucop_database": "sqlite:///small.db"},

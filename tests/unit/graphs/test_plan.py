@@ -18,17 +18,9 @@ from ucop.agents.models.serving import ModelUse
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml
-from ucop.graphs.plan import (
-    Objection,
-    Past,
-    Plan,
-    Range,
-    Spent,
-    asked_models,
-    expected_of,
-    plan_of,
-    range_of,
-)
+from ucop.graphs.plan.expectation import expected_of, range_of
+from ucop.graphs.plan.plan import Plan, asked_models, plan_of
+from ucop.graphs.plan.planned import Objection, Past, Range, Spent
 from ucop.graphs.workflows.python_workflow import PythonWorkflow
 from ucop.graphs.workflows.yaml_file import workflow_of
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow

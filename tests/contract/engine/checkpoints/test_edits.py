@@ -17,7 +17,7 @@ from langgraph.runtime import Runtime
 from langgraph.types import Command, Send
 from typing_extensions import TypedDict
 
-from tests.support.graphs import chain, failing
+from tests.support.graphs import Node, chain, failing
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry
 from ucop.engine import Checkpoint, Engine, InvalidInput, JobHandle
@@ -49,7 +49,7 @@ def edit_of(job: JobHandle, **values: Any) -> Checkpoint:
     return next(c for c in reversed(job.checkpoints()) if values.items() <= c.values.items())
 
 
-def logs(name: str, **also: Any) -> Callable[[Paths], dict[str, Any]]:
+def logs(name: str, **also: Any) -> Node:
     def node(state: Paths) -> dict[str, Any]:
         return {"log": [name], **also}
 
@@ -122,7 +122,8 @@ def test_each_run_of_a_fanned_out_node_chooses_for_itself(engine: Engine) -> Non
 
 def test_a_join_and_a_deferred_node_wait_as_in_the_parent(engine: Engine) -> None:
     nodes = {name: logs(name) for name in ("a", "b", "b2", "both", "c")}
-    edges = [(START, "a"), (START, "b"), ("b", "b2"), (["a", "b2"], "both"), ("a", "last")]
+    edges: list[tuple[Any, str]] = [(START, "a"), (START, "b"), ("b", "b2")]
+    edges += [(["a", "b2"], "both"), ("a", "last")]
     graph = graph_of(nodes, [])
     graph.add_node("last", logs("last"), defer=True)
     for source, target in [*edges, ("both", "c")]:

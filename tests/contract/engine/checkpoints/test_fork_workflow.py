@@ -13,7 +13,7 @@ from typing_extensions import TypedDict
 
 from tests.support.graphs import Log, chain
 from tests.support.ollama import Request, ScriptedOllama, text
-from ucop.engine import Engine, InvalidInput
+from ucop.engine import Engine, InvalidInput, JobHandle
 from ucop.engine.errors import WorkflowChanged
 
 DEADLINE = 30.0
@@ -53,7 +53,7 @@ def written(folder: Path, text: str, name: str = "tale.yaml") -> Path:
     return folder / name
 
 
-def after_write(job: Any) -> str:
+def after_write(job: JobHandle) -> str:
     return next(
         c.id for c in job.checkpoints() if c.nodes == ("write",) or list(c.nodes) == ["write"]
     )

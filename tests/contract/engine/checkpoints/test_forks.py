@@ -81,7 +81,7 @@ def rows_of(engine: Engine, job: str) -> list[Any]:
             ("checkpoints", "thread_id"),
             (tables.writes, "thread_id"),
         ):
-            rows = yield One(f"select * from {table} where {key} = :id", {"id": job})
+            rows: Any = yield One(f"select * from {table} where {key} = :id", {"id": job})
             found.append(sorted(repr(dict(row)) for row in rows))
         return found
 

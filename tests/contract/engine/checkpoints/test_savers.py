@@ -16,8 +16,9 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
-from ucop.engine.checkpoints.fence import FencedSaver, FencedSqliteSaver, attach, saver_of
 from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
+from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
@@ -73,7 +74,7 @@ async def test_histories_of_delta_channels_are_read_by_the_fast_path(database: D
     schema: Any = TypedDict("schema", {"log": log})
     builder = StateGraph(schema)
     for name in ("a", "b", "c"):
-        builder.add_node(name, lambda state, name=name: {"log": [name]})  # type: ignore[misc]
+        builder.add_node(name, lambda state, name=name: {"log": [name]})
     for before, after in pairwise((START, "a", "b", "c", END)):
         builder.add_edge(before, after)
     graph = attach(builder.compile(), saver)

@@ -13,7 +13,7 @@ from langchain_ollama import ChatOllama
 from langgraph.graph import START, StateGraph
 
 from tests.support.command import Running
-from tests.support.graphs import Log, chain
+from tests.support.graphs import Log, Node, chain
 from tests.support.ollama import Reply, Request, ScriptedOllama, hang, text
 from tests.support.process import plain_environment
 from ucop.engine import Engine, InvalidInput, JobHandle, JobStopped, Step
@@ -221,7 +221,7 @@ def test_calls_of_synchronous_nodes_in_threads_do_not_overshoot(
 ) -> None:
     model = chat_of(ollama)
 
-    def node(word: str) -> Callable[[Log], dict[str, list[str]]]:
+    def node(word: str) -> Node:
         return lambda state: {"log": [str(model.invoke(word).content)]}
 
     graph = StateGraph(Log)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import pytest
 from langchain_openai import ChatOpenAI
 from langgraph.graph import END, START, StateGraph
+from pydantic import SecretStr
 from typing_extensions import TypedDict
 
 from tests.support.openai import ScriptedOpenAI
@@ -32,7 +33,9 @@ def openai() -> Iterator[ScriptedOpenAI]:
 def four(endpoint: ScriptedOpenAI) -> StateGraph[Any]:
     """Four nodes, one after the other, that ask once each."""
     graph = StateGraph(State)
-    model = ChatOpenAI(model="gpt-4o", base_url=endpoint.url, api_key="none", max_retries=0)
+    model = ChatOpenAI(
+        model="gpt-4o", base_url=endpoint.url, api_key=SecretStr("none"), max_retries=0
+    )
 
     async def ask(state: State) -> dict[str, list[str]]:
         return {"said": [str((await model.ainvoke("Well?")).content)]}

@@ -47,7 +47,7 @@ def test_lists_carry_the_usage_of_each_job(
         jobs.append(engine.submit(chain("a"), {"log": []}))
         for job in jobs:
             job.result(DEADLINE)
-        whole = {job.id: job.get().usage for job in jobs}
+        whole: dict[str, Usage] = {job.id: job.get().usage for job in jobs}
         assert [whole[job.id].model_calls for job in jobs] == [3, 2, 0]
         for listed, ids in (
             (engine.jobs(), {job.id for job in jobs}),
@@ -55,6 +55,6 @@ def test_lists_carry_the_usage_of_each_job(
             (engine.jobs(workflow="inner"), {jobs[1].id}),
         ):
             assert {job.id for job in listed} == ids
-            for job in listed:
-                assert counts(job.usage) == counts(whole[job.id])
-                assert job.usage.seconds == pytest.approx(whole[job.id].seconds, abs=1e-4)
+            for row in listed:
+                assert counts(row.usage) == counts(whole[row.id])
+                assert row.usage.seconds == pytest.approx(whole[row.id].seconds, abs=1e-4)

@@ -131,8 +131,8 @@ def test_given_a_fan_out_whose_items_ask_twice_then_each_gets_its_own_answers(
     def spread(state: Log) -> list[Send]:
         return [Send("item", name) for name in "xyz"]
 
-    def item(name: str) -> Log:
-        return {"log": [f"{name}: {interrupt(f'first {name}')} {interrupt(f'second {name}')}"]}
+    def item(state: Any) -> Log:
+        return {"log": [f"{state}: {interrupt(f'first {state}')} {interrupt(f'second {state}')}"]}
 
     graph = StateGraph(Log).add_node("item", item).add_conditional_edges(START, spread, ["item"])
     job = engine.submit(engine.add("spread", graph), {})
@@ -200,7 +200,8 @@ def test_given_task_calls_that_ask_then_each_gets_its_own_answer(engine: Engine)
     graph = StateGraph(Log)
 
     async def node(state: Log) -> Log:
-        return {"log": await flow.ainvoke(["p", "q"])}
+        log: Any = await flow.ainvoke(["p", "q"])
+        return {"log": log}
 
     graph.add_node("node", node).add_edge(START, "node")
     job = engine.submit(engine.add("calls", graph), {})

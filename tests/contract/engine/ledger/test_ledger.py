@@ -14,6 +14,7 @@ from ucop.engine.jobs.job import JobId, TaskId, ThreadId, WorkerId
 from ucop.engine.jobs.status import Change, JobStatus, StepStatus
 from ucop.engine.ledger import commands, lifecycle, workers
 from ucop.engine.ledger.commands import read_new_terms
+from ucop.engine.ledger.operation import One
 from ucop.engine.ledger.records import NewEvent, NewJob, Outcome, StepRow
 from ucop.engine.reading.reader import open_reader
 
@@ -255,7 +256,7 @@ async def test_a_pause_that_was_asked_for_holds_the_next_attempt(
 
 
 def _wants_pause() -> Any:
-    yield lifecycle.One("update jobs set want = 'pause' where id = :job", {"job": "a"})
+    yield One("update jobs set want = 'pause' where id = :job", {"job": "a"})
 
 
 def _step(task: str, status: StepStatus) -> StepRow:

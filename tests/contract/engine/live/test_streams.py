@@ -50,11 +50,11 @@ def bare(graph: StateGraph[Any], modes: tuple[str, ...], given: Any) -> list[dic
     """What LangGraph itself emits."""
 
     async def run() -> list[dict[str, Any]]:
-        compiled = graph.compile(checkpointer=InMemorySaver())
-        stream: Any = compiled.astream(
+        compiled: Any = graph.compile(checkpointer=InMemorySaver())
+        stream = compiled.astream(
             given,
             {"configurable": {"thread_id": "0" * 20}},
-            stream_mode=list(modes),  # type: ignore[arg-type]
+            stream_mode=list(modes),
             version="v2",
             subgraphs=True,
             durability="sync",

@@ -79,7 +79,7 @@ async def plan(database: Database, sql: str, **params: Any) -> str:
 
 
 async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> None:
-    in_lane = {"lane": "default/acme", "known": "[]", "limit": 5}
+    in_lane: dict[str, Any] = {"lane": "default/acme", "known": "[]", "limit": 5}
     await explain(crowded, order._SCENE)
     await explain(crowded, order._HEADS, **in_lane)
     await explain(crowded, order._RUNNING, sorts=True)

@@ -288,7 +288,6 @@ async def _look_from_all_sides(engine: Engine) -> None:
         Scheduler(
             engine._database,
             make=engine.schedules.job_of,
-            clock=time.time,
             pause=0.0,
             on_job=lambda: None,
         )
@@ -332,7 +331,6 @@ def test_a_worker_sleeps_until_the_next_due_time(idle: Engine) -> None:
         scheduler = Scheduler(
             idle._database,
             make=idle.schedules.job_of,
-            clock=time.time,
             pause=1.0,
             on_job=lambda: None,
         )

@@ -370,8 +370,9 @@ def test_of_two_that_see_an_agent_half_open_at_once_one_tries_it(tmp_path: Path)
 
         call = Call(key="k", job=_JOB, attempt=1, agent="anna")
         for _ in range(2):
-            run(end(call, 0.1, "down", 100.0), perform)
-        first, second = (choose(["anna"], RULES, key, _JOB, 1, 200.0) for key in ("a", "b"))
+            run(end(call, 0.1, "down"), perform)
+        connection.execute("update mesh_agents set failed_at = failed_at - 100")
+        first, second = (choose(["anna"], RULES, key, _JOB, 1) for key in ("a", "b"))
         statement = next(first)
         while "set trial_at" not in statement.sql:  # type: ignore[union-attr]
             statement = first.send(perform(statement))

@@ -78,11 +78,17 @@ def elsewhere(request: pytest.FixtureRequest, tmp_path: Path, url: str) -> Itera
 
 
 @pytest.fixture
-def asking(open_engine: Open, tmp_path: Path) -> JobHandle:
+def home(open_engine: Open) -> Engine:
+    """The engine of `asking`."""
+    return open_engine(registry=REGISTRY)
+
+
+@pytest.fixture
+def asking(home: Engine, tmp_path: Path) -> JobHandle:
     """A job of YAML that waits for an answer."""
     path = tmp_path / "letter.yaml"
     path.write_text(FLOW, encoding="utf-8")
-    job = open_engine(registry=REGISTRY).submit(
+    job = home.submit(
         path, {"name": f"Zoë, with {SECRET}", "size": 7}, labels={"team": "docs"}, key="once"
     )
     assert job.wait(DEADLINE) == "waiting"
@@ -97,7 +103,7 @@ def moved(job: JobHandle, to: Engine, tmp_path: Path, **options: Any) -> JobHand
 
 def seen(job: JobHandle) -> dict[str, Any]:
     """All that the reading commands show of a job, and that belongs to it alone."""
-    reader = job._engine.reader
+    reader = job._access.reader()
     found = reader.job(job.id).model_dump(mode="json", exclude={"key", "thread_id"})
     return {
         "job": found,
@@ -134,11 +140,13 @@ def test_a_job_shows_alike_elsewhere_and_goes_on_there(
     assert seen(asking) == before, "what was exported stays as it was"
 
 
-def test_it_comes_back_the_same(asking: JobHandle, elsewhere: Engine, tmp_path: Path) -> None:
+def test_it_comes_back_the_same(
+    home: Engine, asking: JobHandle, elsewhere: Engine, tmp_path: Path
+) -> None:
     there = moved(asking, elsewhere, tmp_path)
     (tmp_path / "back").mkdir()
     there.export(tmp_path / "back" / "file")
-    here = asking._engine.import_job(tmp_path / "back" / "file", new_id=True)
+    here = home.import_job(tmp_path / "back" / "file", new_id=True)
     assert here.id != asking.id
     first, second = seen(asking), seen(here)
     assert [one["values"] for one in second["checkpoints"]] == without_secret(
@@ -242,12 +250,14 @@ def test_a_job_that_was_queued_starts_nothing(
     assert there.result(DEADLINE) == {"log": ["before", "breaks", "after"]}
 
 
-def test_a_job_that_is_there_already_is_refused(asking: JobHandle, tmp_path: Path) -> None:
+def test_a_job_that_is_there_already_is_refused(
+    home: Engine, asking: JobHandle, tmp_path: Path
+) -> None:
     file = tmp_path / "job"
     asking.export(file)
     before = seen(asking)
     with pytest.raises(JobExists, match="--new-id"):
-        asking._engine.import_job(file)
+        home.import_job(file)
     assert seen(asking) == before
     with pytest.raises(FileExistsError):
         asking.export(file)
@@ -283,14 +293,16 @@ def forged(file: Path, change: Callable[[Any], Any]) -> bytes:
     return b"".join(lines) + json.dumps({"end": end}).encode() + b"\n"
 
 
-def test_a_file_that_is_refused_writes_nothing(asking: JobHandle, tmp_path: Path) -> None:
+def test_a_file_that_is_refused_writes_nothing(
+    home: Engine, asking: JobHandle, tmp_path: Path
+) -> None:
     file = tmp_path / "job"
     asking.export(file)
     # The last record of all is wrong.
     file.write_bytes(forged(file, lambda record: {"x": 1} if "write" in record else record))
     with pytest.raises(InvalidJobFile, match="not a record"):
-        asking._engine.import_job(file, new_id=True)
-    (left,) = asking._engine.jobs(archived=None)
+        home.import_job(file, new_id=True)
+    (left,) = home.jobs(archived=None)
     assert left.id == asking.id
 
 

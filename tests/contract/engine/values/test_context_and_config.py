@@ -17,6 +17,7 @@ from langgraph.types import interrupt
 from pydantic import BaseModel, SecretStr
 from typing_extensions import TypedDict
 
+from tests.support.graphs import Node
 from tests.support.ledger_rows import everything
 from ucop.engine import Engine, InvalidInput, JobFailed, KeyConflict
 
@@ -248,7 +249,8 @@ def test_given_a_secret_by_its_name_then_it_is_nowhere_in_the_database(
         return {"seen": "used"}
 
     builder = StateGraph(State, context_schema=Told)
-    builder.add_node("use", use)
+    node: Node = use
+    builder.add_node("use", node)
     builder.add_edge(START, "use")
     named = "${env:UCOP_TEST_SECRET}"
     monkeypatch.delenv("UCOP_TEST_SECRET", raising=False)

@@ -22,16 +22,14 @@ DEADLINE = 60.0
 NAMES = {f"v{number}": name for number, name in enumerate(VALUES)}
 """A channel for each value."""
 
-State: Any = TypedDict(
-    "State",
-    {
-        **dict.fromkeys(NAMES, Any),
-        "all": Any,
-        "log": Annotated[list[str], operator.add],
-        "other": Any,
-    },
-    total=False,
-)
+CHANNELS: Any = {
+    **dict.fromkeys(NAMES, Any),
+    "all": Any,
+    "log": Annotated[list[str], operator.add],
+    "other": Any,
+}
+made_dict: Any = TypedDict
+State: Any = made_dict("State", CHANNELS, total=False)
 
 Seen = list[tuple[str, Any]]
 
@@ -101,9 +99,14 @@ def test_types_survive_a_fork_and_an_edited_fork(open_engine: Callable[..., Engi
     seen: Seen = []
     job = failed(open_engine, seen, [True])
     at = next(c.id for c in job.checkpoints() if "breaks" in c.next)
-    for edit in ({}, {"replace": {"other": Point(1)}}, {"update": {"log": ["x"]}}):
+    edits: tuple[dict[str, Any], ...] = (
+        {},
+        {"replace": {"other": Point(1)}},
+        {"update": {"log": ["x"]}},
+    )
+    for edit in edits:
         seen.clear()
-        job.fork(at, **edit).result(DEADLINE)  # type: ignore[arg-type]
+        job.fork(at, **edit).result(DEADLINE)
         check(seen)
 
 
@@ -124,10 +127,10 @@ def test_what_a_node_is_sent_keeps_its_types(open_engine: Callable[..., Engine])
     def sends(state: Any) -> list[Send]:
         return [Send("takes", value) for value in VALUES.values()]
 
-    def takes(value: Any) -> Any:
+    def takes(state: Any) -> Any:
         if broken:
             raise ValueError("not yet")
-        seen.append(told(value))
+        seen.append(told(state))
         return {"log": ["x"]}
 
     made = StateGraph(State)
@@ -191,7 +194,12 @@ def test_a_merged_number_is_the_same_on_both_databases(open_engine: Callable[...
     made = StateGraph(Sums)
     made.add_node("a", lambda state: {"sum": math.inf, "text": "a\0"})
     made.add_node("b", lambda state: {"sum": -math.inf, "text": "b"})
-    made.add_node("c", lambda state: seen.append(repr(state)) or {})
+
+    def notes(state: Any) -> dict[str, Any]:
+        seen.append(repr(state))
+        return {}
+
+    made.add_node("c", notes)
     for before, after in ((START, "a"), ("a", "b"), ("b", "c")):
         made.add_edge(before, after)
     engine = open_engine()

@@ -313,7 +313,8 @@ def test_given_a_job_that_has_not_begun_then_its_input_is_changed_by_name(engine
     job = engine.submit(graph, {"at": NOON, "parts": []}, delay=3600)
     job.pause()
     job.resume(input={"parts": [Part("nut", date(2026, 1, 2))]}, now=True)
-    bare = graph.invoke({"at": NOON, "parts": [Part("nut", date(2026, 1, 2))]})["seen"]
+    given: Any = {"at": NOON, "parts": [Part("nut", date(2026, 1, 2))]}
+    bare = graph.invoke(given)["seen"]
     assert job.result(DEADLINE)["seen"] == bare
 
 

@@ -12,7 +12,7 @@ import pytest
 from langgraph.graph import START, StateGraph
 
 from tests.contract.engine.test_engine import until
-from tests.support.graphs import Log, chain
+from tests.support.graphs import Log, Node, chain
 from ucop.engine import Engine, JobFailed
 from ucop.engine.ledger import workers
 from ucop.engine.reading.reader import Reader
@@ -21,7 +21,7 @@ from ucop.engine.reading.why import causes
 DEADLINE = 60.0
 
 
-def graph_of(node: Callable[[Log], Any]) -> StateGraph[Any]:
+def graph_of(node: Node) -> StateGraph[Any]:
     graph = StateGraph(Log)
     graph.add_node("acts", node)
     graph.add_edge(START, "acts")
@@ -33,7 +33,7 @@ def why(engine: Engine, job: str) -> list[str]:
     from ucop.engine.database.read_only import connect
 
     with Reader(connect(engine.settings.url)) as reader:
-        return list(causes(reader.job(job), reader.dispatch(job), ()))
+        return list(causes(reader.job(job), reader.dispatch(job), (), time.time()))
 
 
 def test_jobs_keep_their_worker_while_a_node_blocks_its_loop(
@@ -136,7 +136,11 @@ def test_the_loop_goes_on_whatever_code_does_to_it(engine: Engine, way: str) -> 
 def test_a_loop_of_the_worker_that_ends_gives_it_a_new_one(engine: Engine) -> None:
     worker = engine._worker
     assert worker is not None
-    engine._loop.soon(lambda: worker._loops[1].cancel() and None)
+
+    def end() -> None:
+        worker._loops[1].cancel()
+
+    engine._loop.soon(end)
     until(lambda: engine._worker is not None and engine._worker is not worker)
     assert "sweep" in (engine.lost or "")
     assert engine.submit(engine.add("after", chain("a"))).result(DEADLINE) == {"log": ["a"]}

@@ -226,7 +226,7 @@ def test_the_pins_come_from_the_extra_alone() -> None:
 
 
 def test_without_pip_and_uv_the_installation_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(installing.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(installing.InstallFailed, match="has no pip"):
         installing.install()

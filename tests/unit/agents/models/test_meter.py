@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import operator
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ from langgraph.types import Send
 from typing_extensions import TypedDict
 
 from tests.support import ollama as scripted
+from tests.support.graphs import Node
 from tests.support.ollama import ScriptedOllama
 from ucop.agents.models.meter import OUTSIDE, Meter, Usage
 from ucop.agents.models.models import Models
@@ -64,11 +65,12 @@ async def plain_chat(endpoint: ScriptedOllama) -> AsyncIterator[ChatOllama]:
     """What an unchanged Python graph uses; closed, because warnings are errors here."""
     chat = ChatOllama(model="llama3.2", base_url=endpoint.url)
     yield chat
-    await chat._async_client.close()
-    chat._client.close()
+    clients: list[Any] = [chat._async_client, chat._client]
+    await clients[0].close()
+    clients[1].close()
 
 
-def calling(chat: ChatOllama, words: str) -> Callable[[State], Any]:
+def calling(chat: ChatOllama, words: str) -> Node:
     async def node(state: State) -> dict[str, Any]:
         return {"out": [(await chat.ainvoke(words)).content]}
 
@@ -205,7 +207,7 @@ async def test_a_task_inside_another_is_counted_apart_until_the_outer_one_takes_
             inner = graph_of(x=calling(chat, "x"), y=calling(chat, "y"))
             names: dict[str, str] = {}
             taken: dict[str, int] = {}
-            stream = graph_of(deep=inner).astream(
+            stream: Any = graph_of(deep=inner).astream(
                 {"out": []}, {"callbacks": [meter]}, stream_mode="tasks", subgraphs=True
             )
             async for _, event in stream:

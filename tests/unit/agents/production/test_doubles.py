@@ -24,6 +24,10 @@ class Worker:
         """Do what workers do."""
 
 
+given_a_model: Any = held.honest
+"""Which takes none: only what is kept for the call is looked at."""
+
+
 @pytest.mark.parametrize(
     ("value", "what"),
     [
@@ -66,7 +70,7 @@ def test_a_double_is_known_for_what_it_is(value: Any, what: str) -> None:
         (held.look_up, ["it > mocked"]),
         (partial(held.by_global, 1), ["it > fake"]),
         (partial(held.honest, held.fake), ["it[0]"]),
-        (partial(held.honest, model=held.fake), ["it.model"]),
+        (partial(given_a_model, model=held.fake), ["it.model"]),
         ({"tools": [held.mocked]}, ["it['tools'][0]"]),
         (RunnableParallel(a=held.real, b=held.fake), ["it.steps__['b']"]),
         (patch("os.getcwd")(held.honest), ["it"]),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from tests.support.outputs import HONEST, NAMES, UNFILLED
 from ucop.agents.production.placeholders import placeholders, unfilled
-from ucop.agents.text.schema import write_path
+from ucop.agents.text.template import write_path
 
 
 def shown(value: Any) -> str:

@@ -82,7 +82,7 @@ PLACE = {
 
 def test_a_choice_keeps_each_schema_and_what_its_references_lead_to() -> None:
     schema = asking_schema(PLACE, {"research": PLACE, "check": {"type": "object"}})
-    fits = [
+    fits: list[dict[str, Any]] = [
         {"answer": {"at": 1}},
         {"ask": {"capability": "research", "data": {"at": 2}}},
         {"ask": {"capability": "check", "data": {"anything": 1}}},

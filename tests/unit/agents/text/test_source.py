@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding, Position
-from ucop.agents.text.source import Document, nearest, read_yaml, read_yaml_file, underline
+from ucop.agents.text.excerpt import underline
+from ucop.agents.text.nearest import did_you_mean, nearest
+from ucop.agents.text.source import Document, read_yaml, read_yaml_file
 
 
 def read(text: str) -> Document:
@@ -236,6 +238,9 @@ def test_a_finding_is_underlined_in_its_line() -> None:
 def test_the_nearest_name_ignores_case_and_gives_up_on_strangers() -> None:
     assert nearest("Reseacher", ["researcher", "reviewer"]) == "researcher"
     assert nearest("zzz", ["researcher"]) is None
+    assert did_you_mean("Reseacher", ["researcher"]) == "did you mean 'researcher'?"
+    assert did_you_mean("Reseacher", ["researcher"], "; ") == "; did you mean 'researcher'?"
+    assert did_you_mean("zzz", ["researcher"], "; ") == did_you_mean(3, ["researcher"]) == ""
 
 
 def _is_plain(value: object) -> bool:

@@ -221,7 +221,7 @@ def test_tries_caught_errors_and_branches_not_taken_are_told() -> None:
     story = Story("a", "b")
     story.starts(0, "a")
     error = {"type": "ValueError", "message": "no"}
-    told = [
+    told: list[tuple[str, dict[str, Any]]] = [
         ("step.retried", {"node": "a", "try": 2, "error": error}),
         ("step.failed", {"node": "a", "task_id": "t", "error": {**error, "caught": True}}),
         ("step.skipped", {"node": "b"}),
@@ -242,9 +242,13 @@ def test_tries_caught_errors_and_branches_not_taken_are_told() -> None:
 def test_what_an_error_holds_gives_the_terminal_no_orders() -> None:
     table = LiveTable("blog", ["a"], dict)
     error = {"type": "ValueError", "message": "\x1b]0;owned\x07 \x9b2J"}
-    for type, data in (("step.started", {}), ("step.failed", {"error": error})):
-        event = {"job_id": "j", "seq": 1, "type": type, "at": START}
-        table.apply(Event(**event, data={"node": "a", "task_id": "t", **data}, position=1))
+    told: list[tuple[str, dict[str, Any]]] = [
+        ("step.started", {}),
+        ("step.failed", {"error": error}),
+    ]
+    for type, more in told:
+        data = {"node": "a", "task_id": "t", **more}
+        table.apply(Event(job_id="j", seq=1, type=type, at=START, data=data, position=1))
     drawn = StringIO()
     Console(file=drawn, width=100, markup=False).print(table._draw())
     assert "\\x1b]0;owned" in drawn.getvalue()

@@ -100,8 +100,11 @@ async def test_who_is_cancelled_before_the_commit_has_written_nothing(file: File
 async def test_who_is_cancelled_after_the_commit_learns_of_it_first(file: File) -> None:
     seen: list[str] = []
 
+    def cancel(_: str) -> None:
+        task.cancel()
+
     async def caller() -> None:
-        seen.append(await file.group.write(file.add("a"), lambda _: task.cancel() and None))
+        seen.append(await file.group.write(file.add("a"), cancel))
         await asyncio.sleep(60)
 
     task = asyncio.create_task(caller())
@@ -125,5 +128,5 @@ async def test_while_another_process_holds_the_lock_writes_wait_and_keep_their_o
     assert not second.done()
     other.execute("rollback")
     other.close()
-    assert await asyncio.gather(first, second) == ["A", "B"]
+    assert [*await asyncio.gather(first, second)] == ["A", "B"]
     assert file.names() == ["a", "b"]

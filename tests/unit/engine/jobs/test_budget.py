@@ -19,6 +19,9 @@ def budget(before: Spent | None = None, **limits: float) -> Budget:
     return Budget(job_id="j", limits=limits, since=1000.0, before=before or Spent())
 
 
+NO_TIMES: list[Any] = ["", "0", 0, -1, "soon", "1w", True, None, [], float("inf")]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [
@@ -30,8 +33,8 @@ def budget(before: Spent | None = None, **limits: float) -> Budget:
         ("2d", 172_800),
         (3, 3),
         ("7", 7),
-    ]
-    + [(wrong, None) for wrong in ("", "0", 0, -1, "soon", "1w", True, None, [], float("inf"))],
+        *((wrong, None) for wrong in NO_TIMES),
+    ],
 )
 def test_times_are_read(text: Any, seconds: float | None) -> None:
     assert seconds_of(text) == seconds

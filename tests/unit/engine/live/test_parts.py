@@ -66,7 +66,7 @@ def through(value: Any) -> Any:
         timedelta(seconds=1.5),
         UUID(int=7),
         Decimal("1.10"),
-        AIMessageChunk("to", id="m1", usage_metadata=None),
+        AIMessageChunk(content="to", id="m1", usage_metadata=None),
         AIMessage("x", tool_calls=[{"name": "t", "args": {"a": 1}, "id": "c"}]),
         ToolMessage("done", tool_call_id="c"),
         Document("text"),
@@ -152,7 +152,7 @@ def test_a_batch_gives_back_its_parts_and_says_metadata_once() -> None:
     batch.add(first)
     tokens = []
     for word in ("to", "ken"):
-        chunk = AIMessageChunk(word, id="m")
+        chunk = AIMessageChunk(content=word, id="m")
         tokens.append({"type": "messages", "ns": (), "data": (chunk, metadata)})
         batch.add(tokens[-1])
     body = batch.body()

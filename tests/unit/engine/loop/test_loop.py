@@ -152,7 +152,7 @@ def test_a_worker_hears_a_signal_that_does_not_wake_it(
     settings = Settings.load(tmp_path, database=f"sqlite:///{tmp_path}/ucop.db", embedded=False)
     with Engine(settings=settings) as engine:
         # Told in the end, so that a worker that hears nothing fails this test and hangs not.
-        late = threading.Timer(DEADLINE, lambda: engine.on_lost("late"))
+        late = threading.Timer(DEADLINE, lambda: engine.on_lost and engine.on_lost("late"))
         late.start()
         signalled()
         with pytest.raises(Heard):

@@ -85,6 +85,7 @@ def test_an_interval_is_never_late_nor_twice_at_one_time(
     every, now = Every(seconds, anchor, ""), anchor + since
     for _ in range(turns):
         found = every.after(now)
+        assert found is not None
         assert now < found <= now + seconds * 1.001
         assert next(every.until(found)) == found
         now = found

@@ -111,7 +111,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "secret": (Odd(secret=SecretStr("s")), "pydantic.types.SecretStr"),
     "memoryview": (memoryview(b"a"), "memoryview"),
     "defaultdict": (defaultdict(lambda: 1), "collections.defaultdict"),
-    "generator": ((n for n in ()), "generator"),
+    "generator": ((n for n in [1]), "generator"),
     "ormsgpack": (Path, "type"),
 }
 

@@ -16,7 +16,8 @@ from ucop.agents.run.context import AgentContext
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.merging import merge
 from ucop.agents.spec.registry import Registry
-from ucop.agents.text.source import read_yaml, underline
+from ucop.agents.text.excerpt import underline
+from ucop.agents.text.source import read_yaml
 from ucop.graphs.check.check import check
 from ucop.graphs.workflows.yaml_file import workflow_of
 

@@ -19,7 +19,8 @@ from tests.support.effort import effort
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding
 from ucop.agents.spec.registry import Registry, load_registry
-from ucop.agents.text.source import read_yaml_file, underline
+from ucop.agents.text.excerpt import underline
+from ucop.agents.text.source import read_yaml_file
 from ucop.graphs.check.check import check
 from ucop.graphs.workflows.yaml_file import workflow_of
 

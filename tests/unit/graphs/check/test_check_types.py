@@ -405,7 +405,7 @@ def test_given_any_expression_then_its_value_is_among_what_was_deduced(
     source: str, scope: dict[str, Any]
 ) -> None:
     def look_up(path: tuple[str | int, ...]) -> tuple[Shape, ...]:
-        from ucop.graphs.types.deduction import descend
+        from ucop.graphs.types.guess import descend
 
         shape = Shape.of(_SCHEMAS[str(path[0])])
         return descend((shape,), path[1:]) if shape else ()

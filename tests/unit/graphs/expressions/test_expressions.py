@@ -171,7 +171,7 @@ def test_given_a_big_state_then_only_what_is_named_is_converted() -> None:
         def __iter__(self) -> Any:
             raise AssertionError("converted")
 
-        items = keys = __iter__  # type: ignore[assignment]
+        items = keys = __iter__
 
     state = {"n": 1, "big": Untouchable(x=Untouchable(a=1), y=2)}
     assert compile_expression("n > 0 && big.y == 2")(state) is True

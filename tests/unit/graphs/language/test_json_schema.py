@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from jsonschema import Draft202012Validator
@@ -14,9 +15,21 @@ from tests.unit.graphs.check.test_check import BROKEN, marked
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.spec import AgentSpec
 from ucop.agents.text import schema as types
+from ucop.agents.text.places import Places
 from ucop.agents.text.source import read_yaml
 from ucop.console.cli.starter import FILES
-from ucop.graphs.language import json_schema, load
+from ucop.graphs.language import json_schema
+from ucop.graphs.language.forms import (
+    TEXT,
+    Key,
+    Reader,
+    count,
+    keys_of,
+    keys_schema,
+    read_keys,
+    section,
+)
+from ucop.graphs.limits import LIMITS
 from ucop.graphs.workflows import catalog
 
 SCHEMA = json_schema.workflow_schema()
@@ -163,24 +176,71 @@ def test_mistakes_of_meaning_are_not_the_schemas_to_find(name: str) -> None:
         pytest.fail("not YAML")
 
 
-def test_the_schema_has_every_key_of_the_loader_and_no_other() -> None:
+def test_the_schema_has_every_key_of_the_language_and_no_other() -> None:
     def keys(at: dict[str, Any]) -> set[str]:
         return set(at["properties"])
 
     defs = SCHEMA["$defs"]
-    assert keys(SCHEMA) == set(load.KEYS["workflow"])
-    assert keys(defs["node"]) == set(load.KEYS["node"])
-    assert keys(defs["edge"]["anyOf"][1]) == set(load.KEYS["edge"])
-    assert keys(defs["entry"]["anyOf"][1]) == set(load.KEYS["entry"])
-    assert keys(defs["retry"]) == set(load.KEYS["retry"])
-    assert keys(defs["limits"]) == set(load.KEYS["limits"])
-    assert keys(defs["cache"]) == set(load.KEYS["cache"])
-    assert keys(defs["timeout"]) == set(load.KEYS["timeout"])
+    assert keys(SCHEMA) == {
+        *("name", "kind", "description", "input", "state", "nodes", "edges", "output"),
+        *("agents", "defaults", "limits", "mesh", "with"),
+    }
+    assert keys(defs["node"]) == {
+        *("agent", "workflow", "mesh", "ask", "answer", "within", "default", "with", "writes"),
+        *("each", "as", "limit", "retry", "timeout", "cache", "on_error"),
+    }
+    assert keys(defs["mesh"]) == {"entry", "agents", "max_hops", "retry", "timeout"}
+    assert keys(defs["edge"]["anyOf"][1]) == {"from", "to"}
+    assert keys(defs["entry"]["anyOf"][1]) == {"node", "when", "at_most"}
+    assert keys(defs["retry"]) == {"attempts", "delay", "longest"}
+    assert keys(defs["limits"]) == set(LIMITS)
+    assert keys(defs["cache"]) == {"ttl"}
+    assert keys(defs["timeout"]) == {"whole", "idle"}
+    assert keys(defs["defaults"]) == {"retry", "timeout", "cache", "on_error"}
     assert keys(defs["agent"]) == set(AgentSpec.model_fields)
     assert set(json_schema.KEYWORDS) == types._KEYWORDS
-    names = (json_schema.WORKFLOW_NAME, json_schema.NODE_NAME, json_schema.VALUE_NAME)
-    known = (load._WORKFLOW_NAME, load._NODE_NAME, load._CHANNEL_NAME)
-    assert names == tuple(name.pattern for name in known)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Paint:
+    """What a part of the language may look like."""
+
+    colour: Annotated[str, Key(TEXT, name="color", examples=["red"], needed="paint needs 'color'")]
+    """What it looks
+    like."""
+    coats: Annotated[int, Key(count(3))] = 1
+    """How often it is painted."""
+
+
+def test_given_one_new_field_then_the_key_is_read_kept_and_described() -> None:
+    form, reader = section(Paint, "paint"), Reader(Places())
+    assert form.read(reader, {"color": "red", "coats": 2}, ("paint",)) == Paint(
+        colour="red", coats=2
+    )
+    assert reader.findings == []
+    assert form.write(Paint(colour="red", coats=2)) == {"color": "red", "coats": 2}
+    assert form.write(Paint(colour="red")) == {"color": "red"}
+    assert keys_schema(keys_of(Paint)) == {
+        "type": "object",
+        "properties": {
+            "color": {"type": "string", "description": "What it looks like.", "examples": ["red"]},
+            "coats": {
+                "type": "integer",
+                "description": "How often it is painted.",
+                "default": 1,
+                "minimum": 1,
+                "maximum": 3,
+            },
+        },
+        "required": ["color"],
+        "additionalProperties": False,
+    }
+    read_keys(reader, {"colr": "red", "coats": 4}, ("paint",), keys_of(Paint))
+    assert [(finding.code, finding.message) for finding in reader.findings] == [
+        ("unknown-key", "there is no key 'colr' here"),
+        ("missing-key", "paint needs 'color'"),
+        ("bad-value", "'coats' must be at most 3"),
+    ]
 
 
 def undescribed(at: Any, path: str = "") -> Iterator[str]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from langchain_core.runnables import RunnableConfig
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
@@ -214,7 +215,7 @@ async def test_given_the_state_was_put_right_then_the_broken_condition_is_tried_
         with pytest.raises(RoutingError, match="these types do not go together"):
             await broken.run(saver=saver)
         graph = broken.workflow.graph().copy({"checkpointer": saver})
-        thread = {"configurable": {"thread_id": "1"}}
+        thread: RunnableConfig = {"configurable": {"thread_id": "1"}}
         put_right = Command(update={"a_": 5}, goto="a?route")
         await graph.aupdate_state(thread, put_right, as_node="a")
         await broken.resume(saver)

@@ -48,6 +48,7 @@ async def test_given_a_question_then_the_run_waits_for_the_answer(tmp_path: Path
             await asks.run({"title": "Tea"}, saver=saver)
             (question,) = await questions(asks, saver)
             assert question.value == "Publish “Tea”?"
+            assert isinstance(question.response_schema, dict)
             assert question.response_schema["required"] == ["approved"]
         async with saver_at(tmp_path / f"{approved}.db") as saver:
             told = await reply(asks, saver, {question.id: {"approved": approved}})

@@ -184,12 +184,14 @@ def test_given_a_projects_module_then_its_merges_are_found_and_clashes_told(tmp_
 
 
 def test_given_a_function_that_cannot_merge_then_it_is_refused() -> None:
-    with pytest.raises(InvalidDefinition, match=r"only_one: a merge takes two values"):
-        merge(only_one)
-    with pytest.raises(InvalidDefinition, match=r"cannot be async"):
-        merge(later)  # type: ignore[arg-type]
-    with pytest.raises(InvalidDefinition, match=r"a generator"):
-        merge(several)
+    unfit: dict[str, Any] = {
+        r"only_one: a merge takes two values": only_one,
+        r"cannot be async": later,
+        r"a generator": several,
+    }
+    for why, function in unfit.items():
+        with pytest.raises(InvalidDefinition, match=why):
+            merge(function)
     with pytest.raises(TypeError, match="@merge marks functions"):
         merge("x")(max)
     with pytest.raises(TypeError, match="neither an Agent nor"):

@@ -40,16 +40,13 @@ def test_models_are_made_to_stream_only_while_messages_are_wanted() -> None:
 async def test_what_a_run_emits_changes_amid_it() -> None:
     asked: list[str] = []
     emission = Emission()
-    stream: Any = (
-        talk(asked)
-        .compile()
-        .astream(
-            HELLO,  # type: ignore[arg-type]
-            {"callbacks": [emission.handler]},
-            stream_mode=emission.modes,  # type: ignore[arg-type]
-            version="v2",
-            subgraphs=True,
-        )
+    graph: Any = talk(asked).compile()
+    stream = graph.astream(
+        HELLO,
+        {"callbacks": [emission.handler]},
+        stream_mode=emission.modes,
+        version="v2",
+        subgraphs=True,
     )
     emission.of(stream)
     kinds: list[set[str]] = [set()]

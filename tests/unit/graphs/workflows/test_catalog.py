@@ -237,7 +237,8 @@ async def test_given_a_graph_of_messages_then_what_LangGraph_takes_is_accepted()
 
 def test_given_input_that_is_no_JSON_object_then_it_is_refused() -> None:
     workflow = PythonWorkflow("sums", numbers("a"))
-    for data in ([], {"n": 2**70}, {"n": float("nan")}):
+    unfit: tuple[Any, ...] = ([], {"n": 2**70}, {"n": float("nan")})
+    for data in unfit:
         with pytest.raises(InvalidInput):
             workflow.accept(data)
 

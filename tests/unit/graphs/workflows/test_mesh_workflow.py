@@ -9,12 +9,11 @@ from langgraph.checkpoint.memory import InMemorySaver
 
 from tests.support import doubles as held
 from tests.support.flows import Flow
-from ucop.agents import AgentContext, DoublesRefused, Registry, agent
-from ucop.agents.models.models import ModelUse
+from ucop.agents import AgentContext, DoublesRefused, ModelUse, Registry, agent
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.errors import InvalidInput
 from ucop.graphs.pictures.text import draw
-from ucop.graphs.plan import all_nodes, plan_of
+from ucop.graphs.plan.plan import all_nodes, plan_of
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
 from ucop.graphs.workflows.mesh_workflow import MeshWorkflow, mesh_among

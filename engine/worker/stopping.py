@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from ucop.graphs.pregel.node_runs import RUN
+
 log = logging.getLogger("ucop.worker")
 
 AGAIN = 5.0
@@ -53,17 +55,11 @@ async def insist(
 
 def nodes(job: str, attempt: int) -> Iterator[asyncio.Task[Any]]:
     """The tasks in which LangGraph runs an attempt's nodes. Nothing public leads to them but the
-    loop itself: each is a call of `arun_with_retry`, whose configuration names the job."""
+    loop itself: each is a call of what `replace_run` was given, and its task names the job."""
     for task in asyncio.all_tasks():
         coroutine: Any = task.get_coro()
-        if coroutine.__name__ != "arun_with_retry" or coroutine.cr_frame is None:
+        if coroutine.__name__ != RUN or coroutine.cr_frame is None:
             continue
         told = coroutine.cr_frame.f_locals["task"].config.get("metadata", {})
         if (told.get("ucop_job"), told.get("ucop_attempt")) == (job, attempt):
             yield task
-
-
-def is_cancelled() -> bool:
-    """Whether somebody cancelled this task: code may also raise CancelledError by itself."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
