@@ -100,18 +100,23 @@ class Place:
         return " ".join([*words, rest])
 
 
-def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+def place_of(ctx: typer.Context) -> Place:
     """The place of a command: its own options, else those before it."""
     streams.part()  # whoever asks for its place may load the project's code
-    return place_at(ctx, project, database)
-
-
-def place_at(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
-    """`place_of`, for who keeps stdout as it is."""
-    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
-    place = Place(project=project or given.project, database=database or given.database)
+    place = place_with(ctx)
     ctx.find_root().obj = place
     return place
+
+
+def place_with(
+    ctx: typer.Context, project: Path | str | None = None, database: str | None = None
+) -> Place:
+    """The place so far, and what is given instead."""
+    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
+    return Place(
+        project=Path(project) if project else given.project,
+        database=database or given.database,
+    )
 
 
 def reader_for(place: Place, id: str) -> Reader:

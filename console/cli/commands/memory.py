@@ -57,8 +57,6 @@ def ingest(
     ] = 1000,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let agents search a folder of Markdown and text by meaning.
 
@@ -68,7 +66,7 @@ def ingest(
         raise UsageProblem(f"{folder}: no such folder")
     from ucop.agents.memory.ingest import ingest
 
-    with _engine(place_of(ctx, project, database)) as engine:
+    with _engine(place_of(ctx)) as engine:
         memory = engine.memory(tenant=tenant).documents(collection)
         done = asyncio.run(ingest(folder, memory, passage=passage, tell=note))
     if json:
@@ -93,11 +91,9 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 5,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Find what is nearest in meaning, the nearest first."""
-    with _engine(place_of(ctx, project, database)) as engine:
+    with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
         put_json([_told(one) for one in found])
@@ -115,13 +111,11 @@ def list_(
     space: Space = None,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the spaces in which anything is remembered, or what is in one."""
     from ucop.engine.stores.memory_rows import remembered, spaces
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     namespace = _namespace(place, tenant, space or "")
     if space is not None:
         _list_space(_ask(place, remembered(namespace)), as_json=json)
@@ -146,13 +140,11 @@ def forget(
     ] = None,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Forget what is in a space, or under one key of it."""
     from ucop.engine.stores.memory_rows import spaces
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     namespace = _namespace(place, tenant, space)
     number = 0
     if _ask(place, spaces(namespace)):  # else there may be no table yet

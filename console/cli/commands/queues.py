@@ -33,14 +33,12 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A queue that the sett
 def list_queues(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Every queue: its limits, what is in line, runs and is delayed, and that by tenant."""
     from ucop.engine.queue.limits import states
     from ucop.engine.reading.reader import NoDatabase
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     declared = place.settings.declared
     try:
         with place.reader() as reader:
@@ -78,8 +76,6 @@ def set_queue(
         bool, typer.Option("--declared", help="Let the declared values hold again.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Change what a queue allows, at once and for all workers.
 
@@ -89,7 +85,7 @@ def set_queue(
     changes = {key: _value(key, text) for key, text in given.items() if text is not None}
     if declared == bool(changes):
         raise UsageProblem("give what is to hold, such as --concurrency 5, or --declared alone")
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     raise typer.Exit(_change(place, name, changes or None, json))
 
 
@@ -98,11 +94,9 @@ def pause(
     ctx: typer.Context,
     name: Name,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let nothing more of a queue begin. What runs goes on."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     raise typer.Exit(_change(place, name, {"paused": True}, json))
 
 
@@ -111,11 +105,9 @@ def resume(
     ctx: typer.Context,
     name: Name,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let a paused queue go on."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     raise typer.Exit(_change(place, name, {"paused": False}, json))
 
 

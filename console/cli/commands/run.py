@@ -66,14 +66,12 @@ def run(
     context: options.Context = None,
     context_file: options.ContextFile = None,
     config: options.Config = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow as a durable job and show its progress.
 
     Ctrl-C stops it without a loss: `ucop jobs resume ID` goes on from the last checkpoint.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
     terms = terms_of(
@@ -120,11 +118,9 @@ def generate(
     context: options.Context = None,
     context_file: options.ContextFile = None,
     config: options.Config = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow on one text: generate blog "My topic"."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
     terms = terms_of(

@@ -98,11 +98,9 @@ def add(
         bool, typer.Option("--replace", help="In the place of another schedule of this name.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow whenever a rule says so. Workers see to it."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     found = place.catalog.find(workflow)
     data = read_input(found, input or (), input_file)
     terms: dict[str, Any] = {
@@ -129,11 +127,9 @@ def add(
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List schedules: when each is due next, and how it went last."""
-    found = _all(place_of(ctx, project, database))
+    found = _all(place_of(ctx))
     if json:
         put_json([_data(schedule) for schedule in found])
         return
@@ -161,11 +157,9 @@ def show(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show a schedule: its rule in words, its next times, and how it went."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     _tell(place, _one(place, name), as_json=json)
 
 
@@ -174,13 +168,11 @@ def pause(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let nothing be due until it is resumed. Jobs that run go on."""
     from ucop.engine.schedules import schedules
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     _one(place, name)
     _tell(place, place.write(lambda: schedules.pause(name)), as_json=json)
 
@@ -190,13 +182,11 @@ def resume(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let a paused schedule go on from its next time; the pause is not caught up."""
     from ucop.engine.schedules import schedules
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     _one(place, name)
     _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
@@ -206,14 +196,12 @@ def trigger(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Submit a schedule's job now, and print its id. Its next time stays."""
     from ucop.engine.schedules import schedules
     from ucop.engine.schedules.timetable import job_of
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     schedule, make = _one(place, name), partial(_job_of, place)
     new = job_of(place.catalog.find, make, schedule)
     id = place.write(lambda: schedules.trigger(name, new))
@@ -231,13 +219,11 @@ def remove(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Remove a schedule. Its jobs stay."""
     from ucop.engine.schedules import schedules
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     there = _one(place, name)
     place.write(lambda: schedules.remove(name))
     if json:

@@ -43,13 +43,11 @@ Named = Annotated[
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the project's webhooks, and how many deliveries each has."""
     from ucop.engine.events.webhooks import counted
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     known = place.settings.webhooks
     counts = _ask(place, counted(), {})
     if json:
@@ -90,13 +88,11 @@ def deliveries(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List deliveries, the newest first."""
     from ucop.engine.events.webhooks import listed
 
-    place, now = place_of(ctx, project, database), datetime.now(UTC)
+    place, now = place_of(ctx), datetime.now(UTC)
     found = _ask(place, listed(webhook, status, limit), [])
     if json:
         put_records(found)
@@ -126,15 +122,13 @@ def retry(
     dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
     webhook: Named = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Have deliveries sent again, under their old ids. Workers send them."""
     from ucop.engine.events.webhooks import again, again_dead
 
     if bool(id) == dead:
         raise UsageProblem("name deliveries by their ids, or all that were given up by --dead")
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     number = place.write(lambda: again(id, webhook) if id else again_dead(webhook))
     if json:
         put_json({"queued": number})
@@ -149,13 +143,11 @@ def send_one(
         str, typer.Argument(metavar="NAME", help="A webhook that the project's file names.")
     ],
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Send a signed test message now, and tell the answer. Nothing is kept of it."""
     from ucop.engine.events.webhook_sender import send_test
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     known = place.settings.webhooks
     if name not in known:
         there = f"there is {', '.join(known)}" if known else "the project's file names none"

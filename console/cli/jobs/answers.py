@@ -51,11 +51,9 @@ Fields = Annotated[
 def inbox(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the questions that jobs ask people, the newest job first."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     found = _waiting(place)
     if json:
         put_json([_record(job, question) for job, question in found])
@@ -84,13 +82,11 @@ def answer(
     question: QuestionId = None,
     detach: options.Detach = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Answer what a job asks; it goes on here and now, as with `ucop jobs resume`.
 
     A failed job can be given another answer in place of one that no node has gone past."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)

@@ -63,11 +63,9 @@ def list_(
     ctx: typer.Context,
     id: options.JobId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the states that a job saved, as a tree where it was set back."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found, forks = reader.checkpoints(whole), reader.forks(whole)
@@ -114,11 +112,9 @@ def show(
         bool, typer.Option("--full", help="Whole values, also where they are long.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show one saved state; long values are cut."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found = chosen(reader.checkpoints(whole), whole, checkpoint)
@@ -175,11 +171,9 @@ def diff(
         bool, typer.Option("--full", help="Whole values, also where they are long.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show what differs between two saved states."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found = reader.checkpoints(whole)
@@ -243,8 +237,6 @@ def fork(
     ] = None,
     detach: options.Detach = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Go on from a saved state in a new job, also with an edited state.
 
@@ -252,7 +244,7 @@ def fork(
     """
     from ..commands import run
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         at = chosen(reader.checkpoints(job.id), job.id, checkpoint)
@@ -289,8 +281,6 @@ def restore(
     id: options.JobId,
     checkpoint: CheckpointId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Set a paused or failed job back to a saved state.
 
@@ -298,7 +288,7 @@ def restore(
     """
     from ..commands import run
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         at = chosen(reader.checkpoints(whole), whole, checkpoint)
@@ -345,13 +335,11 @@ def prune(
     label: options.WithLabels = None,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Delete old saved states; what jobs go on from, and the newest, stay."""
     from ucop.engine.ledger.pruning import Pruning
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     wanted = Wanted.of(id, read_filter(status, queue, workflow, tenant, label, None, None))
     before = None if older_than is None else read_age(older_than, "--older-than")
     found = ids_of(place, "prune the checkpoints of", wanted, yes=yes or dry_run)

@@ -20,7 +20,7 @@ from ucop.engine.ledger.commands import read_new_terms
 
 from ...view.exits import Exit, UsageProblem
 from ...view.follow import nodes_of
-from ...view.inputs import read_budget, read_filter, read_input
+from ...view.inputs import read_budget, read_input
 from ...view.job_facts import DONE
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
@@ -91,6 +91,7 @@ class Going:
 AS_IT_IS = Going()
 
 
+@options.filtered
 def pause(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -98,50 +99,36 @@ def pause(
         bool,
         typer.Option("--now", help="In the middle of running nodes; they run again later."),
     ] = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Pause queued and running jobs.
 
     A running one stops when its running nodes have ended, or at once with --now.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     raise typer.Exit(change(place, Command.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
+@options.filtered
 def cancel(
     ctx: typer.Context,
     id: options.JobIds = None,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     raise typer.Exit(change(place, Command.CANCEL, wanted, yes=yes, as_json=json))
 
 
+@options.filtered
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -158,26 +145,18 @@ def resume(
     context_file: options.ContextFile = None,
     config: options.Config = None,
     detach: options.Detach = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
     only queued. A filter names paused jobs, and with --now delayed ones.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     going = Going(budget=read_budget(budget or ()), priority=priority, at_once=now)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
@@ -192,6 +171,7 @@ def resume(
     raise typer.Exit(change(place, Command.RESUME, wanted, going, yes=yes, as_json=json, now=now))
 
 
+@options.filtered
 def retry(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -209,25 +189,17 @@ def retry(
     context_file: options.ContextFile = None,
     config: options.Config = None,
     detach: options.Detach = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let failed jobs go on from their last checkpoints.
 
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)

@@ -29,13 +29,11 @@ def export(
         bool, typer.Option("--redact", help="Keep of every text only its shape.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Write a job whole into one file, without secrets: a bug report that replays elsewhere."""
     from ucop.engine.transfer.job_file import save
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         lines = reader.export(whole, redact=redact)
@@ -58,13 +56,11 @@ def import_(
         bool, typer.Option("--new-id", help="Under another id than the one in the file.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Read a job from a file. It starts nothing; look at it, fork it, or let it go on."""
     from ucop.engine.transfer.job_file import read_job_file
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     try:
         contents = read_job_file(file)
     except OSError as error:
