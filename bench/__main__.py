@@ -38,7 +38,7 @@ def main() -> int:
     table = _table(figures)
     print(table)
     if options.write:
-        _write("postgres" if options.postgres else "sqlite", table)
+        write("postgres" if options.postgres else "sqlite", table)
     return 0 if all(figure.met is not False for figure in figures) else 1
 
 
@@ -62,7 +62,7 @@ def _table(figures: list[Figure]) -> str:
     return "\n".join([*rows, "", f"Machine: 2 shared cores, {machine}."])
 
 
-def _write(name: str, table: str) -> None:
+def write(name: str, table: str) -> None:
     begin, end = BEGIN.format(name=name), END.format(name=name)
     before, _, rest = PAGE.read_text(encoding="utf-8").partition(begin)
     _, _, after = rest.partition(end)

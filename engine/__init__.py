@@ -9,7 +9,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .actions import Changed
     from .engine import Engine
     from .errors import (
         DatabaseError,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
     from .events.subscriptions import Subscription
     from .handle import JobHandle
     from .job_error import JobError, StepError
+    from .jobs.command import Changed
     from .jobs.filter import Filter
     from .jobs.job import Attempt, Checkpoint, Event, Job, Question, Step, Usage
     from .jobs.status import JobStatus, StepStatus
@@ -76,7 +76,7 @@ __all__ = [
 ]
 
 _PLACES = {
-    "actions": ("Changed",),
+    "jobs.command": ("Changed",),
     "engine": ("Engine",),
     "jobs.filter": ("Filter",),
     "handle": ("JobHandle",),

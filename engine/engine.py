@@ -24,9 +24,6 @@ from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
 from ucop.graphs.workflows.stored import restore
 
-from .actions import Action, Changed, action_of
-from .commands import Orders
-from .declared.queue_limits import undeclared
 from .dialect import SQLITE, dialect_of
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
@@ -34,18 +31,16 @@ from .events.plugins import plugins
 from .events.subscriptions import LOOK_AGAIN, Subscription, wanted
 from .events.webhook_sender import couriers, delivered
 from .handle import EVENT_PAGE, JobAccess, JobHandle
+from .jobs.command import Changed, Command, read_command
 from .jobs.filter import Filter, Statuses
 from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy, Terms, WorkerId
 from .jobs.run_options import (
-    check_breakpoints,
     for_factory,
-    names_secrets,
-    new_run_options,
     read_config,
 )
 from .jobs.status import ACTIVE
 from .ledger import lifecycle, workers
-from .ledger.commands import read_onward
+from .ledger.commands import read_new_terms
 from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .live.readers import LiveReaders
@@ -66,11 +61,12 @@ from .schedules.timetable import Timetable
 from .settings import Settings
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
-from .submission import new_job, read_limits, read_terms
+from .submission import prepare, read_limits, read_terms
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
 from .worker.interceptors import interceptors_of
 from .worker.worker import Worker, names
+from .workflow_commands import WorkflowCommands
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
@@ -139,12 +135,11 @@ class Engine:
         self._known: str | None = None
         self._notices = Notices()
         self._database = connect(settings)
-        self._orders = Orders(
+        self._commands = WorkflowCommands(
             self._database,
             self._notices,
-            settings=settings,
-            worker=lambda: self._worker,
-            reader=lambda: self.reader,
+            lambda: self._worker,
+            types=settings.state.types,
             restore=self._restore,
             keep=self._local.keep,
         )
@@ -183,7 +178,7 @@ class Engine:
             types=settings.state.types,
             reader=lambda: self.reader,
             live=self._live,
-            commands=self._orders,
+            commands=self._commands,
             rest=self._rest,
             news=self._news,
             spending=self._spending,
@@ -453,7 +448,7 @@ class Engine:
 
     def change(
         self,
-        action: Action | str,
+        action: Command | str,
         jobs: Filter | Iterable[str],
         *,
         now: bool = False,
@@ -477,13 +472,14 @@ class Engine:
         Returns what became of each; one that refused, or was not found, keeps no other back.
         Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
         """
-        onward = read_onward(budget, priority, at_once=now)
-        work = self._orders.change(action_of(action), jobs, now, onward)
-        return self._loop.call(work)
+        terms = read_new_terms(budget, priority, at_once=now)
+        command = read_command(action)
+        ids = self.reader.taken(command, jobs, self.settings.declared, now=now)
+        return self._loop.call(self._commands.change(command, ids, now, terms))
 
     async def achange(
         self,
-        action: Action | str,
+        action: Command | str,
         jobs: Filter | Iterable[str],
         *,
         now: bool = False,
@@ -491,9 +487,10 @@ class Engine:
         priority: int | None = None,
     ) -> list[Changed]:
         """`change`, awaited."""
-        onward = read_onward(budget, priority, at_once=now)
-        work = self._orders.change(action_of(action), jobs, now, onward)
-        return await self._loop.acall(work)
+        terms = read_new_terms(budget, priority, at_once=now)
+        command, declared = read_command(action), self.settings.declared
+        ids = await asyncio.to_thread(self.reader.taken, command, jobs, declared, now=now)
+        return await self._loop.acall(self._commands.change(command, ids, now, terms))
 
     def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """A job from a file of `JobHandle.export`, here under its own id, or a new one. It starts
@@ -502,12 +499,12 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = read_job_file(path)
-        return JobHandle(self._access, self._loop.call(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, self._loop.call(self._commands.add(contents, new_id)))
 
     async def aimport_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
         """`import_job`, awaited."""
         contents = await asyncio.to_thread(read_job_file, path)
-        return JobHandle(self._access, await self._loop.acall(self._orders.add(contents, new_id)))
+        return JobHandle(self._access, await self._loop.acall(self._commands.add(contents, new_id)))
 
     def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
@@ -515,11 +512,11 @@ class Engine:
 
         Returns how many jobs each rule meant; with `dry_run` how many it would.
         """
-        return self._loop.call(self._orders.tidy(dry_run))
+        return self._loop.call(self._commands.tidy(self.settings.retention, dry_run))
 
     async def atidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
         """`tidy`, awaited."""
-        return await self._loop.acall(self._orders.tidy(dry_run))
+        return await self._loop.acall(self._commands.tidy(self.settings.retention, dry_run))
 
     def queues(self) -> list[QueueState]:
         """All queues: what each allows, and what is in it, by tenant."""
@@ -533,19 +530,19 @@ class Engine:
         """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
         `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
         outlives them. Raises InvalidInput."""
-        self._loop.call(self._orders.set_queue(name, changes))
+        self._loop.call(self._commands.set_queue(name, changes, self.settings.declared))
 
     async def aset_queue(self, name: str, **changes: Any) -> None:
         """`set_queue`, awaited."""
-        await self._loop.acall(self._orders.set_queue(name, changes))
+        await self._loop.acall(self._commands.set_queue(name, changes, self.settings.declared))
 
     def reset_queue(self, name: str) -> None:
         """Let the declared values hold again. Raises InvalidInput."""
-        self._loop.call(self._orders.set_queue(name, None))
+        self._loop.call(self._commands.set_queue(name, None, self.settings.declared))
 
     async def areset_queue(self, name: str) -> None:
         """`reset_queue`, awaited."""
-        await self._loop.acall(self._orders.set_queue(name, None))
+        await self._loop.acall(self._commands.set_queue(name, None, self.settings.declared))
 
     def memory(self, *, tenant: str | None = None) -> Memory:
         """What the agents of this project remember for a tenant: `memory().documents()`,
@@ -861,7 +858,7 @@ class Engine:
                         await news.wait()
 
     async def _submit(self, job: NewJob, listens: frozenset[str]) -> JobId:
-        id = await self._orders.submit(job, listens)
+        id = await self._commands.submit(job, listens)
         if id != job.id:  # the key was in use
             self._local.forget([job.id])
         if asked := self._local.oldest:
@@ -929,16 +926,11 @@ class Engine:
         *,
         mine: bool = False,
     ) -> NewJob:
-        declared = self.settings.declared
-        if terms.queue not in declared:
-            raise undeclared(terms.queue, declared)
         given = read_config(config)
         found = self.workflow(workflow).configured(for_factory(given))
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
-        check_breakpoints(given, found)
-        run = new_run_options(found.accept_context(context, names_secrets), given, said)
-        job = new_job(found, input, terms, budget, run, self.settings.state.types)
+        job = prepare(found, input, terms, budget, context, given, self.settings, said)
         if found.kind == "yaml" or found.is_known_by_name:
             self._workflows[found.fingerprint] = found
         if mine and self._runs_jobs:

@@ -10,19 +10,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from ucop.agents.text.schema import validate
-from ucop.agents.text.whole_numbers import with_whole_numbers
-from ucop.graphs.errors import StateError
-from ucop.graphs.types.state import normalise
-
 from .checkpoints.edits import Edit, InputEdit
-from .errors import InvalidInput, JobFailed, JobStopped, RefusedChange
+from .errors import JobFailed, JobStopped
 from .job_error import JobError
+from .jobs.answer import checked_answer
 from .jobs.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from .jobs.run_options import read_regiven
 from .jobs.status import JobStatus
 from .ledger import lifecycle, threads
-from .ledger.commands import Onward, read_onward
+from .ledger.commands import read_new_terms
 from .ledger.pruning import Pruning
 from .live.readers import new_reader_id
 from .live.stream import DEFAULT_MODES, LiveStream, Modes, read_modes
@@ -32,11 +28,11 @@ if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
     from ucop.graphs.workflow import Graph, Workflow
 
-    from .commands import Orders
     from .database.database import Database
     from .live.readers import LiveReaders
     from .loop.loop import LoopThread
     from .reading.reader import Reader
+    from .workflow_commands import WorkflowCommands
 
     Source: TypeAlias = str | Path | Workflow | Graph
 
@@ -56,7 +52,7 @@ class JobAccess:
     """Classes that states may hold beside the project's: see Settings.state."""
     reader: Callable[[], Reader]
     live: LiveReaders
-    commands: Orders
+    commands: WorkflowCommands
     rest: Callable[[JobId, float | None], Coroutine[Any, Any, lifecycle.Rest]]
     """Waits until a job rests. Raises ResultTimeout, or what broke its attempt off."""
     news: Callable[[JobId, int], Coroutine[Any, Any, tuple[list[Event], bool]]]
@@ -319,9 +315,9 @@ class JobHandle:
         failed, run again. Raises RefusedChange where the job is pending, running, completed or
         cancelled, InvalidInput.
         """
-        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
+        terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        self._call(self._access.commands.resume(self.id, onward, edit))
+        self._call(self._access.commands.resume(self.id, terms, edit))
 
     async def aresume(
         self,
@@ -336,9 +332,9 @@ class JobHandle:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """`resume`, awaited."""
-        onward = read_onward(budget, priority, at_once=now, context=context, config=config)
+        terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._acall(self._access.commands.resume(self.id, onward, edit))
+        await self._acall(self._access.commands.resume(self.id, terms, edit))
 
     def retry(
         self,
@@ -353,8 +349,8 @@ class JobHandle:
 
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
-        onward = read_onward(budget, priority, context=context, config=config)
-        self._call(self._retry(onward, checkpoint))
+        terms = read_new_terms(budget, priority, context=context, config=config)
+        self._call(self._access.commands.retry(self.id, terms, checkpoint))
 
     async def aretry(
         self,
@@ -366,8 +362,8 @@ class JobHandle:
         config: Mapping[str, Any] | None = None,
     ) -> None:
         """`retry`, awaited."""
-        onward = read_onward(budget, priority, context=context, config=config)
-        await self._acall(self._retry(onward, checkpoint))
+        terms = read_new_terms(budget, priority, context=context, config=config)
+        await self._acall(self._access.commands.retry(self.id, terms, checkpoint))
 
     def fork(
         self,
@@ -462,39 +458,10 @@ class JobHandle:
         open_one, text = await asyncio.to_thread(self._checked, answer, question)
         await self._acall(self._access.commands.answer(self.id, open_one, text))
 
-    def _checked(self, answer: Any, name: str | None) -> tuple[str, str]:
-        """The open question's id, and the answer as JSON that fits it."""
+    def _checked(self, answer: Any, question: str | None) -> tuple[str, str]:
         reader = self._access.reader()
         asked, status = reader.questions(self.id), reader.job(self.id).status
-        meant = [q for q in asked if name is None or q.id.startswith(name)]
-        found = [q for q in meant if q.takes_answer(status)]
-        if len(found) != 1:
-            what = "several questions are open" if found else "no such question is open"
-            able = (q for q in asked if q.takes_answer(status))
-            ids = ", ".join(f"{q.id} ({q.node})" for q in able) or "none"
-            late = ", ".join(q.node for q in meant if q.by_default) if not found else ""
-            told = f" (nobody answered {late} in time, and the default holds)" if late else ""
-            raise RefusedChange(f"job {self.id}: {what}{told}; open: {ids}")
-        question = found[0]
-        problems = validate(question.answer_schema, answer) if question.answer_schema else []
-        if problems:
-            listed = "; ".join(str(problem) for problem in problems)
-            raise InvalidInput(f"the answer does not fit the question of {question.node}: {listed}")
-        try:
-            kept = normalise(
-                with_whole_numbers(question.answer_schema, answer),
-                None,
-                f"the answer to {question.node}",
-            )
-        except StateError as error:
-            raise InvalidInput(str(error)) from None
-        return question.id, json.dumps(kept, ensure_ascii=False)
-
-    async def _retry(self, onward: Onward, checkpoint: str | None) -> None:
-        if checkpoint is None:
-            await self._access.commands.retry(self.id, onward)
-        else:
-            await self._access.commands.set_back(self.id, checkpoint, onward)
+        return checked_answer(self.id, status, asked, answer, question)
 
     async def _checkpoints(self) -> list[Checkpoint]:
         from .checkpoints.history import history

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,26 +22,57 @@ from .langgraph_json import read_langgraph
 
 DATABASE = "sqlite:///.ucop/ucop.db"
 
+SYNCHRONOUS = ("NORMAL", "FULL")
+LEASE = 30.0
+
 PROJECT_FILES = ("ucop.toml", "pyproject.toml", "langgraph.json")
 
 
-def database_url(start: Path | str | None = None, given: str | None = None) -> str:
-    """What `Settings.load(start, database=given).url` is, and nothing else: commands that only
-    read need no other setting, and the library behind Settings takes longer to load than they
+@dataclass(frozen=True, kw_only=True)
+class ProjectDatabase:
+    """A project's database, and how it is opened; Settings describes the fields."""
+
+    url: str
+    synchronous: str = SYNCHRONOUS[0]
+    lease: float = LEASE
+
+
+def project_database(start: Path | str | None = None, given: str | None = None) -> ProjectDatabase:
+    """What `Settings.load(start, database=given)` says of the database, and nothing else: most
+    commands need no other setting, and the library behind Settings takes longer to load than they
     take to answer. Raises InvalidSettings."""
     root, project, where = find_project(start)
-    known = {"database": DATABASE, "root": str(root), **project, **_environment()}
+    defaults = {"database": DATABASE, "synchronous": SYNCHRONOUS[0], "lease": LEASE, "root": root}
+    known = {**defaults, **project, **_environment()}
     url = known["database"] if given is None else given
     if not isinstance(url, str):
-        raise InvalidSettings(
-            f"{where}: setting 'database': must be text (got {shown_url(repr(url))})"
-        )
-    return absolute_url(url, Path(str(known["root"])))
+        raise _unfit(where, "database", "must be text", url)
+    if known["synchronous"] not in SYNCHRONOUS:
+        raise _unfit(where, "synchronous", "must be NORMAL or FULL", known["synchronous"])
+    return ProjectDatabase(
+        url=absolute_url(url, Path(str(known["root"]))),
+        synchronous=known["synchronous"],
+        lease=_seconds(where, known["lease"]),
+    )
+
+
+def _seconds(where: Path, lease: Any) -> float:
+    try:
+        seconds = float(lease)
+    except (TypeError, ValueError):
+        seconds = 0.0
+    if not seconds > 0:
+        raise _unfit(where, "lease", "must be a number of seconds above 0", lease)
+    return seconds
+
+
+def _unfit(where: Path, name: str, must: str, value: object) -> InvalidSettings:
+    return InvalidSettings(f"{where}: setting {name!r}: {must} (got {shown_url(repr(value))})")
 
 
 def _environment() -> dict[str, str]:
     """What the environment says, in capitals or not, as Settings reads it."""
-    names = {"UCOP_DATABASE": "database", "UCOP_ROOT": "root"}
+    names = {f"UCOP_{name.upper()}": name for name in ("database", "root", "synchronous", "lease")}
     said = ((names.get(name.upper()), value) for name, value in os.environ.items())
     return {name: value for name, value in said if name is not None}
 

@@ -26,7 +26,7 @@ from .declared.retention import Age, Retention
 from .declared.webhook import Webhook
 from .errors import InvalidSettings
 from .jobs.job import DEFAULT_QUEUE
-from .project import DATABASE, absolute_url, find_project
+from .project import DATABASE, LEASE, absolute_url, find_project
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
@@ -119,7 +119,7 @@ class Settings(BaseSettings):
     """The queues that a worker takes jobs from; none named: all."""
     workflow_concurrency: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Of each workflow named here, the jobs that run at the same time, over all workers."""
-    lease: float = Field(default=30.0, gt=0)
+    lease: float = Field(default=LEASE, gt=0)
     """A worker without a heartbeat for so long is lost, also where its process still exists."""
     sweep: float = Field(default=1.0, gt=0)
     """Pause between two looks for jobs whose worker is gone."""

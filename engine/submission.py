@@ -5,20 +5,33 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
 from ucop.agents.text.duration import LONGEST, seconds_of
 from ucop.graphs.workflow import Workflow
 
+from .declared.queue_limits import undeclared
 from .errors import InvalidInput
 from .jobs.budget import read_budget
 from .jobs.job import OnBusy, Terms, ThreadId, new_job_id
-from .jobs.run_options import PLAIN, RunOptions
+from .jobs.run_options import (
+    PLAIN,
+    RunConfig,
+    RunOptions,
+    check_breakpoints,
+    for_factory,
+    names_secrets,
+    new_run_options,
+    read_config,
+)
 from .ledger.records import NewJob
 from .values.inputs import kept_input
 from .values.json_text import to_json
+
+if TYPE_CHECKING:
+    from .settings import Settings
 
 Time = float | str
 """Seconds, or a text such as `90s`, `30m` or `2h`."""
@@ -89,6 +102,52 @@ def read_limits(
             raise InvalidInput(f"deadline: must have a time zone, not {deadline!r}")
         return {**read_budget(given), "ends_at": deadline.timestamp()}
     return read_budget({**given, "deadline": deadline})
+
+
+def job_of(
+    workflow: Workflow,
+    input: Any,
+    settings: Settings,
+    *,
+    budget: Mapping[str, float | str] | None = None,
+    context: Any = None,
+    config: Mapping[str, Any] | None = None,
+    **terms: Any,
+) -> NewJob:
+    """The job that `Engine.submit` would make of a workflow of the project, without an engine.
+    Raises as it does."""
+    if settings.mode == "production":
+        from ucop.graphs.workflows.gate import refuse_doubles
+
+        refuse_doubles(workflow)
+    given = read_config(config)
+    return prepare(
+        workflow.configured(for_factory(given)),
+        input,
+        read_terms(**terms),
+        read_limits(budget, None),
+        context,
+        given,
+        settings,
+    )
+
+
+def prepare(
+    workflow: Workflow,
+    input: Any,
+    terms: Terms,
+    budget: Mapping[str, float],
+    context: Any,
+    config: RunConfig,
+    settings: Settings,
+    notice: str | None = None,
+) -> NewJob:
+    """A job of a workflow that is configured and may run. Raises InvalidInput."""
+    if terms.queue not in (declared := settings.declared):
+        raise undeclared(terms.queue, declared)
+    check_breakpoints(config, workflow)
+    run = new_run_options(workflow.accept_context(context, names_secrets), config, notice)
+    return new_job(workflow, input, terms, budget, run, settings.state.types)
 
 
 def new_job(

@@ -10,7 +10,8 @@ import httpx
 
 from ..errors import ModelResponseError
 from ..providers.endpoint import Endpoint
-from ..providers.ollama import CONNECT_TIMEOUT, client_options, translated
+from ..providers.ollama import CONNECT_TIMEOUT, translated
+from ..providers.ollama_list import client_options
 from ..providers.ollama_loading import begun
 
 if TYPE_CHECKING:

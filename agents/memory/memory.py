@@ -85,8 +85,7 @@ class Memory:
     @property
     def namespace(self) -> tuple[str, ...]:
         """The whole name of the space in LangGraph's store."""
-        tenant = NOBODY if self._tenant is None else _label(self._tenant)
-        return (ROOT, _label(self._project), tenant, *map(_label, self.space))
+        return namespace_of(self._project, self._tenant, self.space)
 
     async def aput(self, key: str, value: Mapping[str, Any] | str) -> None:
         """Remember a value, or a text, under `key`, instead of what was there."""
@@ -218,6 +217,18 @@ class NoMemory(Memory):
 
 
 _NOWHERE = "there is no memory here: it is in a job's database. Run the agent in a workflow"
+
+
+def namespace_of(project: str, tenant: str | None, space: Sequence[str]) -> tuple[str, ...]:
+    """The whole name of a space in LangGraph's store."""
+    owner = NOBODY if tenant is None else _label(tenant)
+    return (ROOT, _label(project), owner, *map(_label, space))
+
+
+def space_of(prefix: str) -> tuple[str, ...]:
+    """The space of a row of LangGraph's store, which joins the labels of a namespace with dots."""
+    _root, _project, _owner, *space = prefix.split(".")
+    return tuple(map(_unlabel, space))
 
 
 def _label(text: str) -> str:

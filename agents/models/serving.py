@@ -151,7 +151,7 @@ class Serving:
 
     async def _list(self) -> frozenset[str] | None:
         """What the Ollama has; tried again, as a call is, where it is in trouble."""
-        from ..providers.ollama import list_models
+        from ..providers.ollama_list import list_models
 
         for tries in count(1):
             try:

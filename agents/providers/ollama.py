@@ -1,4 +1,4 @@
-"""Ollama over HTTP: a ChatOllama that tells the truth about failures, and the model list.
+"""Ollama over HTTP: a ChatOllama that tells the truth about failures.
 
 Only imported where a model is really asked: httpx and langchain-ollama take most of a
 second.
@@ -8,10 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from typing import Any
 
 import httpx
@@ -26,6 +24,7 @@ from pydantic import Field, ValidationError
 from ..errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ..text.secret_url import shown_url
 from .endpoint import Endpoint
+from .ollama_list import READ, RESUME, SHOWN, client_options, shown_error
 from .ollama_loading import begun, loaded_window, shown
 from .request import ModelRequest
 from .retry import parse_retry_after
@@ -33,15 +32,7 @@ from .thinking import REASONING, ROOM, Thinking
 from .window import TRUNCATED, may_be_cut
 
 CONNECT_TIMEOUT = 10.0
-LIST_TIMEOUT = 5.0
 _TRANSIENT = frozenset({408, 425, 429})
-_RESUME = (
-    "A job keeps what it finished: `ucop jobs resume` goes on from there "
-    "when the endpoint answers again."
-)
-_SHOWN = 400
-_READ = 10_000
-"""Characters, or bytes, of an error that are looked at: it may hold a whole answer."""
 
 
 class OllamaChat(ChatOllama):
@@ -263,30 +254,6 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     )
 
 
-async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
-    """The names an Ollama has, each with its tag; None where no Ollama answers.
-
-    Raises ModelUnavailable where something answers but cannot say which models it has:
-    an endpoint in trouble is not the same as no endpoint.
-    """
-    timeout = httpx.Timeout(LIST_TIMEOUT)
-    try:
-        async with httpx.AsyncClient(**client_options(endpoint), timeout=timeout) as client:
-            response = await client.get(f"{endpoint.url}/api/tags")
-    except (httpx.ConnectError, httpx.ConnectTimeout):
-        return None
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _listless(endpoint, _shown(error)) from error
-    if response.status_code == 404:
-        return None
-    if response.is_error:
-        raise _listless(endpoint, f"HTTP {response.status_code}", status=response.status_code)
-    try:
-        return frozenset(str(model["name"]) for model in response.json()["models"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise _listless(endpoint, "its answer is not a list of models") from error
-
-
 @contextmanager
 def translated(model: str, url: str) -> Iterator[None]:
     """Turn what can go wrong between here and an Ollama into a ModelError."""
@@ -295,25 +262,27 @@ def translated(model: str, url: str) -> Iterator[None]:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
         raise ModelUnavailable(
-            f"{where}: cannot connect ({_shown(error)}). {_RESUME}", reached=False, transient=True
+            f"{where}: cannot connect ({shown_error(error)}). {RESUME}",
+            reached=False,
+            transient=True,
         ) from error
     except httpx.TimeoutException as error:
         raise ModelTimeout(
             f"{where}: nothing came for longer than the idle timeout allows. "
-            f"Give `idle_timeout` more seconds if the model is only slow. {_RESUME}"
+            f"Give `idle_timeout` more seconds if the model is only slow. {RESUME}"
         ) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
-        raise _broken_off(model, url, _shown(error)) from error
+        raise _broken_off(model, url, shown_error(error)) from error
     except ollama.ResponseError as error:
         raise ModelResponseError(
             f"{where}: the endpoint reported an error inside its answer: "
-            f"{shown_url(error.error[:_SHOWN])}. {_RESUME}",
+            f"{shown_url(error.error[:SHOWN])}. {RESUME}",
             transient=True,
         ) from error
     except ValidationError as error:
         if error.title != "ChatResponse":
             raise ModelResponseError(
-                f"{where}: the request is not one that Ollama takes ({_shown(error)}). "
+                f"{where}: the request is not one that Ollama takes ({shown_error(error)}). "
                 "Change the agent's options.",
                 reached=False,
             ) from error
@@ -331,8 +300,8 @@ def _beginning(pieces: Iterator[bytes]) -> bytes:
     """As much of an error's body as is looked at: nothing says how long it is."""
     body = b""
     for piece in pieces:
-        body += piece[: _READ - len(body)]
-        if len(body) >= _READ:
+        body += piece[: READ - len(body)]
+        if len(body) >= READ:
             break
     return body
 
@@ -340,8 +309,8 @@ def _beginning(pieces: Iterator[bytes]) -> bytes:
 async def _abeginning(pieces: AsyncIterator[bytes]) -> bytes:
     body = b""
     async for piece in pieces:
-        body += piece[: _READ - len(body)]
-        if len(body) >= _READ:
+        body += piece[: READ - len(body)]
+        if len(body) >= READ:
             break
     return body
 
@@ -365,7 +334,7 @@ def _reason(response: httpx.Response, body: bytes) -> str:
         text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         text = body.decode(errors="replace").strip() or response.reason_phrase
-    return shown_url(text[:_SHOWN]).rstrip(".")
+    return shown_url(text[:SHOWN]).rstrip(".")
 
 
 def _advice(model: str, status: int) -> str:
@@ -376,49 +345,19 @@ def _advice(model: str, status: int) -> str:
     if status == 404:
         return f"`ollama pull {model}` fetches the model."
     if status in _TRANSIENT or status >= 500:
-        return _RESUME
+        return RESUME
     return "The request itself was refused: shorten the prompt or change the agent's options."
 
 
 def _broken_off(model: str, url: str, what: str) -> ModelError:
     return ModelResponseError(
-        f"{model} at {url}: the answer broke off ({what}). {_RESUME}", transient=True
+        f"{model} at {url}: the answer broke off ({what}). {RESUME}", transient=True
     )
 
 
 def _garbage(where: str, error: Exception) -> ModelError:
     return ModelResponseError(
-        f"{where}: the answer is not Ollama's NDJSON ({_shown(error)}). "
-        f"Check that an Ollama answers there. {_RESUME}",
+        f"{where}: the answer is not Ollama's NDJSON ({shown_error(error)}). "
+        f"Check that an Ollama answers there. {RESUME}",
         transient=True,
     )
-
-
-def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> ModelError:
-    return ModelUnavailable(
-        f"{endpoint.url}: an endpoint answers there but does not list its models ({what}). "
-        f"Look at that server, or point OLLAMA_HOST elsewhere. {_RESUME}",
-        reached=False,
-        transient=True,
-        status=status,
-    )
-
-
-def _shown(error: BaseException) -> str:
-    text = shown_url(str(error)[:_READ]).strip()
-    return (text or type(error).__name__)[:_SHOWN]
-
-
-def client_options(endpoint: Endpoint) -> dict[str, Any]:
-    """How a client of httpx talks to an endpoint: credentials, proxies, certificates."""
-    return {
-        "headers": dict(endpoint.headers),
-        "trust_env": not endpoint.is_loopback,
-        "verify": _tls(),
-    }
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """One TLS context a process: reading the certificates takes some 20 ms."""
-    return httpx.create_ssl_context()

@@ -66,11 +66,11 @@ def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, s
 
 
 def _place(ctx: typer.Context) -> Place:
-    from ..view.place import place_at
+    from ..view.place import Place
 
-    before = ctx.find_root().params
-    return place_at(
-        ctx,
-        ctx.params.get("project") or before.get("project"),
-        ctx.params.get("database") or before.get("database"),
+    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
+    before = ctx.find_root().params  # `ucop` itself is not run
+    return Place(
+        project=given.project or before.get("project"),
+        database=given.database or before.get("database"),
     )

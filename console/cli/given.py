@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from ..view.inputs import pairs, read_object
@@ -17,24 +17,25 @@ def typed_given(
     context: Sequence[str] | None,
     context_file: str | None,
     config: Sequence[str] | None,
-    fields: Mapping[str, Any] | None = None,
+    fields: Callable[[], Mapping[str, Any]] = dict,
 ) -> dict[str, Any]:
-    """What the options say, as Engine.submit takes it; `fields` are the JSON Schemas of the
-    context's names. Raises UsageProblem, InvalidDefinition."""
+    """What the options say, as Engine.submit takes it. `fields` returns the JSON Schemas of the
+    context's names, and is called if any is given. Raises UsageProblem, InvalidDefinition."""
     return {
-        "context": _context(context or (), context_file, fields or {}),
+        "context": _context(context or (), context_file, fields),
         "config": _config(config or ()),
     }
 
 
 def _context(
-    typed: Sequence[str], file: str | None, fields: Mapping[str, Any]
+    typed: Sequence[str], file: str | None, fields: Callable[[], Mapping[str, Any]]
 ) -> dict[str, Any] | None:
     if not typed and file is None:
         return None
     data = read_object(file, "--context-file") if file else {}
+    schemas = fields() if typed else {}
     for key, value in pairs(typed, "--context").items():
-        data[key] = _value(value, fields.get(key))
+        data[key] = _value(value, schemas.get(key))
     return data
 
 

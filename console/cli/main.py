@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from ..view import streams
 from ..view.exits import Exit, UsageProblem, exit_of_error
 from ..view.findings import tell_findings
 from ..view.output import close_quietly, note
-from ..view.place import Place
+from ..view.place import Place, place_with
 from . import options
 from .typed_text import refuse_bytes
 
@@ -45,20 +46,42 @@ COMMANDS = {
 
 class Commands(Mapping[str, Any]):
     """The commands by name, each loaded when it is asked for: a command that only reads shall
-    not wait for all others to be imported."""
+    not wait for all others to be imported. Each has the options `everywhere`, too."""
+
+    def __init__(self, everywhere: Sequence[Any]) -> None:
+        self._everywhere = everywhere
 
     def __getitem__(self, name: str) -> Any:
         module, _, attribute = COMMANDS[name].partition(":")
         found = getattr(import_module(f".{module}", __package__), attribute)
         command = typer.main.get_command(found if isinstance(found, typer.Typer) else _app(found))
         command.name = name
+        self._add_options(command)
         return command
+
+    def _add_options(self, command: Any) -> None:
+        for inner in getattr(command, "commands", {}).values():
+            self._add_options(inner)
+        if not hasattr(command, "commands"):
+            command.params += self._everywhere
 
     def __iter__(self) -> Iterator[str]:
         return iter(COMMANDS)
 
     def __len__(self) -> int:
         return len(COMMANDS)
+
+
+def _own(option: Any) -> Any:
+    """An option of `ucop` as one of a command's own, which overrides it."""
+    own = copy(option)
+    own.expose_value, own.callback = False, _keep_place
+    return own
+
+
+def _keep_place(ctx: typer.Context, option: Any, value: str | None) -> None:
+    if value is not None:
+        ctx.obj = place_with(ctx, **{option.name: value})
 
 
 def _app(function: Callable[..., None]) -> typer.Typer:
@@ -72,7 +95,9 @@ class Ucop(TyperGroup):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self.commands = Commands()  # type: ignore[assignment]
+        self.commands = Commands(  # type: ignore[assignment]
+            [_own(option) for option in self.params if option.name in ("project", "database")]
+        )
 
     def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
         return list(COMMANDS)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from functools import wraps
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -86,6 +89,45 @@ NewerThan = Annotated[
 Archived = Annotated[
     bool, typer.Option("--archived", help="Jobs that were archived, and no others.")
 ]
+_FILTER: Mapping[str, Any] = {
+    "status": Status,
+    "queue": OfQueue,
+    "workflow": OfWorkflow,
+    "tenant": Tenant,
+    "label": WithLabels,
+    "older_than": OlderThan,
+    "newer_than": NewerThan,
+}
+"""The options that name jobs, as read_filter takes them."""
+
+
+def filtered(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that name jobs, in the place of its parameter `filter`."""
+    own = inspect.signature(command, eval_str=True)
+    parameters = [
+        each
+        for parameter in own.parameters.values()
+        for each in (_filter_parameters() if parameter.name == "filter" else (parameter,))
+    ]
+
+    @wraps(command)
+    def carry_out(**given: Any) -> None:
+        from ..view.inputs import read_filter
+
+        typed = [given.pop(name) for name in _FILTER]
+        command(**given, filter=read_filter(*typed))
+
+    carry_out.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    carry_out.__annotations__ = {each.name: each.annotation for each in parameters}
+    return carry_out
+
+
+def _filter_parameters() -> Iterator[inspect.Parameter]:
+    for name, annotation in _FILTER.items():
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(name, kind, default=None, annotation=annotation)
+
+
 OnlyCount = Annotated[
     bool, typer.Option("--dry-run", help="Print which jobs it would be; change nothing.")
 ]

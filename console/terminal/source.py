@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ucop.engine.database.changes import Ear, open_ear
 from ucop.engine.errors import DatabaseError
-from ucop.engine.project import database_url
+from ucop.engine.project import project_database
 from ucop.engine.reading.reader import Reader, open_reader
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Source:
     def __init__(self, place: Place) -> None:
         """Raises InvalidSettings; opens nothing."""
         self.place = place
-        self.url = database_url(place.project, place.database)
+        self.url = project_database(place.project, place.database).url
         # One each: to open an engine takes seconds, in which reading goes on.
         self._reading, self._acting = threading.Lock(), threading.Lock()
         self._reader: Reader | None = None

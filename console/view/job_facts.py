@@ -6,7 +6,7 @@ import json as json_text
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ucop.engine.actions import Action
+from ucop.engine.jobs.command import Command
 from ucop.engine.jobs.status import ACTIVE
 
 from .tables import (
@@ -115,11 +115,11 @@ def took(step: Step) -> float | None:
 
 
 DONE = {
-    Action.PAUSE: "asked to pause",
-    Action.RESUME: "queued",
-    Action.CANCEL: "cancelled",
-    Action.RETRY: "queued",
-    Action.ARCHIVE: "archived",
-    Action.UNARCHIVE: "put back",
-    Action.DELETE: "deleted",
+    Command.PAUSE: "asked to pause",
+    Command.RESUME: "queued",
+    Command.CANCEL: "cancelled",
+    Command.RETRY: "queued",
+    Command.ARCHIVE: "archived",
+    Command.UNARCHIVE: "put back",
+    Command.DELETE: "deleted",
 }

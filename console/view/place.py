@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ucop.agents.text.secret_url import shown_url
 
@@ -16,9 +17,14 @@ if TYPE_CHECKING:
     import typer
 
     from ucop.agents.spec.registry import Registry
+    from ucop.engine.commands import Commands
+    from ucop.engine.ledger.operation import Operation
+    from ucop.engine.project import ProjectDatabase
     from ucop.engine.reading.reader import Reader
     from ucop.engine.settings import Settings
     from ucop.graphs.workflows.catalog import Catalog, Listing
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,10 +64,31 @@ class Place:
 
     def reader(self) -> Reader:
         """Reads jobs; creates nothing. Raises DatabaseError, NoDatabase among them."""
-        from ucop.engine.project import database_url
         from ucop.engine.reading.reader import open_reader
 
-        return open_reader(database_url(self.project, self.database))
+        return open_reader(self._database.url)
+
+    def carry_out(self, give: Callable[[Commands], Awaitable[T]]) -> T:
+        """Give a command without an engine: it loads nothing of the project. Raises UcopError."""
+        import asyncio
+
+        from ucop.engine.commands import open_commands
+
+        async def give_alone() -> T:
+            async with open_commands(self._database) as commands:
+                return await give(commands)
+
+        return asyncio.run(give_alone())
+
+    def write(self, make: Callable[[], Operation[T]]) -> T:
+        """Run one operation of the ledger in a transaction, without an engine."""
+        return self.carry_out(lambda commands: commands.database.write(make))
+
+    @property
+    def _database(self) -> ProjectDatabase:
+        from ucop.engine.project import project_database
+
+        return project_database(self.project, self.database)
 
     def command(self, rest: str) -> str:
         """A `ucop` command line that works in this same place, but for a password."""
@@ -73,18 +100,23 @@ class Place:
         return " ".join([*words, rest])
 
 
-def place_of(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
+def place_of(ctx: typer.Context) -> Place:
     """The place of a command: its own options, else those before it."""
     streams.part()  # whoever asks for its place may load the project's code
-    return place_at(ctx, project, database)
-
-
-def place_at(ctx: typer.Context, project: Path | None, database: str | None) -> Place:
-    """`place_of`, for who keeps stdout as it is."""
-    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
-    place = Place(project=project or given.project, database=database or given.database)
+    place = place_with(ctx)
     ctx.find_root().obj = place
     return place
+
+
+def place_with(
+    ctx: typer.Context, project: Path | str | None = None, database: str | None = None
+) -> Place:
+    """The place so far, and what is given instead."""
+    given = ctx.obj if isinstance(ctx.obj, Place) else Place()
+    return Place(
+        project=Path(project) if project else given.project,
+        database=database or given.database,
+    )
 
 
 def reader_for(place: Place, id: str) -> Reader:

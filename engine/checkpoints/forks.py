@@ -16,7 +16,7 @@ from ..errors import JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import Change, JobStatus, sources
 from ..ledger import questions
-from ..ledger.commands import MARK_PASSED, RESTS, Onward, changed_meanwhile, check_edit, go_on
+from ..ledger.commands import MARK_PASSED, RESTS, NewTerms, changed_meanwhile, check_edit, go_on
 from ..ledger.events import event
 from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
@@ -104,7 +104,7 @@ def restore(
     checkpoint: str,
     draft: Sequence[Kept],
     *,
-    retry: Onward | None = None,
+    retry: NewTerms | None = None,
 ) -> Operation[JobStatus]:
     """Set a paused or failed job back to a checkpoint; with `retry`, a failed one goes on from
     there at once. `attempt` is the one that the draft was made after.
@@ -130,7 +130,7 @@ def resume_edited(
     checkpoint: str,
     draft: Sequence[Kept],
     names: Sequence[str],
-    onward: Onward,
+    terms: NewTerms,
 ) -> Operation[JobStatus]:
     """Let a job that rests go on from its last checkpoint with an edited state; `names` are those
     that changed. Raises JobNotFound or RefusedChange."""
@@ -140,8 +140,8 @@ def resume_edited(
     yield from _stand(job, state, attempt, thread, newest(draft, checkpoint), draft)
     yield from _tell(job, "job.edited", {"checkpoint": checkpoint, "names": list(names)})
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", onward))
-    return (yield from go_on(job, state, Change.RESUME, "resumed", onward))
+        return (yield from go_on(job, state, Change.RETRY, "retried", terms))
+    return (yield from go_on(job, state, Change.RESUME, "resumed", terms))
 
 
 _STAND = """

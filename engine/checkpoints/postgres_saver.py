@@ -317,8 +317,8 @@ def postgres_saver(database: Database, types: Sequence[str]) -> FencedPostgresSa
     return saver
 
 
-def save(calls: Sequence[Kept], connection: psycopg.Connection[Any]) -> None:
+async def save(calls: Sequence[Kept], connection: psycopg.AsyncConnection[Any]) -> None:
     """See savers.save_on."""
-    saver = PostgresSaver(connection, serde=serializer())
-    for call in calls:
-        save_by(saver, call)
+    saver = AsyncPostgresSaver(connection, serde=serializer())
+    for method, arguments in map(as_rows, calls):
+        await getattr(saver, f"a{method}")(*arguments)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from langgraph.pregel import Pregel
@@ -62,13 +62,14 @@ def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
     return postgres_saver(database, types)
 
 
-def save_on(calls: Sequence[Kept], connection: Any) -> None:
-    """Save in the transaction that is open on a connection of either database's driver."""
+def save_on(calls: Sequence[Kept], connection: Any) -> Awaitable[None] | None:
+    """Save in the transaction that is open on a connection of either database's driver. What this
+    returns is to be awaited."""
     if isinstance(connection, sqlite3.Connection):
         from . import sqlite_saver
 
         sqlite_saver.save(calls, connection)
-    else:
-        from . import postgres_saver
+        return None
+    from . import postgres_saver
 
-        postgres_saver.save(calls, connection)
+    return postgres_saver.save(calls, connection)

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from ..jobs.job import WorkerId
 from ..ledger.operation import Operation
 from ..ledger.workers import WorkerAt
-
-if TYPE_CHECKING:
-    import sqlalchemy as sa
-
-    from ..ledger.operation import Enqueue
 
 T = TypeVar("T")
 
@@ -35,9 +30,6 @@ class Database(Protocol):
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation in one transaction. Where another process holds the lock, it is
         made and run again until the lock is free."""
-
-    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        """`write`, for an operation that may queue an attempt."""
 
     async def touch(self, make: Callable[[], Operation[T]]) -> T:
         """Run an operation of one statement, which holds no lock while the loop does something
@@ -66,14 +58,14 @@ class Database(Protocol):
         process that was stopped inside one lets everyone else wait for its locks."""
 
 
-class Tickets(Protocol):
-    """What queues attempts on PostgreSQL, in the transactions that write them."""
+class DatabaseSettings(Protocol):
+    """The settings that say how a database is opened; Settings describes them."""
 
-    def migrate(self) -> None:
-        """Bring its own tables up to date."""
+    @property
+    def url(self) -> str: ...
 
-    def open(self) -> None: ...
+    @property
+    def synchronous(self) -> str: ...
 
-    def enqueue(self, transaction: sa.Connection, attempt: Enqueue) -> None: ...
-
-    def close(self) -> None: ...
+    @property
+    def lease(self) -> float: ...

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..dialect import POSTGRES, SQLITE
 from ..ledger.operation import Alone, Enqueue, Many, One, Save, Statement
+from .tickets import ticket
 
 if TYPE_CHECKING:
     import psycopg
@@ -22,7 +23,7 @@ ALONE = """
 select set_config('idle_in_transaction_session_timeout', '15s', true), pg_advisory_xact_lock(%s)"""
 """A process that is stopped while it has such a lock loses its session, and with it the lock."""
 
-_DISPATCH = "an operation that queues or saves must be dispatched"
+_ELSEWHERE = "an operation that queues or saves runs on the loop's connections"
 
 
 def on_sqlite(
@@ -55,7 +56,7 @@ def on_postgres(cursor: psycopg.Cursor[Any], statement: Statement) -> Sequence[A
         case Alone(name):
             cursor.execute(ALONE, (lock_number(name),))
         case Enqueue() | Save():
-            raise RuntimeError(_DISPATCH)
+            raise RuntimeError(_ELSEWHERE)
     return ()
 
 
@@ -71,8 +72,12 @@ async def on_async_postgres(
             await cursor.executemany(POSTGRES.text(sql), many)
         case Alone(name):
             await cursor.execute(ALONE, (lock_number(name),))
-        case Enqueue() | Save():
-            raise RuntimeError(_DISPATCH)
+        case Enqueue():
+            queued = ticket(statement)
+            await cursor.execute(POSTGRES.text(queued.sql), queued.params)
+        case Save(into):
+            if (saving := into(cursor.connection)) is not None:
+                await saving
     return ()
 
 

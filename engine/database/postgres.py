@@ -1,4 +1,4 @@
-"""PostgreSQL: pools for the engine's loop, and a synchronous engine where DBOS wants one.
+"""PostgreSQL: pools for the engine's loop, and for threads that may not wait for it.
 
 The ledger lives in the schema `ucop`; LangGraph's tables stay where LangGraph puts them, so
 that its own tools find them; DBOS has its own schema `dbos`. All in one database.
@@ -27,17 +27,15 @@ from ..errors import DatabaseBusy, DatabaseError, DatabaseRefusal
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..ledger.migrations import HEAD, upgrade
-from ..ledger.operation import Enqueue, Operation, Save, Statement, drive, run
+from ..ledger.operation import Operation, drive, run
 from ..ledger.workers import WorkerAt
 from .drivers import lock_number, on_async_postgres, on_postgres
 from .postgres_pool import Pool
 from .sqlite import check_version
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
     from psycopg import AsyncConnection
 
-    from .database import Tickets
 
 log = logging.getLogger("ucop.database")
 
@@ -74,27 +72,25 @@ class PostgresDatabase:
         self,
         url: str,
         *,
-        tickets: Callable[[str], Tickets],
+        migrate_queue: Callable[[str], None],
         connections: int = 10,
     ) -> None:
+        """`migrate_queue` brings the tables of the queue up to date."""
         self.url = with_password_in_front(url)
-        self._tickets = tickets(self.url)
+        self._migrate_queue = migrate_queue
         self._size = connections
         self._pool: Pool | None = None
-        self._sync: sa.Engine | None = None
         self.apart = Apart(url)
         """Connections of other threads than the loop's."""
         self._ear: AsyncConnection[Any] | None = None
         self._heard = False
 
     async def open(self) -> None:
-        import sqlalchemy as sa
-
         with explained(self.url):
-            await asyncio.to_thread(prepare, self.url, self._tickets)
+            await asyncio.to_thread(prepare, self.url, self._migrate_queue)
             self._pool = Pool(
                 self.url,
-                min_size=2,
+                min_size=min(2, self._size),
                 max_size=self._size,
                 open=False,
                 kwargs={
@@ -107,16 +103,6 @@ class PostgresDatabase:
                 },
             )
             await self._pool.open(wait=True, timeout=30)
-            self._sync = sa.create_engine(
-                _sqlalchemy_url(self.url),
-                pool_size=4,
-                connect_args={
-                    "options": OPTIONS,
-                    "application_name": _session(socket.gethostname(), os.getpid()),
-                },
-            )
-            await self._listen()
-            await asyncio.to_thread(self._tickets.open)
 
     async def close(self) -> None:
         if self._ear is not None:
@@ -124,9 +110,6 @@ class PostgresDatabase:
         if self._pool is not None:
             await self._pool.close()
         self.apart.close()
-        if self._sync is not None:
-            self._sync.dispose()
-        await asyncio.to_thread(self._tickets.close)
 
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -154,10 +137,6 @@ class PostgresDatabase:
             connection.cursor() as cursor,
         ):
             return run(make(), partial(on_postgres, cursor))
-
-    async def dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        with explained(self.url):
-            return await asyncio.to_thread(self._dispatch, make)
 
     async def read(self, make: Callable[[], Operation[T]]) -> T:
         with explained(self.url):
@@ -224,28 +203,6 @@ class PostgresDatabase:
         self._ear = await psycopg.AsyncConnection.connect(self.url, autocommit=True, **KEEPALIVES)
         await self._ear.execute(f"listen {CHANNEL}")
 
-    def _dispatch(self, make: Callable[[], Operation[T]]) -> T:
-        assert self._sync is not None
-        with self._sync.begin() as transaction:
-            driver = transaction.connection.driver_connection
-            assert isinstance(driver, psycopg.Connection)
-            with driver.cursor(row_factory=dict_row) as cursor:
-
-                def carry_out(statement: Statement) -> Sequence[Any]:
-                    match statement:
-                        case Enqueue():
-                            self._tickets.enqueue(transaction, statement)
-                        case Save(into):
-                            into(driver)
-                        case _:
-                            return on_postgres(cursor, statement)
-                    return ()
-
-                result = run(make(), carry_out)
-                fault("inside ledger write")
-                cursor.execute("select pg_notify(%s, '')", (CHANNEL,))
-        return result
-
     @property
     def pool(self) -> Pool:
         """The connections of the loop."""
@@ -305,7 +262,7 @@ async def _drive(operation: Operation[T], connection: AsyncConnection[Any]) -> T
         return await drive(operation, partial(on_async_postgres, cursor))
 
 
-def prepare(url: str, tickets: Tickets) -> None:
+def prepare(url: str, migrate_queue: Callable[[str], None]) -> None:
     """Bring the schemas of ledger, savers and queue up to date; one process at a time."""
     with psycopg.connect(url, autocommit=True) as connection:
         if _version(connection) == HEAD:
@@ -315,9 +272,18 @@ def prepare(url: str, tickets: Tickets) -> None:
         while not _try_lock(connection, "migrations"):
             time.sleep(0.1)
         if _version(connection) != HEAD:
-            _prepare_savers(url)
-            tickets.migrate()
-            _migrate(url)  # last: its version says that all three are there
+            _prepare_all(url, migrate_queue)
+
+
+def _prepare_all(url: str, migrate_queue: Callable[[str], None]) -> None:
+    import sqlalchemy.exc
+
+    try:
+        _prepare_savers(url)
+        migrate_queue(url)
+        _migrate(url)  # last: its version says that all three are there
+    except sqlalchemy.exc.DBAPIError as error:
+        raise (error.orig or error) from error
 
 
 def _try_lock(connection: psycopg.Connection[Any], name: str) -> bool:
@@ -364,12 +330,8 @@ def _sqlalchemy_url(url: str) -> str:
 @contextmanager
 def explained(url: str) -> Iterator[None]:
     """PostgreSQL's errors, as errors that say what to do. Never shows the password."""
-    import sqlalchemy.exc
-
     try:
         yield
-    except sqlalchemy.exc.DBAPIError as error:
-        raise _explain(error.orig or error, url) from error
     except psycopg.Error as error:
         raise _explain(error, url) from error
 

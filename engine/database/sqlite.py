@@ -89,8 +89,6 @@ class SqliteDatabase:
     async def write(self, make: Callable[[], Operation[T]]) -> T:
         return await self._group.write(lambda: self._run(make()))
 
-    dispatch = write
-
     async def emit(self, make: Callable[[], Operation[T]], jobs: Sequence[str]) -> T:
         return await self.write(make)
 

@@ -1,5 +1,5 @@
-"""What people ask of a job: pause, cancel, answer, resume, retry. Each is one operation of the
-ledger, and refuses what the job's status does not allow."""
+"""Commands to a job: pause, cancel, answer, resume, retry. Each is one operation of the ledger, and
+refuses what the job's status does not allow."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ RESTS = frozenset({JobStatus.PAUSED, JobStatus.FAILED})
 
 
 @dataclass(frozen=True, kw_only=True)
-class Onward:
+class NewTerms:
     """What is to hold from now on, of a job that goes on."""
 
     budget: Mapping[str, float] = field(default_factory=dict)
@@ -42,20 +42,20 @@ class Onward:
     """Whether it need not wait for its time any more, where it was delayed."""
 
 
-def read_onward(
+def read_new_terms(
     budget: Mapping[str, float | str] | None = None,
     priority: int | None = None,
     *,
     at_once: bool = False,
     context: Any = None,
     config: Mapping[str, Any] | None = None,
-) -> Onward:
+) -> NewTerms:
     """As a caller gave it. Raises InvalidInput."""
     if priority is not None and (
         not isinstance(priority, int) or isinstance(priority, bool) or abs(priority) >= 2**31
     ):
         raise InvalidInput(f"priority: a whole number of 32 bits, not {priority!r}")
-    return Onward(
+    return NewTerms(
         budget=read_budget(budget or {}),
         priority=priority,
         at_once=at_once,
@@ -167,7 +167,7 @@ def resume_anew(
     attempt: int,
     input: str,
     names: Sequence[str],
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume` a paused or failed job that has saved nothing yet, with another input (JSON text);
     `names` are those that changed. Raises JobNotFound or RefusedChange."""
@@ -177,7 +177,7 @@ def resume_anew(
     if not rows:
         raise changed_meanwhile(job)
     yield event(job, rows[0]["seq"], "job.edited", {"names": list(names)})
-    return (yield from resume(job, onward))
+    return (yield from resume(job, terms))
 
 
 def check_edit(job: str, state: Row) -> Operation[None]:
@@ -204,9 +204,9 @@ def _asks(job: str) -> Operation[bool]:
 
 def resume(
     job: str,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
-    """Let a paused, waiting or failed job go on from its last checkpoint, as `onward` says: not
+    """Let a paused, waiting or failed job go on from its last checkpoint, as `terms` says: not
     before its time, where it was delayed, unless that says `at_once`, which a pending job takes too.
 
     Raises JobNotFound or RefusedChange; a job with open questions goes on by `answer` alone.
@@ -216,19 +216,19 @@ def resume(
     if status is JobStatus.WAITING and (yield from _asks(job)):
         raise RefusedChange(f"job {job} waits for an answer: `ucop jobs answer {job} …`")
     if status in sources(Change.RESUME):
-        return (yield from go_on(job, state, Change.RESUME, "resumed", onward))
+        return (yield from go_on(job, state, Change.RESUME, "resumed", terms))
     if status in sources(Change.RETRY):
-        return (yield from go_on(job, state, Change.RETRY, "retried", onward))
-    if status is JobStatus.PENDING and onward.at_once and state["wait"] > 0:
-        return (yield from go_on(job, state, None, "asked to run at once", onward))
-    raise RefusedChange(_why_not_on(job, state, onward))
+        return (yield from go_on(job, state, Change.RETRY, "retried", terms))
+    if status is JobStatus.PENDING and terms.at_once and state["wait"] > 0:
+        return (yield from go_on(job, state, None, "asked to run at once", terms))
+    raise RefusedChange(_why_not_on(job, state, terms))
 
 
-def _why_not_on(job: str, state: Row, onward: Onward) -> str:
+def _why_not_on(job: str, state: Row, terms: NewTerms) -> str:
     stands = f"job {job} is {state['status']}"
     if state["status"] != JobStatus.PENDING:
         return f"{stands}; only a paused, waiting or failed job can go on"
-    if onward.at_once:
+    if terms.at_once:
         return f"{stands}, and not for a time of its own; `ucop jobs why {job}` tells what for"
     if state["wait"] > 0:
         return f"{stands} until its time; `ucop jobs resume {job} --now` runs it at once"
@@ -237,13 +237,13 @@ def _why_not_on(job: str, state: Row, onward: Onward) -> str:
 
 def retry(
     job: str,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
 ) -> Operation[JobStatus]:
     """`resume`, for a failed job alone. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     if state["status"] not in sources(Change.RETRY):
         raise RefusedChange(f"job {job} is {state['status']}; only a failed job can be retried")
-    return (yield from go_on(job, state, Change.RETRY, "retried", onward))
+    return (yield from go_on(job, state, Change.RETRY, "retried", terms))
 
 
 # States of workflows inside count too: a breakpoint may stand in one.
@@ -271,7 +271,7 @@ def go_on(
     state: Row,
     change: Change | None,
     why: str,
-    onward: Onward = Onward(),
+    terms: NewTerms = NewTerms(),
     *,
     passes: bool = True,
 ) -> Operation[JobStatus]:
@@ -279,21 +279,21 @@ def go_on(
     `passes`. `change` is None where one was queued already. Raises RefusedChange."""
     if change is not None and (overtaker := (yield from overtaken(job))):
         raise RefusedChange(overtaker.refusal)
-    if onward.priority is not None:
+    if terms.priority is not None:
         where = {"job": job, "attempt": state["attempt"], "from_status": state["status"]}
-        if not (yield One(_SET_PRIORITY, {**where, "priority": onward.priority})):
+        if not (yield One(_SET_PRIORITY, {**where, "priority": terms.priority})):
             raise changed_meanwhile(job)
         state = yield from existing(job)  # the queue is told the new one
-    wait = 0.0 if onward.at_once else max(0.0, state["wait"])
+    wait = 0.0 if terms.at_once else max(0.0, state["wait"])
     new = yield from next_attempt(job, state, change, why, wait=wait)
     if new is None:
         raise changed_meanwhile(job)
     if passes and state["status"] == JobStatus.WAITING:
         yield One(MARK_PASSED, {"job": job})
-    if onward.budget:
-        yield from _change_budget(job, onward.budget)
-    if onward.run is not None:
-        yield One(_SET_RUN, {"job": job, "run": onward.run})
+    if terms.budget:
+        yield from _change_budget(job, terms.budget)
+    if terms.run is not None:
+        yield One(_SET_RUN, {"job": job, "run": terms.run})
     return new
 
 

@@ -61,8 +61,8 @@ class Alone:
 class Save:
     """Checkpoints that are saved in this transaction."""
 
-    into: Callable[[Any], None]
-    """Saves them on a connection of the database's driver."""
+    into: Callable[[Any], Awaitable[None] | None]
+    """Saves them on a connection of the database's driver, which may have to be awaited."""
 
 
 Statement = One | Many | Enqueue | Alone | Save

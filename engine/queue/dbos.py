@@ -21,36 +21,24 @@ import os
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("DBOS__CONSOLE_LOG_LEVEL", "CRITICAL")
 
 from dbos import DBOS, DBOSClient, DBOSConfig
 from dbos import DBOSPortableJSONSerializer as PortableJson
 
+from ..database.tickets import APPLICATION, QUEUE, VERSION, WORKFLOW
 from ..errors import UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
-from ..ledger.operation import Enqueue
 from ..loop.duty import repeat
 from . import Run
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from .claims import Claims
 
 log = logging.getLogger("ucop.queue")
-
-APPLICATION = "ucop"
-VERSION = "1"
-"""DBOS's default is a hash of the code: an upgrade would strand what is queued."""
-QUEUE = "ucop"
-WORKFLOW = "ucop.attempt"
-
-FIRST = 1_000_000
-"""DBOS serves low numbers first, ucop high priorities."""
-
 
 Ticket = asyncio.Future["asyncio.Task[None] | None"]
 """What a delivery waits for: the job that was taken, or None."""
@@ -171,29 +159,6 @@ class DbosQueue:
             pass
 
 
-class Sender:
-    """Puts attempts into the queue, each in the caller's own transaction."""
-
-    def __init__(self, url: str) -> None:
-        self._client = client(url)
-
-    def enqueue(self, connection: sa.Connection, what: Enqueue) -> None:
-        options: Any = {
-            "workflow_name": WORKFLOW,
-            "queue_name": QUEUE,
-            "workflow_id": name(what.job_id, what.attempt),
-            "app_version": VERSION,
-        }
-        if what.priority:
-            options["priority"] = max(1, FIRST - what.priority)
-        if what.delay:
-            options["delay_seconds"] = what.delay
-        self._client.enqueue_in_transaction(connection, options, what.job_id, what.attempt)
-
-    def close(self) -> None:
-        self._client.destroy()
-
-
 def client(url: str) -> DBOSClient:
     return DBOSClient(
         system_database_url=url, serializer=PortableJson(), application_name=APPLICATION
@@ -203,11 +168,6 @@ def client(url: str) -> DBOSClient:
 def migrate(url: str) -> None:
     """Create or upgrade DBOS's own schema."""
     DBOS.migrate(url)
-
-
-def name(job: str, attempt: int) -> str:
-    """DBOS's id of an attempt: used once, never resumed."""
-    return f"{job}/{attempt}"
 
 
 def _config(url: str, worker: WorkerId) -> DBOSConfig:

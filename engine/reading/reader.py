@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from ..database.read_only import Connection, connect
 from ..database.read_only import NoDatabase as NoDatabase
-from ..errors import JobNotFound
+from ..errors import InvalidInput, JobNotFound
+from ..jobs.command import TAKES, Command
 from ..jobs.filter import Filter, among
 from ..jobs.job import (
     Attempt,
@@ -191,6 +192,24 @@ class Reader:
         where, params = self._where(filter, meant)
         sql = f"select id, status from jobs{where} order by created_at, id"  # noqa: S608 - ours
         return [(JobId(row["id"]), JobStatus(row["status"])) for row in self._rows(sql, params)]
+
+    def taken(
+        self,
+        command: Command,
+        jobs: Filter | Iterable[str],
+        declared: Collection[str],
+        *,
+        now: bool = False,
+    ) -> list[JobId]:
+        """The jobs that a command takes, in the order of their creation, or as they are named.
+        With `now`, `resume` takes delayed jobs too. Raises InvalidInput if `jobs` names none."""
+        if isinstance(jobs, Filter):
+            self.check_queue(jobs.queue, declared)
+            delayed = now and command is Command.RESUME
+            return [id for id, _ in self.ids(jobs, TAKES[command], delayed=delayed)]
+        if isinstance(jobs, str):  # whose letters would pass for ids
+            raise InvalidInput(f"jobs: a list of ids or a Filter, not the text {jobs!r}")
+        return [JobId(id) for id in dict.fromkeys(jobs)]
 
     def _where(self, filter: Filter, *more: str) -> tuple[str, Params]:
         conditions, params = filter.conditions()

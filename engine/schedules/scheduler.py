@@ -114,7 +114,7 @@ class Scheduler:
         job = await asyncio.to_thread(self._make, schedule, key_of(schedule.name, due))
         fault("before schedule")
         try:
-            fired = await self._database.dispatch(
+            fired = await self._database.write(
                 lambda: schedules.fire(schedule, due, to_do.next, job, skipped=skipped)
             )
         except KeyConflict as error:

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+Find = Callable[[str], "Workflow"]
+"""A workflow of the project, by name."""
+Make = Callable[..., NewJob]
+"""A job as `Engine.submit` would make it: of a workflow, an input, and terms by keyword."""
+
 
 class Timetable:
     """Adds, changes and reads schedules. Workers submit what is due.
@@ -42,13 +47,12 @@ class Timetable:
         database: Database,
         loop: LoopThread,
         *,
-        find: Callable[[str], Workflow],
-        make: Callable[..., NewJob],
+        find: Find,
+        make: Make,
         handle: Callable[[JobId], JobHandle],
         changed: Callable[[], None],
     ) -> None:
-        """`find` finds a workflow by name, `make` makes a job as `Engine.submit` would, `changed`
-        is called on the loop when a schedule or a job was written."""
+        """`changed` is called on the loop when a schedule or a job was written."""
         self._database, self._loop = database, loop
         self._find, self._make, self._handle, self._changed = find, make, handle, changed
 
@@ -105,7 +109,7 @@ class Timetable:
             overlap,
         )
         terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = self._new(*given, terms)
+        new = checked_schedule(self._find, self._make, *given, terms)
         return self._loop.call(self._add(new, replace))
 
     async def aadd(
@@ -144,7 +148,7 @@ class Timetable:
             overlap,
         )
         terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = await asyncio.to_thread(self._new, *given, terms)
+        new = await asyncio.to_thread(checked_schedule, self._find, self._make, *given, terms)
         return await self._loop.acall(self._add(new, replace))
 
     def list(self) -> Sequence[Schedule]:
@@ -201,34 +205,9 @@ class Timetable:
 
     def job_of(self, schedule: Schedule, key: str | None = None) -> NewJob:
         """A schedule's job, with the workflow that the project has now. Raises as `submit`."""
-        terms = {**schedule.terms, "labels": labelled(schedule.terms, schedule.name)}
-        return self._make(self._find(schedule.workflow), schedule.input, key=key, **terms)
+        return job_of(self._find, self._make, schedule, key)
 
     # ------------------------------------------------------------ on the loop
-
-    def _new(
-        self,
-        name: str,
-        workflow: str,
-        rule: str,
-        input: Any,
-        timezone: str,
-        start: datetime | None,
-        until: datetime | None,
-        catch_up: CatchUp | str,
-        catch_up_limit: int,
-        overlap: Overlap | str,
-        terms: dict[str, Any],
-    ) -> NewSchedule:
-        """What is asked for, checked as a submit of now would be."""
-        found = self._find(workflow)
-        if terms.get("context") is not None:
-            kept = found.accept_context(terms["context"], names_secrets)
-            terms = {**terms, "context": kept}
-        given = (name, workflow, rule, json_input(found, input), timezone, start, until)
-        new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
-        self._make(found, new.input, **{**terms, "labels": labelled(terms, name)})
-        return new
 
     async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
         added = await self._database.write(lambda: schedules.add(new, replace=replace))
@@ -248,12 +227,44 @@ class Timetable:
 
     async def _trigger(self, name: str) -> JobId:
         job = await asyncio.to_thread(self.job_of, await self._get(name))
-        id = await self._database.dispatch(lambda: schedules.trigger(name, job))
+        id = await self._database.write(lambda: schedules.trigger(name, job))
         self._changed()
         return id
 
     async def _remove(self, name: str) -> None:
         await self._database.write(lambda: schedules.remove(name))
+
+
+def job_of(find: Find, make: Make, schedule: Schedule, key: str | None = None) -> NewJob:
+    """A schedule's job, with the workflow that the project has now. Raises as `submit`."""
+    terms = {**schedule.terms, "labels": labelled(schedule.terms, schedule.name)}
+    return make(find(schedule.workflow), schedule.input, key=key, **terms)
+
+
+def checked_schedule(
+    find: Find,
+    make: Make,
+    name: str,
+    workflow: str,
+    rule: str,
+    input: Any,
+    timezone: str,
+    start: datetime | None,
+    until: datetime | None,
+    catch_up: CatchUp | str,
+    catch_up_limit: int,
+    overlap: Overlap | str,
+    terms: dict[str, Any],
+) -> NewSchedule:
+    """`new_schedule`, checked as a submission of now would be."""
+    found = find(workflow)
+    if terms.get("context") is not None:
+        kept = found.accept_context(terms["context"], names_secrets)
+        terms = {**terms, "context": kept}
+    given = (name, workflow, rule, json_input(found, input), timezone, start, until)
+    new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
+    make(found, new.input, **{**terms, "labels": labelled(terms, name)})
+    return new
 
 
 def new_schedule(

@@ -19,7 +19,6 @@ from ucop.graphs.workflow import Workflow
 
 from ..errors import InvalidInput
 from .json_text import to_json
-from .stored import culprit
 
 Path = tuple[Any, ...]
 Types = Sequence[str]
@@ -78,6 +77,7 @@ def given_input(workflow: Workflow, input: Any, typed: str | None, types: Types 
 def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     """`value` as a checkpoint keeps it. Raises InvalidInput where it would come back changed."""
     from .serializer import serializer_of
+    from .stored import culprit
 
     serializer = serializer_of(workflow.graph(), types)
     try:

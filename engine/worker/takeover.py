@@ -76,6 +76,6 @@ class Takeover:
             await self._database.unblock(at, self._lease)
         for job, number in await self._database.read(lambda: roster.running_on(worker)):
             fault("before takeover")
-            await self._database.dispatch(partial(lifecycle.release, job, number, why, lost=True))
+            await self._database.write(partial(lifecycle.release, job, number, why, lost=True))
             fault("after takeover")
             self._tell(job)

@@ -398,7 +398,7 @@ class Worker:
             log.error("job %s: attempt %d was stopped; this worker was declared lost", job, number)
             return
         try:
-            status = await self._database.dispatch(
+            status = await self._database.write(
                 lambda: lifecycle.release(job, number, why, lost=False, broke_off=broke_off)
             )
         except DatabaseError as error:
@@ -478,7 +478,7 @@ class Worker:
         for job in await self._database.read(lambda: overdue.waiting(EXPIRED_AT_ONCE)):
             # A person, or another worker, may be faster.
             with contextlib.suppress(RefusedChange, JobNotFound):
-                await self._database.dispatch(partial(overdue.expire, job))
+                await self._database.write(partial(overdue.expire, job))
             self._notices.tell(job)
             self._queue.wake()
 

@@ -449,10 +449,10 @@ class JobMachine(RuleBasedStateMachine):
         attempt, _ = self._read(lambda: lifecycle.stands(life.id))
         draft = self._do(editing.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
-        onward = commands.Onward() if retry else None
+        terms = commands.NewTerms() if retry else None
         self._ask(
             life,
-            lambda: forks.restore(JobId(life.id), attempt, thread, checkpoint, draft, retry=onward),
+            lambda: forks.restore(JobId(life.id), attempt, thread, checkpoint, draft, retry=terms),
             lambda: life.restore(at, entered=entered, retry=retry),
         )
         if life.id in self.touched:
@@ -673,7 +673,7 @@ class JobMachine(RuleBasedStateMachine):
         return self.loop.complete(work)
 
     def _dispatch(self, make: Callable[[], Any]) -> Any:
-        return self._do(self.database.dispatch(make))
+        return self._do(self.database.write(make))
 
     def _read(self, make: Callable[[], Any]) -> Any:
         return self._do(self.database.read(make))

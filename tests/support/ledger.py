@@ -27,7 +27,7 @@ def new_job(id: str = "a", **fields: Any) -> NewJob:
 
 
 async def submit(database: Database, job: NewJob) -> tuple[JobId, bool]:
-    return await database.dispatch(lambda: lifecycle.submit(job))
+    return await database.write(lambda: lifecycle.submit(job))
 
 
 async def claim(database: Database, job: str = "a", attempt: int = 1, worker: WorkerId = ME) -> Any:
@@ -39,6 +39,6 @@ async def finish(database: Database, outcome: Outcome, job: str = "a", attempt: 
 
 
 async def release(database: Database, attempt: int, *, lost: bool = True) -> Any:
-    return await database.dispatch(
+    return await database.write(
         lambda: lifecycle.release("a", attempt, "worker w-me was lost", lost=lost)
     )

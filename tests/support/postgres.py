@@ -53,10 +53,10 @@ class PostgresServer:
         """The URL of a new database with ucop's schema; migrated once, then copied."""
         if not self._has_template:
             from ucop.engine.database.postgres import prepare
-            from ucop.engine.queue.tickets import DbosTickets
+            from ucop.engine.queue.dbos import migrate
 
             url = self._create(READY, "template1")
-            prepare(url, DbosTickets(url))
+            prepare(url, migrate)
             self._has_template = True
         return self._create(f"test_{next(self._numbers)}", READY)
 

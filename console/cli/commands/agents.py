@@ -43,11 +43,9 @@ def list_(
         typer.Option(metavar="NAME", help="Only agents of this category.", show_default=False),
     ] = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the agents of the project, of installed packages, and the bundled ones."""
-    registry = place_of(ctx, project, database).registry
+    registry = place_of(ctx).registry
     found = registry.find(capability=capability, category=category)
     if json:
         put_json([_brief(agent) for agent in found])
@@ -65,11 +63,9 @@ def show(
     ctx: typer.Context,
     agent: options.AgentName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show what an agent takes, what it answers, and its prompt."""
-    found = place_of(ctx, project, database).registry.get(agent)
+    found = place_of(ctx).registry.get(agent)
     if json:
         put_json(_whole(found))
         return
@@ -102,14 +98,12 @@ def run(
     context_file: options.ContextFile = None,
     config: options.Config = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run one agent alone, without a workflow or a job, and print its output.
 
     Nothing is kept: an agent that shall survive a crash runs in a workflow.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     found = place.registry.get(agent)
     if place.settings.mode == "production":
         _refuse_doubles(found)

@@ -24,14 +24,12 @@ def check(
         typer.Option("--production", help="Name the test doubles that production mode refuses."),
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Check all agents and workflows, and tell every mistake with file, line and column.
 
     In production mode, and with --production, test doubles are mistakes too.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     production = production or place.settings.mode == "production"
     checked = {**_checked(place, production=production), **_remarks(place)}
     raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))

@@ -11,7 +11,6 @@ import typer
 from ...view import streams
 from ...view.exits import UsageProblem
 from ...view.place import place_of, reader_for
-from .. import options
 from ..completion import complete_job
 
 
@@ -26,14 +25,12 @@ def console(
             show_default=False,
         ),
     ] = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Look at jobs and control them on the whole terminal, live.
 
     Keys are shown at the lower edge; ? explains them, q quits. Jobs go on without it.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     terminal = os.environ.get("TERM") not in (None, "", "dumb")
     # Textual draws on stderr.
     used = (sys.stdin, streams.stdout(), sys.stderr)

@@ -58,11 +58,9 @@ def draw(
         ),
     ] = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Draw a workflow: its nodes, conditions and loops, as Mermaid, DOT or SVG."""
-    found = place_of(ctx, project, database).catalog.get(workflow)
+    found = place_of(ctx).catalog.get(workflow)
     text = _as_json(found) if json else _drawn(found, format or _of_name(output))
     if output is None:
         put(text.rstrip("\n"))

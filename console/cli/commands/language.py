@@ -24,8 +24,6 @@ def schema(
         ),
     ] = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Print the JSON Schema of workflow files, from which editors complete and underline."""
     from ucop.graphs.language.json_schema import schema_text

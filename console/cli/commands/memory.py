@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -18,6 +19,9 @@ from .. import options
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory, Remembered
     from ucop.engine import Engine
+    from ucop.engine.ledger.operation import Operation
+
+T = TypeVar("T")
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -53,8 +57,6 @@ def ingest(
     ] = 1000,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let agents search a folder of Markdown and text by meaning.
 
@@ -64,7 +66,7 @@ def ingest(
         raise UsageProblem(f"{folder}: no such folder")
     from ucop.agents.memory.ingest import ingest
 
-    with _engine(place_of(ctx, project, database)) as engine:
+    with _engine(place_of(ctx)) as engine:
         memory = engine.memory(tenant=tenant).documents(collection)
         done = asyncio.run(ingest(folder, memory, passage=passage, tell=note))
     if json:
@@ -89,11 +91,9 @@ def search(
     limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 5,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Find what is nearest in meaning, the nearest first."""
-    with _engine(place_of(ctx, project, database)) as engine:
+    with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
         put_json([_told(one) for one in found])
@@ -111,21 +111,21 @@ def list_(
     space: Space = None,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the spaces in which anything is remembered, or what is in one."""
-    place = place_of(ctx, project, database)
-    with _engine(place) as engine:
-        if space is not None:
-            _list_space(asyncio.run(_space(engine, tenant, space).aall()), as_json=json)
-            return
-        spaces = asyncio.run(_count(engine.memory(tenant=tenant)))
+    from ucop.engine.stores.memory_rows import remembered, spaces
+
+    place = place_of(ctx)
+    namespace = _namespace(place, tenant, space or "")
+    if space is not None:
+        _list_space(_ask(place, remembered(namespace)), as_json=json)
+        return
+    counts = [("/".join(name), items) for name, items in _ask(place, spaces(namespace))]
     if json:
-        put_json([{"space": name, "items": count} for name, count in spaces])
+        put_json([{"space": name, "items": items} for name, items in counts])
         return
     table = Table([Column(title="space"), Column(title="items")])
-    table.rows.extend((name, str(count)) for name, count in spaces)
+    table.rows.extend((name, str(items)) for name, items in counts)
     table.show()
 
 
@@ -140,16 +140,16 @@ def forget(
     ] = None,
     tenant: OfTenant = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Forget what is in a space, or under one key of it."""
-    with _engine(place_of(ctx, project, database)) as engine:
-        memory = _space(engine, tenant, space)
-        found = [one for one in asyncio.run(memory.aall()) if key in (None, one.key)]
-        for one in found:
-            memory.of(*one.space).delete(one.key)
-    put_json({"forgotten": len(found)}) if json else put(f"{plural(len(found), 'item')} forgotten")
+    from ucop.engine.stores.memory_rows import spaces
+
+    place = place_of(ctx)
+    namespace = _namespace(place, tenant, space)
+    number = 0
+    if _ask(place, spaces(namespace)):  # else there may be no table yet
+        number = place.carry_out(lambda commands: commands.forget(namespace, key))
+    put_json({"forgotten": number}) if json else put(f"{plural(number, 'item')} forgotten")
 
 
 def _engine(place: Place) -> Engine:
@@ -159,15 +159,28 @@ def _engine(place: Place) -> Engine:
 
 
 def _space(engine: Engine, tenant: str | None, name: str) -> Memory:
-    return engine.memory(tenant=tenant).of(*(part for part in name.split("/") if part))
+    return engine.memory(tenant=tenant).of(*_parts(name))
 
 
-async def _count(memory: Memory) -> list[tuple[str, int]]:
-    found = []
-    for space in await memory.aspaces():
-        own = [one for one in await memory.of(*space).aall() if one.space == space]
-        found.append(("/".join(space), len(own)))
-    return found
+def _parts(space: str) -> Sequence[str]:
+    return [part for part in space.split("/") if part]
+
+
+def _namespace(place: Place, tenant: str | None, space: str) -> Sequence[str]:
+    from ucop.agents.memory.memory import namespace_of
+
+    return namespace_of(place.settings.memory.project, tenant, _parts(space))
+
+
+def _ask(place: Place, operation: Operation[list[T]]) -> list[T]:
+    """Without a database, or a store in it, nothing is remembered."""
+    from ucop.engine.reading.reader import NoDatabase
+
+    try:
+        with place.reader() as reader:
+            return reader.ask(operation)
+    except NoDatabase:
+        return []
 
 
 def _list_space(items: list[Remembered], *, as_json: bool) -> None:

@@ -68,11 +68,9 @@ def agents(
     ctx: typer.Context,
     capability: Capability = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List who declares what, who may ask for what, and how they fare just now."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     fare = {each.agent: each for each in _fare(place)}
     able = place.registry.find(capability=capability)
     found = [agent for agent in able if agent.capabilities or agent.asks]
@@ -105,8 +103,6 @@ def run(
     key: options.Key = None,
     label: options.Labels = None,
     budget: options.Budget = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Ask an agent, or whoever has a capability, and let it ask others: a job like any other.
 
@@ -119,7 +115,7 @@ def run(
 
     if (agent is None) == (capability is None):
         raise UsageProblem("name the agent that is called first, or give --capability NAME")
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     workflow = mesh_among(
         place.registry, agent=agent, capability=capability, agents=among or (), max_hops=max_hops
     )
@@ -140,14 +136,12 @@ def run(
 def stats(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show calls, failures, times and breakers of the agents that meshes called.
 
     Over all jobs of the database. An agent that asks is called again with the answer: each is a call.
     """
-    found = _fare(place_of(ctx, project, database))
+    found = _fare(place_of(ctx))
     if json:
         put_records(found)
         return
@@ -178,11 +172,9 @@ def trace(
     ctx: typer.Context,
     job: options.JobId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show who asked whom for what in a job's meshes, when, for how long, and what became of it."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, job) as reader:
         found = reader.hops(reader.find(job))
     if json:

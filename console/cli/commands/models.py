@@ -34,11 +34,9 @@ app = typer.Typer(
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the model names of the project, and what answers to each now."""
-    settings = place_of(ctx, project, database).settings
+    settings = place_of(ctx).settings
     import asyncio
 
     found = asyncio.run(_resolve_all(settings))
@@ -102,11 +100,9 @@ def check(
     ] = None,
     call: Annotated[bool, typer.Option("--call", help="Ask for one short answer too.")] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Ask every endpoint whether it has its model. Exit code 1 where one cannot be had."""
-    settings = place_of(ctx, project, database).settings
+    settings = place_of(ctx).settings
     import asyncio
 
     try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,7 +14,6 @@ from ...view.tables import Column, Table, count, duration
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.engine import Engine
     from ucop.engine.queue.limits import Backlog, QueueState
 
 app = typer.Typer(
@@ -34,14 +33,12 @@ Name = Annotated[str, typer.Argument(metavar="NAME", help="A queue that the sett
 def list_queues(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Every queue: its limits, what is in line, runs and is delayed, and that by tenant."""
     from ucop.engine.queue.limits import states
     from ucop.engine.reading.reader import NoDatabase
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     declared = place.settings.declared
     try:
         with place.reader() as reader:
@@ -79,8 +76,6 @@ def set_queue(
         bool, typer.Option("--declared", help="Let the declared values hold again.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Change what a queue allows, at once and for all workers.
 
@@ -90,10 +85,8 @@ def set_queue(
     changes = {key: _value(key, text) for key, text in given.items() if text is not None}
     if declared == bool(changes):
         raise UsageProblem("give what is to hold, such as --concurrency 5, or --declared alone")
-    place = place_of(ctx, project, database)
-    if declared:
-        raise typer.Exit(_change(place, name, lambda engine: engine.reset_queue(name), json))
-    raise typer.Exit(_change(place, name, lambda engine: engine.set_queue(name, **changes), json))
+    place = place_of(ctx)
+    raise typer.Exit(_change(place, name, changes or None, json))
 
 
 @app.command()
@@ -101,12 +94,10 @@ def pause(
     ctx: typer.Context,
     name: Name,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let nothing more of a queue begin. What runs goes on."""
-    place = place_of(ctx, project, database)
-    raise typer.Exit(_change(place, name, lambda engine: engine.set_queue(name, paused=True), json))
+    place = place_of(ctx)
+    raise typer.Exit(_change(place, name, {"paused": True}, json))
 
 
 @app.command()
@@ -114,14 +105,10 @@ def resume(
     ctx: typer.Context,
     name: Name,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let a paused queue go on."""
-    place = place_of(ctx, project, database)
-    raise typer.Exit(
-        _change(place, name, lambda engine: engine.set_queue(name, paused=False), json)
-    )
+    place = place_of(ctx)
+    raise typer.Exit(_change(place, name, {"paused": False}, json))
 
 
 def _value(option: str, text: str) -> int | str | None:
@@ -134,13 +121,11 @@ def _value(option: str, text: str) -> int | str | None:
     return int(text)
 
 
-def _change(place: Place, name: str, change: Callable[[Engine], None], as_json: bool) -> Exit:
-    from ucop.engine import Engine
-
-    with Engine(settings=place.settings, worker=False) as engine:
-        change(engine)
-        found = [state for state in engine.queues() if state.name == name]
-    _show(found, as_json=as_json)
+def _change(place: Place, name: str, changes: Mapping[str, Any] | None, as_json: bool) -> Exit:
+    declared = place.settings.declared
+    place.carry_out(lambda commands: commands.set_queue(name, changes, declared))
+    with place.reader() as reader:
+        _show([state for state in reader.queues(declared) if state.name == name], as_json=as_json)
     return Exit.OK
 
 

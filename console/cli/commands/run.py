@@ -66,14 +66,12 @@ def run(
     context: options.Context = None,
     context_file: options.ContextFile = None,
     config: options.Config = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow as a durable job and show its progress.
 
     Ctrl-C stops it without a loss: `ucop jobs resume ID` goes on from the last checkpoint.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
     terms = terms_of(
@@ -90,7 +88,7 @@ def run(
         budget=read_budget(budget or ()),
     )
     found = named(place, workflow)
-    given = typed_given(context, context_file, config, found.context_fields)
+    given = typed_given(context, context_file, config, lambda: found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given})
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
@@ -120,11 +118,9 @@ def generate(
     context: options.Context = None,
     context_file: options.ContextFile = None,
     config: options.Config = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow on one text: generate blog "My topic"."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
     terms = terms_of(
@@ -141,7 +137,7 @@ def generate(
         budget=read_budget(budget or ()),
     )
     found = named(place, workflow)
-    given = typed_given(context, context_file, config, found.context_fields)
+    given = typed_given(context, context_file, config, lambda: found.context_fields)
     order = order_of(place, found, input, input_file, {**terms, **given}, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
@@ -242,22 +238,22 @@ def _supply(place: Place, workflow: Workflow, *, detach: bool) -> None:
 def queue(place: Place, begin: Callable[[Engine], JobHandle], *, as_json: bool) -> Exit:
     """Begin a job and leave it to a worker."""
     with open_engine(place, worker=False) as engine:
-        job = begin(engine).get()
-    _tell_queued(place, job, as_json=as_json)
-    return Exit.OK
+        id = begin(engine).id
+    return tell_queued(place, id, as_json=as_json)
 
 
-def _tell_queued(place: Place, job: Job, *, as_json: bool) -> None:
-    """The id of a job that a worker will run, and how to get one where none is alive."""
+def tell_queued(place: Place, id: str, *, as_json: bool) -> Exit:
+    """Print the id of a job that a worker will run, and how to start one if none is alive."""
+    with place.reader() as reader:
+        job, workers = reader.job(id), reader.workers()
     if as_json:
         put_json(job.model_dump(mode="json"))
     else:
         put(job.id)
-    with place.reader() as reader:
-        workers = reader.workers()
     if not workers and job.status in ACTIVE:
         note(f"no worker is running; start one with: {place.command('worker')}")
     note(f"watch it with: {place.command(f'jobs watch {job.id}')}")
+    return Exit.OK
 
 
 def attend(

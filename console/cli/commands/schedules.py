@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json as json_text
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -18,11 +19,11 @@ from ...view.place import Place, place_of
 from ...view.tables import Column, Table, first_line, moment, on_terminal
 from .. import options
 from ..given import typed_given
-from ..logs import show_warnings
 
 if TYPE_CHECKING:
-    from ucop.engine import Engine
+    from ucop.engine.ledger.records import NewJob
     from ucop.engine.schedules.schedules import Schedule
+    from ucop.graphs.workflow import Workflow
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -97,11 +98,9 @@ def add(
         bool, typer.Option("--replace", help="In the place of another schedule of this name.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run a workflow whenever a rule says so. Workers see to it."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     found = place.catalog.find(workflow)
     data = read_input(found, input or (), input_file)
     terms: dict[str, Any] = {
@@ -110,7 +109,7 @@ def add(
         "queue": queue,
         "labels": pairs(label or (), "--label"),
         "budget": read_budget(budget or ()),
-        **typed_given(context, context_file, config, found.context_fields),
+        **typed_given(context, context_file, config, lambda: found.context_fields),
     }
     times: dict[str, Any] = {
         "timezone": timezone,
@@ -120,15 +119,7 @@ def add(
         "catch_up_limit": catch_up_limit,
         "overlap": overlap,
     }
-    _check(place, name, workflow, rule, data, times, terms)
-    added = _change(
-        place,
-        lambda engine: engine.schedules.add(
-            name, workflow, rule, data, **times, **terms, replace=replace
-        ),
-        catalog=place.catalog,
-        registry=place.registry,
-    )
+    added = _add(place, (name, workflow, rule, data), times, terms, replace=replace)
     _tell(place, added, as_json=json)
 
 
@@ -136,11 +127,9 @@ def add(
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List schedules: when each is due next, and how it went last."""
-    found = _all(place_of(ctx, project, database))
+    found = _all(place_of(ctx))
     if json:
         put_json([_data(schedule) for schedule in found])
         return
@@ -168,11 +157,9 @@ def show(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show a schedule: its rule in words, its next times, and how it went."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     _tell(place, _one(place, name), as_json=json)
 
 
@@ -181,13 +168,13 @@ def pause(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let nothing be due until it is resumed. Jobs that run go on."""
-    place = place_of(ctx, project, database)
+    from ucop.engine.schedules import schedules
+
+    place = place_of(ctx)
     _one(place, name)
-    _tell(place, _change(place, lambda engine: engine.schedules.pause(name)), as_json=json)
+    _tell(place, place.write(lambda: schedules.pause(name)), as_json=json)
 
 
 @app.command()
@@ -195,13 +182,13 @@ def resume(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let a paused schedule go on from its next time; the pause is not caught up."""
-    place = place_of(ctx, project, database)
+    from ucop.engine.schedules import schedules
+
+    place = place_of(ctx)
     _one(place, name)
-    _tell(place, _change(place, lambda engine: engine.schedules.resume(name)), as_json=json)
+    _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
 
 @app.command()
@@ -209,13 +196,17 @@ def trigger(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Submit a schedule's job now, and print its id. Its next time stays."""
-    place = place_of(ctx, project, database)
-    _one(place, name)
-    job = _change(place, lambda engine: engine.schedules.trigger(name).get())
+    from ucop.engine.schedules import schedules
+    from ucop.engine.schedules.timetable import job_of
+
+    place = place_of(ctx)
+    schedule, make = _one(place, name), partial(_job_of, place)
+    new = job_of(place.catalog.find, make, schedule)
+    id = place.write(lambda: schedules.trigger(name, new))
+    with place.reader() as reader:
+        job = reader.job(id)
     if json:
         put_json(job.model_dump(mode="json"))
         return
@@ -228,13 +219,13 @@ def remove(
     ctx: typer.Context,
     name: options.ScheduleName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Remove a schedule. Its jobs stay."""
-    place = place_of(ctx, project, database)
+    from ucop.engine.schedules import schedules
+
+    place = place_of(ctx)
     there = _one(place, name)
-    _change(place, lambda engine: engine.schedules.remove(name))
+    place.write(lambda: schedules.remove(name))
     if json:
         put_json(_data(there))
     else:
@@ -244,36 +235,36 @@ def remove(
 # ---------------------------------------------------------------- reading and changing
 
 
-def _check(
+def _add(
     place: Place,
-    name: str,
-    workflow: str,
-    rule: str,
-    data: Mapping[str, Any],
+    new: tuple[str, str, str, Any],
     times: Mapping[str, Any],
     terms: Mapping[str, Any],
-) -> None:
-    """Everything that can be wrong, before a database is opened, let alone made."""
-    from ucop.engine.schedules.schedules import first_time, never_due
-    from ucop.engine.schedules.timetable import kept_terms, new_schedule
+    *,
+    replace: bool,
+) -> Schedule:
+    """Check everything that can be wrong before a database is opened, let alone made."""
+    from ucop.engine.schedules import schedules
+    from ucop.engine.schedules.timetable import checked_schedule, kept_terms
 
     from .run import terms_of
 
     terms_of(place, **terms)
     kept = kept_terms(**terms)
-    new = new_schedule(name, workflow, rule, data, **times, terms=kept)
-    place.catalog.find(workflow).accept(data)
-    if first_time(new, time.time()) is None and name not in {one.name for one in _all(place)}:
-        raise never_due(new)
+    checked = checked_schedule(
+        place.catalog.find, partial(_job_of, place), *new, **times, terms=kept
+    )
+    if schedules.first_time(checked, time.time()) is None and checked.name not in {
+        one.name for one in _all(place)
+    }:
+        raise schedules.never_due(checked)
+    return place.write(lambda: schedules.add(checked, replace=replace))
 
 
-def _change(place: Place, change: Callable[[Engine], Any], **loaded: Any) -> Any:
-    """`loaded`: the project's catalog and registry, where they were needed before."""
-    from ucop.engine.engine import Engine
+def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJob:
+    from ucop.engine.submission import job_of
 
-    show_warnings()
-    with Engine(settings=place.settings, worker=False, **loaded) as engine:
-        return change(engine)
+    return job_of(workflow, input, place.settings, **terms)
 
 
 def _all(place: Place) -> list[Schedule]:

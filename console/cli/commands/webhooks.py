@@ -17,7 +17,6 @@ from ...view.output import note, put, put_json, put_records
 from ...view.place import Place, place_of
 from ...view.tables import Column, Table, duration, first_line, moment, plural
 from .. import options
-from ..logs import show_warnings
 
 if TYPE_CHECKING:
     from ucop.engine.declared.webhook import Webhook
@@ -44,13 +43,11 @@ Named = Annotated[
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the project's webhooks, and how many deliveries each has."""
     from ucop.engine.events.webhooks import counted
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     known = place.settings.webhooks
     counts = _ask(place, counted(), {})
     if json:
@@ -91,13 +88,11 @@ def deliveries(
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List deliveries, the newest first."""
     from ucop.engine.events.webhooks import listed
 
-    place, now = place_of(ctx, project, database), datetime.now(UTC)
+    place, now = place_of(ctx), datetime.now(UTC)
     found = _ask(place, listed(webhook, status, limit), [])
     if json:
         put_records(found)
@@ -127,16 +122,14 @@ def retry(
     dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
     webhook: Named = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Have deliveries sent again, under their old ids. Workers send them."""
     from ucop.engine.events.webhooks import again, again_dead
 
     if bool(id) == dead:
         raise UsageProblem("name deliveries by their ids, or all that were given up by --dead")
-    place = place_of(ctx, project, database)
-    number = _change(place, lambda: again(id, webhook) if id else again_dead(webhook))
+    place = place_of(ctx)
+    number = place.write(lambda: again(id, webhook) if id else again_dead(webhook))
     if json:
         put_json({"queued": number})
     else:
@@ -150,13 +143,11 @@ def send_one(
         str, typer.Argument(metavar="NAME", help="A webhook that the project's file names.")
     ],
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Send a signed test message now, and tell the answer. Nothing is kept of it."""
     from ucop.engine.events.webhook_sender import send_test
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     known = place.settings.webhooks
     if name not in known:
         there = f"there is {', '.join(known)}" if known else "the project's file names none"
@@ -172,15 +163,6 @@ def send_one(
     else:
         note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
-
-
-def _change(place: Place, make: Any) -> int:
-    from ucop.engine.engine import Engine
-
-    show_warnings()
-    with Engine(settings=place.settings, worker=False) as engine:
-        changed: int = engine._loop.call(engine._database.write(make))
-        return changed
 
 
 def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:

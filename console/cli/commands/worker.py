@@ -15,7 +15,6 @@ from ...view.exits import Exit
 from ...view.follow import Interrupts
 from ...view.output import note
 from ...view.place import place_of
-from .. import options
 from ..logs import show_activity
 from .run import open_engine
 
@@ -37,14 +36,12 @@ def worker(
             show_default=False,
         ),
     ] = None,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Run queued jobs in the foreground until Ctrl-C or SIGTERM.
 
     The first signal lets running nodes end and gives their jobs back; a second stops at once.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     show_activity()
     with Interrupts() as interrupts:
         try:

@@ -33,11 +33,9 @@ app = typer.Typer(
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the workflows of the project, of installed packages, and the bundled ones."""
-    listings = place_of(ctx, project, database).listings()
+    listings = place_of(ctx).listings()
     if json:
         put_json(
             [
@@ -64,11 +62,9 @@ def show(
     ctx: typer.Context,
     workflow: options.WorkflowName,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show what a workflow takes and which nodes it has."""
-    found = place_of(ctx, project, database).catalog.get(workflow)
+    found = place_of(ctx).catalog.get(workflow)
     if json:
         put_json(_as_json(found))
         return
@@ -124,11 +120,9 @@ def check(
         typer.Argument(metavar="[FILES]...", help="YAML files, or names. Default: all."),
     ] = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Check workflows and tell every mistake with file, line and column."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     names = files or list(dict.fromkeys(listing.name for listing in place.catalog.names()))
     production = place.settings.mode == "production"
     checked = {name: check_workflow(place, name, production=production) for name in names}

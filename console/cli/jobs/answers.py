@@ -9,6 +9,7 @@ import typer
 
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
 
 from ...view.exits import UsageProblem
@@ -50,11 +51,9 @@ Fields = Annotated[
 def inbox(
     ctx: typer.Context,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the questions that jobs ask people, the newest job first."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     found = _waiting(place)
     if json:
         put_json([_record(job, question) for job, question in found])
@@ -83,13 +82,11 @@ def answer(
     question: QuestionId = None,
     detach: options.Detach = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Answer what a job asks; it goes on here and now, as with `ucop jobs resume`.
 
     A failed job can be given another answer in place of one that no node has gone past."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         definition = reader.definition(job.id)
@@ -102,7 +99,7 @@ def answer(
     chosen = _chosen(place, job, found, question)
     given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)
     raise typer.Exit(
-        _give(place, job, chosen, given, nodes_of(definition), detach=detach, as_json=json)
+        _give(place, job, asked, chosen, given, nodes_of(definition), detach=detach, as_json=json)
     )
 
 
@@ -177,6 +174,7 @@ def _typed(
 def _give(
     place: Place,
     job: Job,
+    asked: Sequence[Question],
     question: Question,
     given: Any,
     nodes: Sequence[str],
@@ -184,6 +182,8 @@ def _give(
     detach: bool,
     as_json: bool,
 ) -> int:
+    from ucop.engine.jobs.answer import checked_answer
+
     from ..commands import run
 
     def go_on(engine: Engine) -> JobHandle:
@@ -192,5 +192,7 @@ def _give(
         return handle
 
     if detach:
-        return run.queue(place, go_on, as_json=as_json)
+        kept = checked_answer(job.id, job.status, asked, given, question.id)
+        place.carry_out(lambda commands: commands.answer(JobId(job.id), *kept))
+        return run.tell_queued(place, job.id, as_json=as_json)
     return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)

@@ -22,10 +22,11 @@ from ...view.tables import Column, Table, first_line, moment, plural, short_enou
 from .. import options
 from ..edits import edited, edited_by_hand
 from ..given import fields_of, typed_given
-from .control import Wanted, engine_of, ids_of
+from .commands import Wanted, ids_of
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
+    from ucop.engine.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
 app = typer.Typer(
@@ -62,11 +63,9 @@ def list_(
     ctx: typer.Context,
     id: options.JobId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List the states that a job saved, as a tree where it was set back."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found, forks = reader.checkpoints(whole), reader.forks(whole)
@@ -113,11 +112,9 @@ def show(
         bool, typer.Option("--full", help="Whole values, also where they are long.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show one saved state; long values are cut."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found = chosen(reader.checkpoints(whole), whole, checkpoint)
@@ -174,11 +171,9 @@ def diff(
         bool, typer.Option("--full", help="Whole values, also where they are long.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show what differs between two saved states."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found = reader.checkpoints(whole)
@@ -242,8 +237,6 @@ def fork(
     ] = None,
     detach: options.Detach = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Go on from a saved state in a new job, also with an edited state.
 
@@ -251,7 +244,7 @@ def fork(
     """
     from ..commands import run
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         at = chosen(reader.checkpoints(job.id), job.id, checkpoint)
@@ -266,7 +259,10 @@ def fork(
     successor = None if workflow is None else run.named(place, workflow)
     if successor is not None:
         nodes = successor.shown_nodes()
-    fields = fields_of(place, job.workflow) if successor is None else successor.context_fields
+
+    def fields() -> Mapping[str, Any]:
+        return fields_of(place, job.workflow) if successor is None else successor.context_fields
+
     given = typed_given(context, context_file, config, fields)
 
     def go_on(engine: Engine) -> JobHandle:
@@ -285,8 +281,6 @@ def restore(
     id: options.JobId,
     checkpoint: CheckpointId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Set a paused or failed job back to a saved state.
 
@@ -294,7 +288,7 @@ def restore(
     """
     from ..commands import run
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         at = chosen(reader.checkpoints(whole), whole, checkpoint)
@@ -341,23 +335,26 @@ def prune(
     label: options.WithLabels = None,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Delete old saved states; what jobs go on from, and the newest, stay."""
-    place = place_of(ctx, project, database)
+    from ucop.engine.ledger.pruning import Pruning
+
+    place = place_of(ctx)
     wanted = Wanted.of(id, read_filter(status, queue, workflow, tenant, label, None, None))
     before = None if older_than is None else read_age(older_than, "--older-than")
     found = ids_of(place, "prune the checkpoints of", wanted, yes=yes or dry_run)
+    pruning = Pruning(keep=keep, before=None if before is None else before.timestamp())
     pruned: dict[str, int] = {}
     refused: list[str] = []
-    with engine_of(place) as engine:
+
+    async def prune_each(commands: Commands) -> None:
         for each in found:
             try:
-                handle = engine.job(each)
-                pruned[each] = handle.prune(keep=keep, before=before, dry_run=dry_run)
+                pruned[each] = await commands.prune(each, pruning, dry_run)
             except RefusedChange as error:
                 refused.append(str(error))
+
+    place.carry_out(prune_each)
     if json:
         put_json([{"id": each, "checkpoints": number} for each, number in pruned.items()])
     else:

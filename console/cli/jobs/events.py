@@ -52,13 +52,11 @@ def events(
         ),
     ] = None,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Print what happens to all jobs, one event a line, each after its position."""
     from ucop.engine.events.subscriptions import wanted
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     try:
         for event in _events(place, wanted(type, None, workflow), after, follow=follow):
             if not put(

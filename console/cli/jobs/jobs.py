@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ucop.engine.jobs.filter import Filter
 from ucop.engine.jobs.status import ACTIVE
 
 from ...view.exits import Exit
 from ...view.follow import next_steps, nodes_of, report, tail
-from ...view.inputs import read_filter
 from ...view.job_facts import facts, lasted, reason_of, remark_on, took
 from ...view.lines import event_line
 from ...view.output import note, put, put_json, put_records
@@ -28,7 +29,7 @@ from ...view.tables import (
 )
 from .. import options
 from ..streaming import modes_for, output_is_shown, show_end, show_parts
-from . import control, keeping, transfer, why
+from . import commands, keeping, transfer, why
 from .answers import answer, inbox
 
 if TYPE_CHECKING:
@@ -42,10 +43,10 @@ app = typer.Typer(
     help="Look at jobs and continue them.",
 )
 
-app.command()(control.pause)
-app.command()(control.resume)
-app.command()(control.cancel)
-app.command()(control.retry)
+app.command()(commands.pause)
+app.command()(commands.resume)
+app.command()(commands.cancel)
+app.command()(commands.retry)
 app.command()(why.why)
 app.command()(keeping.archive)
 app.command()(keeping.delete)
@@ -63,26 +64,19 @@ SHORT = 12
 
 
 @app.command("list")
+@options.filtered
 def list_(
     ctx: typer.Context,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     archived: options.Archived = False,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """List jobs, the newest first."""
-    place = place_of(ctx, project, database)
-    given = (status, queue, workflow, tenant, label, older_than, newer_than)
-    filter = read_filter(*given, archived=archived)
-    found = control.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
+    place = place_of(ctx)
+    filter = replace(filter, archived=archived)
+    found = commands.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
     if json:
         put_records(found)
         return
@@ -127,11 +121,9 @@ def show(
     ctx: typer.Context,
     id: options.JobId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Show everything about one job: input, output, steps, what it used."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
         asked = reader.questions(job.id)
@@ -193,11 +185,9 @@ def events(
         int, typer.Option(min=0, metavar="N", help="Only events with numbers above N.")
     ] = 0,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Print what happened to a job, one event a line."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         for event in tail(reader, reader.find(id), after=after, follow=follow):
             if not put(event.model_dump_json() if json else event_line(event)):
@@ -213,14 +203,12 @@ def watch(
     id: options.JobId,
     stream: options.Stream = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Follow a job that another process runs, until it rests.
 
     Ends like `ucop run`: the output on stdout, and the same exit code.
     """
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     shown = False
     with reader_for(place, id) as reader:
         id = reader.find(id)

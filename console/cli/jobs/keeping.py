@@ -3,69 +3,56 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
-from ucop.engine.actions import TAKES, Action
+from ucop.engine.jobs.command import TAKES, Command
+from ucop.engine.jobs.filter import Filter
 
 from ...view.exits import Exit, UsageProblem
-from ...view.inputs import read_filter
 from ...view.output import note, put_json
 from ...view.place import Place, place_of
 from ...view.tables import Column, Table, plural
 from .. import options
-from .control import Wanted, change, engine_of, ids_of
+from .commands import Wanted, change, ids_of
 
 
+@options.filtered
 def archive(
     ctx: typer.Context,
     id: options.JobIds = None,
     undo: Annotated[bool, typer.Option("--undo", help="Put them back into the lists.")] = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     dry_run: options.OnlyCount = False,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Take jobs that have ended out of the lists. All about them stays to be read."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     # Of a job that is named by its id it does not matter where it is.
-    given = (status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, read_filter(*given, archived=undo and not id))
-    action = Action.UNARCHIVE if undo else Action.ARCHIVE
+    wanted = Wanted.of(id, replace(filter, archived=undo and not id))
+    action = Command.UNARCHIVE if undo else Command.ARCHIVE
     raise typer.Exit(_carry_out(place, action, wanted, dry_run=dry_run, yes=yes, as_json=json))
 
 
+@options.filtered
 def delete(
     ctx: typer.Context,
     id: options.JobIds = None,
     archived: options.Archived = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     dry_run: options.OnlyCount = False,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Delete jobs that have ended, with their steps, events and saved states, for ever."""
-    place = place_of(ctx, project, database)
-    given = (status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, read_filter(*given, archived=archived))
-    code = _carry_out(place, Action.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, replace(filter, archived=archived))
+    code = _carry_out(place, Command.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
     raise typer.Exit(code)
 
 
@@ -73,23 +60,20 @@ def prune(
     ctx: typer.Context,
     dry_run: options.OnlyCount = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Do now what `[retention]` in ucop.toml says, which workers do bit by bit."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     if place.settings.retention.is_none:
         raise UsageProblem(
             'nothing says how long jobs are kept: set [retention] in ucop.toml, as completed = "30d"'
         )
-    with engine_of(place) as engine:
-        found = engine.tidy(dry_run=dry_run)
-    _tell({rule.value: number for rule, number in found.items()}, dry_run=dry_run, as_json=json)
+    tidied = place.carry_out(lambda commands: commands.tidy(place.settings.retention, dry_run))
+    _tell({rule.value: number for rule, number in tidied.items()}, dry_run=dry_run, as_json=json)
     raise typer.Exit(Exit.OK)
 
 
 def _carry_out(
-    place: Place, action: Action, wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool
+    place: Place, action: Command, wanted: Wanted, *, dry_run: bool, yes: bool, as_json: bool
 ) -> Exit:
     if not dry_run:
         return change(place, action, wanted, yes=yes, as_json=as_json)

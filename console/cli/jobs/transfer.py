@@ -10,7 +10,6 @@ from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
 from .. import options
-from .control import engine_of
 
 
 def export(
@@ -30,13 +29,11 @@ def export(
         bool, typer.Option("--redact", help="Keep of every text only its shape.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Write a job whole into one file, without secrets: a bug report that replays elsewhere."""
     from ucop.engine.transfer.job_file import save
 
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         lines = reader.export(whole, redact=redact)
@@ -59,16 +56,18 @@ def import_(
         bool, typer.Option("--new-id", help="Under another id than the one in the file.")
     ] = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Read a job from a file. It starts nothing; look at it, fork it, or let it go on."""
-    place = place_of(ctx, project, database)
-    with engine_of(place) as engine:
-        try:
-            job = engine.import_job(file, new_id=new_id).get()
-        except OSError as error:
-            raise UsageProblem(f"{file}: cannot be read: {error.strerror}") from error
+    from ucop.engine.transfer.job_file import read_job_file
+
+    place = place_of(ctx)
+    try:
+        contents = read_job_file(file)
+    except OSError as error:
+        raise UsageProblem(f"{file}: cannot be read: {error.strerror}") from error
+    id = place.carry_out(lambda commands: commands.add(contents, new_id))
+    with place.reader() as reader:
+        job = reader.job(id)
     if json:
         put_json(job.model_dump(mode="json"))
     else:

@@ -16,11 +16,9 @@ def why(
     ctx: typer.Context,
     id: options.JobId,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Tell why a job failed, waits, is paused or does not go on, and what would help."""
-    place = place_of(ctx, project, database)
+    place = place_of(ctx)
     with reader_for(place, id) as reader:
         found = explain(place, reader, reader.job(id), reader.now())
     if json:

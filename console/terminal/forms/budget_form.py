@@ -20,7 +20,7 @@ from ...view.why import LIMITS, twice, used_up
 from ..signs import clean
 
 if TYPE_CHECKING:
-    from ucop.engine.actions import Action
+    from ucop.engine.jobs.command import Command
     from ucop.engine.jobs.job import Job
 
 
@@ -29,7 +29,7 @@ class BudgetForm(ModalScreen[Mapping[str, float] | None]):
 
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "dismiss(None)", "Back")]
 
-    def __init__(self, job: Job, action: Action) -> None:
+    def __init__(self, job: Job, action: Command) -> None:
         super().__init__()
         self._job, self._action = job, action
 

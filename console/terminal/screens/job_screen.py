@@ -29,7 +29,7 @@ from ...view.tables import duration, plural
 from ...view.why import Explanation, explain
 from ..drawing.drawing import Drawing
 from ..forms.confirmation import Confirmation
-from ..job_orders import SHORT, JobOrders
+from ..job_commands import SHORT, JobCommands
 from ..signs import clean, marked, one_line, written
 from ..widgets.listing import Listing
 from ..widgets.state_tree import StateTree
@@ -61,7 +61,7 @@ class Seen:
     forks: Sequence[tuple[str, str]]
 
 
-class JobScreen(JobOrders):
+class JobScreen(JobCommands):
     """A head that says where the job stands, and a tab for each side of it."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -72,7 +72,7 @@ class JobScreen(JobOrders):
         ),
         Binding("left_square_bracket", "turn(-1)", "Tab before", show=False, key_display="["),
         Binding("right_square_bracket", "turn(1)", "Tab after", show=False, key_display="]"),
-        *JobOrders.ORDERS,
+        *JobCommands.JOB_KEYS,
         Binding("m", "mark", "Mark", tooltip="Compare other checkpoints with this one"),
         Binding("d", "changes", "Changes", tooltip="State of a checkpoint, or what it changed"),
         Binding("b", "restore", "Set back", tooltip="Set the job back to this checkpoint"),
@@ -364,12 +364,12 @@ class JobScreen(JobOrders):
 
     def action_fork(self) -> None:
         at = self._checkpoint if self.tab == "checkpoints" else None
-        self._order(lambda job: self._fork(job, at))
+        self._give(lambda job: self._fork(job, at))
 
     def action_restore(self) -> None:
         at = self._checkpoint
         if at is not None:
-            self._order(lambda job: self._restore(job, at))
+            self._give(lambda job: self._restore(job, at))
 
     async def _restore(self, job: Job, at: Checkpoint) -> None:
         due = ", ".join(at.next) or "its end"

@@ -22,7 +22,7 @@ from ucop.engine.reading.reader import NoDatabase
 from ...view.job_facts import lasted, reason_of
 from ...view.tables import COLOURS, ago, duration, first_line, plural
 from ..forms.filter_form import FilterForm, Wanted
-from ..job_orders import SHORT, JobOrders
+from ..job_commands import SHORT, JobCommands
 from ..signs import SIGNS, marked, one_line
 from ..widgets.listing import Cells, Column, Listing
 
@@ -146,7 +146,7 @@ class JobsListing(Listing):
             self.post_message(self.Wanting())
 
 
-class JobsScreen(JobOrders):
+class JobsScreen(JobCommands):
     """The list, how many there are of each status, and which of them are shown."""
 
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -155,7 +155,7 @@ class JobsScreen(JobOrders):
         ),
         Binding("s", "status", "Status", tooltip="Show the next status only, at last all again"),
         Binding("x", "clear", "All", tooltip="Show all jobs again; take marks away"),
-        *JobOrders.ORDERS,
+        *JobCommands.JOB_KEYS,
     ]
 
     def __init__(self) -> None:

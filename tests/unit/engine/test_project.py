@@ -1,4 +1,4 @@
-"""The database's URL alone, as commands that only read find it, against the whole Settings."""
+"""What the project says of its database, as most commands read it, against the whole Settings."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from ucop.engine.database.database import DatabaseSettings
 from ucop.engine.errors import InvalidSettings
-from ucop.engine.project import database_url
+from ucop.engine.project import project_database
 from ucop.engine.settings import Settings
 
 FILES = {
@@ -17,6 +18,7 @@ FILES = {
     "a root": {"ucop.toml": 'root = "/somewhere"\n'},
     "pyproject.toml": {"pyproject.toml": '[tool.ucop]\ndatabase = "postgresql://u@h/n"\n'},
     "somebody's pyproject.toml": {"pyproject.toml": "[tool.other]\n"},
+    "how it is opened": {"ucop.toml": 'synchronous = "FULL"\nlease = 5\n'},
     "langgraph.json": {"langgraph.json": '{"graphs": {"a": "./a.py:g"}}'},
     "absolute": {"ucop.toml": 'database = "sqlite:////tmp/x.db"\n'},
 }
@@ -25,9 +27,14 @@ ENVIRONMENTS: tuple[dict[str, str], ...] = (
     {"UCOP_DATABASE": "sqlite:///env.db"},
     {"ucop_database": "sqlite:///small.db"},
     {"UCOP_ROOT": "/elsewhere"},
+    {"UCOP_SYNCHRONOUS": "FULL", "ucop_lease": "2.5"},
     {"UCOP_DATABASE": ""},
     {"UCOP_DATABASE": "mysql://x"},
 )
+
+
+def opening(settings: DatabaseSettings) -> tuple[str, str, float]:
+    return settings.url, settings.synchronous, settings.lease
 
 
 def outcome(find: object) -> str:
@@ -53,14 +60,22 @@ def test_it_is_the_settings_own(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     for start in (tmp_path, tmp_path / "inner"):
-        whole = outcome(lambda start=start: Settings.load(start, database=given).url)
-        assert outcome(lambda start=start: database_url(start, given)) == whole
+        whole = outcome(lambda start=start: opening(Settings.load(start, database=given)))
+        assert outcome(lambda start=start: opening(project_database(start, given))) == whole
+
+
+@pytest.mark.parametrize("line", ["synchronous = 'OFF'", "lease = 0", "lease = 'long'"])
+def test_a_database_that_cannot_be_opened_so_is_refused(tmp_path: Path, line: str) -> None:
+    (tmp_path / "ucop.toml").write_text(f"{line}\n", encoding="utf-8")
+    for load in (project_database, Settings.load):
+        with pytest.raises(InvalidSettings, match=rf"ucop\.toml.*{line.partition(' ')[0]}"):
+            load(tmp_path)
 
 
 def test_a_database_that_is_no_text_is_refused_with_its_file(tmp_path: Path) -> None:
     (tmp_path / "ucop.toml").write_text("database = 3\n", encoding="utf-8")
     with pytest.raises(InvalidSettings, match=r"ucop\.toml.*database"):
-        database_url(tmp_path)
+        project_database(tmp_path)
     with pytest.raises(InvalidSettings, match=r"ucop\.toml.*database"):
         Settings.load(tmp_path)
 

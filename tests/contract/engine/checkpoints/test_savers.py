@@ -110,7 +110,7 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
         thread_id=ThreadId(job),
     )
     await database.write(lambda: workers.join(WORKER, "here", 1, "[]"))
-    await database.dispatch(lambda: lifecycle.submit(new))
+    await database.write(lambda: lifecycle.submit(new))
     assert await database.write(lambda: lifecycle.claim(job, 1, WORKER))
     meter = Meter()
     journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
@@ -124,7 +124,7 @@ async def put(saver: FencedSaver, job: str = "a") -> Any:
 
 
 async def take_over(database: Database) -> None:
-    await database.dispatch(lambda: lifecycle.release("a", 1, "worker w-me was lost", lost=True))
+    await database.write(lambda: lifecycle.release("a", 1, "worker w-me was lost", lost=True))
 
 
 async def test_a_superseded_attempt_saves_neither_checkpoint_nor_writes(database: Database) -> None:

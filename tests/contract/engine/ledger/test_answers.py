@@ -355,7 +355,7 @@ def test_given_a_question_that_is_worded_anew_then_an_answer_to_the_old_one_is_r
     assert job.wait(DEADLINE) == "waiting"
     assert _asked(job) == ["Pay 1000?"]
     with pytest.raises(RefusedChange):
-        engine._loop.call(engine._orders.answer(job.id, old.id, '"yes"'))
+        engine._loop.call(engine._commands.answer(job.id, old.id, '"yes"'))
     assert _asked(job) == ["Pay 1000?"]
     job.answer("no")
     assert sorted(job.result(DEADLINE)["log"]) == ["no", "x"]

@@ -209,7 +209,7 @@ async def test_what_is_asked_while_a_worker_claims_is_asked_of_the_running_job(
         input="{}",
         thread_id=ThreadId("a"),
     )
-    await database.dispatch(lambda: lifecycle.submit(job))
+    await database.write(lambda: lifecycle.submit(job))
     asking = action("a")
     with psycopg.connect(
         url, row_factory=dict_row, options="-c search_path=ucop,public"

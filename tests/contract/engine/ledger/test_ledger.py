@@ -14,7 +14,7 @@ from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Supersed
 from ucop.engine.jobs.job import TaskId
 from ucop.engine.jobs.status import Change, JobStatus, StepStatus
 from ucop.engine.ledger import commands, lifecycle, workers
-from ucop.engine.ledger.commands import read_onward
+from ucop.engine.ledger.commands import read_new_terms
 from ucop.engine.ledger.operation import One
 from ucop.engine.ledger.records import NewEvent, Outcome, StepRow
 from ucop.engine.reading.reader import open_reader
@@ -153,17 +153,17 @@ async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -
 async def test_only_a_job_that_rests_unfinished_can_go_on(joined: Database) -> None:
     await submit(joined, new_job())
     with pytest.raises(RefusedChange, match="pending"):
-        await joined.dispatch(lambda: commands.resume("a"))
+        await joined.write(lambda: commands.resume("a"))
     await claim(joined)
     error = '{"type":"ValueError","message":"no","node":"n"}'
     await finish(joined, Outcome(change=Change.FAIL, error=error))
-    assert await joined.dispatch(lambda: commands.resume("a")) == "pending"
+    assert await joined.write(lambda: commands.resume("a")) == "pending"
     assert await claim(joined, attempt=2)
     await finish(joined, Outcome(change=Change.COMPLETE), attempt=2)
     with pytest.raises(RefusedChange, match="completed"):
-        await joined.dispatch(lambda: commands.resume("a"))
+        await joined.write(lambda: commands.resume("a"))
     with pytest.raises(JobNotFound):
-        await joined.dispatch(lambda: commands.resume("nobody"))
+        await joined.write(lambda: commands.resume("nobody"))
 
 
 async def test_steps_and_events_are_told_together_and_counted(joined: Database, url: str) -> None:
@@ -203,9 +203,9 @@ async def test_a_job_that_was_given_more_time_meanwhile_does_not_expire(joined: 
     await submit(joined, new_job("given", **late))
     found = await joined.read(lifecycle.expired)
     assert sorted(found) == ["given", "late"]
-    more = read_onward({"deadline": "1h"})
+    more = read_new_terms({"deadline": "1h"})
     await joined.write(lambda: commands.pause("given"))
-    await joined.dispatch(lambda: commands.resume("given", more))
+    await joined.write(lambda: commands.resume("given", more))
     for job in found:
         await joined.write(partial(lifecycle.expire, job))
     given, gone = [await joined.read(partial(lifecycle.rest, job)) for job in ("given", "late")]

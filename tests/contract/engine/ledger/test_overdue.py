@@ -190,7 +190,7 @@ async def test_of_a_person_and_several_workers_at_the_same_moment_one_wins(
     assert set(await database.read(lambda: waiting(10))) == {job.id for job in jobs}
     for job in jobs:
         person = idle.job(job.id).aanswer({"approved": True})
-        sweeps = (database.dispatch(partial(expire, job.id)) for _ in range(3))
+        sweeps = (database.write(partial(expire, job.id)) for _ in range(3))
         ends = await asyncio.gather(person, *sweeps, return_exceptions=True)
         for end in ends:
             assert end in (None, "pending") or isinstance(end, RefusedChange), end

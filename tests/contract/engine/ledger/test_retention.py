@@ -241,6 +241,9 @@ def test_several_who_tidy_delete_each_job_once(open_engine: Open) -> None:
     flow = worker.add("flow", chain("a"))
     jobs = [finished(worker, flow) for _ in range(5)]
     both = [with_retention(open_engine, worker=False, completed="1ms") for _ in range(2)]
-    running = [engine._loop._submit(engine._orders.tidy(False)) for engine in both]
+    running = [
+        engine._loop._submit(engine._commands.tidy(engine.settings.retention, False))
+        for engine in both
+    ]
     done = [future.result(DEADLINE) for future in running]
     assert sum(each.get(Rule.DELETE, 0) for each in done) == len(jobs)

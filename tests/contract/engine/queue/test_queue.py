@@ -127,7 +127,7 @@ def test_a_job_that_is_handed_back_keeps_its_place_and_one_that_is_resumed_goes_
     async def taken_and_given_back() -> None:
         await database.write(lambda: workers.join(me, "here", 1, "[]"))
         assert await database.write(lambda: lifecycle.claim(jobs[0].id, 1, me))
-        await database.dispatch(lambda: lifecycle.release(jobs[0].id, 1, "drained", lost=False))
+        await database.write(lambda: lifecycle.release(jobs[0].id, 1, "drained", lost=False))
 
     engine._loop.call(taken_and_given_back())
     work()

@@ -310,9 +310,7 @@ def test_what_was_read_before_a_schedule_was_changed_submits_nothing(
         idle.schedules.add("s", "flow", "every 1h", start=start)
     before = list(idle.schedules.list())
     fired = idle._loop.call(
-        idle._database.dispatch(
-            lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job)
-        )
+        idle._database.write(lambda: fire(stale, start.timestamp(), start.timestamp() + 3600, job))
     )
     assert fired is None
     assert keys(idle) == []

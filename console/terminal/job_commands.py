@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from textual.binding import Binding, BindingType
 
-from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import UcopError
+from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.status import JobStatus
 
 from ..view.job_facts import DONE
@@ -33,12 +33,12 @@ SHORT = 12
 
 _TAKEN = MappingProxyType(
     {
-        "pause": TAKES[Action.PAUSE],
+        "pause": TAKES[Command.PAUSE],
         "pause_now": frozenset({JobStatus.RUNNING}),
-        "resume": TAKES[Action.RESUME],
-        "resume_now": TAKES[Action.RESUME] | {JobStatus.PENDING},
-        "cancel": TAKES[Action.CANCEL],
-        "retry": TAKES[Action.RETRY],
+        "resume": TAKES[Command.RESUME],
+        "resume_now": TAKES[Command.RESUME] | {JobStatus.PENDING},
+        "cancel": TAKES[Command.CANCEL],
+        "retry": TAKES[Command.RETRY],
         "answer": frozenset({JobStatus.WAITING, JobStatus.FAILED}),
         "fork": frozenset(JobStatus),
     }
@@ -46,25 +46,25 @@ _TAKEN = MappingProxyType(
 """The statuses in which a key means something."""
 
 _AT_ONCE = frozenset({"pause_now", "resume_now"})
-"""Orders that are given with `now`."""
+"""Commands that are given with `now`."""
 
 _TOGETHER = MappingProxyType(
     {
-        "pause": (Action.PAUSE, "Running ones stop when the nodes that run now have ended."),
-        "pause_now": (Action.PAUSE, "Running nodes are stopped, and run again later."),
-        "resume": (Action.RESUME, "They go on from their last checkpoints, with what they have."),
-        "resume_now": (Action.RESUME, "They go on at once, also before their time."),
-        "retry": (Action.RETRY, "They go on from their last checkpoints, with what they have."),
-        "cancel": (Action.CANCEL, "That is for ever; what they finished stays to be read."),
+        "pause": (Command.PAUSE, "Running ones stop when the nodes that run now have ended."),
+        "pause_now": (Command.PAUSE, "Running nodes are stopped, and run again later."),
+        "resume": (Command.RESUME, "They go on from their last checkpoints, with what they have."),
+        "resume_now": (Command.RESUME, "They go on at once, also before their time."),
+        "retry": (Command.RETRY, "They go on from their last checkpoints, with what they have."),
+        "cancel": (Command.CANCEL, "That is for ever; what they finished stays to be read."),
     }
 )
 """What marked jobs take together, and what follows from it."""
 
 
-class JobOrders(LiveScreen):
+class JobCommands(LiveScreen):
     """A screen on which a job is chosen."""
 
-    ORDERS: ClassVar[list[BindingType]] = [
+    JOB_KEYS: ClassVar[list[BindingType]] = [
         Binding("p", "pause", "Pause", tooltip="Stop when the nodes that run now have ended"),
         Binding(
             "P",
@@ -110,16 +110,16 @@ class JobOrders(LiveScreen):
         job = self.chosen
         return job is not None and _takes(action, job)
 
-    # ------------------------------------------------------------ orders
+    # ------------------------------------------------------------ commands
 
     def action_pause(self) -> None:
-        self._order(lambda job: self._change(job, Action.PAUSE), "pause")
+        self._give(lambda job: self._change(job, Command.PAUSE), "pause")
 
     def action_pause_now(self) -> None:
-        self._order(
+        self._give(
             lambda job: self._change(
                 job,
-                Action.PAUSE,
+                Command.PAUSE,
                 ask="Its running nodes are stopped, and run again later.",
                 now=True,
             ),
@@ -127,83 +127,83 @@ class JobOrders(LiveScreen):
         )
 
     def action_cancel(self) -> None:
-        self._order(
+        self._give(
             lambda job: self._change(
-                job, Action.CANCEL, ask="That is for ever; what it finished stays to be read."
+                job, Command.CANCEL, ask="That is for ever; what it finished stays to be read."
             ),
             "cancel",
         )
 
     def action_resume(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RESUME), "resume")
+        self._give(lambda job: self._go_on(job, Command.RESUME), "resume")
 
     def action_resume_now(self) -> None:
-        self._order(lambda job: self._change(job, Action.RESUME, now=True), "resume_now")
+        self._give(lambda job: self._change(job, Command.RESUME, now=True), "resume_now")
 
     def action_retry(self) -> None:
-        self._order(lambda job: self._go_on(job, Action.RETRY), "retry")
+        self._give(lambda job: self._go_on(job, Command.RETRY), "retry")
 
     def action_answer(self) -> None:
-        self._order(self._answer)
+        self._give(self._answer)
 
     def action_fork(self) -> None:
-        self._order(self._fork)
+        self._give(self._fork)
 
-    def _order(
+    def _give(
         self, give: Callable[[Job], Coroutine[Any, Any, None]], together: str | None = None
     ) -> None:
-        """Give an order about the job that is chosen now, whatever is chosen when it is done; one
+        """Give a command about the job that is chosen now, whatever is chosen when it is done; one
         that jobs take `together`, about those that are marked."""
         if self.marked and together is not None:
-            self.run_worker(self._change_marked(together), group="orders")
+            self.run_worker(self._change_marked(together), group="commands")
         elif (job := self.chosen) is not None:
-            self.run_worker(give(job), group="orders")
+            self.run_worker(give(job), group="commands")
 
     async def _change(
         self,
         job: Job,
-        action: Action,
+        command: Command,
         *,
         ask: str | None = None,
         now: bool = False,
         budget: Mapping[str, float] | None = None,
     ) -> None:
-        what = f"{action} job {job.id[:SHORT]} ({job.workflow})"
+        what = f"{command} job {job.id[:SHORT]} ({job.workflow})"
         if ask and not await self.app.push_screen_wait(Confirmation(f"{what}?", ask)):
             return
         changed = await self._done(
-            lambda engine: engine.change(action, [job.id], now=now, budget=budget)
+            lambda engine: engine.change(command, [job.id], now=now, budget=budget)
         )
         if changed is None:
             return
         if changed[0].refused:
             self.console.tell(f"refused: {changed[0].refused}", failed=True)
             return
-        await self._tell(f"job {job.id[:SHORT]}: {DONE[action]}", changed[0].status)
+        await self._tell(f"job {job.id[:SHORT]}: {DONE[command]}", changed[0].status)
 
-    async def _change_marked(self, order: str) -> None:
-        action, follows = _TOGETHER[order]
-        meant = [job for job in self.marked if _takes(order, job)]
+    async def _change_marked(self, key: str) -> None:
+        command, follows = _TOGETHER[key]
+        meant = [job for job in self.marked if _takes(key, job)]
         counts = Counter(job.status for job in meant)
         listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-        what = f"{action} {plural(len(meant), 'job')} ({listed})?"
+        what = f"{command} {plural(len(meant), 'job')} ({listed})?"
         if not await self.app.push_screen_wait(Confirmation(what, follows)):
             return
         ids = [job.id for job in meant]
-        changed = await self._done(lambda engine: engine.change(action, ids, now=order in _AT_ONCE))
+        changed = await self._done(lambda engine: engine.change(command, ids, now=key in _AT_ONCE))
         if changed is None:
             return
         self.unmark()
         refused = [one.refused for one in changed if one.refused]
         if done := [one for one in changed if not one.refused]:
-            await self._tell(f"{plural(len(done), 'job')} {DONE[action]}", done[0].status)
+            await self._tell(f"{plural(len(done), 'job')} {DONE[command]}", done[0].status)
         if refused:
             self.console.tell(f"{len(refused)} refused: {refused[0]}", failed=True)
 
-    async def _go_on(self, job: Job, action: Action) -> None:
-        budget = await self.app.push_screen_wait(BudgetForm(job, action))
+    async def _go_on(self, job: Job, command: Command) -> None:
+        budget = await self.app.push_screen_wait(BudgetForm(job, command))
         if budget is not None:
-            await self._change(job, action, budget=budget)
+            await self._change(job, command, budget=budget)
 
     async def _answer(self, job: Job) -> None:
         asked = await self._seen(
@@ -211,7 +211,7 @@ class JobOrders(LiveScreen):
         )
         if asked is not None and not asked:
             if job.status is JobStatus.WAITING:
-                await self._go_on(job, Action.RESUME)  # it stands at a breakpoint
+                await self._go_on(job, Command.RESUME)  # it stands at a breakpoint
             else:
                 self.console.tell(f"job {job.id[:SHORT]} has no answer that could be another")
         if not asked:
@@ -281,8 +281,8 @@ class JobOrders(LiveScreen):
         self.console.tell(done)
 
 
-def _takes(order: str, job: Job) -> bool:
+def _takes(key: str, job: Job) -> bool:
     """Whether a key means something for this job."""
-    if order == "resume_now" and job.status is JobStatus.PENDING:
+    if key == "resume_now" and job.status is JobStatus.PENDING:
         return job.start_at is not None
-    return job.status in _TAKEN[order]
+    return job.status in _TAKEN[key]

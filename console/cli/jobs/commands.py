@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
-from ucop.engine.actions import TAKES, Action
 from ucop.engine.errors import RefusedChange
+from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.filter import Filter
+from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import ACTIVE, FINAL, JobStatus, sources
 from ucop.engine.jobs.status import Change as Step
+from ucop.engine.ledger.commands import read_new_terms
 
 from ...view.exits import Exit, UsageProblem
 from ...view.follow import nodes_of
-from ...view.inputs import read_budget, read_filter, read_input
+from ...view.inputs import read_budget, read_input
 from ...view.job_facts import DONE
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
@@ -29,8 +31,8 @@ from ..given import fields_of, typed_given
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
-    from ucop.engine.actions import Changed
     from ucop.engine.checkpoints.edits import InputEdit
+    from ucop.engine.jobs.command import Changed
     from ucop.engine.jobs.job import Job
     from ucop.engine.reading.reader import Reader
 
@@ -74,6 +76,12 @@ class Going:
     """Its context and config from now on."""
 
     @property
+    def needs_workflow(self) -> bool:
+        """Whether the job's workflow has to check it."""
+        given = any(value is not None for value in self.given.values())
+        return given or self.edit is not None or self.checkpoint is not None
+
+    @property
     def changes(self) -> bool:
         """Whether it differs from how the job is."""
         given = any(value is not None for value in self.given.values())
@@ -83,6 +91,7 @@ class Going:
 AS_IT_IS = Going()
 
 
+@options.filtered
 def pause(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -90,50 +99,36 @@ def pause(
         bool,
         typer.Option("--now", help="In the middle of running nodes; they run again later."),
     ] = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Pause queued and running jobs.
 
     A running one stops when its running nodes have ended, or at once with --now.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
-    raise typer.Exit(change(place, Action.PAUSE, wanted, yes=yes, as_json=json, now=now))
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
+    raise typer.Exit(change(place, Command.PAUSE, wanted, yes=yes, as_json=json, now=now))
 
 
+@options.filtered
 def cancel(
     ctx: typer.Context,
     id: options.JobIds = None,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """End jobs for ever. What they finished stays to be read."""
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
-    raise typer.Exit(change(place, Action.CANCEL, wanted, yes=yes, as_json=json))
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
+    raise typer.Exit(change(place, Command.CANCEL, wanted, yes=yes, as_json=json))
 
 
+@options.filtered
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -150,40 +145,33 @@ def resume(
     context_file: options.ContextFile = None,
     config: options.Config = None,
     detach: options.Detach = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let stopped jobs go on from their last checkpoints, also with another input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
     only queued. A filter names paused jobs, and with --now delayed ones.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     going = Going(budget=read_budget(budget or ()), priority=priority, at_once=now)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         edit = _edit(place, job, definition, input or (), set or (), as_node)
-        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        given = typed_given(context, context_file, config, lambda: fields_of(place, job.workflow))
         going = replace(going, edit=edit, given=given)
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if input or set or as_node or context or context_file or config:
         raise UsageProblem(
             "--input, --set, --as-node, --context and --config are one job's; name that job by its id"
         )
-    raise typer.Exit(change(place, Action.RESUME, wanted, going, yes=yes, as_json=json, now=now))
+    raise typer.Exit(change(place, Command.RESUME, wanted, going, yes=yes, as_json=json, now=now))
 
 
+@options.filtered
 def retry(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -201,38 +189,30 @@ def retry(
     context_file: options.ContextFile = None,
     config: options.Config = None,
     detach: options.Detach = False,
-    status: options.Status = None,
-    queue: options.OfQueue = None,
-    workflow: options.OfWorkflow = None,
-    tenant: options.Tenant = None,
-    label: options.WithLabels = None,
-    older_than: options.OlderThan = None,
-    newer_than: options.NewerThan = None,
+    *,
+    filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
-    project: options.Project = None,
-    database: options.Database = None,
 ) -> None:
     """Let failed jobs go on from their last checkpoints.
 
     One job goes on here and now; several, or those that a filter names, are only queued.
     """
-    place = place_of(ctx, project, database)
-    found = read_filter(status, queue, workflow, tenant, label, older_than, newer_than)
-    wanted = Wanted.of(id, found)
+    place = place_of(ctx)
+    wanted = Wanted.of(id, filter)
     going = Going(budget=read_budget(budget or ()), priority=priority, checkpoint=checkpoint)
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         if job.status not in sources(Step.RETRY):
             raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
-        given = typed_given(context, context_file, config, fields_of(place, job.workflow))
+        given = typed_given(context, context_file, config, lambda: fields_of(place, job.workflow))
         going = replace(going, given=given)
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
     if checkpoint is not None or context or context_file or config:
         raise UsageProblem(
             "--checkpoint, --context and --config are one job's; name that job by its id"
         )
-    raise typer.Exit(change(place, Action.RETRY, wanted, going, yes=yes, as_json=json))
+    raise typer.Exit(change(place, Command.RETRY, wanted, going, yes=yes, as_json=json))
 
 
 # ---------------------------------------------------------------- many jobs
@@ -240,7 +220,7 @@ def retry(
 
 def change(
     place: Place,
-    action: Action,
+    command: Command,
     wanted: Wanted,
     going: Going = AS_IT_IS,
     *,
@@ -248,44 +228,42 @@ def change(
     as_json: bool,
     now: bool = False,
 ) -> Exit:
-    delayed = now and action is Action.RESUME
-    ids = ids_of(place, action, wanted, among=TAKES[action], yes=yes, delayed=delayed)
+    delayed = now and command is Command.RESUME
+    ids = ids_of(place, command, wanted, among=TAKES[command], yes=yes, delayed=delayed)
     if not ids:
-        note(f"no jobs like that to {action}")
+        note(f"no jobs like that to {command}")
         changed: list[Changed] = []
     else:
-        with engine_of(place) as engine:
-            changed = engine.change(
-                action, ids, now=now, budget=going.budget, priority=going.priority
-            )
-    _tell(place, action, changed, as_json=as_json)
+        terms = read_new_terms(going.budget, going.priority, at_once=now)
+        changed = place.carry_out(lambda commands: commands.change(command, ids, now, terms))
+    _tell(place, command, changed, as_json=as_json)
     return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
 
 
 def ids_of(
     place: Place,
-    action: str,
+    command: str,
     wanted: Wanted,
     *,
     among: frozenset[JobStatus] = frozenset(JobStatus),
     yes: bool,
     delayed: bool = False,
-) -> list[str]:
+) -> list[JobId]:
     """Whole ids of what is to be changed, after a person has agreed to what a filter names;
-    `among` are the statuses that the action takes, beside what is `delayed`."""
+    `among` are the statuses that the command takes, beside what is `delayed`."""
     if wanted.ids:
         with reader_for(place, wanted.ids[0]) as reader:
-            return [reader.find(id) for id in wanted.ids]
+            return list(dict.fromkeys(JobId(reader.find(id)) for id in wanted.ids))
     takes = among | {JobStatus.PENDING} if delayed else among
     named, failed = wanted.filter.statuses, {JobStatus.FAILED}
     if not named & takes:
         raise UsageProblem(
-            f"`{action}` takes jobs that are {_words(takes)}, not {_words(named)}"
-            + ("; `retry` takes those" if action is Action.RESUME and named == failed else "")
+            f"`{command}` takes jobs that are {_words(takes)}, not {_words(named)}"
+            + ("; `retry` takes those" if command is Command.RESUME and named == failed else "")
         )
     found = _named(place, wanted.filter, among, delayed=delayed)
     if found and not yes:
-        _confirm(action, Counter(status for _, status in found))
+        _confirm(command, Counter(status for _, status in found))
     return [id for id, _ in found]
 
 
@@ -309,9 +287,8 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
 
 def _named(
     place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
-) -> list[tuple[str, JobStatus]]:
-    found = ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
-    return [(id, status) for id, status in found]
+) -> list[tuple[JobId, JobStatus]]:
+    return ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
 
 
 def _words(statuses: frozenset[JobStatus]) -> str:
@@ -319,9 +296,9 @@ def _words(statuses: frozenset[JobStatus]) -> str:
     return f"{', '.join(others)} or {last}" if others else last
 
 
-def _confirm(action: str, counts: Counter[JobStatus]) -> None:
+def _confirm(command: str, counts: Counter[JobStatus]) -> None:
     listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    question = f"{action} {plural(counts.total(), 'job')} ({listed})?"
+    question = f"{command} {plural(counts.total(), 'job')} ({listed})?"
     if not sys.stdin.isatty():
         raise UsageProblem(f"{question} Nobody can be asked here: say --yes")
     if not typer.confirm(question, err=True):
@@ -329,15 +306,7 @@ def _confirm(action: str, counts: Counter[JobStatus]) -> None:
         raise typer.Exit(Exit.FAILED)
 
 
-def engine_of(place: Place) -> Engine:
-    """Without a worker, and without the project's workflows: what is broken there must not keep
-    anyone from cancelling."""
-    from ucop.engine import Engine
-
-    return Engine(settings=place.settings, worker=False)
-
-
-def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: bool) -> None:
+def _tell(place: Place, command: Command, changed: Sequence[Changed], *, as_json: bool) -> None:
     if as_json:
         put_records(changed)
     else:
@@ -349,8 +318,8 @@ def _tell(place: Place, action: Action, changed: Sequence[Changed], *, as_json: 
             note(f"refused: {one.refused}")
     done = [one for one in changed if not one.refused]
     if done:
-        note(f"{plural(len(done), 'job')} {DONE[action]}")
-    if done and action in (Action.RESUME, Action.RETRY):
+        note(f"{plural(len(done), 'job')} {DONE[command]}")
+    if done and command in (Command.RESUME, Command.RETRY):
         _note_worker(place)
 
 
@@ -456,6 +425,12 @@ def _resume(
     as_json: bool,
 ) -> Exit:
     from ..commands import run
+
+    if detach and not going.needs_workflow:
+        if job.status not in ACTIVE or (going.at_once and job.start_at is not None):
+            terms = read_new_terms(going.budget, going.priority, at_once=going.at_once)
+            place.carry_out(lambda commands: commands.resume(JobId(job.id), terms))
+        return run.tell_queued(place, job.id, as_json=as_json)
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)

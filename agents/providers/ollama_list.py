@@ -1,0 +1,76 @@
+"""Which models an Ollama has, and how a client of httpx talks to it. Without LangChain."""
+
+from __future__ import annotations
+
+import ssl
+from functools import cache
+from typing import Any
+
+import httpx
+
+from ..errors import ModelError, ModelUnavailable
+from ..text.secret_url import shown_url
+from .endpoint import Endpoint
+
+LIST_TIMEOUT = 5.0
+RESUME = (
+    "A job keeps what it finished: `ucop jobs resume` goes on from there "
+    "when the endpoint answers again."
+)
+SHOWN = 400
+READ = 10_000
+"""Characters, or bytes, of an error that are looked at: it may hold a whole answer."""
+
+
+async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
+    """The names an Ollama has, each with its tag; None where no Ollama answers.
+
+    Raises ModelUnavailable where something answers but cannot say which models it has:
+    an endpoint in trouble is not the same as no endpoint.
+    """
+    timeout = httpx.Timeout(LIST_TIMEOUT)
+    try:
+        async with httpx.AsyncClient(**client_options(endpoint), timeout=timeout) as client:
+            response = await client.get(f"{endpoint.url}/api/tags")
+    except (httpx.ConnectError, httpx.ConnectTimeout):
+        return None
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        raise _listless(endpoint, shown_error(error)) from error
+    if response.status_code == 404:
+        return None
+    if response.is_error:
+        raise _listless(endpoint, f"HTTP {response.status_code}", status=response.status_code)
+    try:
+        return frozenset(str(model["name"]) for model in response.json()["models"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _listless(endpoint, "its answer is not a list of models") from error
+
+
+def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> ModelError:
+    return ModelUnavailable(
+        f"{endpoint.url}: an endpoint answers there but does not list its models ({what}). "
+        f"Look at that server, or point OLLAMA_HOST elsewhere. {RESUME}",
+        reached=False,
+        transient=True,
+        status=status,
+    )
+
+
+def shown_error(error: BaseException) -> str:
+    text = shown_url(str(error)[:READ]).strip()
+    return (text or type(error).__name__)[:SHOWN]
+
+
+def client_options(endpoint: Endpoint) -> dict[str, Any]:
+    """How a client of httpx talks to an endpoint: credentials, proxies, certificates."""
+    return {
+        "headers": dict(endpoint.headers),
+        "trust_env": not endpoint.is_loopback,
+        "verify": _tls(),
+    }
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    """One TLS context a process: reading the certificates takes some 20 ms."""
+    return httpx.create_ssl_context()
