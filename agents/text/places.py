@@ -39,22 +39,9 @@ class Places:
         value = self.document.value(path)
         if not isinstance(value, str):
             return position
-        lines = self._lines
-        line, start = lines[position.line - 1], position.column - 1
+        line, start = self._lines[position.line - 1], position.column - 1
         for quote in (0, 1):
             if line.startswith(value, start + quote):
                 return Position(position.file, position.line, position.column + quote + offset)
         nth = len(re.findall(re.escape(needle), value[:offset]))
-        return _search(lines, position, needle, nth) or position
-
-
-def _search(lines: list[str], position: Position, needle: str, nth: int) -> Position | None:
-    """The place of the nth `needle` at or after `position`."""
-    start = position.column - 1
-    for number in range(position.line, len(lines) + 1):
-        for found in re.finditer(re.escape(needle), lines[number - 1][start:]):
-            if nth == 0:
-                return Position(position.file, number, start + found.start() + 1)
-            nth -= 1
-        start = 0
-    return None
+        return self.document.locate(path, needle, nth)

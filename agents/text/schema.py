@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from .keywords import KEYWORDS, Holds
+from .keywords import KEYWORDS, NAMED, SCHEMA, SCHEMAS, TYPES
 from .nearest import did_you_mean
 from .paths import path_text
 from .source import DataPath
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from jsonschema import Draft202012Validator
     from jsonschema.exceptions import ValidationError
 
-TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 MAX_PROBLEMS = 20
 
 Schema = dict[str, Any]
@@ -164,12 +163,11 @@ def coerce_text(schema: Mapping[str, Any], text: str) -> Any:
     return text
 
 
-def _holding(holds: Holds) -> frozenset[str]:
-    return frozenset(name for name, (held, _) in KEYWORDS.items() if held is holds)
-
-
 # Keywords under which schemas stand, by how they are held.
-_ONE, _LIST, _NAMED = map(_holding, (Holds.SCHEMA, Holds.SCHEMAS, Holds.NAMED))
+_ONE, _LIST, _NAMED = (
+    frozenset(name for name, (held, _) in KEYWORDS.items() if held is holds)
+    for holds in (SCHEMA, SCHEMAS, NAMED)
+)
 _KEYWORDS_THAT_DECIDE = frozenset(
     [
         "type",

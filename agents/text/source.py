@@ -56,17 +56,21 @@ class Document:
             value = value[step]
         return value
 
-    def locate(self, path: DataPath, fragment: str) -> Position:
-        """The place of `fragment` inside the text at `path`; else the place of the text.
+    def locate(self, path: DataPath, fragment: str, nth: int = 0) -> Position:
+        """The place of the nth `fragment` inside the text at `path`; else the place of the text.
 
         Looks in the file itself, so a fragment that is written with escapes is not found.
         """
         start = self.at(path)
         lines = LINE_BREAK.split(self.text)
         for number, line in _lines_of(lines, start, self._next_after(start)):
-            column = line.find(fragment, start.column - 1 if number == start.line else 0)
-            if column >= 0:
-                return Position(self.file, number, column + 1)
+            before = start.column - 1 if number == start.line else 0
+            columns = [
+                before + match.start() for match in re.finditer(re.escape(fragment), line[before:])
+            ]
+            if nth < len(columns):
+                return Position(self.file, number, columns[nth] + 1)
+            nth -= len(columns)
         return start
 
     def _next_after(self, start: Position) -> Position | None:

@@ -8,12 +8,11 @@ see everything that `check.py` sees: what it refuses is wrong, what it lets pass
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cache
 from typing import Any
 
-from ucop.agents.text.keywords import KEYWORDS, Holds
-from ucop.agents.text.schema import TYPES
+from ucop.agents.text.keywords import KEYWORDS, TYPES
 
 from ..limits import COUNTS, LIMITS, TIMES, Limits
 from .channel import MERGE
@@ -154,33 +153,13 @@ _TYPE: Schema = {
     "description": "A type's name, or a JSON Schema.",
     "anyOf": [ref("typeName"), ref("schema")],
 }
-_INNER: Schema = {"anyOf": [ref("typeName"), ref("schema"), {"type": "boolean"}]}
-_NAMES: Schema = {"type": "array", "items": {"type": "string"}}
-_TYPES: Schema = {"enum": list(TYPES)}
-_HELD: Mapping[Holds, Schema] = {
-    Holds.SCHEMA: _INNER,
-    Holds.SCHEMAS: {"type": "array", "items": _INNER, "minItems": 1},
-    Holds.NAMED: {"type": "object", "additionalProperties": _INNER},
-    Holds.TYPES: {"anyOf": [_TYPES, {"type": "array", "items": _TYPES}]},
-    Holds.TEXT: {"type": "string"},
-    Holds.NUMBER: {"type": "number"},
-    Holds.POSITIVE: {"type": "number", "exclusiveMinimum": 0},
-    Holds.SIZE: {"type": "integer", "minimum": 0},
-    Holds.FLAG: {"type": "boolean"},
-    Holds.NAMES: _NAMES,
-    Holds.NAMES_BY_FIELD: {"type": "object", "additionalProperties": _NAMES},
-    Holds.REFERENCE: {"type": "string", "pattern": "^#"},
-    Holds.LIST: {"type": "array"},
-    Holds.OBJECT: {"type": "object"},
-    Holds.ANYTHING: {},
-}
 
 
 def _json_schema() -> Schema:
     return {
         "type": "object",
         "properties": {
-            keyword: {"description": meaning, **_HELD[holds]}
+            keyword: {"description": meaning, **holds}
             for keyword, (holds, meaning) in KEYWORDS.items()
         },
         "patternProperties": {"^x-": {}},
