@@ -26,8 +26,9 @@ if TYPE_CHECKING:
         UnknownMerge,
     )
     from .finding import Finding, Position
+    from .models.fallback import ModelFallback
     from .models.interceptor import AgentRun, Interceptor, ModelRun, NodeRun
-    from .models.models import ModelFallback, Models
+    from .models.models import Models
     from .models.serving import ModelUse
     from .providers.provider import ProviderSettings
     from .run.alone import Ran, run_alone
@@ -82,7 +83,7 @@ _HOME = {
     "AgentSpec": "spec.spec",
     "Finding": "finding",
     "Interceptor": "models.interceptor",
-    "ModelFallback": "models.models",
+    "ModelFallback": "models.fallback",
     "ModelRun": "models.interceptor",
     "ModelUse": "models.serving",
     "Models": "models.models",

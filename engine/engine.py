@@ -14,9 +14,10 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 from weakref import WeakKeyDictionary, WeakSet
 
+from ucop.agents.models.fallback import ModelFallback
 from ucop.agents.models.interceptor import Interceptor
 from ucop.agents.models.meter import Usage
-from ucop.agents.models.models import ModelFallback, Models, ModelWarning
+from ucop.agents.models.models import Models, ModelWarning
 from ucop.agents.models.serving import ModelUse
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.graphs.workflow import Workflow

@@ -8,14 +8,13 @@ LangChain and httpx are imported where a model is really asked.
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..embedded import EmbeddedModel
@@ -28,6 +27,8 @@ from ..providers.retry import Retry
 from ..providers.thinking import without_thinking
 from ..providers.window import truncation
 from .aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
+from .answer_cache import AnswerCache, KeptAnswers, Question
+from .fallback import ModelFallback, error_of_chain, may_fall_back
 from .interceptor import ModelRun, current, through
 from .model_call import ModelCall
 from .serving import Absence, ModelUse, Serving
@@ -41,28 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-FIRST_BAD_REQUEST = frozenset({400, 405, 409, 411, 413, 414, 415, 422})
-"""Statuses that say that the request is at fault: another model would get the same."""
-
-KEPT_UNDER = "ucop_cache_key"
-"""In an answer's `response_metadata`: the key under which it is kept."""
-
-FROM_CACHE = "ucop_cached"
-"""In an answer's `response_metadata`: it was kept, and not asked for again."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ModelFallback:
-    """A model of a chain did not answer, and the next one is asked instead."""
-
-    asked: str
-    """The name as the agent or caller wrote it."""
-    failed: str
-    """`provider:model` of what did not answer."""
-    name: str
-    """`provider:model` of what is asked now."""
-    reason: str
-
 
 @dataclass(frozen=True, kw_only=True)
 class ModelWarning:
@@ -73,34 +52,8 @@ class ModelWarning:
     message: str
 
 
-class KeptAnswers(Protocol):
-    """Keeps answers of models beyond the process."""
-
-    async def find(self, key: str) -> str | None:
-        """The answer under `key`, unless its time is over."""
-
-    async def keep(self, key: str, answer: str, seconds: float) -> None:
-        """Keep an answer for so long."""
-
-    async def drop(self, key: str) -> None:
-        """Keep it no longer."""
-
-
 def _never() -> bool:
     return False
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Question:
-    """A request by the name it was asked under."""
-
-    asked: str
-    request: ModelRequest
-    config: RunnableConfig
-    keep_for: float | None
-    """Seconds to keep its answer; None to look for none, and keep none."""
-    passed_on: Callable[[], bool]
-    """Whether a piece of an answer has been passed on, and cannot be taken back."""
 
 
 @dataclass
@@ -149,7 +102,7 @@ class Models:
         self._idle_timeout = idle_timeout
         self._retry = retry or Retry()
         self._rates = rates or ProcessRates()
-        self._answers, self._cache = answers, cache
+        self._kept = AnswerCache(answers, cache, self._key)
         self._on_use = [on_use] if on_use else []
         self._on_fallback = [on_fallback] if on_fallback else []
         self._on_warning: list[Callable[[ModelWarning], None]] = []
@@ -263,11 +216,11 @@ class Models:
             tools=tools,
             binding=binding or {},
         )
-        question = _Question(
+        question = Question(
             asked=name or DEFAULT_ALIAS,
             request=request,
             config=ensure_config(config),
-            keep_for=self._keeps_for(request, cache),
+            keep_for=self._kept.seconds_of(request, cache),
             passed_on=passed_on,
         )
         if (intercepted := current.get()) is not None and intercepted[0].model_call:
@@ -278,18 +231,15 @@ class Models:
             )
         return await self._from_chain(question, name)
 
-    async def _from_chain(self, question: _Question, name: str | None) -> AIMessage:
+    async def _from_chain(self, question: Question, name: str | None) -> AIMessage:
         candidates = self.candidates(name)
-        if kept := await self._find(question, candidates):
+        if kept := await self._kept.find(question, candidates):
             return kept
         return await self._first_answer(question, candidates)
 
     async def forget(self, answers: Sequence[AIMessage]) -> None:
         """Keep these answers no longer: they were no good, and would be the same again."""
-        for answer in answers:
-            key = answer.response_metadata.get(KEPT_UNDER)
-            if key and self._answers is not None:
-                await self._answers.drop(key)
+        await self._kept.forget(answers)
 
     def listen(
         self,
@@ -359,7 +309,7 @@ class Models:
 
     # Asking
 
-    async def _first_answer(self, question: _Question, candidates: Sequence[str]) -> AIMessage:
+    async def _first_answer(self, question: Question, candidates: Sequence[str]) -> AIMessage:
         """Of the candidates that can be had, one after another; else of what stands in."""
         passed_over: dict[str, str] = {}
         absences: dict[str, Absence] = {}
@@ -381,10 +331,10 @@ class Models:
                 passed_over[candidate] = str(error)
         if not failures:
             use = await self._serving.stand_in(question.asked, absences)
-            return await self._find(question, [use.name]) or await self._answer(use, question)
-        raise _all_of(failures, absences)
+            return await self._kept.find(question, [use.name]) or await self._answer(use, question)
+        raise error_of_chain(failures, absences)
 
-    async def _answer(self, use: ModelUse, question: _Question) -> AIMessage:
+    async def _answer(self, use: ModelUse, question: Question) -> AIMessage:
         for listener in self._on_use:
             listener(use)
         try:
@@ -396,9 +346,10 @@ class Models:
         if told := truncation(answer):
             for warned in self._on_warning:
                 warned(ModelWarning(name=use.name, message=told))
-        return await self._keep(question, use, answer)
+        await self._kept.keep(question, use.name, answer)
+        return answer
 
-    def _call(self, use: ModelUse, question: _Question) -> ModelCall:
+    def _call(self, use: ModelUse, question: Question) -> ModelCall:
         from .meter import MODELS_NAME
 
         provider = use.name.partition(":")[0]
@@ -502,64 +453,6 @@ class Models:
         for listener in self._on_fallback:
             listener(fallback)
 
-    # Kept answers
-
-    def _keeps_for(self, request: ModelRequest, cache: float | None) -> float | None:
-        if self._answers is None:
-            return None
-        if cache is not None:
-            return cache
-        return self._cache if request.is_repeatable else None
-
     def _key(self, request: ModelRequest, model: str) -> str | None:
         provider = model.partition(":")[0]
         return self._thinking(request, provider).key(model, self._settings(provider).base_url)
-
-    async def _find(self, question: _Question, models: Sequence[str]) -> AIMessage | None:
-        """The kept answer of the first of `models` that has one: also a fallback's was paid."""
-        if self._answers is None or question.keep_for is None:
-            return None
-        from langchain_core.messages import AIMessage
-
-        from .meter import Usage, note
-
-        for model in models:
-            key = self._key(question.request, model)
-            text = await self._answers.find(key) if key else None
-            if text is not None:
-                note(question.config, Usage(cached_calls=1, models=(model,)))
-                answer = AIMessage.model_validate(json.loads(text))
-                answer.response_metadata |= {FROM_CACHE: True, KEPT_UNDER: key}
-                return answer
-        return None
-
-    async def _keep(self, question: _Question, use: ModelUse, answer: AIMessage) -> AIMessage:
-        if self._answers is None or question.keep_for is None:
-            return answer
-        if key := self._key(question.request, use.name):
-            text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
-            await self._answers.keep(key, text, question.keep_for)
-            answer.response_metadata[KEPT_UNDER] = key
-        return answer
-
-
-def may_fall_back(error: ModelError) -> bool:
-    """Whether the next model of a chain may do better: not where the request is at fault."""
-    if error.status in FIRST_BAD_REQUEST:
-        return False
-    return error.reached or error.transient or isinstance(error, ModelUnavailable)
-
-
-def _all_of(failures: Sequence[ModelError], absences: Mapping[str, Absence]) -> ModelError:
-    """The one failure; or, of a chain, one that names them all."""
-    if len(failures) == 1 and not absences:
-        return failures[0]
-    told = [f"{name}: {absence.reason}" for name, absence in absences.items()]
-    listed = "\n".join(f"  {line}" for line in (*told, *map(str, failures)))
-    last = failures[-1]
-    return type(last)(
-        f"no model of the chain answered:\n{listed}",
-        reached=any(failure.reached for failure in failures),
-        transient=last.transient,
-        status=last.status,
-    )

@@ -61,7 +61,8 @@ from .stopping import insist
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models.models import ModelFallback, Models, ModelWarning
+    from ucop.agents.models.fallback import ModelFallback
+    from ucop.agents.models.models import Models, ModelWarning
     from ucop.agents.models.serving import ModelUse
     from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls

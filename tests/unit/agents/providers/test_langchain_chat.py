@@ -17,8 +17,9 @@ from tests.support import ollama as scripted
 from tests.support.ollama import ScriptedOllama
 from tests.support.wire import Wire, refusal, stream, whole
 from ucop.agents.errors import ModelError, ModelUnavailable
+from ucop.agents.models.fallback import ModelFallback
 from ucop.agents.models.meter import Meter
-from ucop.agents.models.models import ModelFallback, Models
+from ucop.agents.models.models import Models
 from ucop.agents.providers.provider import ProviderSettings
 from ucop.agents.providers.retry import Retry
 

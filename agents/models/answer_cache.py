@@ -1,0 +1,102 @@
+"""Answers of models that are kept, and given again where the same is asked."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from ..providers.request import ModelRequest
+
+if TYPE_CHECKING:
+    from langchain_core.messages import AIMessage
+    from langchain_core.runnables import RunnableConfig
+
+KEPT_UNDER = "ucop_cache_key"
+"""In an answer's `response_metadata`: the key under which it is kept."""
+
+FROM_CACHE = "ucop_cached"
+"""In an answer's `response_metadata`: it was kept, and not asked for again."""
+
+
+class KeptAnswers(Protocol):
+    """Keeps answers of models beyond the process."""
+
+    async def find(self, key: str) -> str | None:
+        """The answer under `key`, unless its time is over."""
+
+    async def keep(self, key: str, answer: str, seconds: float) -> None:
+        """Keep an answer for so long."""
+
+    async def drop(self, key: str) -> None:
+        """Keep it no longer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Question:
+    """A request by the name it was asked under."""
+
+    asked: str
+    request: ModelRequest
+    config: RunnableConfig
+    keep_for: float | None
+    """Seconds to keep its answer; None to look for none, and keep none."""
+    passed_on: Callable[[], bool]
+    """Whether a piece of an answer has been passed on, and cannot be taken back."""
+
+
+class AnswerCache:
+    """The answers of one process's models."""
+
+    def __init__(
+        self,
+        answers: KeptAnswers | None,
+        seconds: float | None,
+        key: Callable[[ModelRequest, str], str | None],
+    ) -> None:
+        """`seconds`: how long answers are kept that can only be the same again; `key`: under
+        which a model's answer to a request is kept, None where it has none."""
+        self._answers, self._seconds, self._key = answers, seconds, key
+
+    def seconds_of(self, request: ModelRequest, given: float | None) -> float | None:
+        """How long the answer to a request is kept, which may say it itself."""
+        if self._answers is None:
+            return None
+        if given is not None:
+            return given
+        return self._seconds if request.is_repeatable else None
+
+    async def find(self, question: Question, models: Sequence[str]) -> AIMessage | None:
+        """The kept answer of the first of `models` that has one: also a fallback's was paid."""
+        if self._answers is None or question.keep_for is None:
+            return None
+        from langchain_core.messages import AIMessage
+
+        from .meter import Usage, note
+
+        for model in models:
+            key = self._key(question.request, model)
+            text = await self._answers.find(key) if key else None
+            if text is not None:
+                note(question.config, Usage(cached_calls=1, models=(model,)))
+                answer = AIMessage.model_validate(json.loads(text))
+                answer.response_metadata |= {FROM_CACHE: True, KEPT_UNDER: key}
+                return answer
+        return None
+
+    async def keep(self, question: Question, model: str, answer: AIMessage) -> None:
+        """Keep what a model answered, where it is to be kept."""
+        if self._answers is None or question.keep_for is None:
+            return
+        if key := self._key(question.request, model):
+            text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
+            await self._answers.keep(key, text, question.keep_for)
+            answer.response_metadata[KEPT_UNDER] = key
+
+    async def forget(self, answers: Sequence[AIMessage]) -> None:
+        """Keep these answers no longer."""
+        for answer in answers:
+            key = answer.response_metadata.get(KEPT_UNDER)
+            if key and self._answers is not None:
+                await self._answers.drop(key)
