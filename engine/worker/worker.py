@@ -14,7 +14,6 @@ import logging
 import os
 import secrets
 import socket
-import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -44,7 +43,6 @@ from ..ledger import workers as roster
 from ..ledger.live_rows import Bounds
 from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
 from ..ledger.retention import BATCH
-from ..ledger.workers import WorkerAt
 from ..live.writer import LiveChannel
 from ..loop.cancellation import is_cancelled
 from ..loop.duty import Duty, repeat
@@ -56,6 +54,7 @@ from ..values.json_text import shown_json
 from .attempt import Attempt, Drained, Pace
 from .pulse import Pulse
 from .retention import carry_out
+from .takeover import Takeover
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
@@ -134,8 +133,7 @@ class Worker:
         self._pace = Pace()
         self._abandoning: asyncio.Task[None] | None = None
         """Ends everything here, once this worker was declared lost."""
-        self._beats: dict[str, tuple[float | None, float]] = {}
-        """Each other worker's last heartbeat, and since when (monotonic) it is the last."""
+        self._takeover = Takeover(database, self.id, lease=settings.lease, tell=notices.tell)
         self._missing: set[tuple[str, int]] = set()
         self._broken: dict[tuple[str, int], str] = {}
         """Why attempts broke off whose jobs are not given back yet."""
@@ -462,64 +460,18 @@ class Worker:
 
     async def _sweep(self) -> None:
         """Take up what nobody runs any more."""
-        lost = [worker for worker in await self._others() if not await self._lives(worker)]
-        for worker in lost:
-            await self._take_over(worker)
-            self._beats.pop(worker, None)
+        taken = await self._takeover.look()
         await self._release_forgotten()
         await self._expire_questions()
         await self._expire()
-        await self._queue.repair(self._lives)
-        if lost:
+        await self._queue.repair(self._takeover.lives)
+        if taken:
             self._queue.wake()
 
     async def _expire(self) -> None:
         """Fail the jobs whose deadline passed while nobody worked on them."""
         for job in await self._database.read(lambda: lifecycle.expired()):
             await self._database.write(partial(lifecycle.expire, job))
-            self._notices.tell(job)
-
-    async def _others(self) -> list[str]:
-        workers = await self._database.read(roster.working)
-        return [worker for worker in workers if worker != self.id]
-
-    async def _lives(self, worker: str) -> bool:
-        """Whether a worker may still commit. One that is found dead is marked lost first."""
-        if worker == self.id:
-            return True
-        if await self._database.read(lambda: roster.is_lost(worker)):
-            return False
-        at = await self._database.read(lambda: roster.where_is(worker))
-        if at is not None and await self._database.is_held(worker):
-            if not self._is_silent(worker, at):
-                return True
-            await self._database.unblock(at, self._settings.lease)
-        fault("before mark lost")
-        if await self._database.write(lambda: roster.mark_lost(worker)):
-            log.warning("worker %s is gone; its jobs are taken over", worker)
-        fault("after mark lost")
-        return False
-
-    def _is_silent(self, worker: str, at: WorkerAt) -> bool:
-        """Whether a worker that exists gave no heartbeat for a lease, watched on this
-        process's own clock: no two clocks are compared, and a laptop that slept has nobody
-        declared lost when it wakes."""
-        now = time.monotonic()
-        known, since = self._beats.get(worker, (None, now))
-        if known != at.beat_at:
-            since = now
-        self._beats[worker] = (at.beat_at, since)
-        return now - since > self._settings.lease
-
-    async def _take_over(self, worker: str) -> None:
-        why = f"worker {worker} was lost"
-        at = await self._database.read(lambda: roster.where_is(worker))
-        if at is not None and await self._database.is_held(worker):
-            await self._database.unblock(at, self._settings.lease)
-        for job, number in await self._database.read(lambda: roster.running_on(worker)):
-            fault("before takeover")
-            await self._database.dispatch(partial(lifecycle.release, job, number, why, lost=True))
-            fault("after takeover")
             self._notices.tell(job)
 
     async def _expire_questions(self) -> None:

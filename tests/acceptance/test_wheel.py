@@ -148,7 +148,7 @@ def test_data_of_every_kind_is_in_the_wheel(built: Built) -> None:
         "ucop/agents/library/checkpoints.md",
         "ucop/agents/embedded/chat.jinja",
         "ucop/graphs/library/blog.yaml",
-        "ucop/engine/migrations/versions/0001_ledger.py",
+        "ucop/engine/ledger/migrations/versions/0001_ledger.py",
         "ucop/console/terminal/console.tcss",
         *(f"ucop/{floor}/py.typed" for floor in FLOORS),
     ):

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from tests.support.broken import marked
+from tests.support.broken_definitions import BROKEN
 from tests.support.paths import DOCS
-from tests.unit.graphs.check.test_check import BROKEN, marked
 from ucop.agents.errors import InvalidDefinition
 from ucop.agents.spec.spec import AgentSpec
 from ucop.agents.text.keywords import KEYWORDS
