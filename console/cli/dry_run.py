@@ -170,7 +170,7 @@ def _models_of(steps: Iterable[Step]) -> dict[str, list[str]]:
 def _lines(plan: Plan) -> Iterator[str]:
     yield f"{plan.workflow}  ({plan.origin})"
     yield from _section("input", [_input(one) for one in plan.inputs])
-    yield from _section("waves, nodes of one number side by side", _waves(plan))
+    yield from _section("order (nodes with the same number run in parallel)", _waves(plan))
     yield from _section("branches", [_branch(one) for one in plan.branches])
     yield from _section("loops", [_loop(one) for one in plan.loops])
     yield from _section("limits", [limit(*one) for one in plan.limits.items()])

@@ -195,7 +195,7 @@ def _tell_defect(error: Exception) -> int:
     if os.environ.get("UCOP_DEBUG"):
         raise error
     note(f"error: {type(error).__name__}: {error}")
-    note("this was not foreseen; UCOP_DEBUG=1 shows where it came from, for a bug report")
+    note("internal error. Set UCOP_DEBUG=1 for the traceback, and report it as a bug")
     return Exit.DEFECT
 
 

@@ -20,7 +20,7 @@ Project = Annotated[
     typer.Option(
         "--project",
         metavar="DIR",
-        help="The project's folder. Default: found from here upward.",
+        help="The project's folder. Default: this folder or the nearest parent with a project.",
         show_default=False,
     ),
 ]
@@ -34,9 +34,7 @@ Database = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Yes = Annotated[
-    bool, typer.Option("--yes", help="Do it without asking, where a filter names the jobs.")
-]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask for confirmation.")]
 Status = Annotated[
     list[JobStatus] | None,
     typer.Option(
@@ -179,7 +177,7 @@ InputFile = Annotated[
     typer.Option(
         "--input-file",
         metavar="FILE",
-        help="A JSON or YAML file with inputs, or - for stdin. -i goes before it.",
+        help="A JSON or YAML file with inputs, or - for stdin. -i overrides it.",
         show_default=False,
     ),
 ]
@@ -231,7 +229,7 @@ Key = Annotated[
     typer.Option(
         "--key",
         metavar="TEXT",
-        help="For idempotence: a job that has this key already is shown instead of a new one.",
+        help="An idempotency key: if a job with this key exists, it is used instead of a new one.",
         show_default=False,
     ),
 ]
@@ -240,7 +238,7 @@ Budget = Annotated[
     typer.Option(
         "--budget",
         metavar="KEY=VALUE",
-        help="What the job may use at most, over all its attempts: deadline, steps, model_calls, "
+        help="Limits of the job over all attempts: deadline, steps, model_calls, "
         "tokens, seconds or cost. Goes before the workflow's limits. May be repeated.",
         show_default=False,
     ),
@@ -259,7 +257,7 @@ NewPriority = Annotated[
     typer.Option(
         "--priority",
         metavar="N",
-        help="Its priority from now on; higher goes first.",
+        help="The new priority; higher runs first.",
         show_default=False,
     ),
 ]
@@ -268,8 +266,7 @@ SetPath = Annotated[
     typer.Option(
         "--set",
         metavar="PATH=VALUE",
-        help="Another value in the state, such as outline.title=Tea; JSON, or else a text. "
-        "May be repeated.",
+        help="A new value in the state, such as outline.title=Tea; JSON or text. May be repeated.",
         show_default=False,
     ),
 ]
@@ -277,7 +274,7 @@ AsNode = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The node to edit as, where several made the checkpoint.",
+        help="The node to edit as, if several made the checkpoint.",
         show_default=False,
     ),
 ]
@@ -285,18 +282,18 @@ Queue = Annotated[
     str | None,
     typer.Option(
         metavar="NAME",
-        help="The queue that the job goes into; one that the settings declare.",
+        help="The job's queue; it must be declared in the settings.",
         show_default=False,
     ),
 ]
 Priority = Annotated[
-    int, typer.Option(metavar="N", help="Higher goes first, among the jobs of its tenant.")
+    int, typer.Option(metavar="N", help="Higher runs first, among the jobs of its tenant.")
 ]
 Delay = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Do not run it before this has passed, such as 90s, 30m or 2h.",
+        help="Start the job after this time, such as 90s, 30m or 2h.",
         show_default=False,
     ),
 ]
@@ -304,7 +301,7 @@ Deadline = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Where it has not ended by then it fails, such as 30m.",
+        help="Fail the job if it has not ended by then, such as 30m.",
         show_default=False,
     ),
 ]
@@ -313,7 +310,7 @@ OfTenant = Annotated[
     typer.Option(
         "--tenant",
         metavar="NAME",
-        help="Whose job it is: workers are shared out evenly among tenants.",
+        help="The job's tenant. Tenants share workers evenly.",
         show_default=False,
     ),
 ]
@@ -321,7 +318,7 @@ Thread = Annotated[
     str | None,
     typer.Option(
         metavar="ID",
-        help="The LangGraph thread to go on with. Its jobs run one after the other.",
+        help="The LangGraph thread to continue. Its jobs run one after the other.",
         show_default=False,
     ),
 ]

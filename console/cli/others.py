@@ -22,7 +22,7 @@ MOST = 1_000
 
 
 def tell_others(place: Place, id: str) -> None:
-    """Say which pending jobs no worker runs, and which of them job `id` waits for."""
+    """List pending jobs that no worker runs, and those that job `id` waits for."""
     with place.reader() as reader:
         if reader.workers():
             return

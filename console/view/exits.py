@@ -3,11 +3,11 @@
 | code | meaning |
 |---|---|
 | 0 | done |
-| 1 | the job failed or was cancelled, or the machine is in the way (database, model) |
+| 1 | the job failed or was cancelled, or the database or a model is unavailable |
 | 2 | usage, an invalid workflow, an input or a change that is refused |
 | 3 | not found: a job, a checkpoint, a workflow, an agent, a schedule, a delivery |
 | 4 | the job waits for a person |
-| 5 | the job is paused, as by a used-up budget |
+| 5 | the job is paused, for example by its budget |
 | 70 | a defect of ucop |
 | 130 | interrupted |
 """

@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Look at agents; run one alone.",
+    help="Show agents, and run one alone.",
 )
 
 
@@ -64,7 +64,7 @@ def show(
     agent: options.AgentName,
     json: options.Json = False,
 ) -> None:
-    """Show what an agent takes, what it answers, and its prompt."""
+    """Show an agent's input, output and prompt."""
     found = place_of(ctx).registry.get(agent)
     if json:
         put_json(_whole(found))

@@ -21,11 +21,13 @@ def check(
     ctx: typer.Context,
     production: Annotated[
         bool,
-        typer.Option("--production", help="Name the test doubles that production mode refuses."),
+        typer.Option(
+            "--production", help="Also report test doubles, which production mode refuses."
+        ),
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Check all agents and workflows, and tell every mistake with file, line and column.
+    """Check all agents and workflows. Report every mistake with file, line and column.
 
     In production mode, and with --production, test doubles are mistakes too.
     """

@@ -20,13 +20,13 @@ def console(
         str | None,
         typer.Argument(
             metavar="[ID]",
-            help="A job to begin with, by its id or its beginning.",
+            help="Open this job first: its id or the beginning of it.",
             autocompletion=complete_job,
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Look at jobs and control them on the whole terminal, live.
+    """Show and control jobs in a full-screen terminal, live.
 
     Keys are shown at the lower edge; ? explains them, q quits. Jobs go on without it.
     """

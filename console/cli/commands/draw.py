@@ -43,7 +43,7 @@ def draw(
         PictureFormat | None,
         typer.Option(
             "--format",
-            help="How it is written. Default: by the file's ending, else mermaid.",
+            help="The format. Default: by the file's extension, else mermaid.",
             show_default=False,
         ),
     ] = None,
@@ -53,7 +53,7 @@ def draw(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write it there instead of to stdout.",
+            help="The output file. Default: stdout.",
             show_default=False,
         ),
     ] = None,

@@ -19,13 +19,13 @@ def schema(
             "-o",
             "--output",
             metavar="FILE",
-            help="Write it there instead of to stdout.",
+            help="The output file. Default: stdout.",
             show_default=False,
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Print the JSON Schema of workflow files, from which editors complete and underline."""
+    """Print the JSON Schema of workflow files, for completion and checks in editors."""
     from ucop.graphs.language.json_schema import schema_text
 
     if output is None:

@@ -27,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="What agents remember; documents to search.",
+    help="Show and delete memories of agents, and search documents.",
 )
 
 Collection = Annotated[
@@ -35,7 +35,7 @@ Collection = Annotated[
 ]
 OfTenant = Annotated[
     str | None,
-    typer.Option("--tenant", metavar="NAME", help="Whose memory it is.", show_default=False),
+    typer.Option("--tenant", metavar="NAME", help="The tenant.", show_default=False),
 ]
 Space = Annotated[
     str | None,
@@ -50,10 +50,12 @@ Space = Annotated[
 @app.command()
 def ingest(
     ctx: typer.Context,
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="With .md and .txt files.")],
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="A folder with .md and .txt files.")
+    ],
     collection: Collection = "documents",
     passage: Annotated[
-        int, typer.Option(min=100, max=20_000, help="Longest passage, in characters.")
+        int, typer.Option(min=100, max=20_000, help="Maximum length of a passage, in characters.")
     ] = 1000,
     tenant: OfTenant = None,
     json: options.Json = False,
@@ -84,15 +86,15 @@ def ingest(
 @app.command()
 def search(
     ctx: typer.Context,
-    query: Annotated[str, typer.Argument(metavar="TEXT", help="What to look for.")],
+    query: Annotated[str, typer.Argument(metavar="TEXT", help="The text to search for.")],
     space: Annotated[
         str, typer.Option("--in", metavar="SPACE", help="agents/NAME, shared, or documents/…")
     ] = "documents",
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="At most so many.")] = 5,
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="Show at most N.")] = 5,
     tenant: OfTenant = None,
     json: options.Json = False,
 ) -> None:
-    """Find what is nearest in meaning, the nearest first."""
+    """Search by meaning; the nearest results come first."""
     with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
@@ -112,7 +114,7 @@ def list_(
     tenant: OfTenant = None,
     json: options.Json = False,
 ) -> None:
-    """List the spaces in which anything is remembered, or what is in one."""
+    """List the spaces of memory, or the content of one."""
     from ucop.engine.stores.memory_rows import remembered, spaces
 
     place = place_of(ctx)
@@ -136,12 +138,12 @@ def forget(
         str, typer.Argument(metavar="SPACE", help="agents/NAME, shared, or documents/COLLECTION.")
     ],
     key: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only what is under it.", show_default=False)
+        str | None, typer.Option(metavar="TEXT", help="Only this key.", show_default=False)
     ] = None,
     tenant: OfTenant = None,
     json: options.Json = False,
 ) -> None:
-    """Forget what is in a space, or under one key of it."""
+    """Delete a space of memory, or one key of it."""
     from ucop.engine.stores.memory_rows import spaces
 
     place = place_of(ctx)

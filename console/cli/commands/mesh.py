@@ -22,7 +22,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Meshes: agents that ask each other.",
+    help="Run and inspect meshes: agents that call each other.",
 )
 
 Capability = Annotated[
@@ -33,7 +33,7 @@ Entry = Annotated[
     str | None,
     typer.Argument(
         metavar="[AGENT]",
-        help="Who is called first.",
+        help="The first agent.",
         autocompletion=complete_agent,
         show_default=False,
     ),
@@ -43,7 +43,7 @@ EntryCapability = Annotated[
     typer.Option(
         "--capability",
         metavar="NAME",
-        help="Instead of an agent: what whoever is called first must declare.",
+        help="Instead of an agent: the capability of the first agent.",
         show_default=False,
     ),
 ]
@@ -59,7 +59,7 @@ Among = Annotated[
 ]
 MaxHops = Annotated[
     int | None,
-    typer.Option(min=1, max=1000, help="How often an agent is asked at most.", show_default=False),
+    typer.Option(min=1, max=1000, help="The maximum number of agent calls.", show_default=False),
 ]
 
 
@@ -69,7 +69,7 @@ def agents(
     capability: Capability = None,
     json: options.Json = False,
 ) -> None:
-    """List who declares what, who may ask for what, and how they fare just now."""
+    """List agents with their capabilities, what they may request, and their health."""
     place = place_of(ctx)
     fare = {each.agent: each for each in _fare(place)}
     able = place.registry.find(capability=capability)
@@ -104,7 +104,7 @@ def run(
     label: options.Labels = None,
     budget: options.Budget = None,
 ) -> None:
-    """Ask an agent, or whoever has a capability, and let it ask others: a job like any other.
+    """Run a mesh as a job: an agent, which may call other agents by capability.
 
     The inputs are those of the agent that is called first.
     """
@@ -173,7 +173,7 @@ def trace(
     job: options.JobId,
     json: options.Json = False,
 ) -> None:
-    """Show who asked whom for what in a job's meshes, when, for how long, and what became of it."""
+    """Show the hops of a job's meshes: who requested what from whom, when, and the outcome."""
     place = place_of(ctx)
     with reader_for(place, job) as reader:
         found = reader.hops(reader.find(job))

@@ -26,7 +26,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Look at models; the embedded model.",
+    help="Show and check models; install and serve the embedded model.",
 )
 
 
@@ -35,7 +35,7 @@ def list_(
     ctx: typer.Context,
     json: options.Json = False,
 ) -> None:
-    """List the model names of the project, and what answers to each now."""
+    """List the project's model names and the model behind each."""
     settings = place_of(ctx).settings
     import asyncio
 
@@ -98,10 +98,10 @@ def check(
         str | None,
         typer.Argument(metavar="[NAME]", help="An alias or `provider:model`; default: all."),
     ] = None,
-    call: Annotated[bool, typer.Option("--call", help="Ask for one short answer too.")] = False,
+    call: Annotated[bool, typer.Option("--call", help="Also request one short answer.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Ask every endpoint whether it has its model. Exit code 1 where one cannot be had."""
+    """Check that every endpoint has its model. Exit code 1 if one is not available."""
     settings = place_of(ctx).settings
     import asyncio
 
@@ -153,7 +153,7 @@ def install(json: options.Json = False) -> None:
 
 @app.command()
 def serve(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one.")] = 0,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
     json: options.Json = False,
 ) -> None:
     """Serve the embedded model on loopback, for anything that speaks Ollama's protocol."""

@@ -15,7 +15,7 @@ from .. import options
 
 def init(
     folder: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="Where; made if it is not there.")
+        Path, typer.Argument(metavar="[DIR]", help="The folder; created if it does not exist.")
     ] = Path(),
     json: options.Json = False,
 ) -> None:

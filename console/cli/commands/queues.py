@@ -20,13 +20,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Look at queues, limit them, pause them.",
+    help="Show, limit and pause queues.",
 )
 
 NONE = "none"
 """How a limit is lifted."""
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="A queue that the settings declare.")]
+Name = Annotated[str, typer.Argument(metavar="NAME", help="A declared queue.")]
 
 
 @app.command("list")
@@ -34,7 +34,7 @@ def list_queues(
     ctx: typer.Context,
     json: options.Json = False,
 ) -> None:
-    """Every queue: its limits, what is in line, runs and is delayed, and that by tenant."""
+    """List queues with their limits and their queued, running and delayed jobs by tenant."""
     from ucop.engine.queue.limits import states
     from ucop.engine.reading.reader import NoDatabase
 
@@ -68,16 +68,16 @@ def set_queue(
         str | None,
         typer.Option(
             metavar="N/TIME|none",
-            help="Jobs that begin in a time at most, such as 100/1m.",
+            help="Maximum job starts in a time, such as 100/1m.",
             show_default=False,
         ),
     ] = None,
     declared: Annotated[
-        bool, typer.Option("--declared", help="Let the declared values hold again.")
+        bool, typer.Option("--declared", help="Go back to the declared values.")
     ] = False,
     json: options.Json = False,
 ) -> None:
-    """Change what a queue allows, at once and for all workers.
+    """Change a queue's limits at once, for all workers.
 
     It holds in place of what the project declares, until it is changed again.
     """
@@ -95,7 +95,7 @@ def pause(
     name: Name,
     json: options.Json = False,
 ) -> None:
-    """Let nothing more of a queue begin. What runs goes on."""
+    """Stop starting jobs from a queue. Running jobs continue."""
     place = place_of(ctx)
     raise typer.Exit(_change(place, name, {"paused": True}, json))
 
@@ -106,7 +106,7 @@ def resume(
     name: Name,
     json: options.Json = False,
 ) -> None:
-    """Let a paused queue go on."""
+    """Resume a paused queue."""
     place = place_of(ctx)
     raise typer.Exit(_change(place, name, {"paused": False}, json))
 

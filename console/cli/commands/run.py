@@ -97,7 +97,7 @@ def generate(
     ctx: typer.Context,
     workflow: options.WorkflowName,
     text: Annotated[
-        str, typer.Argument(metavar="TEXT", help="Goes into the first required text input.")
+        str, typer.Argument(metavar="TEXT", help="The value of the first required text input.")
     ],
     input: options.Inputs = None,
     input_file: options.InputFile = None,

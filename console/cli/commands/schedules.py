@@ -169,7 +169,7 @@ def pause(
     name: options.ScheduleName,
     json: options.Json = False,
 ) -> None:
-    """Let nothing be due until it is resumed. Jobs that run go on."""
+    """Suspend a schedule. Running jobs continue."""
     from ucop.engine.schedules import schedules
 
     place = place_of(ctx)
@@ -323,11 +323,11 @@ def _tell(place: Place, schedule: Schedule, *, as_json: bool) -> None:
 
 def _warn(place: Place, schedule: Schedule) -> None:
     if schedule.paused:
-        note(f"it is paused; go on with: {place.command(f'schedules resume {schedule.name}')}")
+        note(f"it is paused; resume it with: {place.command(f'schedules resume {schedule.name}')}")
         return
     with place.reader() as reader:
         if not reader.workers():
-            note(f"no worker is running, which would see to it: {place.command('worker')}")
+            note(f"no worker is running; start one with: {place.command('worker')}")
 
 
 def _data(schedule: Schedule) -> dict[str, Any]:

@@ -28,13 +28,13 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Addresses that are told of events.",
+    help="Send events to HTTP endpoints.",
 )
 
 Named = Annotated[
     str | None,
     typer.Option(
-        "--webhook", metavar="NAME", help="Only those of this webhook.", show_default=False
+        "--webhook", metavar="NAME", help="Only deliveries of this webhook.", show_default=False
     ),
 ]
 
@@ -86,10 +86,10 @@ def deliveries(
         DeliveryStatus | None,
         typer.Option(help="Only deliveries of this status.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 50,
     json: options.Json = False,
 ) -> None:
-    """List deliveries, the newest first."""
+    """List deliveries, newest first."""
     from ucop.engine.events.webhooks import listed
 
     place, now = place_of(ctx), datetime.now(UTC)
@@ -117,13 +117,13 @@ def retry(
     ctx: typer.Context,
     id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Deliveries by their ids.", show_default=False),
+        typer.Argument(metavar="[ID]...", help="Ids of deliveries.", show_default=False),
     ] = None,
-    dead: Annotated[bool, typer.Option("--dead", help="All that were given up.")] = False,
+    dead: Annotated[bool, typer.Option("--dead", help="All dead deliveries.")] = False,
     webhook: Named = None,
     json: options.Json = False,
 ) -> None:
-    """Have deliveries sent again, under their old ids. Workers send them."""
+    """Send deliveries again, with their old ids. Workers send them."""
     from ucop.engine.events.webhooks import again, again_dead
 
     if bool(id) == dead:
@@ -139,12 +139,10 @@ def retry(
 @app.command("test")
 def send_one(
     ctx: typer.Context,
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="A webhook that the project's file names.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A webhook of the project's file.")],
     json: options.Json = False,
 ) -> None:
-    """Send a signed test message now, and tell the answer. Nothing is kept of it."""
+    """Send a signed test message now and print the response. Nothing is stored."""
     from ucop.engine.events.webhook_sender import send_test
 
     place = place_of(ctx)

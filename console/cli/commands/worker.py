@@ -32,7 +32,7 @@ def worker(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Take jobs of this queue alone. May be repeated. Default: of all.",
+            help="Take only jobs of this queue. May be repeated. Default: all queues.",
             show_default=False,
         ),
     ] = None,

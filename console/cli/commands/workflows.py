@@ -25,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Look at workflows and check them.",
+    help="Show, check and draw workflows.",
 )
 
 
@@ -63,7 +63,7 @@ def show(
     workflow: options.WorkflowName,
     json: options.Json = False,
 ) -> None:
-    """Show what a workflow takes and which nodes it has."""
+    """Show a workflow's input and nodes."""
     found = place_of(ctx).catalog.get(workflow)
     if json:
         put_json(_as_json(found))
@@ -121,7 +121,7 @@ def check(
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Check workflows and tell every mistake with file, line and column."""
+    """Check workflows. Report every mistake with file, line and column."""
     place = place_of(ctx)
     names = files or list(dict.fromkeys(listing.name for listing in place.catalog.names()))
     production = place.settings.mode == "production"

@@ -32,7 +32,7 @@ QuestionId = Annotated[
     typer.Option(
         "--question",
         metavar="ID",
-        help="Which question, where several are open: its id or its beginning.",
+        help="The question's id or its beginning, if several are open.",
         show_default=False,
     ),
 ]
@@ -42,7 +42,7 @@ Fields = Annotated[
         "-i",
         "--input",
         metavar="KEY=VALUE",
-        help="One field of the answer, read as the type that is asked for. May be repeated.",
+        help="One field of the answer, read as its declared type. May be repeated.",
         show_default=False,
     ),
 ]
@@ -52,7 +52,7 @@ def inbox(
     ctx: typer.Context,
     json: options.Json = False,
 ) -> None:
-    """List the questions that jobs ask people, the newest job first."""
+    """List open questions of jobs, newest job first."""
     place = place_of(ctx)
     found = _waiting(place)
     if json:
@@ -72,7 +72,7 @@ def answer(
         str | None,
         typer.Argument(
             metavar="[VALUE]",
-            help="The answer, where it has no fields: text, or JSON such as false, 3 or null.",
+            help="The answer, if it has no fields: text, or JSON such as false, 3 or null.",
         ),
     ] = None,
     input: Fields = None,
@@ -83,7 +83,7 @@ def answer(
     detach: options.Detach = False,
     json: options.Json = False,
 ) -> None:
-    """Answer what a job asks; it goes on here and now, as with `ucop jobs resume`.
+    """Answer a job's question. The job then continues here, as with `ucop jobs resume`.
 
     A failed job can be given another answer in place of one that no node has gone past."""
     place = place_of(ctx)

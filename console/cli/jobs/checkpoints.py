@@ -33,7 +33,7 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode=None,
     add_completion=False,
-    help="Look at saved states, and go on from them.",
+    help="Show checkpoints and continue from them.",
 )
 
 SHORT = 18
@@ -64,7 +64,7 @@ def list_(
     id: options.JobId,
     json: options.Json = False,
 ) -> None:
-    """List the states that a job saved, as a tree where it was set back."""
+    """List a job's checkpoints, as a tree if the job was restored."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
@@ -108,12 +108,10 @@ def show(
     ctx: typer.Context,
     id: options.JobId,
     checkpoint: Maybe = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Whole values, also where they are long.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print long values in full.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show one saved state; long values are cut."""
+    """Show one checkpoint; long values are cut."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
@@ -163,16 +161,14 @@ def diff(
         str | None,
         typer.Argument(
             metavar="[CHECKPOINT]",
-            help="The other. Default: the one before the first is compared with it.",
+            help="The other checkpoint. Default: the previous one.",
             show_default=False,
         ),
     ] = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Whole values, also where they are long.")
-    ] = False,
+    full: Annotated[bool, typer.Option("--full", help="Print long values in full.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Show what differs between two saved states."""
+    """Show the differences between two checkpoints."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         whole = reader.find(id)
@@ -220,7 +216,7 @@ def fork(
         ),
     ] = None,
     edit: Annotated[
-        bool, typer.Option("--edit", help="Change the state as YAML in $EDITOR.")
+        bool, typer.Option("--edit", help="Edit the state as YAML in $EDITOR.")
     ] = False,
     as_node: options.AsNode = None,
     context: options.Context = None,
@@ -231,14 +227,14 @@ def fork(
         typer.Option(
             "--workflow",
             metavar="FILE",
-            help="Go on with another definition: a file whose prompts were changed, or a name.",
+            help="Use another definition: a changed file, or a name.",
             show_default=False,
         ),
     ] = None,
     detach: options.Detach = False,
     json: options.Json = False,
 ) -> None:
-    """Go on from a saved state in a new job, also with an edited state.
+    """Fork a new job from a checkpoint, optionally with an edited state.
 
     The job that it comes from stays as it is. Runs here and now, as `ucop run` does.
     """
@@ -282,7 +278,7 @@ def restore(
     checkpoint: CheckpointId,
     json: options.Json = False,
 ) -> None:
-    """Set a paused or failed job back to a saved state.
+    """Restore a paused or failed job to a checkpoint.
 
     When it goes on, it goes on from there. What it did after that stays to be read.
     """
@@ -314,7 +310,7 @@ def prune(
     ctx: typer.Context,
     id: options.JobIds = None,
     keep: Annotated[
-        int, typer.Option(min=1, metavar="N", help="The newest that stay of each job.")
+        int, typer.Option(min=1, metavar="N", help="Keep the newest N of each job.")
     ] = 1,
     older_than: Annotated[
         str | None,
@@ -325,9 +321,7 @@ def prune(
             show_default=False,
         ),
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Only count them; delete nothing.")
-    ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
     status: options.Status = None,
     queue: options.OfQueue = None,
     workflow: options.OfWorkflow = None,
@@ -336,7 +330,7 @@ def prune(
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Delete old saved states; what jobs go on from, and the newest, stay."""
+    """Delete old checkpoints. The newest, and those that jobs need, are kept."""
     from ucop.engine.ledger.pruning import Pruning
 
     place = place_of(ctx)

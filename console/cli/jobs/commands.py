@@ -97,7 +97,7 @@ def pause(
     id: options.JobIds = None,
     now: Annotated[
         bool,
-        typer.Option("--now", help="In the middle of running nodes; they run again later."),
+        typer.Option("--now", help="Stop running nodes now; they run again later."),
     ] = False,
     *,
     filter: Filter,
@@ -122,7 +122,7 @@ def cancel(
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """End jobs for ever. What they finished stays to be read."""
+    """Cancel jobs permanently. Finished results are kept."""
     place = place_of(ctx)
     wanted = Wanted.of(id, filter)
     raise typer.Exit(change(place, Command.CANCEL, wanted, yes=yes, as_json=json))
@@ -134,7 +134,7 @@ def resume(
     id: options.JobIds = None,
     now: Annotated[
         bool,
-        typer.Option("--now", help="At once, also what is delayed and waits for its time."),
+        typer.Option("--now", help="Start at once, also a delayed job."),
     ] = False,
     input: options.Inputs = None,
     set: options.SetPath = None,
@@ -150,7 +150,7 @@ def resume(
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Let stopped jobs go on from their last checkpoints, also with another input.
+    """Resume jobs from their last checkpoint, optionally with new input.
 
     One job goes on here and now, also a failed one; several, or those that a filter names, are
     only queued. A filter names paused jobs, and with --now delayed ones.
@@ -179,7 +179,7 @@ def retry(
         str | None,
         typer.Option(
             metavar="ID",
-            help="Go on from this earlier checkpoint; one job only.",
+            help="Continue from this earlier checkpoint; one job only.",
             show_default=False,
         ),
     ] = None,
@@ -194,7 +194,7 @@ def retry(
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Let failed jobs go on from their last checkpoints.
+    """Retry failed jobs from their last checkpoint.
 
     One job goes on here and now; several, or those that a filter names, are only queued.
     """

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 def events(
     ctx: typer.Context,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Also those to come, until Ctrl-C.")
+        bool, typer.Option("--follow", help="Also print new events until Ctrl-C.")
     ] = False,
     after: Annotated[
         int | None,
         typer.Option(
             min=0,
             metavar="N",
-            help="Only events behind position N. Default: all; with --follow, those to come.",
+            help="Only events after position N. Default: all; with --follow, new events only.",
             show_default=False,
         ),
     ] = None,
@@ -47,13 +47,13 @@ def events(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Only those of jobs of this workflow. May be repeated.",
+            help="Only events of jobs of this workflow. May be repeated.",
             show_default=False,
         ),
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Print what happens to all jobs, one event a line, each after its position."""
+    """Print events of all jobs, one per line, each after its position."""
     from ucop.engine.events.subscriptions import wanted
 
     place = place_of(ctx)

@@ -70,10 +70,10 @@ def list_(
     *,
     filter: Filter,
     archived: options.Archived = False,
-    limit: Annotated[int, typer.Option(min=1, metavar="N", help="At most so many.")] = 50,
+    limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 50,
     json: options.Json = False,
 ) -> None:
-    """List jobs, the newest first."""
+    """List jobs, newest first."""
     place = place_of(ctx)
     filter = replace(filter, archived=archived)
     found = commands.ask_of(place, filter, lambda reader: reader.jobs(filter, limit=limit))
@@ -122,7 +122,7 @@ def show(
     id: options.JobId,
     json: options.Json = False,
 ) -> None:
-    """Show everything about one job: input, output, steps, what it used."""
+    """Show one job in full: input, output, steps, usage."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         job = reader.job(id)
@@ -179,14 +179,14 @@ def events(
     ctx: typer.Context,
     id: options.JobId,
     follow: Annotated[
-        bool, typer.Option("--follow", help="Also those to come, until the job rests.")
+        bool, typer.Option("--follow", help="Also print new events until the job rests.")
     ] = False,
     after: Annotated[
-        int, typer.Option(min=0, metavar="N", help="Only events with numbers above N.")
+        int, typer.Option(min=0, metavar="N", help="Only events with a number above N.")
     ] = 0,
     json: options.Json = False,
 ) -> None:
-    """Print what happened to a job, one event a line."""
+    """Print a job's events, one per line."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         for event in tail(reader, reader.find(id), after=after, follow=follow):

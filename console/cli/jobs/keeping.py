@@ -23,14 +23,14 @@ from .commands import Wanted, change, ids_of
 def archive(
     ctx: typer.Context,
     id: options.JobIds = None,
-    undo: Annotated[bool, typer.Option("--undo", help="Put them back into the lists.")] = False,
+    undo: Annotated[bool, typer.Option("--undo", help="Unarchive the jobs.")] = False,
     *,
     filter: Filter,
     dry_run: options.OnlyCount = False,
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Take jobs that have ended out of the lists. All about them stays to be read."""
+    """Archive ended jobs: hide them from lists. They stay complete."""
     place = place_of(ctx)
     # Of a job that is named by its id it does not matter where it is.
     wanted = Wanted.of(id, replace(filter, archived=undo and not id))
@@ -49,7 +49,7 @@ def delete(
     yes: options.Yes = False,
     json: options.Json = False,
 ) -> None:
-    """Delete jobs that have ended, with their steps, events and saved states, for ever."""
+    """Delete ended jobs permanently, with their steps, events and checkpoints."""
     place = place_of(ctx)
     wanted = Wanted.of(id, replace(filter, archived=archived))
     code = _carry_out(place, Command.DELETE, wanted, dry_run=dry_run, yes=yes, as_json=json)
@@ -61,11 +61,11 @@ def prune(
     dry_run: options.OnlyCount = False,
     json: options.Json = False,
 ) -> None:
-    """Do now what `[retention]` in ucop.toml says, which workers do bit by bit."""
+    """Apply the rules of `[retention]` in ucop.toml now. Workers apply them in the background."""
     place = place_of(ctx)
     if place.settings.retention.is_none:
         raise UsageProblem(
-            'nothing says how long jobs are kept: set [retention] in ucop.toml, as completed = "30d"'
+            'no [retention] is configured: set for example completed = "30d" in ucop.toml'
         )
     tidied = place.carry_out(lambda commands: commands.tidy(place.settings.retention, dry_run))
     _tell({rule.value: number for rule, number in tidied.items()}, dry_run=dry_run, as_json=json)

@@ -21,16 +21,14 @@ def export(
             "-o",
             "--output",
             metavar="FILE",
-            help="The file, which must not be there yet. Default: stdout.",
+            help="The file; it must not exist. Default: stdout.",
             show_default=False,
         ),
     ] = None,
-    redact: Annotated[
-        bool, typer.Option("--redact", help="Keep of every text only its shape.")
-    ] = False,
+    redact: Annotated[bool, typer.Option("--redact", help="Mask all text.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Write a job whole into one file, without secrets: a bug report that replays elsewhere."""
+    """Export a job to one file, without secrets: a bug report that you can run elsewhere."""
     from ucop.engine.transfer.job_file import save
 
     place = place_of(ctx)
@@ -51,13 +49,11 @@ def export(
 
 def import_(
     ctx: typer.Context,
-    file: Annotated[str, typer.Argument(metavar="FILE", help="What `ucop jobs export` wrote.")],
-    new_id: Annotated[
-        bool, typer.Option("--new-id", help="Under another id than the one in the file.")
-    ] = False,
+    file: Annotated[str, typer.Argument(metavar="FILE", help="A file from `ucop jobs export`.")],
+    new_id: Annotated[bool, typer.Option("--new-id", help="Assign a new id.")] = False,
     json: options.Json = False,
 ) -> None:
-    """Read a job from a file. It starts nothing; look at it, fork it, or let it go on."""
+    """Import a job from a file. Nothing starts until you resume or fork it."""
     from ucop.engine.transfer.job_file import read_job_file
 
     place = place_of(ctx)

@@ -17,7 +17,7 @@ def why(
     id: options.JobId,
     json: options.Json = False,
 ) -> None:
-    """Tell why a job failed, waits, is paused or does not go on, and what would help."""
+    """Explain why a job failed, waits, is paused or does not continue, and suggest commands."""
     place = place_of(ctx)
     with reader_for(place, id) as reader:
         found = explain(place, reader, reader.job(id), reader.now())
