@@ -272,8 +272,7 @@ def _expected(expected: Expected | None, plan: Plan) -> list[str]:
     of = "" if expected.same_definition else " of earlier definitions"
     cost = expected.cost
     return [
-        f"half of {plural(expected.jobs, 'past job')}{of} stayed within the first number, "
-        "95 of 100 within the second",
+        f"p50–p95 of the last {plural(expected.jobs, 'run')}{of}",
         f"model calls: {_range(expected.model_calls)}",
         f"tokens in: {_range(expected.tokens_in)}",
         f"tokens out: {_range(expected.tokens_out)}",

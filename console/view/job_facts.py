@@ -80,7 +80,7 @@ def _used(job: Job) -> str:
     cost = f", {usage.cost:.4f} USD" if usage.cost else ""
     cached = f" ({usage.cached_calls} more from the cache)" if usage.cached_calls else ""
     waited = usage.seconds_waited
-    wait = f", waited {duration(waited)} for them" if waited >= SHOWN_WAIT else ""
+    wait = f", {duration(waited)} waiting for models" if waited >= SHOWN_WAIT else ""
     return f"{plural(usage.model_calls, 'model call')}{cached}, {tokens}{cost}{wait}"
 
 

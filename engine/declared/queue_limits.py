@@ -73,7 +73,7 @@ class QueueLimits(BaseModel):
             return QueueLimits.model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
             wrong = "; ".join(f"{e['loc'][0]}: {e['msg']}" for e in error.errors())
-            raise InvalidInput(f"a queue cannot be set so: {wrong}") from None
+            raise InvalidInput(f"these limits of a queue are invalid: {wrong}") from None
 
 
 def in_force(

@@ -73,8 +73,8 @@ class Budget:
             most = self.limits.get(name)
             if most is not None and spent >= most:
                 return (
-                    f"the budget is used up: {_amount(name, spent)} of {_amount(name, most)}; "
-                    f"`ucop jobs resume {self.job_id} --budget {name}=…` with more goes on"
+                    f"budget reached: {_amount(name, spent)} of {_amount(name, most)}; "
+                    f"raise it with `ucop jobs resume {self.job_id} --budget {name}=…`"
                 )
         return None
 
@@ -83,8 +83,8 @@ class Budget:
         most = self.limits.get("steps")
         if most is not None and self.before.steps + number > most:
             raise StepsUsedUp(
-                f"{most:g} steps are allowed, and node {node} would be one more; "
-                f"`ucop jobs resume {self.job_id} --budget steps=…` with more goes on"
+                f"limit reached: {most:g} steps, and node {node} would be one more; "
+                f"raise it with `ucop jobs resume {self.job_id} --budget steps=…`"
             )
 
     def seconds_left(self, now: float) -> float | None:

@@ -71,7 +71,7 @@ def list_(
                 data["address"],
                 " ".join(webhook.types),
                 " ".join(webhook.workflows),
-                "there" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
+                "set" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
                 *(str(data[title]) for title in numbers),
             )
         )

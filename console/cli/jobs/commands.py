@@ -231,7 +231,7 @@ def change(
     delayed = now and command is Command.RESUME
     ids = ids_of(place, command, wanted, among=TAKES[command], yes=yes, delayed=delayed)
     if not ids:
-        note(f"no jobs like that to {command}")
+        note("no matching jobs")
         changed: list[Changed] = []
     else:
         terms = read_new_terms(going.budget, going.priority, at_once=now)

@@ -52,7 +52,7 @@ def test_a_filter_is_counted_and_needs_a_person_or_yes(ucop: Ucop) -> None:
     assert statuses(ucop) == {first: "cancelled", second: "cancelled", other: "pending"}
     again = ucop("jobs", "cancel", "--label", "a=b", "--yes")
     assert (again.code, again.out) == (0, "")
-    assert "no jobs like that" in again.err
+    assert "no matching jobs" in again.err
 
 
 def test_a_failed_job_is_retried_once_its_cause_is_gone(ucop: Ucop) -> None:
