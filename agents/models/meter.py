@@ -122,6 +122,12 @@ class Meter(BaseCallbackHandler):
     ignore_retry = True
     ignore_custom_event = True
 
+    def __hash__(self) -> int:
+        """LangChain merges handlers in a set, calls them in its order, and drops the coroutines of
+        those behind one that raises ("was never awaited"). So the one that may refuse a call is last:
+        with all low bits set, its place is the last one of a set of any size."""
+        return (1 << 60) - 1
+
     def __init__(
         self,
         on_other: Callable[[str], None] = lambda model: None,

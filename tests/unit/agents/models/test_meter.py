@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
 import pytest
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.runnables import RunnableConfig
 from langchain_ollama import ChatOllama
 from langgraph.func import task
@@ -263,3 +264,14 @@ def test_usage_adds_up_and_an_unknown_cost_stays_unknown() -> None:
     assert one + one == Usage(model_calls=2, tokens_in=4, tokens_out=6, seconds=1.0, models=("a",))
     assert (one + two).cost == 0.1
     assert (one + two).models == ("a", "b")
+
+
+@pytest.mark.parametrize("others", [1, 2, 5, 20])
+def test_the_meter_is_the_last_handler_of_a_merged_manager(others: int) -> None:
+    meter = Meter()
+    given = [BaseCallbackHandler() for _ in range(others)]
+    one = AsyncCallbackManager(handlers=[meter, *given[::2]])
+    other = AsyncCallbackManager(handlers=[meter, *given[1::2]])
+    merged = one.merge(other).handlers
+    assert merged[-1] is meter
+    assert len(merged) == others + 1
