@@ -65,7 +65,7 @@ def prune(
     place = place_of(ctx)
     if place.settings.retention.is_none:
         raise UsageProblem(
-            'no [retention] is configured: set for example completed = "30d" in ucop.toml'
+            'no [retention] is configured: set [retention] in ucop.toml, for example completed = "30d"'
         )
     tidied = place.carry_out(lambda commands: commands.tidy(place.settings.retention, dry_run))
     _tell({rule.value: number for rule, number in tidied.items()}, dry_run=dry_run, as_json=json)

@@ -283,7 +283,7 @@ def test_used_up_seconds_of_models_let_no_further_call_begin(
     job = begin("{seconds: 180ms}", one_by_one)
     assert job.wait(DEADLINE) == JobStatus.PAUSED
     assert 1 <= ollama.calls <= 4  # each takes 50 ms or more
-    assert "seconds of models; `ucop jobs resume" in str(job.get().reason)
+    assert "seconds of models; raise it with `ucop jobs resume" in str(job.get().reason)
     job.resume(budget={"seconds": "1h"})
     assert job.wait(DEADLINE) == JobStatus.COMPLETED
     assert ollama.calls == 9
