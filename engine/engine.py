@@ -25,6 +25,8 @@ from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import refuse_doubles
 from ucop.graphs.workflows.stored import restore
 
+from .commands.workflow_commands import WorkflowCommands
+from .connect import connect
 from .dialect import SQLITE, dialect_of
 from .errors import DatabaseError, EngineClosed, InvalidInput, ResultTimeout, UcopError
 from .events.listeners import Post
@@ -46,11 +48,9 @@ from .ledger.records import NewJob
 from .ledger.retention import Rule
 from .live.readers import LiveReaders
 from .live.stream import Modes, read_modes
-from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .loop.duty import Duty, repeat
 from .loop.loop import CLOSED, LoopThread
 from .notices import Notices
-from .parts import connect
 from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
@@ -62,12 +62,12 @@ from .schedules.timetable import Timetable
 from .settings import Settings
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
-from .submission import prepare, read_limits, read_terms
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
 from .worker.interceptors import interceptors_of
 from .worker.worker import Worker, names
-from .workflow_commands import WorkflowCommands
+from .workflows.local_graphs import LocalGraphs, ended, graph_name, notice
+from .workflows.submission import prepare, read_limits, read_terms
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory

@@ -10,7 +10,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
-from .checkpoints.edits import Edit, InputEdit
+from .edits.edit import Edit, InputEdit
 from .errors import JobFailed, JobStopped
 from .job_error import JobError
 from .jobs.answer import checked_answer
@@ -28,11 +28,11 @@ if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
     from ucop.graphs.workflow import Graph, Workflow
 
+    from .commands.workflow_commands import WorkflowCommands
     from .database.database import Database
     from .live.readers import LiveReaders
     from .loop.loop import LoopThread
     from .reading.reader import Reader
-    from .workflow_commands import WorkflowCommands
 
     Source: TypeAlias = str | Path | Workflow | Graph
 

@@ -32,17 +32,17 @@ from tests.support.ledger_rows import LedgerRows, Rows
 from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
 from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
-from ucop.engine.checkpoints import editing, forks
-from ucop.engine.checkpoints.edits import Edit
 from ucop.engine.checkpoints.savers import saver_of
+from ucop.engine.connect import connect
 from ucop.engine.database.database import Database
 from ucop.engine.dialect import dialect_of
+from ucop.engine.edits import editing, forks
+from ucop.engine.edits.edit import Edit
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import commands, lifecycle
 from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
-from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
 from ucop.engine.stores.memory import JobStore
 from ucop.engine.values.json_text import to_json

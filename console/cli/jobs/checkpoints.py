@@ -26,7 +26,7 @@ from .commands import Wanted, ids_of
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
-    from ucop.engine.commands import Commands
+    from ucop.engine.commands.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
 app = typer.Typer(

@@ -1,6 +1,6 @@
 """Commands that need the workflow of a job: submissions, forks, and states that are edited.
 
-On the engine's loop only. What each does, and refuses, is in checkpoints/forks.py and
+On the engine's loop only. What each does, and refuses, is in edits/forks.py and
 ledger/busy_thread.py.
 """
 
@@ -12,27 +12,27 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
-from .checkpoints import forks
-from .checkpoints.edits import NO_EDIT, Edit, InputEdit
-from .checkpoints.savers import FencedSaver, saver_of
-from .checkpoints.successor import check_fit, successor_of
+from ..checkpoints.savers import FencedSaver, saver_of
+from ..edits import forks
+from ..edits.edit import NO_EDIT, Edit, InputEdit
+from ..edits.successor import check_fit, successor_of
+from ..errors import CheckpointNotFound
+from ..faults import fault
+from ..jobs.job import JobId, ThreadId, new_job_id
+from ..jobs.run_options import AS_IT_IS, Regiven, run_options
+from ..ledger import busy_thread, commands, lifecycle, threads
+from ..ledger.commands import NewTerms
+from ..ledger.live_rows import followed
+from ..ledger.records import NewJob
+from ..values.inputs import given_input, kept_input
 from .commands import Commands
-from .errors import CheckpointNotFound
-from .faults import fault
-from .jobs.job import JobId, ThreadId, new_job_id
-from .jobs.run_options import AS_IT_IS, Regiven, run_options
-from .ledger import busy_thread, commands, lifecycle, threads
-from .ledger.commands import NewTerms
-from .ledger.live_rows import followed
-from .ledger.records import NewJob
-from .values.inputs import given_input, kept_input
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
-    from .database.database import Database
-    from .notices import Notices
-    from .worker.worker import Worker
+    from ..database.database import Database
+    from ..notices import Notices
+    from ..worker.worker import Worker
 
 
 class WorkflowCommands(Commands):
@@ -107,7 +107,7 @@ class WorkflowCommands(Commands):
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
-        from .checkpoints.editing import edited
+        from ..edits.editing import edited
 
         draft = await edited(workflow, self._saver(), id, thread, last, written)
         await self.database.write(
@@ -151,7 +151,7 @@ class WorkflowCommands(Commands):
         if given or successor is not None:
             run = await self._given_anew(id, given, workflow)
         if not edit.is_none:
-            from .checkpoints.editing import edited
+            from ..edits.editing import edited
 
             draft = await edited(workflow, saver, id, thread, at, edit)
         new, tables = new_job_id(time.time()), self._tables
@@ -179,7 +179,7 @@ class WorkflowCommands(Commands):
         thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
         at = await self._checkpoint(id, thread, checkpoint)
         workflow = await self._restore(fingerprint, id)
-        from .checkpoints.editing import set_back
+        from ..edits.editing import set_back
 
         draft = await set_back(workflow, self._saver(), thread, at)
         await self.database.write(

@@ -1,4 +1,4 @@
-"""What an engine is made of."""
+"""A project's database, by its URL."""
 
 from __future__ import annotations
 

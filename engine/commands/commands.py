@@ -15,25 +15,25 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .database.database import Database, DatabaseSettings
-from .declared.queue_limits import QueueLimits, undeclared
-from .declared.retention import Retention
-from .dialect import SQLITE, dialect_of
-from .errors import JobNotFound, RefusedChange
-from .jobs.command import Changed, Command
-from .jobs.job import JobId, new_job_id
-from .ledger import commands, lifecycle, retention
-from .ledger.commands import NewTerms
-from .ledger.pruning import Pruning, prune
-from .ledger.retention import Rule
-from .notices import Notices
-from .parts import connect
-from .transfer import importing
-from .worker.retention import carry_out
+from ..connect import connect
+from ..database.database import Database, DatabaseSettings
+from ..declared.queue_limits import QueueLimits, undeclared
+from ..declared.retention import Retention
+from ..dialect import SQLITE, dialect_of
+from ..errors import JobNotFound, RefusedChange
+from ..jobs.command import Changed, Command
+from ..jobs.job import JobId, new_job_id
+from ..ledger import commands, lifecycle, retention
+from ..ledger.commands import NewTerms
+from ..ledger.pruning import Pruning, prune
+from ..ledger.retention import Rule
+from ..notices import Notices
+from ..transfer import importing
+from ..worker.retention import carry_out
 
 if TYPE_CHECKING:
-    from .transfer.job_parts import Contents
-    from .worker.worker import Worker
+    from ..transfer.job_parts import Contents
+    from ..worker.worker import Worker
 
 TOGETHER = 50
 """Changes that are under way at the same time; on SQLite they share transactions."""
@@ -146,7 +146,7 @@ class Commands:
 
     async def forget(self, namespace: Sequence[str], key: str | None) -> int:
         """Delete what is remembered in a space, or under one key there; returns how many."""
-        from .stores import memory_rows
+        from ..stores import memory_rows
 
         cascades = dialect_of(self.database.url) is not SQLITE
         return await self.database.write(
@@ -159,7 +159,7 @@ class Commands:
         self, name: str, changes: Mapping[str, Any] | None, declared: Mapping[str, QueueLimits]
     ) -> None:
         """`changes` hold in place of the `declared` limits; None lets those hold again."""
-        from .queue import limits
+        from ..queue import limits
 
         if name not in declared:
             raise undeclared(name, declared)

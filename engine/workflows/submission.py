@@ -12,11 +12,11 @@ from pydantic import ValidationError
 from ucop.agents.text.duration import LONGEST, seconds_of
 from ucop.graphs.workflow import Workflow
 
-from .declared.queue_limits import undeclared
-from .errors import InvalidInput
-from .jobs.budget import read_budget
-from .jobs.job import OnBusy, Terms, ThreadId, new_job_id
-from .jobs.run_options import (
+from ..declared.queue_limits import undeclared
+from ..errors import InvalidInput
+from ..jobs.budget import read_budget
+from ..jobs.job import OnBusy, Terms, ThreadId, new_job_id
+from ..jobs.run_options import (
     PLAIN,
     RunConfig,
     RunOptions,
@@ -26,12 +26,12 @@ from .jobs.run_options import (
     new_run_options,
     read_config,
 )
-from .ledger.records import NewJob
-from .values.inputs import kept_input
-from .values.json_text import to_json
+from ..ledger.records import NewJob
+from ..values.inputs import kept_input
+from ..values.json_text import to_json
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 Time = float | str
 """Seconds, or a text such as `90s`, `30m` or `2h`."""
