@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +25,7 @@ from ..jobs.command import Changed, Command
 from ..jobs.job import JobId, new_job_id
 from ..ledger import commands, lifecycle, retention
 from ..ledger.commands import NewTerms
+from ..ledger.lifecycle import Submitted
 from ..ledger.pruning import Pruning, prune
 from ..ledger.retention import Rule
 from ..notices import Notices
@@ -33,7 +34,7 @@ from ..worker.retention import carry_out
 
 if TYPE_CHECKING:
     from ..transfer.job_parts import Contents
-    from ..worker.worker import Worker
+    from ..worker.supervisor import Supervisor
 
 TOGETHER = 50
 """Changes that are under way at the same time; on SQLite they share transactions."""
@@ -44,18 +45,18 @@ class Commands:
 
     Args:
         notices: Who waits for news of jobs in this process.
-        worker: This process's worker, if it has one now.
+        supervisor: Of this process's worker, if it has one.
     """
 
     def __init__(
         self,
         database: Database,
         notices: Notices | None = None,
-        worker: Callable[[], Worker | None] = lambda: None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.database = database
         self._notices = notices or Notices()
-        self._worker = worker
+        self._supervisor = supervisor
         self._tables = dialect_of(database.url).tables
 
     async def change(
@@ -124,7 +125,7 @@ class Commands:
         return await self.database.write(lambda: importing.add(self._tables, contents, id))
 
     async def prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
-        thread, _ = await self.database.read(lambda: lifecycle.thread(id))
+        thread = (await self._job(id)).thread_id
         return await self.database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
@@ -152,6 +153,9 @@ class Commands:
         return await self.database.write(
             lambda: memory_rows.forget(namespace, key, cascades=cascades)
         )
+
+    async def _job(self, id: JobId) -> Submitted:
+        return await self.database.read(lambda: lifecycle.submitted(id))
 
     # ------------------------------------------------------------ queues
 
@@ -185,12 +189,12 @@ class Commands:
         await self._watch()
 
     async def _watch(self) -> None:
-        if (worker := self._worker()) is not None:
-            await worker.watch()
+        if self._supervisor is not None:
+            await self._supervisor.watch()
 
     def _wake(self) -> None:
-        if (worker := self._worker()) is not None:
-            worker.wake()
+        if self._supervisor is not None:
+            self._supervisor.wake()
 
 
 @asynccontextmanager

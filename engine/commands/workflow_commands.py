@@ -6,8 +6,9 @@ ledger/busy_thread.py.
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,10 +19,11 @@ from ..edits.edit import NO_EDIT, Edit, InputEdit
 from ..edits.successor import check_fit, successor_of
 from ..errors import CheckpointNotFound
 from ..faults import fault
-from ..jobs.job import JobId, ThreadId, new_job_id
+from ..jobs.job import Checkpoint, JobId, new_job_id
 from ..jobs.run_options import AS_IT_IS, Regiven, run_options
-from ..ledger import busy_thread, commands, lifecycle, threads
+from ..ledger import busy_thread, commands, threads
 from ..ledger.commands import NewTerms
+from ..ledger.lifecycle import Submitted
 from ..ledger.live_rows import followed
 from ..ledger.records import NewJob
 from ..values.inputs import given_input, kept_input
@@ -32,7 +34,8 @@ if TYPE_CHECKING:
 
     from ..database.database import Database
     from ..notices import Notices
-    from ..worker.worker import Worker
+    from ..worker.supervisor import Supervisor
+    from ..workflows.known import KnownWorkflows
 
 
 class WorkflowCommands(Commands):
@@ -40,22 +43,20 @@ class WorkflowCommands(Commands):
 
     Args:
         types: Classes that states may hold besides the project's own: see Settings.state.
-        restore: A job's workflow as it was submitted with it, by its fingerprint.
-        keep: Called with jobs that are to run the very graph that another runs in this process.
+        workflows: Those that this process knows.
     """
 
     def __init__(
         self,
         database: Database,
         notices: Notices,
-        worker: Callable[[], Worker | None],
+        supervisor: Supervisor,
         *,
-        types: tuple[str, ...],
-        restore: Callable[[str, JobId], Awaitable[Workflow]],
-        keep: Callable[[str, Workflow], None],
+        types: Sequence[str],
+        workflows: KnownWorkflows,
     ) -> None:
-        super().__init__(database, notices, worker)
-        self._types, self._restore, self._keep = types, restore, keep
+        super().__init__(database, notices, supervisor)
+        self._types, self._workflows = types, workflows
 
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
         """`listens`: stream modes to keep from its beginning on."""
@@ -71,6 +72,7 @@ class WorkflowCommands(Commands):
         if new:
             self._notices.tell_events(id)
             self._wake()
+        await self._workflows.forget(None if new else job)
         return id
 
     async def resume(self, id: JobId, terms: NewTerms, edit: InputEdit = NO_EDIT) -> None:
@@ -90,44 +92,50 @@ class WorkflowCommands(Commands):
             await self.set_back(id, checkpoint, terms)
 
     async def _resume_edited(self, id: JobId, terms: NewTerms, edit: InputEdit) -> None:
-        # First the attempt: where another follows meanwhile, what is made here fits no more.
-        attempt, last = await self.database.read(lambda: lifecycle.stands(id))
-        thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
-        before, run = await self.database.read(lambda: lifecycle.given(id))
-        workflow = await self._restore(fingerprint, id)
-        given = given_input(workflow, before, run.typed_input, self._types)
-        input = edit.checked(workflow, id, given, begun=last is not None)
+        job, workflow = await self._loaded(id)
+        last, run = job.checkpoint_id, job.options
+        before = given_input(workflow, json.loads(job.input), run.typed_input, self._types)
+        input = edit.checked(workflow, id, before, begun=last is not None)
         if last is None:
             text, typed = kept_input(workflow, input, self._types)
             new = run_options(terms.run or run.to_json())
             again = new.model_copy(update={"typed_input": typed}).to_json()
             terms = replace(terms, run=again)
             await self.database.write(
-                lambda: commands.resume_anew(id, attempt, text, edit.names, terms)
+                lambda: commands.resume_anew(id, job.attempt, text, edit.names, terms)
             )
             return
         written = Edit(replace={**edit.replace, **input}, as_node=edit.as_node)
         from ..edits.editing import edited
 
-        draft = await edited(workflow, self._saver(), id, thread, last, written)
+        draft = await edited(workflow, self._saver(), id, job.thread_id, last, written)
         await self.database.write(
-            lambda: forks.resume_edited(id, attempt, thread, last, draft, edit.names, terms)
+            lambda: forks.resume_edited(
+                id, job.attempt, job.thread_id, last, draft, edit.names, terms
+            )
         )
 
     async def _regiven(self, id: JobId, terms: NewTerms) -> NewTerms:
         """With the context and config that are to hold from now on. Raises InvalidInput."""
         if not terms.given:
             return terms
-        _, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
-        workflow = await self._restore(fingerprint, id)
-        text = await self._given_anew(id, terms.given, workflow)
-        return replace(terms, run=text)
+        job, workflow = await self._loaded(id)
+        return replace(terms, run=terms.given.over(job.options, workflow).to_json())
 
-    async def _given_anew(self, id: JobId, given: Regiven, workflow: Workflow) -> str:
-        _, run = await self.database.read(lambda: lifecycle.given(id))
-        return given.over(run, workflow).to_json()
+    async def _loaded(self, id: JobId) -> tuple[Submitted, Workflow]:
+        # In this order: if another attempt follows meanwhile, what is made here is refused.
+        job = await self._job(id)
+        return job, await self._workflows.restore(job.fingerprint, id)
 
     # ------------------------------------------------------------ saved states
+
+    async def checkpoints(self, id: JobId) -> list[Checkpoint]:
+        """The newest first."""
+        from ..checkpoints.history import history
+
+        job, workflow = await self._loaded(id)
+        others = await self.database.read(lambda: threads.others(job.thread_id, id))
+        return await history(id, job.thread_id, workflow, self._saver(), others)
 
     async def fork(
         self,
@@ -137,31 +145,27 @@ class WorkflowCommands(Commands):
         successor: Workflow | None = None,
         given: Regiven = AS_IT_IS,
     ) -> JobId:
-        thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
-        at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint, id)
-        run: str | None = None
-        saver, draft = self._saver(), []
-        other = None
+        job, workflow = await self._loaded(id)
+        at = await self._checkpoint(id, job, checkpoint)
+        saver, draft, other, run = self._saver(), [], None, None
         if successor is not None:
-            await check_fit(workflow, successor, saver, thread, at)
-            input, _ = await self.database.read(lambda: lifecycle.given(id))
-            other = successor_of(successor, input, {**edit.update, **edit.replace})
+            await check_fit(workflow, successor, saver, job.thread_id, at)
+            other = successor_of(successor, json.loads(job.input), {**edit.update, **edit.replace})
             workflow = successor
         if given or successor is not None:
-            run = await self._given_anew(id, given, workflow)
+            run = given.over(job.options, workflow).to_json()
         if not edit.is_none:
             from ..edits.editing import edited
 
-            draft = await edited(workflow, saver, id, thread, at, edit)
+            draft = await edited(workflow, saver, id, job.thread_id, at, edit)
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
-        self._keep(new, workflow)
+        self._workflows.keep(new, workflow)
         await self.database.write(
             lambda: forks.fork(
                 tables,
                 id,
-                thread,
+                job.thread_id,
                 at,
                 new,
                 draft,
@@ -174,27 +178,25 @@ class WorkflowCommands(Commands):
         return new
 
     async def set_back(self, id: JobId, checkpoint: str, retry: NewTerms | None = None) -> None:
-        # First the attempt: where another follows meanwhile, what is made here fits no more.
-        attempt, _ = await self.database.read(lambda: lifecycle.stands(id))
-        thread, fingerprint = await self.database.read(lambda: lifecycle.thread(id))
-        at = await self._checkpoint(id, thread, checkpoint)
-        workflow = await self._restore(fingerprint, id)
         from ..edits.editing import set_back
 
-        draft = await set_back(workflow, self._saver(), thread, at)
+        job, workflow = await self._loaded(id)
+        at = await self._checkpoint(id, job, checkpoint)
+        draft = await set_back(workflow, self._saver(), job.thread_id, at)
         await self.database.write(
-            lambda: forks.restore(id, attempt, thread, at, draft, retry=retry)
+            lambda: forks.restore(id, job.attempt, job.thread_id, at, draft, retry=retry)
         )
         self._queued(id)
 
     def _saver(self) -> FencedSaver:
         return saver_of(self.database, self._types)
 
-    async def _checkpoint(self, id: JobId, thread: ThreadId, given: str | None) -> str:
-        """A checkpoint's whole id; where none is given, the job's last."""
-        if given is not None:
-            return await self.database.read(lambda: threads.find(self._tables, thread, id, given))
-        _, last = await self.database.read(lambda: lifecycle.stands(id))
-        if last is None:
+    async def _checkpoint(self, id: JobId, job: Submitted, prefix: str | None) -> str:
+        """The whole id of a checkpoint; without the beginning of one, the job's last."""
+        if prefix is not None:
+            return await self.database.read(
+                lambda: threads.find(self._tables, job.thread_id, id, prefix)
+            )
+        if job.checkpoint_id is None:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
-        return last
+        return job.checkpoint_id

@@ -435,7 +435,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(when=lambda self: self._begun() and self._has_room())
     def fork_where_it_stands(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._begun()))
-        _, last = self._read(lambda: lifecycle.stands(life.id))
+        last = self._read(lambda: lifecycle.submitted(life.id)).checkpoint_id
         assert last is not None
         self._fork(life, last, life.at, edit=False, as_it_stands=True)
 
@@ -446,7 +446,7 @@ class JobMachine(RuleBasedStateMachine):
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
         thread, saver = ThreadId(life.id), self._do(self._saver())
-        attempt, _ = self._read(lambda: lifecycle.stands(life.id))
+        attempt = self._read(lambda: lifecycle.submitted(life.id)).attempt
         draft = self._do(editing.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
         terms = commands.NewTerms() if retry else None
