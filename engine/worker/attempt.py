@@ -77,7 +77,7 @@ log = logging.getLogger("ucop.runner")
 current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
 """The attempt in whose tasks this code runs."""
 
-FLUSH_AFTER = 0.005
+FLUSH_AFTER = 0.02
 """Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
 
 FLUSH_AGAIN = 1.0
