@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -71,7 +71,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("ucop.runner")
 
-FLUSH_AFTER = 0.005
+FLUSH_AFTER = 0.02
 """Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
 
 FLUSH_AGAIN = 1.0
@@ -218,7 +218,8 @@ class Attempt:
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             self.journal.may_advance()
             waits = await self._waits(graph)
-            await self._keep_finished()
+            if self.journal.held:  # what siblings of a node that asks have finished
+                await self.saver.flush()
         except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._broken(error, workflow)
         if waits:
@@ -560,11 +561,10 @@ class Attempt:
     async def _drained(self) -> Outcome:
         """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
         given back."""
-        self.journal.stopped(self._refused or "the worker stops")
-        await self.saver.flush()
         if self._refused is None:
+            await self.saver.stop("the worker stops")
             raise Drained from None
-        return await self._outcome(Change.PAUSE, reason=self._refused)
+        return await self._outcome(Change.PAUSE, self._refused, reason=self._refused)
 
     async def _failed(self, error: BaseException, workflow: Workflow) -> Outcome:
         # Where two nodes raise at once, LangGraph passes on the error of either.
@@ -572,45 +572,39 @@ class Attempt:
         if node is None and isinstance(error, Unstorable):
             node = error.node
         node = node and workflow.shown_name(node)
+        why = f"node {node} failed" if node else "the graph failed"
         if isinstance(error, LimitReached):
-            self.journal.stopped(str(error))
-        else:
-            self.journal.stopped(f"node {node} failed" if node else "the graph failed")
+            why = str(error)
         try:
-            await self._keep_finished()
+            outcome = await self._outcome(Change.FAIL, why)
         except Unstorable as refused:  # the input, with which nothing was saved
             error = refused
+            outcome = await self._outcome(Change.FAIL, why)
         told = failure(error, node)
         place = f" in node {node}" if node else ""
         lines = [f"{told['type']}{place}: {told['message']}", *JobError(**told).details()]
         log.error("job %s: %s", self.claimed.job_id, "\n  ".join(lines))
-        return await self._outcome(Change.FAIL, error=told)
+        return replace(outcome, error=shown_json(told))
 
     async def _keep_stopped(self) -> None:
         """Write what a stopped attempt finished and spent, if it still is the current one."""
-        self.journal.stopped("the attempt was stopped")
         try:
-            await self.saver.flush()
+            await self.saver.stop("the attempt was stopped")
         except (Superseded, DatabaseError) as error:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
-
-    async def _keep_finished(self) -> None:
-        """Save what siblings of a node that failed or asks finished, should it still be held."""
-        if self.journal.held:
-            await self.saver.flush()
 
     async def _outcome(
         self,
         change: Change,
+        stopped: str | None = None,
         *,
         output: str | None = None,
         error: dict[str, Any] | None = None,
         reason: str | None = None,
         passed_over: Sequence[str] = (),
     ) -> Outcome:
-        self.journal.may_write()
-        async with self.journal.turn:  # a commit that is under way has some of the notes
-            batch = self.journal.close()
+        """How the attempt ends. `stopped`: why what still runs was stopped. Raises Unstorable."""
+        batch = await self.saver.end(stopped)
         return Outcome(
             change=change,
             output=output,
