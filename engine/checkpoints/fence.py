@@ -37,9 +37,10 @@ from ..values.state_types import GraphTypes
 from ..values.stored import MOST_BYTES, ROOM, stored, stored_error, too_large
 from . import pregel_loops
 from .ids import follow
-from .journal import ERROR, MOST_UNSAVED, Journal
-from .notes import NO_NOTES, Batch, Call
-from .replies import Reply
+from .journal import Journal
+from .notes import Call, Notes
+from .outbox import MOST_UNSAVED
+from .replies import ERROR, Reply
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -116,7 +117,7 @@ class Fenced:
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         """Check the fence, and write what the journal holds, `notes` and `more`, in one
         transaction."""
@@ -128,7 +129,7 @@ class Fenced:
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         """The same from any thread, without the engine's loop."""
         raise NotImplementedError
@@ -167,12 +168,12 @@ class Fenced:
 
     async def _save_held(self) -> None:
         """What was saved must be there for whoever reads, also what is still held."""
-        if self.journal is not None and self.journal.held:
+        if self.journal is not None and self.journal.notes.held:
             await self.flush()
 
     def _save_held_apart(self) -> None:
         """The same from any thread."""
-        if self.journal is not None and self.journal.held:
+        if self.journal is not None and self.journal.notes.held:
             with self._naming(self.journal):
                 self._commit_apart(self.journal, 0, None)
 
@@ -250,7 +251,9 @@ class Fenced:
                     if journal.is_closed:
                         return  # LangGraph saves after the end of a stream that a node was stopped
                     # A fast fan-out has always somebody waiting: what is held must not grow with it.
-                    others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
+                    others_wait = (
+                        journal.turn.waiting > 0 and len(journal.notes.held) < MOST_UNSAVED
+                    )
                     more_follows = journal.is_last(task_id, task_path) or others_wait
                     with journal.finished(task_id, writes, now, reply) as notes:
                         if more_follows and _is_values(writes):
@@ -273,7 +276,7 @@ class Fenced:
                 await self._commit(self.journal, 0, None)
         fault("after flush")
 
-    async def end(self, why: str | None = None) -> Batch:
+    async def end(self, why: str | None = None) -> Notes:
         """End what the attempt saves: what was written until now is saved, what still runs was
         stopped, for the reason `why`, and what comes later is saved no more. All of it in one turn,
         so that a step is told as completed exactly when its writes are saved.
@@ -289,7 +292,7 @@ class Fenced:
             self.journal.may_write()
             if why is not None:
                 self.journal.stopped(why)
-            if self.journal.held:
+            if self.journal.notes.held:
                 with self._naming(self.journal):
                     fault("before flush")
                     await self._commit(self.journal, 0, None)
@@ -350,7 +353,7 @@ class Fenced:
             return
         if (refused := self._refusal(journal, more)) is not None:
             raise refused from error
-        if (refused := self._refusal(journal, journal.held)) is not None:
+        if (refused := self._refusal(journal, journal.notes.held)) is not None:
             journal.drop_held()  # the input, without which nothing else is worth keeping
             raise refused from error
 
@@ -463,7 +466,7 @@ def _without_remains(writes: Sequence[tuple[str, Any]]) -> Sequence[tuple[str, A
     """What a task that failed, or was cancelled, has to keep: its error. LangGraph saves along
     with it what the task had written before (its channels, say, and not yet its conditional
     edges), and takes that for the whole result when the graph goes on."""
-    if any(channel == ERROR for channel, _ in writes):
+    if ERROR in dict(writes):
         return [write for write in writes if write[0] in WITH_ERROR]
     return writes
 
@@ -475,13 +478,13 @@ def _is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     Without that, tasks that end faster than a database commits would run ahead of what is saved:
     LangGraph does not wait for it, and a kill would lose them all.
     """
-    return not any(channel in WRITES_IDX_MAP for channel, _ in writes)
+    return WRITES_IDX_MAP.keys().isdisjoint(dict(writes))
 
 
 def _progress(writes: Sequence[tuple[str, Any]], reply: Reply) -> int:
     """How much further a job is by writes: what only says that a node failed, or asks, each
     attempt says again, unless the node has gone past an answer."""
-    values = any(channel not in WITH_ERROR for channel, _ in writes)
+    values = not WITH_ERROR.issuperset(dict(writes))
     return int(values or bool(reply.consumed))
 
 

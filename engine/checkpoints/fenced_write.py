@@ -9,7 +9,7 @@ from ..faults import fault
 from ..ledger.operation import Operation, Statement, run
 from .fence import Kept
 from .journal import Journal
-from .notes import Batch, Load
+from .notes import Notes
 
 HELD_UP = 10.0
 """Seconds that a graph which a node runs waits for a commit that is under way."""
@@ -32,10 +32,10 @@ class FencedWrite:
         saved: int,
         checkpoint: str | None,
         more: Sequence[Kept],
-        notes: Batch,
+        notes: Notes | None,
     ) -> None:
-        self.journal, self.more, self.notes = journal, more, notes
-        self.load: Load | None = None
+        self.journal, self.more, self.notes = journal, more, notes or Notes()
+        self.load: Notes | None = None
         """What is taken out of the journal while this is under way."""
         self._saved, self._checkpoint = saved, checkpoint
 

@@ -1,180 +1,127 @@
-"""What one attempt has to tell: its steps and events, until a transaction takes them.
+"""What one attempt tells of its nodes: how each becomes a checkpoint, a step and an event.
 
-The runner notes what happens; the saver writes the notes inside the transaction of the
-checkpoint that they belong to, so that ledger and checkpointer never contradict each other.
+1. LangGraph is about to run a node. Its loop announces the task (`announced`, in whatever thread),
+   and its stream tells of it later (`started`); whichever comes first begins the step, by one door:
+   `_begin`. The step `running` and the event `step.started` are notes, which wait.
+2. Notes wait (`notes`) until a transaction takes them (`take`): that of a checkpoint, or of a flush
+   if none comes in time (attempts/flushing.py). The transaction checks the fence, writes the notes, and
+   with them what the saver saves (fenced_write.py). If it commits, `told`; if not, `give_back`.
+3. The node returns, and LangGraph gives its writes to the saver (fence.py): `finished`. The step
+   `completed` and its event ride in the transaction that saves the writes. If that fails, the node
+   has not ended, and no checkpoint may follow (`may_advance`). The writes of a superstep's last node
+   are held, with their notes, for the transaction of the checkpoint that follows at once (`hold`).
+4. A node that raises, or asks, saves nothing of its own, and neither does a node of a graph that
+   keeps no checkpoints: those ends the stream tells (`ended`), and their notes wait as others do.
+5. All ends go by one door: `_end`, which takes what the node has spent. What still runs when the
+   attempt ends is stopped (`stopped`); what waits then goes into its last transaction (`close`).
 
-Nodes may run graphs in threads of their own, whose checkpoints are written from there: what a
-saver calls may be called from any thread, all else lives on the engine's loop.
+So a step is in the ledger as completed exactly when its writes are in the checkpointer.
+
+Nodes may run graphs in threads of their own, whose checkpoints are written from there: what a saver
+calls may be called from any thread, all else lives on the engine's loop.
 """
 
 from __future__ import annotations
 
-import asyncio
-import threading
 import time
-from bisect import insort
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.text.plain import brief, plain
-from ucop.graphs.nodes.question import WITHIN, deadline_of
+from ucop.agents.text.plain import brief
 from ucop.graphs.pregel.names import way_to
 
-from ..errors import DatabaseError, Superseded, Unstorable
+from ..errors import Unstorable
 from ..jobs.failure import failure
 from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
-from ..ledger import lifecycle
-from ..ledger.operation import Operation
-from ..ledger.records import NewEvent, Question, StepRow
+from ..ledger.records import NewEvent, StepRow
 from ..values.json_text import shown_json, to_json
-from ..values.stored import stored_json
-from .notes import NO_NOTES, Batch, Call, Load, Writes, with_reply
-from .replies import Replies, Reply, takes_answer
+from .asked import Asked
+from .notes import Notes, Writes
+from .observer import Nodes, Observer
+from .outbox import Outbox
+from .replies import ERROR, ERROR_SOURCE, INTERRUPT, RESUME, Replies, Reply
 
 if TYPE_CHECKING:
-    from ucop.agents.models.meter import Usage
+    from ucop.agents.models.meter import Meter, Usage
 
-
-MOST_UNSAVED = 10
-"""Results of nodes that wait for a transaction which others wait for already; and how many may
-wait before nothing more begins. A kill loses them."""
 
 INTERRUPTED = "Interrupted"
 """The error type of a step that ended before its node did."""
 
-ERROR = "__error__"
-INTERRUPT = "__interrupt__"
-CONTROL = frozenset({ERROR, INTERRUPT, "__resume__", "__error_source_node__"})
+CONTROL = frozenset({ERROR, INTERRUPT, RESUME, ERROR_SOURCE})
 """Channels in which LangGraph keeps that a task has not succeeded, or not yet."""
 
 
-def _told(spent: Usage) -> dict[str, Any]:
-    """What was spent, as a step's row has it."""
-    return {
-        "model_calls": spent.model_calls,
-        "tokens_in": spent.tokens_in,
-        "tokens_out": spent.tokens_out,
-        "tokens_cached": spent.tokens_cached,
-        "tokens_reasoning": spent.tokens_reasoning,
-        "seconds_waited": round(spent.seconds_waited, 6),
-        "seconds_generating": round(spent.seconds, 6),
-        "cached_calls": spent.cached_calls,
-        "cost": spent.cost,
-        "models": to_json(spent.models) if spent.models else "[]",
-    }
+class NodeEnd:
+    """A node that has ended, while its writes are saved: `with journal.finished(…) as notes:`.
+    It stands around each commit: a class costs a third of a generator."""
+
+    __slots__ = ("_journal", "_notes", "_step")
+
+    def __init__(self, journal: Journal, step: StepRow | None, notes: Notes) -> None:
+        self._journal, self._step, self._notes = journal, step, notes
+
+    def __enter__(self) -> Notes:
+        return self._notes
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if error is not None:
+            self._journal.not_finished(self._step, error)
 
 
-def _nothing() -> None:
-    return None
-
-
-def _place(placed: tuple[int, int, Question]) -> tuple[int, int]:
-    return placed[:2]
-
-
-class Turn:
-    """The journal's lock, which knows how many want it: `async with journal.turn:`."""
-
-    def __init__(self, lock: asyncio.Lock) -> None:
-        self._lock = lock
-        self.waiting = 0
-
-    async def __aenter__(self) -> None:
-        self.waiting += 1
-        try:
-            await self._lock.acquire()
-        finally:
-            self.waiting -= 1
-
-    async def __aexit__(self, *_: object) -> None:
-        self._lock.release()
-
-
-class Journal:
-    """The notes of one attempt, and the fence that they pass through."""
+class Journal(Outbox):
+    """The nodes of one attempt. With `writes_spending`, what running nodes have spent so far is written
+    along with everything else."""
 
     def __init__(
         self,
         job_id: JobId,
         attempt: int,
+        nodes: Nodes,
+        meter: Meter,
+        observer: Observer,
         *,
-        spent: Callable[[str], Usage],
-        hides: Callable[[str], bool],
-        caught: Callable[[str, Writes], Mapping[str, Any] | None] = lambda node, writes: None,
-        on_note: Callable[[], None] = lambda: None,
-        on_told: Callable[[], None] = lambda: None,
-        on_begin: Callable[[str], None] | None = None,
-        live: Callable[[str, Collection[str]], Usage] | None = None,
         replies: Replies | None = None,
-        nested: bool = True,
+        writes_spending: bool = False,
     ) -> None:
-        """`nested`: what runs inside nodes is told as steps. `on_begin` hears of each node before it begins, and may raise. With `live`, what nodes
-        that run have spent so far is written along with everything else."""
-        self.job_id, self.attempt = job_id, attempt
-        self.lock = asyncio.Lock()
-        """Held for each write of this attempt: LangGraph's savers may be called at once."""
-        self.turn = Turn(self.lock)
-        """Takes the lock, and tells the one who has it whether others wait to write."""
-        self.guard = threading.RLock()
-        """Held while notes are changed; never while anything is waited for."""
-        self.is_closed = False
-        """Whether the attempt has ended, and what it has still to tell is told with its end."""
-        self._nested = nested
-        self.committing = threading.Lock()
-        """Held by a commit that others, in other threads, must not overtake."""
-        self.held: list[Call] = []
-        """What is saved together with what follows at once: the input and the writes of a superstep's
-        last task with the checkpoint, other writes with those that wait behind them. The saver's
-        methods and their arguments."""
-        self._places: dict[str, int] = {}
-        """The tasks of this superstep, in LangGraph's order: they end in any."""
-        self._ways: dict[str, tuple[int, ...]] = {}
-        """The places of the tasks inside others that ask, from the outermost, by question."""
-        self._placed: list[tuple[int, int, Question]] = []
-        """What nodes that interrupted ask, and the graph waits for."""
-        self.stops: dict[str, str] = {}
-        """Nodes that stopped the graph without asking anything that can be answered, and why."""
+        super().__init__(job_id, attempt, observer)
+        self._nodes, self._meter, self._writes_spending = nodes, meter, writes_spending
+        self.asked = Asked()
         self.replies = replies or Replies(())
         """What people answered, and which of it was taken."""
         self.nodes: set[str] = set()
         """The nodes that began in this attempt."""
-        self._spent, self._hides, self._caught = spent, hides, caught
-        self._on_note, self._on_told = on_note, on_told
-        self._on_begin, self._live = on_begin, live
-        self._steps: list[StepRow] = []
-        self._events: list[NewEvent] = []
-        self._consumed: tuple[str, ...] = ()
-        self._rejected: tuple[str, ...] = ()
-        self._asked: dict[str, Question] = {}
-        """What was asked, by the innermost node that asked it."""
-        self._open: dict[str, StepRow | None] = {}
-        self._announced: dict[str, tuple[float, Sequence[str], Mapping[str, Any]]] = {}
-        """Tasks that begin, before the stream tells of them: when, where, and as LangGraph has it."""
-        self._saved: set[tuple[str, ...]] = set()
-        """The namespaces of graphs that save what their nodes write, one by one."""
         self.saving: set[str] = set()
         """Tasks that ended and whose writes wait to be saved: by these it is told that they ended."""
-        self._ended_early: set[str] = set()
-        """Tasks that ended before the stream told of their beginning."""
-        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self.raised: list[tuple[str, BaseException]] = []
+        """Nodes that raised, and what."""
+        self.unended: set[str] = set()
+        """Tasks of the graph itself that began, and of which the stream has not told that they
+        ended."""
+        self._open: dict[str, StepRow | None] = {}
+        """The tasks that run; of those that the compiler made for itself no step is told."""
+        self._places: dict[str, int] = {}
+        """The tasks of this superstep, in LangGraph's order: they end in any."""
         self._inside: dict[str, list[str]] = {}
         """The tasks inside a task that runs a workflow, in the order in which they began."""
+        self._announced: dict[str, tuple[float, Sequence[str], Mapping[str, Any]]] = {}
+        """Tasks that begin, before the stream tells of them: when, where, and as LangGraph has it."""
+        self._ended_early: set[str] = set()
+        """Tasks that ended before the stream told of their beginning."""
         self._kept: set[str] = set()
+        """Tasks that earlier attempts finished."""
+        self._saved: set[tuple[str, ...]] = set()
+        """The namespaces of graphs that save what their nodes write, one by one."""
         self._tries: dict[str, int] = {}
         self._cached: dict[str, int] = {}
-        self._unsaved: Exception | None = None
-        self._uncertain: Exception | None = None
-        self._broke: list[BaseException] = []
-        """What kept this attempt's own commits from being made."""
         self._names: dict[str, str] = {}
         """The nodes of the tasks that run, by task, also where nothing is told of them."""
         self._writers: dict[str, dict[str, None]] = {}
         """The nodes that wrote to a channel since the last checkpoint, by channel."""
 
-    # ------------------------------------------------------------ notes
+    # ------------------------------------------------------------ beginnings
 
     def kept(self, pending: Iterable[tuple[str, str, Any]]) -> None:
         """Writes that the checkpointer held when the attempt began. LangGraph announces the
@@ -187,63 +134,59 @@ class Journal:
         on the loop, which may be too late for one that ends at once, or while the loop itself is
         held up."""
         with self.guard:
-            if self._nested or not namespace:
+            if self._nodes.nested or not namespace:
                 self._announced[task["id"]] = (time.monotonic(), namespace, task)
             self._saved.add(tuple(namespace))
 
-    def ended(self, task_id: str, namespace: Sequence[str], output: Any) -> None:
-        """The stream tells that a node ended. Where its writes are saved, they tell."""
-        with self.guard:
-            if tuple(namespace) in self._saved:
-                return
-            step = self._open.pop(task_id, None)
-            if step is not None:
-                told = shown_json(brief(output))
-                self._note(*self._end(step, StepStatus.COMPLETED, time.monotonic(), output=told))
-
-    def started(self, task_id: str, node: str, data: Any, *, within: Iterable[str] = ()) -> None:
-        """A node began, within the tasks that run the workflows around it. Nodes that the compiler
-        made for itself are not told."""
+    def started(self, namespace: Sequence[str], task: Mapping[str, Any]) -> None:
+        """The stream tells that a node began."""
+        task_id = task["id"]
+        if not namespace:
+            self.unended.add(task_id)
         with self.guard:
             at = self._announced.pop(task_id, (time.monotonic(),))[0]
-            early = task_id in self._ended_early
-            self._ended_early.discard(task_id)
-            if not early:
-                self._start(task_id, node, data, within, at)
-        if early and self._on_begin is not None:
-            self._on_begin(node)
+            if early := task_id in self._ended_early:
+                self._ended_early.discard(task_id)
+            else:
+                self._begin(namespace, task, at)
+        node = way_to(namespace, task["name"])
+        if early and not self._nodes.hides(node):
+            self._observer.begins(node)
 
-    def _start(
-        self,
-        task_id: str,
-        node: str,
-        data: Any,
-        within: Iterable[str],
-        at: float,
-        *,
-        early: bool = False,
+    def _begin_early(self, task_id: str) -> None:
+        """A task ended; begin it, if the stream has not told of it yet."""
+        if task_id in self._open or task_id not in self._announced:
+            return
+        at, namespace, task = self._announced.pop(task_id)
+        self._begin(namespace, task, at, early=True)
+        self._ended_early.add(task_id)
+
+    def _begin(
+        self, namespace: Sequence[str], task: Mapping[str, Any], at: float, *, early: bool = False
     ) -> None:
+        """A task begins, within the tasks that run the workflows around it."""
+        task_id, node = task["id"], way_to(namespace, task["name"])
         if task_id in self._open or task_id in self._kept:
             return
         if not self._open:  # the first of a superstep
             self._places.clear()
         self._places[task_id] = len(self._places)
-        for outer in within:
-            self._inside.setdefault(outer, []).append(task_id)
-        if self._hides(node):
+        for part in namespace:
+            self._inside.setdefault(part.rpartition(":")[2], []).append(task_id)
+        if self._nodes.hides(node):
             self._open[task_id] = None
             return
-        if self._on_begin is not None and not early:
-            self._on_begin(node)
+        if not early:
+            self._observer.begins(node)
         step = StepRow(
             task_id=TaskId(task_id),
             node=node,
             status=StepStatus.RUNNING,
             started_at=at,
-            input=shown_json(brief(data)),
+            input=shown_json(brief(task.get("input"))),
         )
         self._open[task_id] = step
-        self._steps.append(step)
+        self.notes.steps.append(step)
         self.nodes.add(node)
         self.event("step.started", {"node": node, "task_id": task_id, "attempt": self.attempt})
 
@@ -264,152 +207,101 @@ class Journal:
         self._names.clear()
         self._writers.clear()
 
-    def refused(self, task_id: str, error: Unstorable) -> None:
-        """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
+    def is_last(self, task_id: str, task_path: str) -> bool:
+        """Whether no other task of this superstep is known to run. LangGraph's own task that
+        takes the input in is alone, and is not announced."""
+        alone = len(self._open) == 1 and task_id in self._open
+        return alone or task_path.endswith(", __start__")
+
+    def open_nodes(self) -> list[tuple[str, str]]:
+        """(task id, node) of the node runs that began and have not ended."""
         with self.guard:
-            if self._unsaved is None:
-                self._unsaved = error
-            self._start_early(task_id)
-        self.failed(task_id, failure(error, error.node))
+            return [(task, step.node) for task, step in self._open.items() if step is not None]
 
-    def drop_held(self) -> None:
-        """What is held cannot be saved."""
-        with self.guard:
-            self.held.clear()
+    # ------------------------------------------------------------ ends
 
-    def broke_off(self, error: Superseded | DatabaseError) -> None:
-        """A commit of this attempt was not made, for no fault of what it was to hold."""
-        self._broke.append(error)
-
-    def broke(self, error: BaseException) -> bool:
-        """Whether an error is the one that kept a commit of this attempt from being made."""
-        return any(known is error for known in self._broke)
-
-    @contextmanager
     def finished(
         self, task_id: str, writes: Writes, at: float, reply: Reply | None = None
-    ) -> Iterator[Batch]:
+    ) -> NodeEnd:
         """A node ended at `at`, and its writes are saved inside this context, along with the notes
         that it gives; where that fails, the node has not finished, and no checkpoint may follow
         that contains what it wrote: LangGraph hears of the failure only at the end of the stream.
 
         `reply` says what became of the answers that the node was given."""
-        with self.guard:
-            notes, undo = self._finish(task_id, writes, at)
-        notes = with_reply(notes, reply)
-        try:
-            yield notes
-        except BaseException as error:
+        notes, step = None, None
+        written = dict(writes)
+        if ERROR not in written and INTERRUPT not in written:
             with self.guard:
-                if isinstance(error, Exception):
-                    self._unsaved = error
-                undo()
-            raise
+                if (node := self.node_of(task_id)) is not None:
+                    for channel in written:
+                        self._writers.setdefault(channel, {})[node] = None
+                self._stop_inside(task_id)
+                self._begin_early(task_id)
+                if (step := self._open.get(task_id)) is not None:
+                    shown = {
+                        channel: value for channel, value in written.items() if self._shows(channel)
+                    }
+                    error = self._nodes.caught(step.node, writes)
+                    status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
+                    output = shown_json(brief(shown))
+                    notes = self._end(task_id, status, at, output=output, error=error)
+                else:
+                    self._open.pop(task_id, None)
+        if notes is None:
+            notes = Notes()
+        if reply is not None:
+            notes.add_reply(reply)
+        return NodeEnd(self, step, notes)
 
-    def hold(self, call: Call, notes: Batch = NO_NOTES) -> None:
-        """Save this, and tell those notes, together with what is saved next."""
+    def not_finished(self, step: StepRow | None, error: BaseException) -> None:
+        """What a node gave was not saved."""
         with self.guard:
-            self.held.append(call)
-            self._steps.extend(notes.steps)
-            self._events.extend(notes.events)
-            self._consumed += notes.consumed
-            self._rejected += notes.rejected
-        if notes.events:
-            self._hear(self._on_note)
+            if isinstance(error, Exception):
+                self._unsaved = error
+            if step is not None:
+                self.notes.steps.append(step)
+                self._open[step.task_id] = step
 
-    def _hear(self, tell: Callable[[], None]) -> None:
-        """Call what belongs to the loop, on the loop."""
-        if threading.get_ident() == self._thread:
-            tell()
-        else:
-            self._loop.call_soon_threadsafe(tell)
+    def refused(self, task_id: str, error: Unstorable) -> None:
+        """What a node gave cannot be stored: it failed, and no checkpoint may follow."""
+        with self.guard:
+            if self._unsaved is None:
+                self._unsaved = error
+            self._begin_early(task_id)
+        self.failed(task_id, failure(error, error.node))
 
-    def may_advance(self) -> None:
-        """Whether a checkpoint may be saved, or the job end well. Raises what kept earlier writes
-        from being saved."""
-        if self._unsaved is not None:
-            raise self._unsaved
+    def ended(self, namespace: Sequence[str], task: Mapping[str, Any]) -> None:
+        """The stream tells that a node ended. Where its writes are saved, they tell."""
+        task_id = task["id"]
+        if not namespace:
+            self.unended.discard(task_id)
+        if task.get("interrupts"):
+            self._asks(namespace, task)
+        elif (error := task.get("error")) is not None:
+            node = way_to(namespace, task["name"])
+            self.raised.append((node, error))
+            self.failed(task_id, failure(error, node))
+        elif tuple(namespace) not in self._saved:
+            self._note_end(
+                task_id, StepStatus.COMPLETED, output=shown_json(brief(task.get("result")))
+            )
 
-    async def room(self) -> None:
-        """Wait while much of what ended is not saved: a fan-out must not run ahead of it, however
-        little of the processor its worker gets."""
-        if self.turn.waiting + len(self.held) >= MOST_UNSAVED:
-            # Those who wait to write are served in their order, and then this one.
-            async with self.lock:
-                pass
-
-    def may_write(self) -> None:
-        """Whether anything may be written. Raises what broke an earlier commit off."""
-        if self._uncertain is not None:
-            raise self._uncertain
-
-    @contextmanager
-    def certain(self) -> Iterator[None]:
-        """A commit. Where the database is lost inside, nobody knows whether it happened: then
-        this attempt writes no more, or it could tell the same twice."""
-        self.may_write()
+    def _asks(self, namespace: Sequence[str], task: Mapping[str, Any]) -> None:
+        """A node interrupts: its run goes on when a person has answered."""
+        task_id, node = task["id"], way_to(namespace, task["name"])
+        place = self._places.get(task_id, len(self._places))
         try:
-            yield
-        except DatabaseError as error:
-            self._uncertain = error
-            raise
+            self.asked.add(place, node, task["interrupts"], inside=bool(namespace))
+        except Unstorable as error:
+            self.refused(task_id, error)
+        else:
+            self._note_end(task_id, StepStatus.PENDING)
 
-    def _finish(self, task_id: str, writes: Writes, at: float) -> tuple[Batch, Callable[[], None]]:
-        """The notes of a node's end, and how to take it back."""
-        if any(name in (ERROR, INTERRUPT) for name, _ in writes):
-            return NO_NOTES, _nothing
-        if (node := self.node_of(task_id)) is not None:
-            for channel, _ in writes:
-                self._writers.setdefault(channel, {})[node] = None
-        self._stop_inside(task_id)
-        self._start_early(task_id)
-        step = self._open.pop(task_id, None)
-        if step is None:
-            return NO_NOTES, _nothing
-        output = {channel: value for channel, value in writes if self._shown(channel)}
-        error = self._caught(step.node, writes)
-        status = StepStatus.COMPLETED if error is None else StepStatus.FAILED
-        row, event = self._end(step, status, at, output=shown_json(brief(output)), error=error)
-
-        def undo() -> None:
-            self._steps.append(step)
-            self._open[task_id] = step
-
-        return Batch((row,), (event,)), undo
-
-    def _start_early(self, task_id: str) -> None:
-        """A task ended; begin it, if the stream has not told of it yet."""
-        if task_id in self._open or task_id not in self._announced:
-            return
-        at, namespace, task = self._announced.pop(task_id)
-        within = [part.rpartition(":")[2] for part in namespace]
-        node = way_to(namespace, task["name"])
-        self._start(task_id, node, task.get("input"), within, at, early=True)
-        self._ended_early.add(task_id)
-
-    def cached(self, task_id: str) -> None:
-        """A call of a node was answered from the cache."""
-        self._cached[task_id] = self._cached.get(task_id, 0) + 1
-
-    def failed(self, task_id: str, error: dict[str, Any]) -> None:
+    def failed(self, task_id: str, error: Mapping[str, Any]) -> None:
         """A node raised."""
         with self.guard:
             self._stop_inside(task_id)
-            step = self._open.pop(task_id, None)
-            if step is not None:
-                self._note(*self._end(step, StepStatus.FAILED, time.monotonic(), error=error))
-
-    def _note(self, step: StepRow, event: NewEvent) -> None:
-        self._steps.append(step)
-        self._events.append(event)
-        self._hear(self._on_note)
-
-    def retried(self, task_id: str, node: str, number: int, error: Mapping[str, Any]) -> None:
-        """A call of a node is tried again, for the `number`th time in all, after `error`."""
-        self._tries[task_id] = max(number, self._tries.get(task_id, 1))
-        step = self._open.get(task_id)
-        data = {"node": step.node if step else node, "task_id": task_id, "try": number}
-        self.event("step.retried", {**data, "attempt": self.attempt, "error": error})
+            self._note_end(task_id, StepStatus.FAILED, error=error)
 
     def stopped(self, why: str) -> None:
         """What still runs was stopped, and ends with what it has spent so far. Called with the lock
@@ -425,93 +317,51 @@ class Journal:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 
-    @property
-    def questions(self) -> list[Question]:
-        """What the job waits for, in the order of the tasks that ask."""
-        return [question for *_, question in self._placed]
-
-    def asks(
-        self, task_id: str, node: str, interrupts: Iterable[Mapping[str, Any]], *, inside: bool
-    ) -> None:
-        """A node interrupts: its run goes on when a person has answered. What nodes `inside`
-        another one ask, the graph waits for only if that node passes it on. Raises Unstorable."""
-        place = self._places.get(task_id, len(self._places))
-        # What several nodes inside this one ask comes in any order.
-        for interrupt in sorted(interrupts, key=lambda each: self._ways.get(each["id"], ())):
-            id = interrupt["id"]
-            if not takes_answer(id):
-                self.stops.setdefault(node, str(brief(interrupt["value"])))
-                continue
-            if id not in self._asked:
-                self._asked[id] = _question(interrupt, node)
-            if inside:
-                self._ways[id] = (place, *self._ways.get(id, ()))
-            elif self._asked[id] not in self.questions:
-                insort(self._placed, (place, len(self._placed), self._asked[id]), key=_place)
-        with self.guard:
-            step = self._open.pop(task_id, None)
-            if step is not None:
-                self._note(*self._end(step, StepStatus.PENDING, time.monotonic()))
-
-    def event(self, type: str, data: dict[str, Any]) -> NewEvent:
-        return self.tell_of(type, shown_json(data))
-
-    def tell_of(self, type: str, data: str) -> NewEvent:
-        """`event`, of what is JSON already."""
-        event = NewEvent(type=type, at=time.monotonic(), data=data)
-        with self.guard:
-            self._events.append(event)
-        self._hear(self._on_note)
-        return event
-
-    @property
-    def noted_at(self) -> float | None:
-        """When the oldest note that waits was made, on the monotonic clock."""
-        with self.guard:
-            return self._events[0].at if self._events else None
-
-    def is_last(self, task_id: str, task_path: str) -> bool:
-        """Whether no other task of this superstep is known to run. LangGraph's own task that
-        takes the input in is alone, and is not announced."""
-        alone = len(self._open) == 1 and task_id in self._open
-        return alone or task_path.endswith(", __start__")
-
-    def open_nodes(self) -> list[tuple[str, str]]:
-        """(task id, node) of the node runs that began and have not ended."""
-        with self.guard:
-            return [(task, step.node) for task, step in self._open.items() if step is not None]
-
-    def _end(
+    def _note_end(
         self,
-        step: StepRow,
+        task_id: str,
         status: StepStatus,
-        now: float,
         *,
         output: str | None = None,
         error: Mapping[str, Any] | None = None,
-    ) -> tuple[StepRow, NewEvent]:
-        """The step's row and event at its end, in place of its beginning."""
-        spent = self._spent(step.task_id)
-        row = StepRow(
-            task_id=step.task_id,
-            node=step.node,
-            input=step.input,
-            started_at=step.started_at,
+    ) -> None:
+        """`_end`, of a node whose end waits as other notes do."""
+        with self.guard:
+            notes = self._end(task_id, status, time.monotonic(), output=output, error=error)
+            if notes is not None:
+                self.notes.add(notes)
+                self._hear(self._observer.noted)
+
+    def _end(
+        self,
+        task_id: str,
+        status: StepStatus,
+        at: float,
+        *,
+        output: str | None = None,
+        error: Mapping[str, Any] | None = None,
+    ) -> Notes | None:
+        """A task's step and event at its end, in place of its beginning; None where none are told."""
+        if (step := self._open.pop(task_id, None)) is None:
+            return None
+        spent = self._meter.take(task_id)
+        row = replace(
+            step,
             status=status,
-            finished_at=now,
+            finished_at=at,
             output=output,
             error=shown_json(error) if error else None,
-            tries=self._tries.pop(step.task_id, 1),
-            cached=(cached := self._cached.pop(step.task_id, 0)),
-            **_told(spent),
+            tries=self._tries.pop(task_id, 1),
+            cached=(cached := self._cached.pop(task_id, 0)),
+            **_columns(spent),
         )
         # A beginning that was not written yet need not be written apart from its end.
-        self._steps = [known for known in self._steps if known is not step]
+        self.notes.steps = [known for known in self.notes.steps if known is not step]
         data: dict[str, Any] = {
             "node": step.node,
-            "task_id": step.task_id,
+            "task_id": task_id,
             "attempt": self.attempt,
-            "seconds": round(now - (step.started_at or now), 6),
+            "seconds": round(at - (step.started_at or at), 6),
             "model_calls": spent.model_calls,
             "tokens_in": spent.tokens_in,
             "tokens_out": spent.tokens_out,
@@ -520,101 +370,49 @@ class Journal:
             data["cached"] = cached
         if spent.cached_calls:
             data["cached_calls"] = spent.cached_calls
-        told = shown_json({**data, "error": error} if error else data)
-        return row, NewEvent(type=f"step.{status}", at=time.monotonic(), data=told)
+        if error:
+            data["error"] = error
+        event = NewEvent(type=f"step.{status}", at=time.monotonic(), data=shown_json(data))
+        return Notes([row], [event])
 
-    def _shown(self, channel: str) -> bool:
+    def _shows(self, channel: str) -> bool:
         """Whether a written channel is the user's own, and not LangGraph's or the compiler's."""
-        return not channel.startswith(("__", "branch:")) and not self._hides(channel)
+        return not channel.startswith(("__", "branch:")) and not self._nodes.hides(channel)
 
-    # ------------------------------------------------------------ writing
+    # ------------------------------------------------------------ what else a node tells
 
-    def batch(self) -> Batch:
-        """All notes that wait, which stay."""
-        with self.guard:
-            return Batch(
-                steps=(*self._steps, *self._running()),
-                events=tuple(self._events),
-                consumed=self._consumed,
-                rejected=self._rejected,
-            )
+    def cached(self, task_id: str) -> None:
+        """A call of a node was answered from the cache."""
+        self._cached[task_id] = self._cached.get(task_id, 0) + 1
 
-    def close(self) -> Batch:
-        """All notes that wait, for the transaction that ends the attempt: no other writes any more.
-        Called with the lock held."""
-        with self.guard:
-            self.is_closed = True
-            return self.batch()
+    def retried(self, task_id: str, node: str, number: int, error: Mapping[str, Any]) -> None:
+        """A call of a node is tried again, for the `number`th time in all, after `error`."""
+        self._tries[task_id] = max(number, self._tries.get(task_id, 1))
+        step = self._open.get(task_id)
+        data = {"node": step.node if step else node, "task_id": task_id, "try": number}
+        self.event("step.retried", {**data, "attempt": self.attempt, "error": error})
 
-    def take(self) -> Load:
-        """What waits, for a transaction that writes it. What becomes of it is told by `told`, or by
-        `give_back`. Raises Superseded where the attempt has ended."""
-        with self.guard:
-            if self.is_closed:
-                raise lifecycle.superseded(self.job_id, self.attempt)
-            load = Load(self._steps, self._events, self.held, self._consumed, self._rejected)
-            self._steps, self._events, self.held = [], [], []
-            self._consumed, self._rejected = (), ()
-            return load
-
-    def give_back(self, load: Load) -> None:
-        """The transaction that had taken this has written nothing."""
-        with self.guard:
-            self._steps = load.steps + self._steps
-            self._events = load.events + self._events
-            self.held = load.held + self.held
-            self._consumed = load.consumed + self._consumed
-            self._rejected = load.rejected + self._rejected
-
-    def _running(self) -> list[StepRow]:
-        """The steps that run, with what they have spent so far, where that is to be written."""
-        if self._live is None:
+    def running(self) -> list[StepRow]:
+        if not self._writes_spending:
             return []
-        shown = {task: step for task, step in self._open.items() if step is not None}
-        return [self._so_far(step, shown) for step in shown.values()]
-
-    def _so_far(self, step: StepRow, apart: Collection[str]) -> StepRow:
-        assert self._live is not None
-        return replace(step, **_told(self._live(step.task_id, apart)))
-
-    def tell(
-        self,
-        load: Load,
-        notes: Batch = NO_NOTES,
-        *,
-        saved: int = 0,
-        checkpoint: str | None = None,
-    ) -> Operation[None]:
-        """The fence together with the notes of `load`, and `notes`."""
-        with self.guard:
-            running = self._running()
-        return lifecycle.tell(
-            self.job_id,
-            self.attempt,
-            steps=[*load.steps, *notes.steps, *running],
-            events=[*load.events, *notes.events],
-            saved=saved,
-            checkpoint=checkpoint,
-            consumed=(*load.consumed, *notes.consumed),
-            rejected=(*load.rejected, *notes.rejected),
-        )
-
-    def told(self, load: Load, notes: Batch = NO_NOTES) -> None:
-        """The transaction that wrote this has committed."""
-        if load.events or notes.events:
-            self._hear(self._on_told)
+        running = {task: step for task, step in self._open.items() if step is not None}
+        return [
+            replace(step, **_columns(self._meter.live(task, running)))
+            for task, step in running.items()
+        ]
 
 
-def _question(interrupt: Mapping[str, Any], node: str) -> Question:
-    """What an interrupted node asks. Raises WorkflowError for a deadline that is none."""
-    schema: Mapping[str, Any] = interrupt.get("response_schema") or {}
-    deadline = deadline_of(schema, node)
-    shown = {key: value for key, value in schema.items() if key != WITHIN}
-    return Question(
-        id=interrupt["id"],
-        node=node,
-        question=stored_json(interrupt["value"], node=node, channel=INTERRUPT),
-        answer_schema=to_json(shown) if shown else None,
-        within=deadline.within if deadline else None,
-        default=to_json(plain(deadline.default)) if deadline and not deadline.fails else None,
-    )
+def _columns(spent: Usage) -> dict[str, Any]:
+    """What was spent, as a step's row has it."""
+    return {
+        "model_calls": spent.model_calls,
+        "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out,
+        "tokens_cached": spent.tokens_cached,
+        "tokens_reasoning": spent.tokens_reasoning,
+        "seconds_waited": round(spent.seconds_waited, 6),
+        "seconds_generating": round(spent.seconds, 6),
+        "cached_calls": spent.cached_calls,
+        "cost": spent.cost,
+        "models": to_json(spent.models) if spent.models else "[]",
+    }

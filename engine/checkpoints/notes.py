@@ -1,10 +1,10 @@
-"""Notes of an attempt: what rides in one transaction, and what it has taken out of the journal."""
+"""Notes of an attempt: what waits for a transaction, what rides in one, and what one has taken."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from ..ledger.records import NewEvent, StepRow
@@ -13,48 +13,35 @@ from .replies import Reply
 
 Writes = Sequence[tuple[str, Any]]
 
-
 Call = tuple[Literal["put", "put_writes"], tuple[Any, ...]]
 """A method of a saver, and its arguments."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Notes that ride in one transaction."""
+@dataclass(slots=True)
+class Notes:
+    """Steps and events, and what is saved along with them."""
 
-    steps: tuple[StepRow, ...]
-    events: tuple[NewEvent, ...]
-    consumed: tuple[str, ...] = ()
+    steps: list[StepRow] = field(default_factory=list)
+    events: list[NewEvent] = field(default_factory=list)
+    consumed: list[str] = field(default_factory=list)
     """Questions whose answers nodes have gone past."""
-    rejected: tuple[str, ...] = ()
+    rejected: list[str] = field(default_factory=list)
     """Questions whose answers did not fit."""
+    held: list[Call] = field(default_factory=list)
+    """What is saved together with what follows at once."""
 
+    def add(self, more: Notes) -> None:
+        self.steps += more.steps
+        self.events += more.events
+        self.consumed += more.consumed
+        self.rejected += more.rejected
+        self.held += more.held
 
-NO_NOTES = Batch((), ())
-
-
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a transaction has taken out of the journal: nobody else writes it meanwhile."""
-
-    steps: list[StepRow]
-    events: list[NewEvent]
-    held: list[Call]
-    consumed: tuple[str, ...]
-    rejected: tuple[str, ...]
-
-
-def with_reply(notes: Batch, reply: Reply | None) -> Batch:
-    """The notes of a node's end, with what became of the answers that it was given."""
-    if reply is None or not (reply.consumed or reply.rejected):
-        return notes
-    told = [
-        NewEvent(type="question.rejected", at=time.monotonic(), data=to_json({"question": id}))
-        for id in reply.rejected
-    ]
-    return replace(
-        notes,
-        events=(*notes.events, *told),
-        consumed=reply.consumed,
-        rejected=reply.rejected,
-    )
+    def add_reply(self, reply: Reply) -> None:
+        """What became of the answers that a node was given."""
+        self.consumed += reply.consumed
+        self.rejected += reply.rejected
+        self.events += [
+            NewEvent(type="question.rejected", at=time.monotonic(), data=to_json({"question": id}))
+            for id in reply.rejected
+        ]

@@ -28,15 +28,16 @@ from ..database.postgres import Apart as ApartPostgres
 from ..database.postgres import PostgresDatabase, reachable
 from ..dialect import POSTGRES
 from ..faults import fault
-from ..ledger import lifecycle, threads
+from ..ledger import threads
 from ..ledger.operation import Operation, drive, run
+from ..ledger.progress import superseded
 from ..values.serializer import Apart as Row
 from ..values.serializer import serializer
 from ..values.stored import MOST_INLINE
 from .fence import Fenced, Kept, T
 from .fenced_write import HELD_UP, HELD_UP_BY_A_NODE, FencedWrite
 from .journal import Journal
-from .notes import NO_NOTES, Batch
+from .notes import Notes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -150,7 +151,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         # A commit that was begun is seen to its end: who is cancelled amid it must know whether it
         # happened, or would tell the same twice, or not at all.
@@ -209,7 +210,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         write = FencedWrite(journal, saved, checkpoint, more, notes)
         if not journal.committing.acquire(timeout=HELD_UP):
@@ -291,7 +292,7 @@ def _fenced(journal: Journal) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if error.sqlstate == "UC001":
-            raise lifecycle.superseded(journal.job_id, journal.attempt) from None
+            raise superseded(journal.job_id, journal.attempt) from None
         raise
 
 

@@ -29,7 +29,7 @@ from ..values.stored import MOST_BYTES
 from .fence import Fenced, Kept, T
 from .fenced_write import FencedWrite
 from .journal import Journal
-from .notes import NO_NOTES, Batch
+from .notes import Notes
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -96,7 +96,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         write = FencedWrite(journal, saved, checkpoint, more, notes)
         with write:
@@ -111,7 +111,7 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         saved: int,
         checkpoint: str | None,
         *more: Kept,
-        notes: Batch = NO_NOTES,
+        notes: Notes | None = None,
     ) -> None:
         write = FencedWrite(journal, saved, checkpoint, more, notes)
 
