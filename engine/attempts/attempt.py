@@ -25,9 +25,7 @@ from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
-from ..checkpoints.journal import Journal
 from ..checkpoints.position import standing
-from ..checkpoints.replies import Replies
 from ..checkpoints.savers import FencedSaver, attach
 from ..errors import (
     AnswerIgnored,
@@ -40,6 +38,8 @@ from ..errors import (
 from ..job_error import JobError
 from ..jobs.failure import failure
 from ..jobs.status import Change
+from ..journal.journal import Journal
+from ..journal.replies import Replies
 from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
 from ..loop.cancellation import is_cancelled

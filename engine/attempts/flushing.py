@@ -9,12 +9,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..checkpoints.observer import Observer
 from ..errors import DatabaseError, Superseded
+from ..journal.observer import Observer
 
 if TYPE_CHECKING:
-    from ..checkpoints.journal import Journal
     from ..checkpoints.savers import FencedSaver
+    from ..journal.journal import Journal
     from .limits import AttemptLimits
 
 log = logging.getLogger("ucop.runner")

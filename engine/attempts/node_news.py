@@ -14,7 +14,7 @@ from ..values.stored import stored_json
 from .node_runs import CUSTOM
 
 if TYPE_CHECKING:
-    from ..checkpoints.journal import Journal
+    from ..journal.journal import Journal
 
 _LATE = {"type": "TimeoutError", "message": "its time was over", "node": None}
 

@@ -18,10 +18,10 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
-from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.edits import forks
 from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
+from ucop.engine.journal.journal import Journal
 from ucop.engine.ledger import commands, events, lifecycle, progress, questions, threads
 from ucop.engine.ledger.operation import One
 from ucop.engine.worker.worker import Worker

@@ -16,13 +16,13 @@ from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
 from ucop.agents.models.meter import Meter
-from ucop.engine.checkpoints.journal import Journal
-from ucop.engine.checkpoints.observer import Observer
 from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
+from ucop.engine.journal.journal import Journal
+from ucop.engine.journal.observer import Observer
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import NewJob
 from ucop.engine.reading.reader import Reader, open_reader
