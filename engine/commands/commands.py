@@ -29,7 +29,6 @@ from ..ledger.pruning import Pruning, prune
 from ..ledger.reads import Submitted
 from ..ledger.retention import Rule
 from ..notices import Notices
-from ..transfer import importing
 from ..worker.retention import carry_out
 
 if TYPE_CHECKING:
@@ -121,6 +120,8 @@ class Commands:
     # ------------------------------------------------------------ how long jobs are kept
 
     async def add(self, contents: Contents, new_id: bool) -> JobId:
+        from ..transfer import importing
+
         id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
         return await self.database.write(lambda: importing.add(self._tables, contents, id))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show and delete memories of agents, and search documents.",
-)
 
 Collection = Annotated[
     str, typer.Option("--collection", metavar="NAME", help="The name of an ingested folder.")
@@ -47,7 +40,6 @@ Space = Annotated[
 ]
 
 
-@app.command()
 def ingest(
     ctx: typer.Context,
     folder: Annotated[
@@ -70,6 +62,8 @@ def ingest(
 
     with _engine(place_of(ctx)) as engine:
         memory = engine.memory(tenant=tenant).documents(collection)
+        import asyncio
+
         done = asyncio.run(ingest(folder, memory, passage=passage, tell=note))
     if json:
         put_json(asdict(done))
@@ -83,7 +77,6 @@ def ingest(
     raise typer.Exit(Exit.FAILED if done.unread else Exit.OK)
 
 
-@app.command()
 def search(
     ctx: typer.Context,
     query: Annotated[str, typer.Argument(metavar="TEXT", help="The text to search for.")],
@@ -107,7 +100,6 @@ def search(
     table.show()
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     space: Space = None,
@@ -131,7 +123,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def forget(
     ctx: typer.Context,
     space: Annotated[

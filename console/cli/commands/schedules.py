@@ -25,18 +25,11 @@ if TYPE_CHECKING:
     from ucop.engine.schedules.schedules import Schedule
     from ucop.graphs.workflow import Workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Run workflows again and again.",
-)
 
 NEXT = 5
 """Next times that `ucop schedules show` tells."""
 
 
-@app.command()
 def add(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -123,7 +116,6 @@ def add(
     _tell(place, added, as_json=json)
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -152,7 +144,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -163,7 +154,6 @@ def show(
     _tell(place, _one(place, name), as_json=json)
 
 
-@app.command()
 def pause(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -177,7 +167,6 @@ def pause(
     _tell(place, place.write(lambda: schedules.pause(name)), as_json=json)
 
 
-@app.command()
 def resume(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -191,7 +180,6 @@ def resume(
     _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
 
-@app.command()
 def trigger(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -214,7 +202,6 @@ def trigger(
     note(f"follow it with: {place.command(f'jobs watch {job.id}')}")
 
 
-@app.command()
 def remove(
     ctx: typer.Context,
     name: options.ScheduleName,

@@ -14,22 +14,12 @@ from ...view.place import Place, place_of
 from ...view.schemas import fields_of
 from ...view.tables import Column, Table, first_line
 from .. import options
-from .draw import draw
-from .language import schema
 
 if TYPE_CHECKING:
     from ucop.agents.finding import Finding
     from ucop.graphs.workflow import Workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show, check and draw workflows.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -57,7 +47,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     workflow: options.WorkflowName,
@@ -112,7 +101,6 @@ def _nodes(workflow: Workflow) -> list[str]:
     return lines
 
 
-@app.command()
 def check(
     ctx: typer.Context,
     files: Annotated[
@@ -143,7 +131,3 @@ def _doubles(workflow: Workflow) -> list[Finding]:
     from ucop.graphs.workflows.gate import refusals
 
     return [refusal.finding for refusal in refusals(workflow)]
-
-
-app.command()(draw)
-app.command()(schema)
