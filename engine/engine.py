@@ -30,7 +30,7 @@ from .ledger.commands import read_new_terms
 from .ledger.retention import Rule
 from .live.stream import Modes, read_modes
 from .loop.loop import CLOSED
-from .loop.twins import T, Waitable, aside, awaited, on_loop, waited
+from .loop.twins import aside, awaited, on_loop, waited
 from .parts import Options, Parts
 from .queue.limits import QueueState
 from .reading.reader import Reader, open_reader
@@ -40,8 +40,6 @@ from .transfer.job_file import read_job_file
 from .workflows.submission import read_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from ucop.agents.memory.memory import Memory
     from ucop.graphs.workflow import Graph
 
@@ -253,7 +251,7 @@ class Engine:
         )
         listens = read_modes(stream) if stream is not None else frozenset()
         job = await aside(self._workflows.new_job, workflow, input, submission, mine=True)
-        return self._handle(await self._on_loop(self._commands.submit(job, listens)))
+        return self._handle(await on_loop(self._loop, self._commands.submit(job, listens)))
 
     asubmit = awaited(submit)
 
@@ -333,7 +331,7 @@ class Engine:
         terms = read_new_terms(budget, priority, at_once=now)
         command, declared = read_command(action), self.settings.declared
         ids = await aside(lambda: self.reader.taken(command, jobs, declared, now=now))
-        return await self._on_loop(self._commands.change(command, ids, now, terms))
+        return await on_loop(self._loop, self._commands.change(command, ids, now, terms))
 
     achange = awaited(change)
 
@@ -345,7 +343,7 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = await aside(read_job_file, path)
-        return self._handle(await self._on_loop(self._commands.add(contents, new_id)))
+        return self._handle(await on_loop(self._loop, self._commands.add(contents, new_id)))
 
     aimport_job = awaited(import_job)
 
@@ -356,7 +354,7 @@ class Engine:
 
         Returns how many jobs each rule meant; with `dry_run` how many it would.
         """
-        return await self._on_loop(self._commands.tidy(self.settings.retention, dry_run))
+        return await on_loop(self._loop, self._commands.tidy(self.settings.retention, dry_run))
 
     atidy = awaited(tidy)
 
@@ -372,14 +370,14 @@ class Engine:
         """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
         `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
         outlives them. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, changes, self.settings.declared))
+        await on_loop(self._loop, self._commands.set_queue(name, changes, self.settings.declared))
 
     aset_queue = awaited(set_queue)
 
     @waited
     async def reset_queue(self, name: str) -> None:
         """Let the declared values hold again. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, None, self.settings.declared))
+        await on_loop(self._loop, self._commands.set_queue(name, None, self.settings.declared))
 
     areset_queue = awaited(reset_queue)
 
@@ -422,9 +420,6 @@ class Engine:
 
     def _handle(self, id: JobId) -> JobHandle:
         return JobHandle(self._parts.access, id)
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Waitable[T]:
-        return on_loop(self._loop, work)
 
     # ------------------------------------------------------------ close
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ucop.agents.models.models import Models
 
+from .attempts.model_news import follow_models
 from .commands.workflow_commands import WorkflowCommands
 from .connect import connect
 from .dialect import SQLITE, dialect_of
@@ -36,7 +37,6 @@ from .schedules.timetable import Timetable
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
 from .worker.interceptors import interceptors_of
-from .worker.model_news import follow_models
 from .worker.supervisor import Supervisor
 from .worker.worker import Worker
 from .workflows.known import KnownWorkflows, names

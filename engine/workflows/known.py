@@ -18,7 +18,7 @@ from ucop.graphs.workflows.stored import restore
 
 from ..dialect import dialect_of
 from ..jobs.run_options import for_factory
-from ..ledger import lifecycle
+from ..ledger import reads
 from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .submission import new_job, read_submission
 
@@ -181,7 +181,7 @@ class KnownWorkflows:
         restored = self._restored
         known = restored.get(fingerprint)
         if known is None:
-            stored = await self._database.read(lambda: lifecycle.definition(fingerprint))
+            stored = await self._database.read(lambda: reads.definition(fingerprint))
             known = await asyncio.to_thread(self._rebuild, stored)
             restored[fingerprint] = known
         return known

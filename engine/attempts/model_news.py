@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ucop.agents.models.models import Models, ModelWarning
     from ucop.agents.models.serving import ModelUse
 
-    from ..checkpoints.journal import Journal
+    from ..journal.journal import Journal
 
 model_news: ContextVar[ModelNews] = ContextVar("model_news")
 """Of the attempt in whose tasks this code runs."""
