@@ -293,7 +293,7 @@ def fire(
     if schedule.overlap is Overlap.SKIP and last is not None:
         open_one = yield One(_UNSETTLED, {"job": last})
         if open_one:
-            why = f"{told(due)} was skipped: job {last} is still {open_one[0]['status']}"
+            why = f"skipped the run due at {told(due)}: job {last} is still {open_one[0]['status']}"
             yield One(_NOTE_SKIPPED, {"name": name, "skipped": why})
             return Fired(None, why)
     id, _ = yield from lifecycle.submit(job)

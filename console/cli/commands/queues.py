@@ -129,7 +129,9 @@ def _show(found: list[QueueState], *, as_json: bool) -> None:
     table.show()
     for state in found:
         if not state.declared:
-            note(f"queue {state.name!r} has jobs, and no setting declares it: nobody serves it")
+            note(
+                f"queue {state.name!r} has jobs but is not declared in the settings, so no worker serves it"
+            )
 
 
 def _standing(state: QueueState) -> str:

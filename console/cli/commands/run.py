@@ -261,7 +261,7 @@ def attend(
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
-                note(f"stopped; whether a job was queued tells: {place.command('jobs list')}")
+                note(f"stopped; see whether a job was queued with: {place.command('jobs list')}")
                 return Exit.INTERRUPTED
             return _interrupted(place, handle.id, as_json=as_json)
         finally:
@@ -286,7 +286,7 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
 def _deliver(place: Place, engine: Engine, id: str) -> None:
     """Where no worker runs, nobody else would tell the webhooks how the job ended."""
     if engine.settings.webhooks and not engine.deliver(id, timeout=DELIVERY):
-        note("not all webhooks have been told; the next worker tells them: ")
+        note("some webhook deliveries are pending; the next worker sends them:")
         note(f"  {place.command('webhooks deliveries')}")
 
 

@@ -83,7 +83,7 @@ def deliveries(
         put_records(found)
         return
     if not found:
-        note("no deliveries like that")
+        note("no matching deliveries")
     titles = ("id", "webhook", "type", "status", "tries", "created")
     table = Table(*titles, "error", numbers=["tries"], status=["status"], long=["error"])
     for one in found:

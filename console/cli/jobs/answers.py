@@ -56,7 +56,7 @@ def inbox(
         put_json([_record(job, question) for job, question in found])
         return
     if not found:
-        note("nobody is asked anything")
+        note("no open questions")
         return
     _table(found).show()
     note(f"answer with: {place.command('jobs answer ID …')}")
@@ -91,7 +91,7 @@ def answer(
     found = [each for each in asked if each.takes_answer(job.status)]
     if not found:
         late = ", ".join(each.node for each in asked if each.by_default)
-        told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+        told = f" ({late} was not answered in time, so the default was used)" if late else ""
         raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer{told}")
     chosen = _chosen(place, job, found, question)
     given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)

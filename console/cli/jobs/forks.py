@@ -110,6 +110,6 @@ def restore(
     else:
         put(job.id)
     due = ", ".join(at.next) or "its end"
-    note(f"job {job.id} is {job.status}, and stands before {due} again")
+    note(f"job {job.id} is {job.status}, and continues before {due}")
     note(f"next: {place.command(f'jobs resume {job.id}')}")
     raise typer.Exit(Exit.OK)

@@ -85,7 +85,7 @@ def _carry_out(
         table = Table("id")
         table.rows.extend([id] for id in found)
         table.show()
-    note(f"{action} would mean {plural(len(found), 'job')}")
+    note(f"would {action} {plural(len(found), 'job')}")
     return Exit.OK
 
 
