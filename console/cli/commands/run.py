@@ -161,7 +161,7 @@ def order_of(
 def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     """What the options say, as Engine.submit takes it. Raises InvalidInput."""
     from ucop.engine.declared.queue_limits import undeclared
-    from ucop.engine.submission import read_limits, read_terms
+    from ucop.engine.workflows.submission import read_limits, read_terms
 
     terms = {name: value for name, value in given.items() if value is not None}
     if "queue" in terms and terms["queue"] not in place.settings.declared:

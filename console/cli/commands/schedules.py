@@ -244,7 +244,7 @@ def _add(
 
 
 def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJob:
-    from ucop.engine.submission import job_of
+    from ucop.engine.workflows.submission import job_of
 
     return job_of(workflow, input, place.settings, **terms)
 

@@ -22,7 +22,7 @@ from .. import options
 from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
-    from ucop.engine.commands import Commands
+    from ucop.engine.commands.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
 

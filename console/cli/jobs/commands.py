@@ -30,7 +30,7 @@ from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
-    from ucop.engine.checkpoints.edits import InputEdit
+    from ucop.engine.edits.edit import InputEdit
     from ucop.engine.jobs.command import Changed
     from ucop.engine.jobs.job import Job
 
@@ -248,7 +248,7 @@ def _edit(
     """What was typed, read as the types of the job's own workflow. Raises UsageProblem."""
     if not (typed or set):
         return None
-    from ucop.engine.checkpoints.edits import InputEdit
+    from ucop.engine.edits.edit import InputEdit
     from ucop.graphs.workflows.stored import restore
 
     from ..edits import edited
