@@ -18,7 +18,7 @@ from ucop.agents.models.fallback import ModelFallback
 from ucop.agents.models.interceptor import Interceptor
 from ucop.agents.models.meter import Usage
 from ucop.agents.models.models import Models, ModelWarning
-from ucop.agents.models.serving import ModelUse
+from ucop.agents.models.provider import ModelUse
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
 
     from ucop.agents.models.fallback import ModelFallback
     from ucop.agents.models.models import Models, ModelWarning
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
