@@ -15,7 +15,7 @@ from ucop.agents.models.meter import way_of
 if TYPE_CHECKING:
     from ucop.agents.models.fallback import ModelFallback
     from ucop.agents.models.models import Models, ModelWarning
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
 
     from ..journal.journal import Journal
 

@@ -273,7 +273,7 @@ class Fenced(Storing, BaseCheckpointSaver[Any]):
             now = time.monotonic()
             reply = journal.replies.reply(namespace_of(config), task_id, without_remains(writes))
             writes = reply.writes
-            call = self.storing(journal, config, writes, task_id, task_path)
+            calls = self.storing(journal, config, writes, task_id, task_path)
             saved = progress(writes, reply)
             journal.saving.add(task_id)
             try:
@@ -287,11 +287,13 @@ class Fenced(Storing, BaseCheckpointSaver[Any]):
                     more_follows = journal.is_last(task_id, task_path) or others_wait
                     with journal.finished(task_id, writes, now, reply) as notes:
                         if more_follows and is_values(writes):
-                            journal.hold(call, notes)
+                            journal.hold(calls[0], notes)
                             return
-                        with self.naming(journal, call):
+                        with self.naming(journal, *calls):
                             fault("before writes")
-                            await self._commit(FencedWrite(journal, call, notes=notes, saved=saved))
+                            await self._commit(
+                                FencedWrite(journal, *calls, notes=notes, saved=saved)
+                            )
             finally:
                 journal.saving.discard(task_id)
             fault("after writes")
@@ -386,12 +388,12 @@ class Fenced(Storing, BaseCheckpointSaver[Any]):
         else:
             reply = journal.replies.reply(namespace_of(config), task_id, without_remains(writes))
             writes = reply.writes
-            call = self.storing(journal, config, writes, task_id, task_path)
+            calls = self.storing(journal, config, writes, task_id, task_path)
             with journal.finished(task_id, writes, time.monotonic(), reply) as notes:
                 saved = progress(writes, reply)
-                with self.naming(journal, call):
+                with self.naming(journal, *calls):
                     fault("before writes")
-                    self._commit_apart(FencedWrite(journal, call, notes=notes, saved=saved))
+                    self._commit_apart(FencedWrite(journal, *calls, notes=notes, saved=saved))
             fault("after writes")
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from langgraph.checkpoint.base import WRITES_IDX_MAP
+
 from ..errors import DatabaseError, Superseded, Unstorable
 from ..journal.journal import Journal
 from ..journal.notes import Call
@@ -46,14 +48,23 @@ class Storing:
         writes: Sequence[tuple[str, Any]],
         task_id: str,
         task_path: str,
-    ) -> Call:
-        """The call that saves what a node gave. Raises Unstorable."""
+    ) -> Sequence[Call]:
+        """The calls that save what a node gave. Raises Unstorable.
+
+        LangGraph's savers let a task's error, question or answer take the place of an earlier one only
+        if nothing else is saved with it; along with the name of the node that failed, an earlier
+        error would stay, and its handler be given that one after a crash.
+        """
         try:
             kept = [self._kept(*write, journal.node_of(task_id)) for write in writes]
         except Unstorable as error:
             journal.refused(task_id, error)
             raise
-        return "put_writes", (config, kept, task_id, task_path)
+        call: Call = ("put_writes", (config, kept, task_id, task_path))
+        special = [write for write in kept if write[0] in WRITES_IDX_MAP]
+        if not special or len(special) == len(kept):
+            return (call,)
+        return ("put_writes", (config, special, task_id, task_path)), call
 
     def check(self, calls: Sequence[Call]) -> None:
         """Raise Unstorable for a value of these calls that would not come back as it is."""

@@ -62,7 +62,7 @@ def expire_questions(job: JobId) -> Operation[JobStatus | None]:
     for question in late:
         yield from _answer(job, state, question)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))
-    why = f"nobody answered {nodes} in time: the default holds"
+    why = f"nobody answered {nodes} in time: the default is used"
     return (yield from go_on(job, state, Change.RESUME, why, passes=False))
 
 

@@ -12,13 +12,13 @@ from ucop.engine.errors import ModelError
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import place_of
-from ...view.tables import Column, Table, duration
+from ...view.tables import Table, duration
 from .. import options
 
 if TYPE_CHECKING:
     from ucop.agents.models.health import Health
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.providers.retry import Retry
     from ucop.engine.settings import Settings
 
@@ -35,11 +35,10 @@ def list_(
     if json:
         put_json(found)
         return
-    titles = [Column(title="name"), Column(title="stands for"), Column(title="answered by")]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("name", "stands for", "answered by", "", long=[""])
     for one in found:
         cells = (one["name"], ", ".join(one["stands_for"]), one["answered_by"] or "nobody")
-        table.rows.append((*cells, one["note"]))
+        table.add(*cells, one["note"])
     table.show()
 
 
@@ -122,11 +121,10 @@ async def _check_all(settings: Settings, name: str | None, *, call: bool) -> lis
 
 
 def _show_health(found: list[Health]) -> None:
-    titles = [Column(title="model"), Column(title="state"), Column(title="time", numbers=True)]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("model", "state", "time", "", numbers=["time"], long=[""])
     for one in found:
         state = "ok" if one.ok else "down"
-        table.rows.append((one.name, state, duration(one.seconds), one.note))
+        table.add(one.name, state, duration(one.seconds), one.note)
     table.show()
 
 

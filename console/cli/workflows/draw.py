@@ -42,20 +42,12 @@ def draw(
     format: Annotated[
         PictureFormat | None,
         typer.Option(
-            "--format",
-            help="The format. Default: by the file's extension, else mermaid.",
-            show_default=False,
+            "--format", help="The format. Default: by the file's extension, else mermaid."
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="The output file. Default: stdout.",
-            show_default=False,
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="The output file. Default: stdout."),
     ] = None,
     json: options.Json = False,
 ) -> None:

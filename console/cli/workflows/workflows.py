@@ -12,7 +12,7 @@ from ...view.findings import report_findings
 from ...view.output import put, put_json
 from ...view.place import Place, place_of
 from ...view.schemas import fields_of
-from ...view.tables import Column, Table, first_line
+from ...view.tables import Table, first_line
 from .. import options
 
 if TYPE_CHECKING:
@@ -39,11 +39,10 @@ def list_(
             ]
         )
         return
-    titles = [Column(title="name"), Column(title="kind"), Column(title="from")]
-    table = Table([*titles, Column(title="description", long=True)])
+    table = Table("name", "kind", "from", "description", long=["description"])
     for listing in listings:
         told = first_line(listing.description)
-        table.rows.append((listing.name, listing.kind, listing.origin, told))
+        table.add(listing.name, listing.kind, listing.origin, told)
     table.show()
 
 

@@ -385,7 +385,7 @@ class JobScreen(JobCommands):
             return status
 
         if await self._done(restore) is not None:
-            self.console.tell(f"job {job.id[:SHORT]} stands before {due} again; r lets it go on")
+            self.console.tell(f"job {job.id[:SHORT]} is set back to before {due}; r resumes it")
 
     def forked(self, job: str) -> None:
         self.app.push_screen(JobScreen(job))

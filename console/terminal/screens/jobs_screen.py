@@ -260,7 +260,7 @@ class JobsScreen(JobCommands):
                 "The job appears here by itself."
             )
         else:
-            text = "No jobs like that. x shows all, / changes what is looked for."
+            text = "No matching jobs. x shows all, / changes the filter."
         box.query_one(Static).update(text)
         if self.focused is None and not empty:
             self.listing.focus()

@@ -266,3 +266,26 @@ async def test_what_is_larger_than_the_database_takes_is_refused_with_its_place(
     held = await saver.aget_tuple(config)
     assert held is not None
     assert held.pending_writes == []
+
+
+async def test_the_error_of_a_node_takes_the_place_of_that_of_an_earlier_attempt(
+    database: Database,
+) -> None:
+    """Its error handler is given it after a crash."""
+    saver, _ = await running(database)
+    config = await put(saver)
+    source = ("__error_source_node__", "bad")
+    await saver.aput_writes(config, [("__error__", asyncio.CancelledError("stopped"))], "t1")
+    await saver.aput_writes(config, [("__error__", ValueError("real")), source], "t1")
+    await asyncio.to_thread(saver.put_writes, config, [("__error__", KeyError("one"))], "t2")
+    again = [("__error__", KeyError("two")), source]
+    await asyncio.to_thread(saver.put_writes, config, again, "t2")
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    errors = [
+        (task, value)
+        for task, channel, value in held.pending_writes or ()
+        if channel == "__error__"
+    ]
+    assert errors == [("t1", "ValueError('real')"), ("t2", "KeyError('two')")]
+    assert len(held.pending_writes or ()) == 4

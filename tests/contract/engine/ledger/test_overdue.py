@@ -93,7 +93,7 @@ def test_given_nobody_answers_in_time_then_the_default_is_the_answer(
     (question,) = engine.reader.questions(job.id)
     assert (question.answer, question.by_default) == (decision, True)
     for late in (None, question.id):
-        with pytest.raises(RefusedChange, match="nobody answered approve in time"):
+        with pytest.raises(RefusedChange, match="approve was not answered in time"):
             job.answer({"approved": True}, question=late)
 
 
