@@ -33,7 +33,7 @@ from ..errors import UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
 from ..loop.duty import repeat
-from . import Run
+from .queue import Run
 
 if TYPE_CHECKING:
     from .claims import Claims

@@ -9,8 +9,8 @@ import time
 from collections.abc import Awaitable, Callable
 
 from ..loop.duty import repeat
-from . import Run
 from .claims import Claims
+from .queue import Run
 
 log = logging.getLogger("ucop.queue")
 

@@ -46,7 +46,8 @@ from ..live.writer import LiveChannel
 from ..loop.cancellation import end, is_cancelled
 from ..loop.duty import Duty, repeat
 from ..notices import Notices
-from ..queue import Queue, fair_shares
+from ..queue import fair_shares
+from ..queue.queue import Queue
 from ..stores.answers import KeptAnswers
 from ..stores.mesh_calls import Meshes
 from ..values.json_text import shown_json

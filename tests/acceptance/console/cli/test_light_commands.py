@@ -134,7 +134,18 @@ def test_what_a_command_is_allowed_to_import_it_does_import(
     """Else the table above would promise less than is true."""
     ucop, _ = worked
     done = subprocess.run(
-        [sys.executable, "-c", _TELL, "run", "say", "-i", "text=hello", "--dry-run"],
+        [
+            sys.executable,
+            "-c",
+            _TELL,
+            "schedules",
+            "add",
+            "daily",
+            "say",
+            "every 24h",
+            "-i",
+            "text=hi",
+        ],
         cwd=ucop.folder,
         env=ucop.env,
         capture_output=True,
