@@ -61,10 +61,10 @@ from .stopping import insist
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
+    from ucop.agents.models.answer_cache import KeptAnswers
     from ucop.agents.models.fallback import ModelFallback
     from ucop.agents.models.models import Models, ModelWarning
     from ucop.agents.models.provider import ModelUse
-    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
 
@@ -124,7 +124,7 @@ class Attempt:
     meter: Meter = field(init=False)
     on_news: Callable[[str], None]
     """Called with the job's id after each commit."""
-    answers: Answers
+    answers: KeptAnswers
     """Where nodes with `cache` keep theirs."""
     calls: Calls | None = None
     """Where it is kept how the agents of meshes fare."""

@@ -48,7 +48,7 @@ from ..loop.cancellation import is_cancelled
 from ..loop.duty import Duty, repeat
 from ..notices import Notices
 from ..queue import Queue, fair_shares
-from ..stores.answers import KeptAnswers
+from ..stores.answers import Answers
 from ..stores.mesh_calls import Meshes
 from ..values.json_text import shown_json
 from .attempt import Attempt, Drained, Pace
@@ -116,7 +116,7 @@ class Worker:
         self._on_lost, self._on_end = on_lost, on_end
         self._saver: FencedSaver
         self._pulse: Pulse | None = None
-        self._answers = KeptAnswers(database)
+        self._answers = Answers(database)
         rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
         self._meshes = Meshes(database, rules)
         self._live = LiveChannel(
