@@ -27,10 +27,10 @@ from .loop.cancellation import end
 from .loop.duty import Duty, repeat
 from .loop.loop import LoopThread
 from .notices import Notices
-from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
 from .queue.order import Serving
+from .queue.queue import Queue
 from .reading.reader import Reader, open_reader
 from .schedules.scheduler import Scheduler
 from .schedules.timetable import Timetable

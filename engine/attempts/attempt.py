@@ -58,8 +58,8 @@ from .stopping import insist
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
+    from ucop.agents.models.answer_cache import KeptAnswers
     from ucop.agents.models.models import Models
-    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
 
@@ -81,7 +81,7 @@ class Equipment:
 
     saver: FencedSaver
     models: Models
-    answers: Answers
+    answers: KeptAnswers
     """Where nodes with `cache` keep theirs."""
     store: JobStore
     """As `runtime.store` for a graph's own code."""
