@@ -201,7 +201,7 @@ class Parts:
     # ------------------------------------------------------------ the worker
 
     def take_on(self, job: str) -> None:
-        """Let the worker run this job, where it runs its own jobs alone."""
+        """Let the worker run this job, if it runs its own jobs alone."""
         if self._own_jobs is not None:
             self._own_jobs |= {job}
             self.loop.soon(self.supervisor.wake)

@@ -133,7 +133,7 @@ class Attempt:
         self._flushing = Flushing(self.equipment.pace, self._limits, on_commit)
 
     async def run(self, workflow: Workflow) -> Outcome:
-        """Run the graph from its last checkpoint, or from the input where there is none.
+        """Run the graph from its last checkpoint, or from the input if there is none.
 
         Raises Superseded, Drained, DatabaseError, or CancelledError.
         """

@@ -1,7 +1,7 @@
 """The ledger: every change of a job, each as one operation of one transaction.
 
 The ledger is the truth about jobs. Every change is a compare-and-set on status and attempt,
-together with the event that tells of it, the attempt's row and, where a new attempt is
+together with the event that tells of it, the attempt's row and, if a new attempt is
 due, its place in the queue. What may follow what is the table in jobs/status.py. What a running attempt
 writes is in progress.py, what people ask for in commands.py, whose time is over in overdue.py.
 """
@@ -31,7 +31,7 @@ POISON_ATTEMPTS = 3
 failed."""
 
 UNBEGUN_ATTEMPTS = 10
-"""The same, where the last of them did not even begin a node: then the job is hardly to blame."""
+"""The same, if the last of them did not even begin a node: then the job is hardly to blame."""
 
 BACK_OFF = 1.0
 """Seconds before the attempt after the first of them; doubles."""
@@ -184,7 +184,7 @@ where job_id = :job and number = :attempt"""
 
 
 def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
-    """Take a queued attempt, or None where it is not to be had: another worker has it, its
+    """Take a queued attempt, or None if it is not to be had: another worker has it, its
     thread is busy or another job of it comes first, the job was stopped, or this worker was
     declared lost. Whose turn it is says queue/order.py."""
     params = {"job": job, "attempt": attempt, "worker": worker}
@@ -347,7 +347,7 @@ def release(
     `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
     in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
     and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
-    Returns the new status, or None where the attempt is no longer current.
+    Returns the new status, or None if the attempt is no longer current.
     """
     state = yield from state_of(job)
     if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
@@ -428,7 +428,7 @@ def next_attempt(
 ) -> Operation[JobStatus | None]:
     """Attempt n ends, n+1 is queued: after `delay` seconds, or after those that it has still to
     `wait` for a time of its own.
-    `change` is None where the job was in the queue already."""
+    `change` is None if the job was in the queue already."""
     attempt = state["attempt"]
     params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
     where = {"job": job, "attempt": attempt, "from_status": state["status"]}

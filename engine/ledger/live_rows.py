@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveRow:
-    """A batch of parts; see live_batch.py."""
+    """A batch of parts; see live/batch.py."""
 
     job: str
     attempt: int
