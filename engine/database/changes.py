@@ -72,7 +72,7 @@ class _FileEar:
         return int(version)
 
     def _explain(self, error: sqlite3.Error) -> DatabaseError:
-        from .sqlite import explain
+        from .sqlite_errors import explain
 
         return explain(error, self._path)
 

@@ -214,6 +214,6 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _explain(error: sqlite3.Error, path: Path) -> DatabaseError:
-    from .sqlite import explain
+    from .sqlite_errors import explain
 
     return explain(error, path)
