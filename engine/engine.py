@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,7 +17,7 @@ from ucop.agents.spec.registry import Registry
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
 
-from .errors import EngineClosed, InvalidInput, UcopError
+from .errors import EngineClosed, InvalidInput
 from .events.subscriptions import Subscription, wanted
 from .events.webhook_sender import delivered
 from .handle import JobHandle
@@ -30,26 +28,22 @@ from .ledger.commands import read_new_terms
 from .ledger.retention import Rule
 from .live.stream import Modes, read_modes
 from .loop.loop import CLOSED
-from .loop.twins import T, Waitable, aside, awaited, on_loop, waited
-from .parts import Options, Parts
+from .loop.twins import aside, awaited, on_loop, waited
+from .parts import Parts
 from .queue.limits import QueueState
 from .reading.reader import Reader, open_reader
 from .schedules.timetable import Timetable
 from .settings import Settings
 from .transfer.job_file import read_job_file
-from .workflows.submission import read_submission
+from .workflows.submission import new_job, read_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from ucop.agents.memory.memory import Memory
     from ucop.graphs.workflow import Graph
 
-
-log = logging.getLogger("ucop.engine")
-
-ANSWERS_WITHIN = 5.0
-"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
+    from .ledger.records import NewJob
+    from .workflows.known import Source
+    from .workflows.submission import Submission
 
 
 class Engine:
@@ -91,16 +85,15 @@ class Engine:
         self.settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._closed = False
-        options = Options(
-            settings=settings,
-            worker=worker,
+        self._parts = parts = Parts(
+            settings,
+            runs_jobs=worker,
             own_jobs=own_jobs,
             catalog=catalog,
             registry=registry,
             models=models,
             interceptors=interceptors,
         )
-        self._parts = parts = Parts(options)
         self._loop, self._database, self._commands = parts.loop, parts.database, parts.commands
         self._workflows, self._supervisor = parts.workflows, parts.supervisor
         try:
@@ -252,10 +245,17 @@ class Engine:
             config=config,
         )
         listens = read_modes(stream) if stream is not None else frozenset()
-        job = await aside(self._workflows.new_job, workflow, input, submission, mine=True)
-        return self._handle(await self._on_loop(self._commands.submit(job, listens)))
+        job = await aside(self._new_job, workflow, input, submission)
+        return self._handle(await on_loop(self._loop, self._commands.submit(job, listens)))
 
     asubmit = awaited(submit)
+
+    def _new_job(self, source: Source, input: Any, submission: Submission) -> NewJob:
+        workflow, notice = self._workflows.ready(source, submission.config)
+        job = new_job(workflow, input, submission, self.settings, notice)
+        if self._parts.runs_jobs:
+            self._workflows.keep(job.id, workflow)
+        return job
 
     @waited
     async def job(self, id: str) -> JobHandle:
@@ -333,7 +333,7 @@ class Engine:
         terms = read_new_terms(budget, priority, at_once=now)
         command, declared = read_command(action), self.settings.declared
         ids = await aside(lambda: self.reader.taken(command, jobs, declared, now=now))
-        return await self._on_loop(self._commands.change(command, ids, now, terms))
+        return await on_loop(self._loop, self._commands.change(command, ids, now, terms))
 
     achange = awaited(change)
 
@@ -345,7 +345,7 @@ class Engine:
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = await aside(read_job_file, path)
-        return self._handle(await self._on_loop(self._commands.add(contents, new_id)))
+        return self._handle(await on_loop(self._loop, self._commands.add(contents, new_id)))
 
     aimport_job = awaited(import_job)
 
@@ -356,7 +356,7 @@ class Engine:
 
         Returns how many jobs each rule meant; with `dry_run` how many it would.
         """
-        return await self._on_loop(self._commands.tidy(self.settings.retention, dry_run))
+        return await on_loop(self._loop, self._commands.tidy(self.settings.retention, dry_run))
 
     atidy = awaited(tidy)
 
@@ -372,14 +372,14 @@ class Engine:
         """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
         `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
         outlives them. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, changes, self.settings.declared))
+        await on_loop(self._loop, self._commands.set_queue(name, changes, self.settings.declared))
 
     aset_queue = awaited(set_queue)
 
     @waited
     async def reset_queue(self, name: str) -> None:
         """Let the declared values hold again. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, None, self.settings.declared))
+        await on_loop(self._loop, self._commands.set_queue(name, None, self.settings.declared))
 
     areset_queue = awaited(reset_queue)
 
@@ -423,9 +423,6 @@ class Engine:
     def _handle(self, id: JobId) -> JobHandle:
         return JobHandle(self._parts.access, id)
 
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Waitable[T]:
-        return on_loop(self._loop, work)
-
     # ------------------------------------------------------------ close
 
     def close(self, *, grace: float | None = None) -> None:
@@ -435,15 +432,7 @@ class Engine:
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
-        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
-            log.error("the engine's loop is blocked, and is left as it is")
-            return
-        try:
-            with contextlib.suppress(UcopError):
-                self._loop.call(self._parts.close(grace))
-        finally:
-            self._loop.stop()
-            self._parts.close_reader()
+        self._parts.shut(grace)
 
     async def aclose(self, *, grace: float | None = None) -> None:
         """`close`, awaited."""

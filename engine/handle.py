@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ from .ledger.commands import read_new_terms
 from .ledger.pruning import Pruning
 from .live.readers import new_reader_id
 from .live.stream import DEFAULT_MODES, LiveStream, Modes, read_modes
-from .loop.twins import T, Waitable, aside, awaited, on_loop, waited
+from .loop.twins import T, aside, awaited, on_loop, waited
 from .transfer.job_file import save
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from .commands.workflow_commands import WorkflowCommands
     from .events.waiting import Waiting
-    from .ledger.lifecycle import Rest
+    from .ledger.reads import Rest
     from .live.readers import LiveReaders
     from .loop.loop import LoopThread
     from .reading.reader import Reader
@@ -56,7 +56,7 @@ class JobHandle:
 
     def __init__(self, access: JobAccess, id: JobId) -> None:
         self.id = id
-        self._access = access
+        self._access, self._loop = access, access.loop
 
     def __repr__(self) -> str:
         return f"<job {self.id}>"
@@ -80,7 +80,7 @@ class JobHandle:
         Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
         ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
         """
-        rest = await self._on_loop(self._access.waiting.rest(self.id, timeout))
+        rest = await on_loop(self._loop, self._access.waiting.rest(self.id, timeout))
         return _output(self.id, rest)
 
     aresult = awaited(result)
@@ -88,7 +88,7 @@ class JobHandle:
     @waited
     async def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job rests, however it ended; returns its status."""
-        return (await self._on_loop(self._access.waiting.rest(self.id, timeout))).status
+        return (await on_loop(self._loop, self._access.waiting.rest(self.id, timeout))).status
 
     await_rest = awaited(wait, "await_rest")
 
@@ -114,7 +114,7 @@ class JobHandle:
     async def _events(self, after: int, follow: bool) -> tuple[list[Event], bool]:
         """A page of events, and whether it is the last."""
         if follow:
-            return await self._on_loop(self._access.waiting.events(self.id, after))
+            return await on_loop(self._loop, self._access.waiting.events(self.id, after))
         page = await self._read(
             lambda reader: reader.events(self.id, after=after, limit=EVENT_PAGE)
         )
@@ -135,13 +135,13 @@ class JobHandle:
         See LiveStream, and docs/streaming.md. Raises InvalidInput.
         """
         stream = self._follow(modes, after)
-        self._access.loop.call(stream.join())
+        self._loop.call(stream.join())
         return stream
 
     def astream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
         """`stream`, for `async for`: not awaited, as LangGraph's."""
         stream = self._follow(modes, after)
-        self._access.loop.begin(stream.join())
+        self._loop.begin(stream.join())
         return stream
 
     def _follow(self, modes: Modes, after: str | None) -> LiveStream:
@@ -160,7 +160,7 @@ class JobHandle:
     async def spending(self) -> dict[str, Usage]:
         """What the nodes that run in this process now have spent so far, by node. Not stored;
         empty where another process runs the job."""
-        return await self._on_loop(self._access.spending(self.id))
+        return await on_loop(self._loop, self._access.spending(self.id))
 
     aspending = awaited(spending)
 
@@ -174,7 +174,7 @@ class JobHandle:
     @waited
     async def checkpoints(self) -> list[Checkpoint]:
         """The job's saved states, the newest first."""
-        return await self._on_loop(self._access.commands.checkpoints(self.id))
+        return await on_loop(self._loop, self._access.commands.checkpoints(self.id))
 
     acheckpoints = awaited(checkpoints)
 
@@ -189,7 +189,7 @@ class JobHandle:
         where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
         """
         pruning = Pruning(keep=keep, before=None if before is None else before.timestamp())
-        return await self._on_loop(self._access.commands.prune(self.id, pruning, dry_run))
+        return await on_loop(self._loop, self._access.commands.prune(self.id, pruning, dry_run))
 
     aprune = awaited(prune)
 
@@ -199,14 +199,14 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        await self._on_loop(self._access.commands.archive(self.id, undo=False))
+        await on_loop(self._loop, self._access.commands.archive(self.id, undo=False))
 
     aarchive = awaited(archive)
 
     @waited
     async def unarchive(self) -> None:
         """Put it back into the lists."""
-        await self._on_loop(self._access.commands.archive(self.id, undo=True))
+        await on_loop(self._loop, self._access.commands.archive(self.id, undo=True))
 
     aunarchive = awaited(unarchive)
 
@@ -217,7 +217,7 @@ class JobHandle:
 
         Raises RefusedChange where it has not ended.
         """
-        await self._on_loop(self._access.commands.delete(self.id))
+        await on_loop(self._loop, self._access.commands.delete(self.id))
 
     adelete = awaited(delete)
 
@@ -241,7 +241,7 @@ class JobHandle:
 
         Raises RefusedChange where it is neither pending nor running.
         """
-        await self._on_loop(self._access.commands.pause(self.id, now))
+        await on_loop(self._loop, self._access.commands.pause(self.id, now))
 
     apause = awaited(pause)
 
@@ -251,7 +251,7 @@ class JobHandle:
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        await self._on_loop(self._access.commands.cancel(self.id))
+        await on_loop(self._loop, self._access.commands.cancel(self.id))
 
     acancel = awaited(cancel)
 
@@ -291,7 +291,7 @@ class JobHandle:
         """
         terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._on_loop(self._access.commands.resume(self.id, terms, edit))
+        await on_loop(self._loop, self._access.commands.resume(self.id, terms, edit))
 
     aresume = awaited(resume)
 
@@ -310,7 +310,7 @@ class JobHandle:
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
         terms = read_new_terms(budget, priority, context=context, config=config)
-        await self._on_loop(self._access.commands.retry(self.id, terms, checkpoint))
+        await on_loop(self._loop, self._access.commands.retry(self.id, terms, checkpoint))
 
     aretry = awaited(retry)
 
@@ -351,7 +351,7 @@ class JobHandle:
         if workflow is not None:
             other = await aside(self._access.successor, workflow)
         fork = self._access.commands.fork(self.id, checkpoint, edit, other, given)
-        return JobHandle(self._access, await self._on_loop(fork))
+        return JobHandle(self._access, await on_loop(self._loop, fork))
 
     afork = awaited(fork)
 
@@ -362,7 +362,7 @@ class JobHandle:
 
         Raises RefusedChange in any other status, CheckpointNotFound.
         """
-        await self._on_loop(self._access.commands.set_back(self.id, checkpoint))
+        await on_loop(self._loop, self._access.commands.set_back(self.id, checkpoint))
 
     arestore = awaited(restore)
 
@@ -384,7 +384,7 @@ class JobHandle:
         does not fit the question's schema.
         """
         open_one, text = await self._read(lambda reader: self._checked(reader, answer, question))
-        await self._on_loop(self._access.commands.answer(self.id, open_one, text))
+        await on_loop(self._loop, self._access.commands.answer(self.id, open_one, text))
 
     aanswer = awaited(answer)
 
@@ -392,11 +392,8 @@ class JobHandle:
         asked, status = reader.questions(self.id), reader.job(self.id).status
         return checked_answer(self.id, status, asked, answer, question)
 
-    def _read(self, read: Callable[[Reader], T]) -> Waitable[T]:
+    def _read(self, read: Callable[[Reader], T]) -> Awaitable[T]:
         return aside(lambda: read(self._access.reader()))
-
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Waitable[T]:
-        return on_loop(self._access.loop, work)
 
 
 def _output(id: JobId, rest: Rest) -> Any:

@@ -36,7 +36,7 @@ from ..view.tables import first_line, limit, plural
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.engine.jobs.job import Step, Usage
     from ucop.engine.reading.reader import Reader
     from ucop.engine.settings import Settings

@@ -23,10 +23,10 @@ from ..dialect import SQLITE, dialect_of
 from ..errors import JobNotFound, RefusedChange
 from ..jobs.command import Changed, Command
 from ..jobs.job import JobId, new_job_id
-from ..ledger import commands, lifecycle, retention
+from ..ledger import commands, reads, retention
 from ..ledger.commands import NewTerms
-from ..ledger.lifecycle import Submitted
 from ..ledger.pruning import Pruning, prune
+from ..ledger.reads import Submitted
 from ..ledger.retention import Rule
 from ..notices import Notices
 from ..worker.retention import carry_out
@@ -90,7 +90,7 @@ class Commands:
         except JobNotFound as error:
             return Changed(id=id, status=None, refused=str(error))
         try:
-            status = (await self.database.read(lambda: lifecycle.rest(id))).status
+            status = (await self.database.read(lambda: reads.rest(id))).status
         except JobNotFound as error:  # deleted at this moment
             return Changed(id=id, status=None, refused=refused or str(error))
         return Changed(id=id, status=status, refused=refused)
@@ -156,7 +156,7 @@ class Commands:
         )
 
     async def _job(self, id: JobId) -> Submitted:
-        return await self.database.read(lambda: lifecycle.submitted(id))
+        return await self.database.read(lambda: reads.submitted(id))
 
     # ------------------------------------------------------------ queues
 

@@ -123,4 +123,4 @@ class Supervisor:
 
     async def spending(self, id: JobId) -> dict[str, Usage]:
         """What the nodes of a job that run in this process have spent so far."""
-        return self.worker.spending(id) if self.worker is not None else {}
+        return self.worker.running.spending(id) if self.worker is not None else {}

@@ -19,7 +19,7 @@ from .. import options
 from ..given import Given
 
 if TYPE_CHECKING:
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.run.alone import Ran
     from ucop.agents.spec.agent import Agent
 

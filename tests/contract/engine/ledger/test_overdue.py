@@ -19,7 +19,7 @@ from ucop.engine import Engine, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.errors import JobFailed, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
-from ucop.engine.ledger.overdue import expire, waiting
+from ucop.engine.ledger.overdue import expire_questions, waiting
 
 LONG_PAST = 10_000_000.0
 """Seconds from now at which every question of these tests is overdue."""
@@ -190,7 +190,7 @@ async def test_of_a_person_and_several_workers_at_the_same_moment_one_wins(
     assert set(await database.read(lambda: waiting(10))) == {job.id for job in jobs}
     for job in jobs:
         person = idle.job(job.id).aanswer({"approved": True})
-        sweeps = (database.write(partial(expire, job.id)) for _ in range(3))
+        sweeps = (database.write(partial(expire_questions, job.id)) for _ in range(3))
         ends = await asyncio.gather(person, *sweeps, return_exceptions=True)
         for end in ends:
             assert end in (None, "pending") or isinstance(end, RefusedChange), end
