@@ -41,7 +41,8 @@ def list_jobs(
         put_records(found)
         return
     if not found:
-        note(f"no jobs{' yet' if filter.is_empty else ' like that'}; `ucop run NAME` starts one")
+        yet = "no jobs yet; start one with: " + place.command("run NAME")
+        note(yet if filter.is_empty else "no matching jobs")
     _jobs_table(found, datetime.now(UTC)).show()
 
 
