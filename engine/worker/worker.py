@@ -40,7 +40,8 @@ from ..live.writer import LiveChannel
 from ..loop.cancellation import end
 from ..loop.duty import Duty, repeat
 from ..notices import Notices
-from ..queue import Queue, fair_shares
+from ..queue import fair_shares
+from ..queue.queue import Queue
 from ..stores.answers import Answers
 from ..stores.mesh_calls import Meshes
 from .pulse import Pulse
