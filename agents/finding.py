@@ -25,7 +25,7 @@ class Finding:
     """One mistake, or one thing to look at, in a definition.
 
     `code` is stable and made for programs; `message` and `hint` (what would be right) are for
-    people. `position` is None where there is no text to point into.
+    people. `position` is None if there is no text to point into.
     """
 
     severity: Severity

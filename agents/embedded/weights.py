@@ -37,7 +37,7 @@ class Weights:
 
 
 def is_installed() -> bool:
-    """True where the extra `local` is there; imports neither part of it."""
+    """True if the extra `local` is there; imports neither part of it."""
     return all(importlib.util.find_spec(module) for module in (_RUNTIME_MODULE, _WEIGHTS_MODULE))
 
 

@@ -102,7 +102,7 @@ def _articles(folder: Path) -> Iterator[Path]:
 
 
 def _title(path: Path) -> str:
-    """Its first heading; its name where it has none."""
+    """Its first heading; its name if it has none."""
     try:
         with path.open("rb") as stream:
             text = stream.read(READ).decode("utf-8", "replace")

@@ -47,7 +47,7 @@ class Verdict(BaseModel):
     failed: list[str]
     """The names of those that count and did not pass."""
     remarks: str | None
-    """What to do better, for whoever writes the text again; null where it passed."""
+    """What to do better, for whoever writes the text again; null if it passed."""
     round: int
     """How often the text was checked in this job, this time included."""
     words: int
@@ -93,7 +93,7 @@ async def text_checker(
     """Check a text by name: length, placeholders, repetition, grounding, score.
 
     `grounding` is the share of each sentence's words that must occur in `sources`. `round` is
-    that of the last verdict, null for the first. The score of a reviewer counts where a model
+    that of the last verdict, null for the first. The score of a reviewer counts if a model
     gave it that is larger than the embedded one; its comments are then the remark.
     """
     rules = Rules(

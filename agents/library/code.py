@@ -28,7 +28,7 @@ class Trial(BaseModel):
     report: Report
     summary: str
     remarks: str | None
-    """What went wrong, for the next attempt; null where all tests passed."""
+    """What went wrong, for the next attempt; null if all tests passed."""
     tried: list[str]
     """Every code that was tried in this job, this one last."""
 
@@ -43,7 +43,7 @@ class KeptCode(BaseModel):
     """Where a function lies."""
 
     path: str | None
-    """Relative to the project's folder; null where the tests did not pass."""
+    """Relative to the project's folder; null if the tests did not pass."""
 
 
 @agent(capabilities=["code"], category="code")

@@ -28,7 +28,7 @@ class KeptText(BaseModel):
     text: str
     words: int
     path: str | None
-    """Relative to the project's folder; null where no file was asked for."""
+    """Relative to the project's folder; null if no file was asked for."""
 
 
 @agent(capabilities=["draft"], category="writing")

@@ -45,7 +45,7 @@ def code_planner(
     """Read what a function must do: a task in words, a signature, and tests that must pass.
 
     The tests are Python: asserts, or functions named test_…; `tests_file` is a file under the
-    project's folder that holds them. The signature follows from them where it is not given. A
+    project's folder that holds them. The signature follows from them if it is not given. A
     task that is the name of a demo (add, largest, is_even, …) brings both along.
     """
     written = _tests(tests, tests_file, context)

@@ -93,7 +93,7 @@ def by_rules(text: str, rules: Rules) -> str:
 
 
 def _place(text: str, sentence: str, start: int = 0) -> tuple[int, int] | None:
-    """Where a sentence stands, also where its lines are broken elsewhere."""
+    """Where a sentence stands, even if its lines are broken elsewhere."""
     at = text.find(sentence, start)
     if at >= 0:
         return at, at + len(sentence)

@@ -49,7 +49,7 @@ class Report(BaseModel):
     passed: bool
     tests: list[TestResult]
     error: str | None
-    """Why the code could not be tried to the end; null where every test ran."""
+    """Why the code could not be tried to the end; null if every test ran."""
     printed: str
     limits: list[str]
     """What bounded the process: time, cpu, memory, network (off), …"""

@@ -57,7 +57,7 @@ class Usage:
     cached_calls: int = 0
     """Calls that were not made, because their answer was kept."""
     cost: float | None = None
-    """In US dollars; None where no price is known."""
+    """In US dollars; None if no price is known."""
     models: tuple[str, ...] = ()
     """`provider:model` of everything that was asked, in order of first use."""
 
@@ -313,7 +313,7 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
 
 
 def _has_reached(error: BaseException) -> bool:
-    """False where the request never arrived: a connection that could not be made."""
+    """False if the request never arrived: a connection that could not be made."""
     if isinstance(error, ModelError):
         return error.reached
     return not any(is_unconnected(cause) for cause in causes_of(error))

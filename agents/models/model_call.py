@@ -111,7 +111,7 @@ class ModelCall:
         return turn
 
     async def _pause(self, error: ModelError, tries: int, clock: asyncio.Timeout) -> None:
-        """Wait before the next try. Raises `error` where there is none."""
+        """Wait before the next try. Raises `error` if there is none."""
         pause = None if self.passed_on() else self.retry.pause(error, tries)
         deadline = clock.when()
         now = asyncio.get_running_loop().time()

@@ -2,7 +2,7 @@
 
 A name is `provider:model` or an alias; an alias may be a chain of names, which are asked in
 their order until one answers. This module is read by commands that only list things, so
-LangChain and httpx are imported where a model is really asked.
+LangChain and httpx are imported when a model is really asked.
 """
 
 from __future__ import annotations

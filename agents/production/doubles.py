@@ -58,7 +58,7 @@ class Double:
     way: str
     """How it was reached: `write > llm.fallbacks[0]`."""
     position: Position | None
-    """Where code refers to it; None where no code of the project does."""
+    """Where code refers to it; None if no code of the project does."""
 
     def __str__(self) -> str:
         position = self.position
@@ -87,7 +87,7 @@ def doubles_in(value: Any, name: str) -> list[Double]:
 
 
 def kind_of_double(value: Any) -> str | None:
-    """What kind of test double `value` itself is; None where it is none."""
+    """What kind of test double `value` itself is; None if it is none."""
     if type(value) is types.ModuleType:
         return f"the module {value.__name__}" if value.__name__ in _MOCKS else None
     if type(value) is types.FunctionType and "mock" in value.__dict__:
@@ -116,7 +116,7 @@ class _Place:
     root: bool = False
     """Whether it is what was asked about, or what that wraps."""
     home: str = ""
-    """The package of what was asked about: its code is looked into also where it is installed."""
+    """The package of what was asked about: its code is looked into even if it is installed."""
 
     def part(self, name: str, value: Any) -> _Place:
         """A field of it."""

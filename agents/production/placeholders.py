@@ -3,7 +3,7 @@
 The rules read as little into a text as they can, because most brackets, braces and ellipses are
 honest. What stands in code is left alone, and so is what is quoted, and what a text about
 templates says of them. Most rules look for a field's noun (`name`, `date`, `company`); a few
-hold only where the field is the whole text or a whole line.
+hold only if the field is the whole text or a whole line.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """True where a proxy from the environment must not be asked."""
+        """True if a proxy from the environment must not be asked."""
         host = urlsplit(self.url).hostname or ""
         if host == "localhost":
             return True

@@ -83,7 +83,7 @@ _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 def open_chat(name: str, settings: ProviderSettings) -> BaseChatModel:
     """The chat model `provider:model`, without retries of its own. Takes seconds at first.
 
-    Raises ModelUnavailable, with what to install or to set, where it cannot be had.
+    Raises ModelUnavailable, with what to install or to set, if it cannot be had.
     """
     from langchain.chat_models import init_chat_model
 
@@ -299,7 +299,7 @@ def _read(answer: AIMessage, schema: Mapping[str, Any] | None) -> AIMessage:
 
 
 def _model_error(error: Exception, name: str, idle_timeout: float) -> ModelError | None:
-    """What a provider's library raised; None where it comes from somebody else."""
+    """What a provider's library raised; None if it comes from somebody else."""
     causes = list(causes_of(error))
     if any(map(is_unconnected, causes)):
         return not_connected(name, causes[-1])

@@ -1,6 +1,6 @@
 """Ollama over HTTP: a ChatOllama that tells the truth about failures.
 
-Only imported where a model is really asked: httpx and langchain-ollama take most of a
+Only imported when a model is really asked: httpx and langchain-ollama take most of a
 second.
 """
 
@@ -168,7 +168,7 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
             raise _rejection(model, endpoint.url, response, await _beginning(response))
 
     # A redirect is an answer to be told: followed, one call would be several requests, and go
-    # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
+    # to an address that nobody gave. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
     timeout = httpx.Timeout(idle_timeout, connect=CONNECT_TIMEOUT, pool=None)
     return OllamaChat(
         model=model,

@@ -21,9 +21,9 @@ LIST_TIMEOUT = 5.0
 
 
 async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
-    """The names an Ollama has, each with its tag; None where no Ollama answers.
+    """The names an Ollama has, each with its tag; None if no Ollama answers.
 
-    Raises ModelUnavailable where something answers but cannot say which models it has:
+    Raises ModelUnavailable if something answers but cannot say which models it has:
     an endpoint in trouble is not the same as no endpoint.
     """
     if endpoint.is_loopback and not await _is_open(endpoint):

@@ -31,7 +31,7 @@ async def wait_for_start(
 
 
 async def is_loading(client: AsyncClient, model: str) -> bool:
-    """Whether the Ollama behind `client` has not finished loading `model`. False where it does
+    """Whether the Ollama behind `client` has not finished loading `model`. False if it does
     not say: then the idle timeout holds."""
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -46,7 +46,7 @@ async def is_loading(client: AsyncClient, model: str) -> bool:
 
 
 async def loaded_window(client: AsyncClient, model: str) -> int | None:
-    """The size of a loaded model's window, in tokens; None where that is not told."""
+    """The size of a loaded model's window, in tokens; None if that is not told."""
     try:
         async with asyncio.timeout(TIMEOUT):
             window = (await _loaded(client, model) or {}).get("context_length")
@@ -56,7 +56,7 @@ async def loaded_window(client: AsyncClient, model: str) -> int | None:
 
 
 async def _expiry(client: AsyncClient, model: str) -> str | None:
-    """When a model is to be unloaded, None where it is not among those that are loaded."""
+    """When a model is to be unloaded, None if it is not among those that are loaded."""
     loaded = await _loaded(client, model)
     return None if loaded is None else str(loaded.get("expires_at"))
 

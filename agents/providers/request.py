@@ -15,7 +15,7 @@ LETTERS_PER_TOKEN = 4
 """About; for what a request will count against a provider's rate, before it is known."""
 
 ANSWER_TOKENS = 500
-"""How long an answer is taken to be where nothing limits it."""
+"""How long an answer is taken to be if nothing limits it."""
 
 _NOT_SAID = {"id", "response_metadata", "usage_metadata"}
 """Of a message, what is not sent to the model."""
@@ -57,7 +57,7 @@ class ModelRequest:
         return letters // LETTERS_PER_TOKEN + int(longest)
 
     def key(self, model: str, base_url: str | None) -> str | None:
-        """Of `provider:model` at `base_url` and all that it is asked; None where something in it
+        """Of `provider:model` at `base_url` and all that it is asked; None if something in it
         cannot be written down."""
         from langchain_core.utils.function_calling import convert_to_openai_tool
 

@@ -84,7 +84,7 @@ def _as_json(
 def _refuse_placeholders(
     agent: Agent, output: Any, data: Mapping[str, Any], context: AgentContext
 ) -> None:
-    """A function may pass on what it was given, and say nothing where it has nothing to say."""
+    """A function may pass on what it was given, and say nothing if it has nothing to say."""
     schema = agent.output_schema
     if problems := placeholder_problems(output, schema, names=data, given=data, may_be_empty=True):
         raise AgentOutputError(does_not_fit("output", agent.name, context, problems))

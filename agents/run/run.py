@@ -26,7 +26,7 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
 
     Raises AgentInputError before anything runs, AgentOutputError for an output that does not
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
-    whatever a function raises: as Escaped, where that is no Exception.
+    whatever a function raises: as Escaped, if that is no Exception.
     """
     given = accept(agent, data, context=context)
     context = context.for_agent(agent.name)

@@ -39,7 +39,7 @@ class FunctionBody:
 
     @cached_property
     def source(self) -> str:
-        """Its source text; the name of its module where there is none to read."""
+        """Its source text; the name of its module if there is none to read."""
         try:
             return inspect.getsource(self.function)
         except OSError:

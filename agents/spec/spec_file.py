@@ -72,7 +72,7 @@ def read_agent(
 ) -> tuple[Agent | None, list[Finding]]:
     """The agent described at `path`, or None and everything that is wrong with it.
 
-    `name` is the key that it stands under, where it has no `name:` of its own.
+    `name` is the key that it stands under, if it has no `name:` of its own.
     """
     data = document.value(path)
     if name is not None and isinstance(data, Mapping):

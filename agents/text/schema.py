@@ -64,7 +64,7 @@ def fields_schema(fields: Mapping[str, Any], required: Iterable[str] | None = No
 def is_schema(declaration: Any) -> bool:
     """Is this one schema, rather than a mapping of field names to types?
 
-    A mapping is a schema where each of its keys is a keyword of JSON Schema and one of them
+    A mapping is a schema if each of its keys is a keyword of JSON Schema and one of them
     says what is allowed (`type`, `enum`, `$ref`, …).
     """
     if not isinstance(declaration, Mapping):

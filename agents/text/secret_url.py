@@ -23,7 +23,7 @@ _QUOTED = re.compile(r"""(?<=")[^"\s]+(?=")|(?<=')[^'\s]+(?=')""")
 
 def shown_url(url: str) -> str:
     """A URL, or a text with URLs in it, with `…` in the place of passwords: those before an `@`, and those of
-    parameters such as `?password=`, also where their names are percent-encoded."""
+    parameters such as `?password=`, even if their names are percent-encoded."""
     return _PARAMETER.sub(_hide_parameter, _USER.sub(rf"\1:{HIDDEN}@", url))
 
 

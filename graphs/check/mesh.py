@@ -39,7 +39,7 @@ def members_of(definition: Definition) -> list[str]:
 
 
 def declaring(registry: Registry, capability: str) -> list[Agent]:
-    """The agents that declare a capability, by name; those that come with ucop only where a
+    """The agents that declare a capability, by name; those that come with ucop only if a
     project has none of its own."""
     able = registry.find(capability=capability)
     return [agent for agent in able if not agent.bundled] or able

@@ -23,7 +23,7 @@ from .report import Report, either, one_of
 class ReferenceCheck:
     """Checks every expression of one definition.
 
-    `topology` is None where the edges are broken: then nothing is said about null.
+    `topology` is None if the edges are broken: then nothing is said about null.
     """
 
     definition: Definition

@@ -67,7 +67,7 @@ class Report:
 
 
 def one_of(names: Iterable[str]) -> str | None:
-    """A hint that tells every right name, where they are few."""
+    """A hint that tells every right name, if they are few."""
     listed = list(names)
     return f"there is {', '.join(listed)}" if 0 < len(listed) <= 12 else None
 

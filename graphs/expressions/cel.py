@@ -15,9 +15,8 @@ decides as CEL does. CEL has no time limit: nested comprehensions are refused.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -27,6 +26,7 @@ from ucop.agents.text.paths import PathError, path_text
 from ucop.agents.text.paths import follow as follow_path
 
 from ..errors import ExpressionError
+from .evaluation import Scope, evaluator
 from .tokens import (
     FUNCTIONS,
     KEYWORDS,
@@ -44,8 +44,6 @@ from .tokens import (
 
 if TYPE_CHECKING:
     import cel
-
-Scope = Mapping[str, Any]
 
 LONGEST = 2_000
 """Characters of an expression: what stands in a file by hand is far shorter."""
@@ -77,7 +75,7 @@ class Reference:
 class Expression:
     """A compiled expression. Called with a scope it gives a JSON value.
 
-    Raises ExpressionError where the scope does not hold what it needs.
+    Raises ExpressionError if the scope does not hold what it needs.
     """
 
     source: str
@@ -115,7 +113,7 @@ def follow(path: Sequence[str | int], scope: Scope) -> Any:
 
 
 def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
-    """The value at `path`; None where any part of it is null or missing."""
+    """The value at `path`; None if any part of it is null or missing."""
     try:
         return follow(path, scope)
     except ExpressionError:
@@ -155,7 +153,7 @@ class _Rewriter:
             (value,) = self.holes.values()
             return Expression(self.source, tuple(self.references), False, value)
         program = _parse(" ".join(self.pieces))
-        evaluate = _evaluator(program, dict(self.holes))
+        evaluate = evaluator(program, dict(self.holes))
         return Expression(self.source, tuple(self.references), False, evaluate)
 
     def _is_one_hole(self) -> bool:
@@ -242,7 +240,7 @@ class _Rewriter:
         return last + 1
 
     def _argument(self, at: int) -> tuple[tuple[str | int, ...] | None, int]:
-        """The path that `default` or `has` is given; None where CEL is to see it itself."""
+        """The path that `default` or `has` is given; None if CEL is to see it itself."""
         call = self.tokens[at]
         wanted = "," if call.text == "default" else ")"
         path, end = take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
@@ -328,46 +326,6 @@ def _syntax_error(source: str, message: str) -> BadExpression:
     return BadExpression(f"bad expression: {what}", min(start + column - 1, len(source)))
 
 
-def _evaluator(
-    program: cel.Program, holes: Mapping[str, Callable[[Scope], Any]]
-) -> Callable[[Scope], Any]:
-    def evaluate(scope: Scope) -> Any:
-        values: dict[str, Any] = {}
-        missing: dict[str, ExpressionError] = {}
-        for name, value in holes.items():
-            try:
-                values[name] = value(scope)
-            except ExpressionError as error:
-                missing[name] = error
-        try:
-            result = program.execute(dict(values))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise _evaluation_error(error, missing) from None
-        return _json(result, values)
-
-    return evaluate
-
-
-def _evaluation_error(error: Exception, missing: Mapping[str, ExpressionError]) -> ExpressionError:
-    for name, reason in missing.items():
-        if f"'{name}'" in str(error):
-            return reason
-    text = str(error)
-    if text.startswith("No such overload"):
-        text = (
-            "these types do not go together; convert with int(x), double(x) or string(x), "
-            "and give what may be null a default(path, value)"
-        )
-    elif isinstance(error, KeyError):
-        text = f"there is no {text}"
-    elif unfit := re.match(r"Undefined variable or function: '(\w+)'", text):
-        # Unknown functions were refused before: CEL says the same of arguments that do not fit.
-        text = f"{unfit[1]}() cannot take a value of the type that it is given here"
-        if unfit[1] == "string":
-            text += "; inside a longer text, ${path} alone writes lists and objects as JSON"
-    return ExpressionError(text)
-
-
 def _has(path: Sequence[str | int], scope: Scope) -> bool:
     try:
         follow(path, scope)
@@ -384,35 +342,3 @@ def _default(path: Sequence[str | int], fallback: Expression, scope: Scope) -> A
 def _items(value: Any) -> Any:
     """What a comprehension goes over: of a map its keys, in their order."""
     return list(value) if isinstance(value, Mapping) else value
-
-
-def _json(result: Any, values: Mapping[str, Any]) -> Any:
-    """A result as JSON, its objects exchanged for those of the state."""
-    originals: dict[str, Any] | None = None
-
-    def convert(value: Any) -> Any:
-        nonlocal originals
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, list):
-            return [convert(item) for item in value]
-        if isinstance(value, dict):
-            if originals is None:
-                originals = {_canonical(o): o for o in _objects(list(values.values()))}
-            return originals.get(_canonical(value), value)
-        raise ExpressionError(f"the result is a {type(value).__name__}; make it a string()")
-
-    return convert(result)
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _objects(item)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)

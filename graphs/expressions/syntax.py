@@ -91,7 +91,7 @@ class Opaque:
 
 
 def tree(source: str) -> Tree | None:
-    """The tree of an expression that `cel` accepts; None where it is not understood."""
+    """The tree of an expression that `cel` accepts; None if it is not understood."""
     reader = _Reader(scan(source))
     if len(reader.tokens) > LONGEST:
         return None

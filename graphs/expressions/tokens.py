@@ -56,7 +56,7 @@ def scan(source: str) -> list[Token]:
 
 
 def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
-    """The longest plain path at `start`, and where it ends; None where there is none."""
+    """The longest plain path at `start`, and where it ends; None if there is none."""
     if tokens[start].kind != "name" or tokens[start].text in KEYWORDS:
         return None, start
     path: list[str | int] = [tokens[start].text]

@@ -40,7 +40,7 @@ class RunContext:
     """Called with a node's name and one line on what it does."""
     retried: Callable[[str, str, int, BaseException | None], None] = field(default=_ignore)
     """Called when a node's call is tried again: its task, its name, which try begins, and what
-    the last one raised, None where it was stopped because its time was over."""
+    the last one raised, None if it was stopped because its time was over."""
     raised: dict[str, BaseException] = field(default_factory=dict)
     """What the last try of a call raised, by `Turn.key`, while it may be tried again."""
     memory: Memory = field(default_factory=NoMemory)
@@ -56,5 +56,5 @@ class RunContext:
     calls: Calls | None = None
     """Where it is kept how the agents of meshes fare; without it all count as healthy and idle."""
     hopped: Callable[[str, str, Mapping[str, Any]], None] = field(default=_ignore)
-    """Called with the node of a mesh (empty where the workflow is one), `asked`, `answered`,
+    """Called with the node of a mesh (empty if the workflow is one), `asked`, `answered`,
     `failed` or `stopped`, and what there is to tell of a hop."""

@@ -41,9 +41,9 @@ class Hop(TypedDict):
     hop: int
     """From 1."""
     asker: str | None
-    """None where the job itself asks: the first hop."""
+    """None if the job itself asks: the first hop."""
     capability: str | None
-    """None where the first agent is named."""
+    """None if the first agent is named."""
     agent: str
     outcome: str
     """`waiting`, `answered` or `failed`."""
@@ -141,11 +141,11 @@ class Calls(Protocol):
     """Keeps how agents fare, for all workers."""
 
     async def choose(self, key: str, agents: Sequence[str]) -> str | None:
-        """The best of `agents`, which is called under `key` from now on; None where no breaker
+        """The best of `agents`, which is called under `key` from now on; None if no breaker
         lets any of them be called."""
 
     async def began(self, key: str, agent: str) -> None:
-        """A call of an agent begins, also where it is made again after a crash."""
+        """A call of an agent begins, even if it is made again after a crash."""
 
     async def ended(self, key: str, agent: str, seconds: float, error: str | None) -> None:
         """It answered or asked, or failed with `error`."""
@@ -214,7 +214,7 @@ class Switchboard:
         return Return(path=closed, stack=[*below[:-1], asker])
 
     def seek(self, question: Question, stack: Sequence[Frame], path: Sequence[Hop]) -> Seek:
-        """Who may answer a question. Raises MeshStopped where nobody may."""
+        """Who may answer a question. Raises MeshStopped if nobody may."""
         what = _what(question)
         able = self.able(question.capability)
         if not able:

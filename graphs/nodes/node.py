@@ -108,7 +108,7 @@ class Call:
         return await self._try(data, turn)
 
     async def _try(self, data: Any, turn: Turn) -> Any:
-        """Do the work once, and tell where it is not for the first time."""
+        """Do the work once, and tell if it is not for the first time."""
         run, raised = turn.runtime.context, turn.runtime.context.raised
         # That of the task which runs now: an item of `each` is tried by itself.
         info = get_runtime(RunContext).execution_info

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ExpressionError, WorkflowError
-from ..expressions.cel import Expression, Scope, compile_expression
+from ..expressions.cel import Expression, compile_expression
+from ..expressions.evaluation import Scope
 from ..language.definition import END, Definition, Entry, Route
 from ..pregel.names import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ..topology.topology import Topology, loop_edges
@@ -62,7 +63,7 @@ class Router:
     def after(self, node: str, scope: Scope, state: Mapping[str, Any]) -> Turn:
         """Where to go after `node`; `scope` is the state with the node's own writes in it.
 
-        Raises RoutingError where a condition cannot be evaluated.
+        Raises RoutingError if a condition cannot be evaluated.
         """
         counts: Mapping[str, int] = state.get(LOOPS) or {}
         # Only what changes: a node that runs beside this one counts loops of its own.

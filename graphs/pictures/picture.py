@@ -50,7 +50,7 @@ class Arrow:
     source: str
     target: str
     when: str = ""
-    """What must hold for it to be taken; empty where nothing must."""
+    """What must hold for it to be taken; empty if nothing must."""
     bound: str = ""
     """How often it is taken: `at most 2 times`."""
     loop: bool = False
@@ -146,7 +146,7 @@ def _arrows(routes: tuple[Route, ...], topology: Topology) -> Iterator[Arrow]:
 
 
 def condition_of(entry: Entry, route: Route) -> str:
-    """When an entry of a route is taken: `score < 7`, `otherwise`; empty where always."""
+    """When an entry of a route is taken: `score < 7`, `otherwise`; empty if always."""
     if entry.when is not None:
         return " ".join(entry.when.split())
     return "otherwise" if len(route.entries) > 1 and entry.at_most is None else ""

@@ -55,10 +55,10 @@ class Plan:
     """What the job may use at most, by name; `deadline` in seconds."""
     models: tuple[PlannedModel, ...]
     calls: int | None
-    """Calls to models where every node runs once and nothing is tried again; None where that is not
+    """Calls to models where every node runs once and nothing is tried again; None if that is not
     known: for the number of items, or for code that may ask a model."""
     expected: Expected | None
-    """None where no job of the workflow has completed yet."""
+    """None if no job of the workflow has completed yet."""
     objections: tuple[Objection, ...]
 
 
@@ -172,7 +172,7 @@ def all_nodes(waves: Waves) -> Iterator[PlannedNode]:
 
 
 def calls_of(waves: Waves) -> int | None:
-    """Calls to models where every node runs once; None where their number is not known."""
+    """Calls to models where every node runs once; None if their number is not known."""
     found = 0
     for node in (node for wave in waves for node in wave):
         each = calls_of(node.inside) if node.inside else int(node.asks is not None)

@@ -125,7 +125,7 @@ class Superstep:
 
     async def chosen(self, task: Ran, writes: Sequence[Write]) -> list[Write]:
         """What the conditional edges of a task's node lead to, where it had written `writes`.
-        Raises InvalidInput where they raise."""
+        Raises InvalidInput if they raise."""
         found: deque[Write] = deque()
         config = patch_config(
             self.before.config,
@@ -222,7 +222,7 @@ class Superstep:
 
 BASE, EDIT_OF, AS_NODE = "ucop_base", "ucop_edit_of", "ucop_as_node"
 """In the metadata of checkpoints: one that is only there for the edit that was made from it, which
-checkpoint an edit edited, and as which node it was written where nothing else is known."""
+checkpoint an edit edited, and as which node it was written if nothing else is known."""
 
 MARKS = (EDIT_OF, AS_NODE)
 
@@ -233,7 +233,7 @@ def _graph_metadata(metadata: Any) -> dict[str, Any]:
 
 
 async def superstep(graph: Any, after: CheckpointTuple) -> Superstep | None:
-    """The superstep that made a checkpoint; None where that cannot be known: what was before was
+    """The superstep that made a checkpoint; None if that cannot be known: what was before was
     pruned, or no node made it."""
     saver = graph.checkpointer
     if after.parent_config is None or (after.metadata or {}).get(AS_NODE):

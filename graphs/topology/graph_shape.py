@@ -93,7 +93,7 @@ class GraphShape:
 
     @cached_property
     def input_type(self) -> Any:
-        """What its input is declared as; Any where that is not told."""
+        """What its input is declared as; Any if that is not told."""
         if self.builder is not None:
             return self.builder.input_schema
         if not self.is_function:

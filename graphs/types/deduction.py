@@ -173,7 +173,7 @@ class Deduction:
         return self._arithmetic(part, one, other)
 
     def _logic(self, name: str, left: Tree, right: Tree) -> Guess:
-        """CEL decides by either side, also where the other one fails."""
+        """CEL decides by either side, even if the other one fails."""
         before = len(self.faults)
         one = self._condition(left)
         middle = len(self.faults)

@@ -1,6 +1,6 @@
 """Whether a value of one shape can ever be one of another.
 
-Sound, not complete: a misfit is told only where nothing that the one allows is allowed by the
+Sound, not complete: a misfit is told only if nothing that the one allows is allowed by the
 other (of lists: nothing but the empty one). What is not said in plain words is no misfit.
 """
 
@@ -158,7 +158,7 @@ def _lengths(given: Shape, wanted: Shape, path: Path) -> Misfit | None:
 def _common(
     found: Sequence[Misfit | None], given: Shape, wanted: Shape, path: Path
 ) -> Misfit | None:
-    """What to say where nothing of a union fits: all types, or the one that comes nearest."""
+    """What to say if nothing of a union fits: all types, or the one that comes nearest."""
     if (by_type := _types(given, wanted, path)) is not None:
         return by_type
     return max((one for one in found if one), key=lambda one: len(one.path), default=None)

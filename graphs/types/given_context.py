@@ -116,7 +116,7 @@ def _refuse_unknown(schema: type, kept: Mapping[str, Any], where: str) -> None:
 
 
 def _check_values(schema: type, kept: dict[str, Any], where: str, unchecked: Unchecked) -> Any:
-    """The context as its schema makes it; None where that shows only once secrets are known."""
+    """The context as its schema makes it; None if that shows only once secrets are known."""
     later = {name for name, value in kept.items() if unchecked(value)}
     missing = sorted(_required_names(schema) - set(kept))
     if missing:

@@ -114,7 +114,7 @@ class Inference:
         }
 
     def called(self, node: Node) -> Agent | None:
-        """The agent that a node gives its inputs to; None where it is another kind of node, or where
+        """The agent that a node gives its inputs to; None if it is another kind of node, or where
         a router chooses among several."""
         if node.mesh is None:
             return self.agents.get(node.agent)

@@ -270,7 +270,7 @@ def _read(annotation: Any, value: Any, path: Path) -> Any:
 
 @cache
 def reader_of(annotation: Any) -> TypeAdapter[Any] | None:
-    """What reads JSON of a type; None where pydantic has no way to read it."""
+    """What reads JSON of a type; None if pydantic has no way to read it."""
     from pydantic.errors import PydanticUserError
 
     try:

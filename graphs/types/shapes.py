@@ -31,12 +31,12 @@ class Shape:
     schema: Schema
     root: Schema
     closed: bool = False
-    """Whether fields that are not listed do not exist, also where the schema is silent: pydantic
+    """Whether fields that are not listed do not exist, even if the schema is silent: pydantic
     leaves them out of what a function returned."""
 
     @classmethod
     def of(cls, schema: Any) -> Shape | None:
-        """The shape that a schema declares; None where it declares nothing."""
+        """The shape that a schema declares; None if it declares nothing."""
         return cls(schema, schema) if isinstance(schema, Mapping) and schema else None
 
     def resolved(self) -> Shape:
@@ -48,7 +48,7 @@ class Shape:
 
     @property
     def types(self) -> frozenset[str] | None:
-        """The names of the types it allows; None where it does not say."""
+        """The names of the types it allows; None if it does not say."""
         schema = self.resolved().schema
         declared = schema.get("type")
         if isinstance(declared, str):

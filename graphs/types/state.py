@@ -59,7 +59,7 @@ REDUCERS: Mapping[Merge, Reducer] = {
 def reducer_of(
     channel: Channel, merges: Mapping[str, MergeFunction] = MappingProxyType({})
 ) -> Reducer | None:
-    """How writes to `channel` meet; None where the last one stands."""
+    """How writes to `channel` meet; None if the last one stands."""
     if channel.merge is Merge.custom:
         return _custom(channel, merges[channel.function])
     return REDUCERS.get(channel.merge)

@@ -111,7 +111,7 @@ def mesh_among(
     """The mesh that begins with an agent, or with one that declares a capability; its inputs are
     those of that agent. `agents` may be called; without them, whom the agents may ask.
 
-    Raises UnknownAgent, and InvalidDefinition where nobody could answer.
+    Raises UnknownAgent, and InvalidDefinition if nobody could answer.
     """
     given = {"agents": list(agents), "max_hops": max_hops}
     language = {

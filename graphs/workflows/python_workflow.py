@@ -61,7 +61,7 @@ class PythonWorkflow(Workflow):
         self._factory = Factory(source, origin)
         self._lock = threading.RLock()
         self._begun: Wiring | None = None
-        """The graph that the job began with, where that is another."""
+        """The graph that the job began with, if that is another."""
         self._config: Mapping[str, Any] | None = None
         """The config that its factory made it another graph with."""
         self._under: OrderedDict[str, PythonWorkflow] = OrderedDict()
@@ -140,7 +140,7 @@ class PythonWorkflow(Workflow):
 
     @cached_property
     def input_schema(self) -> dict[str, Any] | None:  # type: ignore[override]
-        """The graph's own, for people and for reading texts; None where it has none."""
+        """The graph's own, for people and for reading texts; None if it has none."""
         if self._is_sequence:
             return None
         try:
@@ -206,7 +206,7 @@ class PythonWorkflow(Workflow):
 
     @property
     def context_schema(self) -> Any:
-        """The class that declares the names of its context; None where none does."""
+        """The class that declares the names of its context; None if none does."""
         return self._shape.context_schema
 
     # ------------------------------------------------------------ the graph

@@ -181,7 +181,7 @@ class YamlWorkflow(Workflow):
         nodes = self.definition.nodes
         if as_node is not None and as_node not in nodes:
             raise InvalidInput(f"no node {as_node!r}{did_you_mean(as_node, nodes, '; ')}")
-        # Gates, and what decides where to begin, stand for nodes only where no other ran.
+        # Gates, and what decides where to begin, stand for nodes only if no other ran.
         own = [node for node in ran if node in nodes]
         return chosen(own, as_node) if own or as_node or not ran else ran[0]
 
@@ -282,7 +282,7 @@ class YamlWorkflow(Workflow):
 
 
 def _first(channel: Channel) -> Any:
-    """The value that a channel begins with, also where the thread held another job's."""
+    """The value that a channel begins with, even if the thread held another job's."""
     value = with_whole_numbers(channel.schema, channel.schema.get("default"))
     return value if channel.merge is Merge.replace else {OVERWRITE: value}
 
