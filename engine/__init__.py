@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .errors import (
         DatabaseError,
-        ForeignThread,
         InvalidDefinition,
         InvalidInput,
         JobFailed,
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
         ScheduleExists,
         ScheduleNotFound,
         ThreadBusy,
+        ThreadNotFound,
         UcopError,
         UnknownWorkflow,
     )
@@ -46,7 +46,6 @@ __all__ = [
     "Engine",
     "Event",
     "Filter",
-    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "Job",
@@ -70,6 +69,7 @@ __all__ = [
     "StepStatus",
     "Subscription",
     "ThreadBusy",
+    "ThreadNotFound",
     "UcopError",
     "UnknownWorkflow",
     "Usage",

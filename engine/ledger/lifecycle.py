@@ -14,15 +14,15 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Any
 
-from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict, Superseded
+from ..errors import InvalidInput, JobNotFound, KeyConflict, Superseded
 from ..jobs.budget import Spent
 from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ..jobs.run_options import RunOptions, run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
 from ..values.json_text import to_json
-from . import live_rows, questions
+from . import live_rows, questions, thread_rows
 from .events import event, noted_events
-from .operation import Alone, Enqueue, Many, One, Operation, Params, Row, clock
+from .operation import Enqueue, Many, One, Operation, Params, Row, clock
 from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
 POISON_ATTEMPTS = 3
@@ -57,30 +57,19 @@ ADD_ATTEMPT = """
 insert into attempts (job_id, number, status, progress, queued_at)
 values (:job, :attempt, 'queued', (select progress from jobs where id = :job), {now})"""
 
-_BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
-
-# A thread belongs to the tenant of its jobs; a job's own thread has the job's name.
-_FOREIGN = """
-select 1 from jobs where id = :thread and thread_id = id
-    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '')
-union all
-select 1 from jobs where thread_id = :thread and thread_id <> id
-    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '') limit 1"""
+_BY_KEY = "select id, workflow, input, run, status, tenant from jobs where key = :key"
 
 
 def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
     """Accept a job. Returns its id and whether it is new.
 
     Under a key that is in use the job that has it is returned; another workflow or input
-    raises KeyConflict. The first event has the number 1. Raises ForeignThread for a thread of
+    raises KeyConflict. The first event has the number 1. Raises ThreadNotFound for a thread of
     another tenant, whose state the job would read and change.
     """
     if str(job.thread_id) != str(job.id):
-        # One after the other, so that first jobs of two tenants see each other. Before anything
-        # else, so that nobody waits for this transaction meanwhile.
-        yield Alone(f"thread {job.thread_id}")
-        if (yield One(_FOREIGN, {"thread": job.thread_id, "tenant": job.tenant})):
-            raise ForeignThread(_foreign(job))
+        # Before anything else, so that nobody waits for this transaction meanwhile.
+        yield from thread_rows.take(job.thread_id, job.tenant)
     yield One(
         ADD_DEFINITION,
         {
@@ -121,14 +110,6 @@ def _at_its_time(job: NewJob) -> Operation[NewJob]:
     return replace(job, start_at=start_at, deadline=deadline, budget=budget)
 
 
-def _foreign(job: NewJob) -> str:
-    asked = "no tenant" if job.tenant is None else f"tenant {job.tenant!r}"
-    return (
-        f"thread {job.thread_id!r} does not belong to {asked}; use a thread of your own, or leave "
-        "thread_id out"
-    )
-
-
 _FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in ("on_busy", "ends_at"))
 
 
@@ -141,6 +122,8 @@ def _same_key(job: NewJob) -> Operation[JobId]:
     if not found:
         raise KeyConflict(f"job id {job.id} is taken; submit again")
     row = found[0]
+    if row["tenant"] != job.tenant:  # which is to learn nothing of the job of another
+        raise KeyConflict(f"key {job.key!r} is in use; use another key")
     if what := _otherwise(row, job):
         raise KeyConflict(
             f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "

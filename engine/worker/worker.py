@@ -281,7 +281,7 @@ class Worker:
             answers=self._answers,
             calls=self._meshes.calls_of(claimed.job_id, claimed.attempt),
             memory=self._store.memory(self._settings.memory.project, claimed.tenant),
-            store=self._store,
+            store=self._store.of_tenant(claimed.tenant),
             production=self._settings.mode == "production",
             live=self._live.open(claimed.job_id, claimed.attempt, claimed.listened),
             pace=self._pace,
