@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         ScheduleExists,
         ScheduleNotFound,
         ThreadBusy,
+        ThreadExists,
         ThreadNotFound,
         UcopError,
         UnknownWorkflow,
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from .live.stream import LiveStream
     from .schedules.schedules import Schedule
     from .settings import Settings
+    from .threads.handle import ThreadHandle
+    from .threads.thread import Thread, ThreadStatus
 
 __all__ = [
     "Attempt",
@@ -68,8 +71,12 @@ __all__ = [
     "StepError",
     "StepStatus",
     "Subscription",
+    "Thread",
     "ThreadBusy",
+    "ThreadExists",
+    "ThreadHandle",
     "ThreadNotFound",
+    "ThreadStatus",
     "UcopError",
     "UnknownWorkflow",
     "Usage",
@@ -96,6 +103,8 @@ _PLACES = {
     "schedules.schedules": ("Schedule",),
     "settings": ("Settings",),
     "jobs.status": ("JobStatus", "StepStatus"),
+    "threads.handle": ("ThreadHandle",),
+    "threads.thread": ("Thread", "ThreadStatus"),
     "events.subscriptions": ("Subscription",),
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}

@@ -184,6 +184,11 @@ class Commands:
         self._notices.tell(id)
         await self._watch()
 
+    async def tell_all(self) -> None:
+        """Something was asked of several jobs that may run in this process."""
+        self._notices.tell_all()
+        await self._watch()
+
     async def _watch(self) -> None:
         if (worker := self._worker()) is not None:
             await worker.watch()

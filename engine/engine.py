@@ -63,6 +63,9 @@ from .settings import Settings
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
 from .submission import prepare, read_limits, read_terms
+from .threads.commands import ThreadCommands
+from .threads.engine_threads import EngineThreads
+from .threads.handle import ThreadAccess
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
 from .worker.interceptors import interceptors_of
@@ -82,7 +85,7 @@ ANSWERS_WITHIN = 5.0
 """Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
 
 
-class Engine:
+class Engine(EngineThreads):
     """Submits jobs, runs them (unless `worker=False`), and reads them.
 
     Everything a caller may do has a synchronous method and an `a…` twin; both work inside a
@@ -185,6 +188,16 @@ class Engine:
             spending=self._spending,
             restore=self._restore,
             successor=self._successor,
+        )
+        self._threads = ThreadAccess(
+            loop=self._loop,
+            reader=lambda: self.reader,
+            commands=ThreadCommands(
+                self._database,
+                types=settings.state.types,
+                restore=self._restore,
+                changed=self._commands.tell_all,
+            ),
         )
         try:
             self._loop.call(self._open(worker))

@@ -38,6 +38,7 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
 ├── ThreadNotFound            no such thread, or it belongs to another tenant
+├── ThreadExists              a thread of this name is there already
 ├── MissingSecret             a secret that the job names is not set where it runs
 ├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
@@ -133,6 +134,7 @@ __all__ = [
     "StepsUsedUp",
     "Superseded",
     "ThreadBusy",
+    "ThreadExists",
     "ThreadNotFound",
     "TooManyHops",
     "ToolUnavailable",
@@ -228,6 +230,14 @@ class ThreadBusy(UcopError):
             f"thread {thread!r} is busy with job {', '.join(jobs)}; submit again when that has "
             'ended, or with on_busy="enqueue", "interrupt" or "rollback"'
         )
+
+
+class ThreadExists(UcopError):
+    """A thread of this name is there already."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"thread {thread!r} exists already; take another name")
 
 
 class ThreadNotFound(UcopError):

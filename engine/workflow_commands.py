@@ -66,8 +66,7 @@ class WorkflowCommands(Commands):
         id, new = await self.database.write(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
-            self._notices.tell_all()
-            await self._watch()
+            await self.tell_all()
         if new:
             self._notices.tell_events(id)
             self._wake()

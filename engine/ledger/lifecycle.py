@@ -69,7 +69,7 @@ def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
     """
     if str(job.thread_id) != str(job.id):
         # Before anything else, so that nobody waits for this transaction meanwhile.
-        yield from thread_rows.take(job.thread_id, job.tenant)
+        yield from thread_rows.take(job)
     yield One(
         ADD_DEFINITION,
         {

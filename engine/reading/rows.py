@@ -33,7 +33,7 @@ def job_of(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> 
         config=shown_config(run.config),
         notice=run.notice,
         output=json.loads(row["output"]) if row["output"] is not None else None,
-        error=_error(row["error"]),
+        error=error_of(row["error"]),
         thread_id=row["thread_id"],
         attempt=row["attempt"],
         queue=row["queue"],
@@ -130,7 +130,7 @@ def step_of(row: Row) -> Step:
     )
 
 
-def _error(text: str | None) -> JobError | None:
+def error_of(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
@@ -138,7 +138,7 @@ def _error(text: str | None) -> JobError | None:
 
 
 def _step_error(text: str | None) -> StepError | None:
-    error = _error(text)
+    error = error_of(text)
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))

@@ -25,7 +25,7 @@ def upgrade() -> None:
         sa.Column("id", sa.Text, primary_key=True),
         sa.Column("tenant", sa.Text),
         sa.Column("metadata", sa.Text, nullable=False),
-        # What its states belong to where no job has run on it yet.
+        # What its states belong to where it has no job: none has run yet, or all were deleted.
         sa.Column("workflow", sa.Text),
         sa.Column("fingerprint", sa.Text),
         # Somebody created it: it stays when its jobs are deleted.
