@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from .jobs.filter import Filter
     from .jobs.job import Attempt, Checkpoint, Event, Job, Question, Step, Usage
     from .jobs.status import JobStatus, StepStatus
+    from .jobs.thread_run import ThreadRun, thread_run
     from .live.parts import Omitted
     from .live.stream import LiveStream
     from .schedules.schedules import Schedule
@@ -76,10 +77,12 @@ __all__ = [
     "ThreadExists",
     "ThreadHandle",
     "ThreadNotFound",
+    "ThreadRun",
     "ThreadStatus",
     "UcopError",
     "UnknownWorkflow",
     "Usage",
+    "thread_run",
 ]
 
 _PLACES = {
@@ -103,6 +106,7 @@ _PLACES = {
     "schedules.schedules": ("Schedule",),
     "settings": ("Settings",),
     "jobs.status": ("JobStatus", "StepStatus"),
+    "jobs.thread_run": ("ThreadRun", "thread_run"),
     "threads.handle": ("ThreadHandle",),
     "threads.thread": ("Thread", "ThreadStatus"),
     "events.subscriptions": ("Subscription",),

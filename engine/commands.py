@@ -22,8 +22,9 @@ from .dialect import SQLITE, dialect_of
 from .errors import JobNotFound, RefusedChange
 from .jobs.command import Changed, Command
 from .jobs.job import JobId, new_job_id
-from .ledger import commands, lifecycle, retention
+from .ledger import busy_thread, commands, lifecycle, retention
 from .ledger.commands import NewTerms
+from .ledger.operation import Operation
 from .ledger.pruning import Pruning, prune
 from .ledger.retention import Rule
 from .notices import Notices
@@ -101,8 +102,10 @@ class Commands:
         await self.database.write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
-    async def cancel(self, id: JobId) -> None:
-        await self.database.write(lambda: commands.cancel(id))
+    async def cancel(self, id: JobId, *, rollback: bool = False) -> None:
+        await self.database.write(
+            lambda: busy_thread.roll_back(id, self._tables) if rollback else _cancel(id)
+        )
         await self._heed(id)
 
     async def resume(self, id: JobId, terms: NewTerms) -> None:
@@ -196,6 +199,10 @@ class Commands:
     def _wake(self) -> None:
         if (worker := self._worker()) is not None:
             worker.wake()
+
+
+def _cancel(id: JobId) -> Operation[None]:
+    yield from commands.cancel(id)
 
 
 @asynccontextmanager

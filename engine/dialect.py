@@ -7,6 +7,7 @@ Operations are written once. `:name` is a parameter; these stand for each databa
 - `{settled}` is the position up to which no event can come any more.
 - `{supplied}` is the condition that a worker which supplies `:known` has what a job needs.
 - `{labelled}` is the condition that a job has all `:labels`.
+- `{apart}` is 1 where values of channels have a table of their own, else 0.
 - `{noted}` is the condition that a thread's metadata have all names and values of `:metadata`.
 """
 
@@ -62,6 +63,7 @@ class Dialect:
             "{supplied}": supplied,
             "{labelled}": labelled,
             "{noted}": noted,
+            "{apart}": str(int(tables.apart)),
         }
         # Texts of operations are few; what a filter makes of its conditions, are some more.
         self.text = lru_cache(maxsize=512)(self._text)

@@ -40,6 +40,7 @@ from .jobs.run_options import (
     read_config,
 )
 from .jobs.status import ACTIVE
+from .jobs.thread_run import ThreadRun
 from .ledger import lifecycle, workers
 from .ledger.commands import read_new_terms
 from .ledger.records import NewJob
@@ -65,6 +66,7 @@ from .stores.model_rates import DatabaseRates
 from .submission import prepare, read_limits, read_terms
 from .threads.commands import ThreadCommands
 from .threads.engine_threads import EngineThreads
+from .threads.expiry import Expiry
 from .threads.handle import ThreadAccess
 from .transfer.job_file import read_job_file
 from .worker.attempt import current_attempt
@@ -300,6 +302,7 @@ class Engine(EngineThreads):
         context: Any = None,
         config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
+        run: ThreadRun | None = None,
     ) -> JobHandle:
         """Accept a job. When this returns, it survives whatever happens to this process.
 
@@ -332,9 +335,11 @@ class Engine(EngineThreads):
                 job runs and never stored.
             stream: Stream modes of which nothing is missed by who calls the job's `stream` or
                 `astream` within 30 seconds. Without it they begin with what is emitted then.
+            run: How it goes on with its thread, such as by a command: see `thread_run`. A job that
+                waits on the thread, or is paused, is ended by it.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
-        InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
+        InvalidInput, KeyConflict, ThreadBusy, ThreadNotFound, CheckpointNotFound, DatabaseError.
         """
         terms = read_terms(
             key=key,
@@ -349,7 +354,7 @@ class Engine(EngineThreads):
         )
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
-        job = self._new_job(workflow, input, terms, most, context, config, mine=True)
+        job = self._new_job(workflow, input, terms, most, context, config, run, mine=True)
         return JobHandle(self._access, self._loop.call(self._submit(job, listens)))
 
     async def asubmit(
@@ -371,6 +376,7 @@ class Engine(EngineThreads):
         context: Any = None,
         config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
+        run: ThreadRun | None = None,
     ) -> JobHandle:
         """`submit`, awaited."""
         terms = read_terms(
@@ -387,7 +393,7 @@ class Engine(EngineThreads):
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = await asyncio.to_thread(
-            lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
+            lambda: self._new_job(workflow, input, terms, most, context, config, run, mine=True)
         )
         return JobHandle(self._access, await self._loop.acall(self._submit(job, listens)))
 
@@ -711,7 +717,7 @@ class Engine(EngineThreads):
             pause=self.settings.sweep,
             on_job=self._wake,
         )
-        return [scheduler, *others]
+        return [scheduler, Expiry(self._database, 10 * self.settings.sweep), *others]
 
     def _post(self, worker: WorkerId) -> Post:
         return Post(
@@ -937,6 +943,7 @@ class Engine(EngineThreads):
         budget: Mapping[str, float],
         context: Any = None,
         config: Mapping[str, Any] | None = None,
+        run: ThreadRun | None = None,
         *,
         mine: bool = False,
     ) -> NewJob:
@@ -944,7 +951,7 @@ class Engine(EngineThreads):
         found = self.workflow(workflow).configured(for_factory(given))
         said = self._notice(found) if not isinstance(workflow, str | Path | Workflow) else None
         self._admit(found)
-        job = prepare(found, input, terms, budget, context, given, self.settings, said)
+        job = prepare(found, input, terms, budget, context, given, self.settings, said, run)
         if found.kind == "yaml" or found.is_known_by_name:
             self._workflows[found.fingerprint] = found
         if mine and self._runs_jobs:

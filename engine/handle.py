@@ -271,16 +271,17 @@ class JobHandle:
         """`pause`, awaited."""
         await self._acall(self._access.commands.pause(self.id, now))
 
-    def cancel(self) -> None:
-        """End the job for ever; what it finished stays to be read.
+    def cancel(self, *, rollback: bool = False) -> None:
+        """Cancel the job permanently. What it finished stays to be read; with `rollback` the states
+        that it saved are deleted, and its thread stands where it stood before.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        self._call(self._access.commands.cancel(self.id))
+        self._call(self._access.commands.cancel(self.id, rollback=rollback))
 
-    async def acancel(self) -> None:
+    async def acancel(self, *, rollback: bool = False) -> None:
         """`cancel`, awaited."""
-        await self._acall(self._access.commands.cancel(self.id))
+        await self._acall(self._access.commands.cancel(self.id, rollback=rollback))
 
     def resume(
         self,

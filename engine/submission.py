@@ -26,6 +26,7 @@ from .jobs.run_options import (
     new_run_options,
     read_config,
 )
+from .jobs.thread_run import ThreadRun
 from .ledger.records import NewJob
 from .values.inputs import kept_input
 from .values.json_text import to_json
@@ -141,12 +142,15 @@ def prepare(
     config: RunConfig,
     settings: Settings,
     notice: str | None = None,
+    thread_run: ThreadRun | None = None,
 ) -> NewJob:
     """A job of a workflow that is configured and may run. Raises InvalidInput."""
     if terms.queue not in (declared := settings.declared):
         raise undeclared(terms.queue, declared)
     check_breakpoints(config, workflow)
-    run = new_run_options(workflow.accept_context(context, names_secrets), config, notice)
+    run = new_run_options(
+        workflow.accept_context(context, names_secrets), config, notice, thread_run
+    )
     return new_job(workflow, input, terms, budget, run, settings.state.types)
 
 
@@ -161,7 +165,8 @@ def new_job(
     """A job of its own id, with its input as it was given. Raises InvalidInput."""
     id, limits = new_job_id(time.time()), {**workflow.limits.given(), **budget}
     ends_at = limits.pop("ends_at", None)
-    text, typed = kept_input(workflow, data, types)
+    takes_input = run.thread_run is None or run.thread_run.takes_input
+    text, typed = kept_input(workflow, data, types) if takes_input else ("null", None)
     if typed is not None:
         run = run.model_copy(update={"typed_input": typed})
     return NewJob(
@@ -184,6 +189,7 @@ def new_job(
         deadline=limits.get("deadline"),
         ends_at=ends_at,
         on_busy=terms.on_busy,
+        thread_run=run.thread_run,
     )
 
 

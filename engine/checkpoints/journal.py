@@ -28,11 +28,12 @@ from ..jobs.job import JobId, TaskId
 from ..jobs.status import StepStatus
 from ..ledger import lifecycle
 from ..ledger.operation import Operation
+from ..ledger.questions import takes_answer
 from ..ledger.records import NewEvent, Question, StepRow
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .notes import NO_NOTES, Batch, Call, Load, Writes, with_reply
-from .replies import Replies, Reply, takes_answer
+from .replies import Replies, Reply
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage

@@ -19,8 +19,9 @@ from ..jobs.budget import Spent
 from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
 from ..jobs.run_options import RunOptions, run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..jobs.thread_run import ThreadRun
 from ..values.json_text import to_json
-from . import live_rows, questions, thread_rows
+from . import live_rows, questions, temporary, thread_rows
 from .events import event, noted_events
 from .operation import Enqueue, Many, One, Operation, Params, Row, clock
 from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
@@ -67,7 +68,7 @@ def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
     raises KeyConflict. The first event has the number 1. Raises ThreadNotFound for a thread of
     another tenant, whose state the job would read and change.
     """
-    if str(job.thread_id) != str(job.id):
+    if str(job.thread_id) != str(job.id) or job.is_temporary:
         # Before anything else, so that nobody waits for this transaction meanwhile.
         yield from thread_rows.take(job)
     yield One(
@@ -110,7 +111,8 @@ def _at_its_time(job: NewJob) -> Operation[NewJob]:
     return replace(job, start_at=start_at, deadline=deadline, budget=budget)
 
 
-_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in ("on_busy", "ends_at"))
+_NO_COLUMNS = ("on_busy", "ends_at", "thread_run")
+_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in _NO_COLUMNS)
 
 
 def _fields(job: NewJob) -> Params:
@@ -141,7 +143,14 @@ def _otherwise(row: Row, job: NewJob) -> str | None:
     before, now = run_options(row["run"]), run_options(job.run)
     if before.context != now.context:
         return "context"
+    if _asked(before.thread_run) != _asked(now.thread_run):
+        return "command"
     return "config" if before.config != now.config else None
+
+
+def _asked(run: ThreadRun | None) -> ThreadRun | None:
+    """A run as its caller asked for it."""
+    return run and run.model_copy(update={"answers_questions": False, "checkpoint": None})
 
 
 # ---------------------------------------------------------------- claim
@@ -157,7 +166,7 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, run, checkpoint_id, seq,
-    budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
+    progress, budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
         where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
@@ -177,6 +186,8 @@ def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]
     yield One(_START_ATTEMPT, params)
     yield event(job, row["seq"], "job.running", {"attempt": attempt, "worker": worker})
     budget = json.loads(row["budget"])
+    run = run_options(row["run"])
+    answered = run.thread_run is not None and run.thread_run.answers_questions
     return Claimed(
         job_id=JobId(row["id"]),
         attempt=row["attempt"],
@@ -184,9 +195,10 @@ def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]
         fingerprint=row["fingerprint"],
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
-        run=run_options(row["run"]),
+        run=run,
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from questions.given(job)) if attempt > 1 else (),
+        saved=row["progress"] > 0,
+        answers=(yield from questions.given(job)) if attempt > 1 or answered else (),
         passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
@@ -302,7 +314,8 @@ _FINISH = """
 update jobs set status = :status, output = :output, error = :error, reason = :reason,
     want = null, worker = null, seq = seq + 1, stalls = 0,
     finished_at = case when :settled = 1 then {now} end
-where id = :job and attempt = :attempt and status = 'running' returning seq"""
+where id = :job and attempt = :attempt and status = 'running' returning seq, thread_id,
+    (select temporary from threads where threads.id = jobs.thread_id) as temporary"""
 
 _END_ATTEMPT = """
 update attempts set status = 'ended', outcome = :outcome, finished_at = {now}
@@ -349,6 +362,8 @@ def finish(job: str, attempt: int, outcome: Outcome) -> Operation[JobStatus]:
     elif status is JobStatus.COMPLETED:
         yield from questions.withdraw_open(job)
     yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
+    if rows[0]["temporary"] and status in SETTLED:
+        yield from temporary.end(rows[0]["thread_id"])
     return status
 
 
@@ -406,7 +421,8 @@ where id = :job and attempt = :attempt and status = :from_status returning seq""
 _SETTLE = """
 update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
     seq = seq + 1, finished_at = case when :ended = 1 then {now} end
-where id = :job and attempt = :attempt and status = :from_status returning seq"""
+where id = :job and attempt = :attempt and status = :from_status returning seq, thread_id,
+    (select temporary from threads where threads.id = jobs.thread_id) as temporary"""
 
 
 _BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1"
@@ -469,6 +485,8 @@ def settle(
     yield from _end_attempt(job, attempt, reason if error else status.value)
     data = {"attempt": attempt, "reason": reason, "error": error}
     yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
+    if rows[0]["temporary"] and status in SETTLED:
+        yield from temporary.end(rows[0]["thread_id"])
     return status
 
 

@@ -23,7 +23,7 @@ _TAKE = """
 insert into threads (id, tenant, metadata, workflow, fingerprint, lasting, temporary, created_at,
     updated_at)
 select cast(:thread as text), cast(:tenant as text), '{}', cast(:workflow as text),
-    cast(:fingerprint as text), 0, 0, {now}, {now}
+    cast(:fingerprint as text), 0, :temporary, {now}, {now}
 where not exists (select 1 from jobs where id = :thread and thread_id = id
     and coalesce(tenant, '') <> coalesce(cast(:tenant as text), ''))
 on conflict (id) do update set updated_at = excluded.updated_at, workflow = excluded.workflow,
@@ -38,7 +38,8 @@ def take(job: NewJob) -> Operation[None]:
     Where two come at the same moment, the second waits for the first one's transaction.
     """
     params = {"thread": job.thread_id, "tenant": job.tenant, "workflow": job.workflow}
-    if not (yield One(_TAKE, {**params, "fingerprint": job.fingerprint})):
+    more = {"fingerprint": job.fingerprint, "temporary": int(job.is_temporary)}
+    if not (yield One(_TAKE, {**params, **more})):
         raise ThreadNotFound(job.thread_id, job.tenant)
 
 
@@ -159,6 +160,24 @@ def name(thread: str) -> Operation[None]:
 def touch(thread: str) -> Operation[None]:
     """The thread was changed now."""
     yield One(_TOUCH, {"thread": thread})
+
+
+_EXPIRED = """
+select id from threads where expires_at is not null and expires_at <= {now}
+order by expires_at limit :limit"""
+
+_IS_EXPIRED = "select 1 from threads where id = :thread and expires_at <= {now}"
+
+
+def expired(limit: int) -> Operation[list[str]]:
+    """Threads whose time has passed."""
+    return [row["id"] for row in (yield One(_EXPIRED, {"limit": limit}))]
+
+
+def is_expired(thread: str) -> Operation[bool]:
+    """Whether its time has passed still."""
+    yield from hold(thread)
+    return bool((yield One(_IS_EXPIRED, {"thread": thread})))
 
 
 def note(

@@ -15,7 +15,7 @@ from ..jobs.job import (
     Step,
     Usage,
 )
-from ..jobs.run_options import masked, run_options, shown_config
+from ..jobs.run_options import masked, run_options, shown_config, shown_run
 from ..jobs.status import JobStatus, StepStatus
 from ..ledger.operation import Row
 
@@ -31,6 +31,7 @@ def job_of(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> 
         input=json.loads(row["input"]),
         context=masked(run.context),
         config=shown_config(run.config),
+        run=shown_run(run),
         notice=run.notice,
         output=json.loads(row["output"]) if row["output"] is not None else None,
         error=error_of(row["error"]),

@@ -197,6 +197,16 @@ def delete(tables: Tables, thread: str, owner: Owner) -> Operation[None]:
     """Cancel what is active on a thread, and delete it with its jobs and states. Raises
     ThreadNotFound."""
     yield from thread_rows.existing(thread, owner)
+    yield from _delete(tables, thread)
+
+
+def delete_expired(tables: Tables, thread: str) -> Operation[None]:
+    """Delete a thread whose time has passed, if it has still."""
+    if (yield from thread_rows.is_expired(thread)):
+        yield from _delete(tables, thread)
+
+
+def _delete(tables: Tables, thread: str) -> Operation[None]:
     for job, status in (yield from thread_rows.jobs(thread)):
         if status not in SETTLED:
             yield from cancel(job)

@@ -11,11 +11,11 @@ from ..checkpoints.editing import edited
 from ..checkpoints.edits import Edit
 from ..checkpoints.fence import Kept
 from ..checkpoints.forks import newest
+from ..checkpoints.history import output_of_thread
 from ..checkpoints.savers import attach
 from ..checkpoints.snapshots import OWN
 from ..errors import CheckpointNotFound, InvalidInput
 from ..jobs.job import JobId, ThreadId
-from ..values.stored import stored_json
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
@@ -107,13 +107,8 @@ class States:
         return None if found is None else str(found.checkpoint["id"])
 
     async def output(self) -> str | None:
-        """What the thread has come to, as the output of its job (JSON text); None where that cannot
-        be stored."""
-        snapshot = await self._reading().aget_state(_config(self._thread))
-        try:
-            return stored_json(self._workflow.result(snapshot.values), node=None, channel="output")
-        except Exception:  # noqa: BLE001 - the code of values, whatever it does
-            return None
+        """What the thread has come to, as the output of its job (JSON text)."""
+        return await output_of_thread(self._thread, self._workflow, self._saver)
 
     async def _updated(
         self, values: Any, as_node: str | None, checkpoint: str | None

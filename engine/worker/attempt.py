@@ -46,6 +46,7 @@ from ..job_error import JobError
 from ..jobs.budget import Budget
 from ..jobs.failure import failure
 from ..jobs.status import Change
+from ..jobs.thread_run import END
 from ..ledger.records import Claimed, Outcome
 from ..live.writer import Outlet
 from ..loop.cancellation import is_cancelled
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
 
-    from ..checkpoints.savers import FencedSaver
+    from ..jobs.thread_run import ThreadRun
 
 T = TypeVar("T")
 
@@ -228,9 +229,15 @@ class Attempt:
                 await self.saver.flush()
         except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._broken(error, workflow)
-        if waits:
+        # Of a temporary thread nobody could go on with, nothing is asked: it has come to its end.
+        if waits and not self._is_temporary:
             return await self._outcome(Change.ASK, reason=waits)
         return await self._completed(workflow, values)
+
+    @property
+    def _is_temporary(self) -> bool:
+        run = self.claimed.run.thread_run
+        return run is not None and run.temporary
 
     async def _broken(self, error: BaseException, workflow: Workflow) -> Outcome:
         """How the attempt ended that `error` ended, the boundary of what runs in it: whatever it
@@ -265,9 +272,10 @@ class Attempt:
 
     async def _stream(self, graph: Any, workflow: Workflow, models: Models, folder: Path) -> Any:
         values: Any = {}
+        await self._start(graph)
         stream = graph.astream(
             self._input(workflow),
-            self._config(),
+            self._begin_config(),
             context=self._context(models, folder)
             if isinstance(workflow, YamlWorkflow)
             else workflow.context(self._given.context),
@@ -353,12 +361,43 @@ class Attempt:
 
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, the answers that no node has gone past yet."""
+        run = self.claimed.run.thread_run
+        if not self.claimed.begun and run is not None and not run.takes_input:
+            return self._command(run)
         if not self.claimed.begun:
             typed = self.claimed.run.typed_input
             types = self.saver.serde.types.patterns
             return workflow.start(given_input(workflow, self.claimed.input, typed, types))
         answers = self.journal.replies.resume
         return Command(resume=answers) if answers else None
+
+    def _command(self, run: ThreadRun) -> Any:
+        """What a graph is given that goes on from where its thread stands. The writes of a command
+        are the first that are saved: a later attempt does not give them again."""
+        answers = self.journal.replies.resume
+        command = None if self.claimed.saved else run.command
+        if command is None or command.ends:
+            return Command(resume=answers) if answers else None
+        raw = None if run.answers_questions else command.resume
+        goto = command.targets()
+        if raw is None and not answers and not command.update and not goto:
+            return None
+        return Command(resume=answers or raw, update=command.update, goto=goto)
+
+    async def _start(self, graph: Any) -> None:
+        """What a run does with its thread before the graph goes on."""
+        run = self.claimed.run.thread_run
+        if self.claimed.begun or self.claimed.saved or run is None or run.command is None:
+            return
+        if run.command.ends:
+            await graph.aupdate_state(self._begin_config(), None, as_node=END)
+
+    def _begin_config(self) -> dict[str, Any]:
+        """The config of the run itself: a first attempt may begin at an earlier state."""
+        config, run = self._config(), self.claimed.run.thread_run
+        if not self.claimed.begun and run is not None and run.checkpoint is not None:
+            config["configurable"]["checkpoint_id"] = run.checkpoint
+        return config
 
     def _config(self) -> dict[str, Any]:
         claimed = self.claimed

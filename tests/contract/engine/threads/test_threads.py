@@ -16,6 +16,7 @@ from ucop.engine import (
     Engine,
     InvalidInput,
     JobFailed,
+    JobNotFound,
     JobStopped,
     ThreadBusy,
     ThreadExists,
@@ -282,6 +283,19 @@ def test_metadata_are_merged(engine: Engine) -> None:
     assert found.expires_at is not None
     own.result(DEADLINE)
     assert own.get().tenant is None
+
+
+def test_a_thread_whose_time_has_passed_is_deleted(engine: Engine) -> None:
+    kept = say(engine, "hi", "kept")
+    kept.result(DEADLINE)
+    say(engine, "hi").result(DEADLINE)
+    running = say(engine, "wait")
+    engine.thread("kept").set_metadata({}, expires="1d")
+    engine.thread("t").set_metadata({}, expires=0.01)
+    until(lambda: [thread.id for thread in engine.threads()] == ["kept"], "the thread to go")
+    assert [job.id for job in engine.jobs(archived=None)] == [kept.id]
+    with pytest.raises(JobNotFound):
+        running.get()
 
 
 def test_only_the_newest_state_is_kept(engine: Engine) -> None:
