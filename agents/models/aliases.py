@@ -1,6 +1,6 @@
 """Names of models: `provider:model`, and aliases that stand for one, or for a chain of them.
 
-Pure: who really serves a name is found by serving.py.
+Pure: providers say who really serves a name (provider.py).
 """
 
 from __future__ import annotations

@@ -56,6 +56,11 @@ def ollama_endpoint(
     return Endpoint(url=url, headers=_credentials(parts.username, parts.password, environment))
 
 
+def with_tag(model: str) -> str:
+    """The full name of an Ollama's model, whose tag is `latest` unless it is named."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
+
+
 def _port(netloc: str, default: int) -> int:
     """The port of `host:port`; like Ollama, the default where it is no port number."""
     try:

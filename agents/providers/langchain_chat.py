@@ -22,9 +22,9 @@ from pydantic import SecretStr
 from ..errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ..text.secret_url import shown_url
 from .http_errors import causes_of, is_broken, is_timeout, is_unconnected
-from .provider import ProviderSettings
 from .request import ModelRequest
 from .retry import parse_retry_after
+from .settings import ProviderSettings
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,6 +39,16 @@ class ModelRequest:
     def is_repeatable(self) -> bool:
         """Whether the same question has the same answer: no temperature, or a seed."""
         return self.options.get("temperature") == 0 or "seed" in self.options
+
+    def with_think(self, think: bool | str | None) -> ModelRequest:
+        """The request with the option `think`, unless it has one itself."""
+        if think is None or self.options.get("think") is not None:
+            return self
+        return replace(self, options={**self.options, "think": think})
+
+    def without_think(self) -> ModelRequest:
+        options = {name: value for name, value in self.options.items() if name != "think"}
+        return replace(self, options=options)
 
     def tokens(self) -> int:
         """About how many tokens it has, its answer included."""

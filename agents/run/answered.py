@@ -9,6 +9,9 @@ from typing import Any
 
 from ..errors import AgentOutputError
 
+ANSWER, ASK = "answer", "ask"
+"""The fields of what an agent says: it answers, or asks for a capability."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:

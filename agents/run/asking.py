@@ -16,14 +16,12 @@ from ..errors import AgentOutputError
 from ..spec.agent import Agent
 from ..spec.spec import AgentSpec
 from ..text.schema import Problem, Schema, map_subschemas, validate
-from .answered import Answered, Ask, find_answer
+from .answered import ANSWER, ASK, Answered, Ask, find_answer
 from .model_agent import ask
 from .run import accept, call
 
 if TYPE_CHECKING:
     from .context import AgentContext
-
-ANSWER, ASK = "answer", "ask"
 
 ANSWERS = "answers_so_far"
 """The input in which a prompt gets what it was answered."""

@@ -5,9 +5,10 @@ A project's `@merge` functions and its tools are found with them.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -20,7 +21,7 @@ from ..text.nearest import did_you_mean
 from .agent import Agent
 from .binding import Binder
 from .function import agent_of
-from .mcp import McpServer
+from .mcp_server import McpServer
 from .merging import MergeFunction, merge_of
 from .module import load_module, place_of_failure
 from .spec import AGENT_NAME
@@ -46,19 +47,24 @@ class Registry:
         merges: Mapping[str, MergeFunction] | None = None,
         tools: Mapping[str, Tool] | None = None,
         servers: Mapping[str, McpServer] | None = None,
+        below: Mapping[str, Agent] | None = None,
     ) -> None:
-        """Raises InvalidDefinition where an agent names tools that are not there."""
+        """`below`: agents that have no tools, each read when it is asked for; one of `agents` with
+        the same name wins. Raises InvalidDefinition if an agent names tools that are not there."""
         self.merges: Mapping[str, MergeFunction] = MappingProxyType(dict(merges or {}))
         """The project's `@merge` functions by name."""
         self.tools: Mapping[str, Tool] = MappingProxyType(dict(tools or {}))
         """The project's tool objects of LangChain by name."""
         self.servers: Mapping[str, McpServer] = MappingProxyType(dict(servers or {}))
         """The project's MCP servers by name."""
-        binder = Binder(agents, self.tools, self.servers)
+        self._below: Mapping[str, Agent] = {} if below is None else below
+        binder = Binder(_layers(agents, self._below), self.tools, self.servers)
         bound = {name: binder.bind(agent) for name, agent in agents.items()}
         if binder.findings:
             raise InvalidDefinition(tuple(dict.fromkeys(binder.findings)))
-        self._agents = MappingProxyType(bound)
+        self.own: Mapping[str, Agent] = MappingProxyType(bound)
+        """The agents without those `below`, by name."""
+        self._agents = _layers(bound, self._below)
 
     @classmethod
     def of(cls, *agents: Any, servers: Mapping[str, McpServer] | None = None) -> Registry:
@@ -100,15 +106,15 @@ class Registry:
 
     def extended(self, agents: Iterable[Agent]) -> Registry:
         """This registry with `agents` added; they win over agents of the same name."""
-        own = {agent.name: agent for agent in agents}
-        return Registry({**self._agents, **own}, self.merges, self.tools, self.servers)
+        own = {**self.own, **{agent.name: agent for agent in agents}}
+        return Registry(own, self.merges, self.tools, self.servers, self._below)
 
     def mistakes(self, agents: Iterable[Agent]) -> dict[str, list[Finding]]:
         """What is wrong with the tools of `agents`, by agent, were this extended by them."""
         own = {agent.name: agent for agent in agents}
         wrong: dict[str, list[Finding]] = {}
         for name, agent in own.items():
-            binder = Binder({**self._agents, **own}, self.tools, self.servers)
+            binder = Binder(_layers(own, self._agents), self.tools, self.servers)
             binder.bind(agent)
             if binder.findings:
                 wrong[name] = binder.findings
@@ -154,17 +160,46 @@ def load_registry(
     return found.registry(bundled_agents() if bundled else {}, servers)
 
 
+def _layers(above: Mapping[str, Agent], below: Mapping[str, Agent]) -> Mapping[str, Agent]:
+    layers: list[Any] = [above, below]  # ChainMap reads them, and never writes
+    return ChainMap(*layers)
+
+
+class _Bundled(Mapping[str, Agent]):
+    """The agents that come with ucop. One in YAML has its file's name and is read when it is asked
+    for; those in Python are all imported for the first name that none of the files has."""
+
+    def __init__(self) -> None:
+        self._files = {path.stem: path for path in sorted(LIBRARY.glob("*.yaml"))}
+        self._read: dict[str, Agent] = {}
+
+    def __getitem__(self, name: str) -> Agent:
+        if name not in self._files:
+            return self._python[name]
+        if name not in self._read:
+            (self._read[name],) = _of_yaml(self._files[name], bundled=True)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._files, *self._python))
+
+    def __len__(self) -> int:
+        return len(self._files) + len(self._python)
+
+    @cached_property
+    def _python(self) -> Mapping[str, Agent]:
+        found = _Found()
+        for path in sorted(LIBRARY.glob("[!_]*.py")):
+            module = import_module(f"..library.{path.stem}", __package__)
+            agents = [named for named in _of_module(module) if isinstance(named, Agent)]
+            found.add(*(replace(agent, bundled=True) for agent in agents))
+        return found.agents
+
+
 @lru_cache(maxsize=1)
 def bundled_agents() -> Mapping[str, Agent]:
     """The agents that come with ucop, by name."""
-    found = _Found()
-    for path in sorted(LIBRARY.glob("*.yaml")):
-        found.add(*_of_yaml(path, bundled=True))
-    for path in sorted(LIBRARY.glob("[!_]*.py")):
-        module = import_module(f"..library.{path.stem}", __package__)
-        agents = [named for named in _of_module(module) if isinstance(named, Agent)]
-        found.add(*(replace(agent, bundled=True) for agent in agents))
-    return MappingProxyType(found.agents)
+    return _Bundled()
 
 
 class _Found:
@@ -195,7 +230,7 @@ class _Found:
     ) -> Registry:
         if self.findings:
             raise InvalidDefinition(self.findings)
-        return Registry({**below, **self.agents}, self.merges, self.tools, servers)
+        return Registry(self.agents, self.merges, self.tools, servers, below)
 
     def _first(self, named: Named) -> Named:
         """What has the name already; else this, from now on."""

@@ -36,8 +36,9 @@ from ..view.tables import first_line, limit, plural
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.engine.jobs.job import Step, Usage
+    from ucop.engine.reading.reader import Reader
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
 
@@ -129,23 +130,20 @@ async def _answer(models: Models, name: str) -> ModelUse | ModelError:
 
 def _past(place: Place, workflow: Workflow) -> Past | None:
     """Completed jobs of this very definition; where there are none, of its name."""
-    from ucop.engine.reading.reader import NoDatabase
 
-    try:
-        with place.reader() as reader:
-            jobs = reader.jobs(
-                Filter(status=JobStatus.COMPLETED, workflow=workflow.name), limit=MOST_JOBS
-            )
-            stored = json.loads(json.dumps(workflow.stored))
-            same = [job for job in jobs if reader.definition(job.id) == stored]
-            whole = [reader.job(job.id) for job in same or jobs]
-    except NoDatabase:
-        return None
-    return Past(
-        jobs=[_spent(job.usage) for job in whole],
-        same_definition=bool(same),
-        models=_models_of(step for job in whole for step in job.steps),
-    )
+    def past(reader: Reader) -> Past | None:
+        named = Filter(status=JobStatus.COMPLETED, workflow=workflow.name)
+        jobs = reader.jobs(named, limit=MOST_JOBS)
+        stored = json.loads(json.dumps(workflow.stored))
+        same = [job for job in jobs if reader.definition(job.id) == stored]
+        whole = [reader.job(job.id) for job in same or jobs]
+        return Past(
+            jobs=[_spent(job.usage) for job in whole],
+            same_definition=bool(same),
+            models=_models_of(step for job in whole for step in job.steps),
+        )
+
+    return place.ask(past, None)
 
 
 def _spent(usage: Usage) -> Spent:

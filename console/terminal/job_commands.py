@@ -13,7 +13,7 @@ from ucop.engine.errors import UcopError
 from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.status import JobStatus
 
-from ..view.job_facts import DONE
+from ..view.jobs.job_facts import DONE
 from ..view.tables import plural
 from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm
@@ -55,7 +55,7 @@ _TOGETHER = MappingProxyType(
         "resume": (Command.RESUME, "They go on from their last checkpoints, with what they have."),
         "resume_now": (Command.RESUME, "They go on at once, also before their time."),
         "retry": (Command.RETRY, "They go on from their last checkpoints, with what they have."),
-        "cancel": (Command.CANCEL, "That is for ever; what they finished stays to be read."),
+        "cancel": (Command.CANCEL, "This is permanent. Finished results are kept."),
     }
 )
 """What marked jobs take together, and what follows from it."""
@@ -86,7 +86,7 @@ class JobCommands(LiveScreen):
             "a", "answer", "Answer", tooltip="Answer what the job asks, or anew what it failed with"
         ),
         Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
-        Binding("c", "cancel", "Cancel", tooltip="End the job for ever"),
+        Binding("c", "cancel", "Cancel", tooltip="Cancel the job permanently"),
     ]
 
     @property
@@ -129,7 +129,7 @@ class JobCommands(LiveScreen):
     def action_cancel(self) -> None:
         self._give(
             lambda job: self._change(
-                job, Command.CANCEL, ask="That is for ever; what it finished stays to be read."
+                job, Command.CANCEL, ask="This is permanent. Finished results are kept."
             ),
             "cancel",
         )

@@ -13,7 +13,7 @@ from ..jobs.status import Change, JobStatus, sources
 from . import questions, thread_rows
 from .commands import changed_meanwhile
 from .lifecycle import existing, settle
-from .operation import One, Operation
+from .operation import Operation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,17 +41,15 @@ def standing(thread: str) -> Operation[Standing | None]:
     )
 
 
-_OUTPUT = "update jobs set output = :output where id = :job"
-
-
 def hand_over(before: Standing, output: str | None, reason: str) -> Operation[None]:
     """End the job that stood on the thread before, with `output` (JSON text). Raises RefusedChange
     where it stands there no longer."""
     state = yield from existing(before.job)
     unchanged = (state["status"], state["attempt"]) == (before.status, before.attempt)
-    if not unchanged or not (yield from settle(before.job, state, Change.HAND_ON, reason)):
+    if not unchanged or not (
+        yield from settle(before.job, state, Change.HAND_ON, reason, output=output)
+    ):
         raise changed_meanwhile(before.job)
-    yield One(_OUTPUT, {"job": before.job, "output": output})
     yield from questions.withdraw(before.job)
 
 

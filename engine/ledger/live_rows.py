@@ -16,11 +16,11 @@ from ..jobs.job import JobId
 from ..jobs.status import JobStatus
 from .operation import Many, One, Operation
 
-Submitted = TypeVar("Submitted", bound="tuple[JobId, bool] | None")
+Accepted = TypeVar("Accepted", bound="tuple[JobId, bool] | None")
 """A job's id and whether it is new; None where it could not be submitted so."""
 
 LISTEN_LEASE = 15.0
-"""Seconds for which a listener counts that gives no sign of life."""
+"""Seconds for which a listener counts that does not respond."""
 
 PAGE = 50
 """Rows read at once."""
@@ -161,8 +161,8 @@ def join(
 
 
 def followed(
-    submit: Callable[[], Operation[Submitted]], modes: Collection[str]
-) -> Operation[Submitted]:
+    submit: Callable[[], Operation[Accepted]], modes: Collection[str]
+) -> Operation[Accepted]:
     """A submission, and a listener for who will follow the job in a moment: so nothing is missed
     between the two."""
     submitted = yield from submit()

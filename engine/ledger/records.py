@@ -100,6 +100,11 @@ class Claimed:
     listened: frozenset[str] = frozenset()
     """The stream modes that somebody listens to already."""
 
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its end deletes its thread."""
+        return self.run.thread_run is not None and self.run.thread_run.temporary
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StepRow:

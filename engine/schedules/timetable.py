@@ -96,20 +96,10 @@ class Timetable:
         Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
         rule or zone that is none, or where it would never be due, and ScheduleExists.
         """
-        given = (
-            name,
-            workflow,
-            rule,
-            input,
-            timezone,
-            start,
-            until,
-            catch_up,
-            catch_up_limit,
-            overlap,
-        )
+        times = (timezone, start, until, catch_up, catch_up_limit, overlap)
         terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = checked_schedule(self._find, self._make, *given, terms)
+        given = (name, workflow, rule, input, *times, terms)
+        new = checked_schedule(self._find, self._make, *given)
         return self._loop.call(self._add(new, replace))
 
     async def aadd(
@@ -135,20 +125,10 @@ class Timetable:
         replace: bool = False,
     ) -> Schedule:
         """`add`, awaited."""
-        given = (
-            name,
-            workflow,
-            rule,
-            input,
-            timezone,
-            start,
-            until,
-            catch_up,
-            catch_up_limit,
-            overlap,
-        )
+        times = (timezone, start, until, catch_up, catch_up_limit, overlap)
         terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = await asyncio.to_thread(checked_schedule, self._find, self._make, *given, terms)
+        given = (name, workflow, rule, input, *times, terms)
+        new = await asyncio.to_thread(checked_schedule, self._find, self._make, *given)
         return await self._loop.acall(self._add(new, replace))
 
     def list(self) -> Sequence[Schedule]:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ucop.graphs.nodes.breaker import BreakerRules, BreakerState, opens_at, state_of
 
 from ..jobs.job import Event
 from ..ledger.operation import Row
-from ..record import Record
+from ..record import Record, record_of, time_of
 from .mesh_calls import breaker_of
 
 MESH_EVENTS = """
@@ -143,19 +143,14 @@ def mesh_agents(
 def _agent(row: Row, busy: Mapping[str, int], rules: BreakerRules, now: float) -> MeshAgent:
     breaker = breaker_of(row)
     state = state_of(breaker, rules, now)
-    return MeshAgent(
-        agent=row["agent"],
+    return record_of(
+        MeshAgent,
+        row,
         breaker=state,
-        opens_at=_time(opens_at(breaker, rules)) if state is BreakerState.OPEN else None,
+        opens_at=time_of(opens_at(breaker, rules)) if state is BreakerState.OPEN else None,
         busy=busy.get(row["agent"], 0),
-        calls=row["calls"],
-        failed=row["failed"],
-        in_a_row=row["in_a_row"],
         mean_seconds=round(row["seconds"] / row["calls"], 6),
         slowest_seconds=round(row["slowest"], 6),
-        called_at=_time(row["called_at"]),
-        failed_at=_time(row["failed_at"]),
-        error=row["error"],
     )
 
 
@@ -170,7 +165,3 @@ def _new(name: str, busy: int) -> MeshAgent:
         mean_seconds=0.0,
         slowest_seconds=0.0,
     )
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidInput
 from ..ledger.thread_rows import NewThread, Owner
+from ..loop.twins import aside, awaited, on_loop, waited
 from ..values.json_text import to_json
 from . import search
 from .handle import ThreadAccess, ThreadHandle, new_thread_id, read_expiry, read_metadata
@@ -18,14 +19,17 @@ if TYPE_CHECKING:
 
     from ucop.graphs.workflow import Graph, Workflow
 
+    from ..workflows.known import KnownWorkflows
+
 
 class EngineThreads:
     """The methods of an engine that create and find threads."""
 
-    workflow: Callable[[str | Path | Workflow | Graph], Workflow]
+    _workflows: KnownWorkflows
     _threads: ThreadAccess
 
-    def create_thread(
+    @waited
+    async def create_thread(
         self,
         id: str | None = None,
         *,
@@ -49,28 +53,17 @@ class EngineThreads:
         Raises ThreadExists, ThreadNotFound where it is another tenant's, UnknownWorkflow,
         InvalidInput.
         """
-        new, definition, take = self._new_thread(id, metadata, workflow, tenant, expires, if_exists)
-        self._threads.loop.call(self._threads.commands.create(new, definition, take))
-        return ThreadHandle(self._threads, new.id, _owner(tenant))
-
-    async def acreate_thread(
-        self,
-        id: str | None = None,
-        *,
-        metadata: Mapping[str, Any] | None = None,
-        workflow: str | Path | Workflow | Graph | None = None,
-        tenant: str | None = None,
-        expires: float | str | None = None,
-        if_exists: str = "raise",
-    ) -> ThreadHandle:
-        """`create_thread`, awaited."""
-        new, definition, take = await asyncio.to_thread(
+        new, definition, take = await aside(
             self._new_thread, id, metadata, workflow, tenant, expires, if_exists
         )
-        await self._threads.loop.acall(self._threads.commands.create(new, definition, take))
+        creating = self._threads.commands.create(new, definition, take)
+        await on_loop(self._threads.loop, creating)
         return ThreadHandle(self._threads, new.id, _owner(tenant))
 
-    def thread(self, id: str, *, tenant: str | None = None) -> ThreadHandle:
+    acreate_thread = awaited(create_thread)
+
+    @waited
+    async def thread(self, id: str, *, tenant: str | None = None) -> ThreadHandle:
         """A thread by its id: one that was created, or that a job ran on.
 
         Args:
@@ -79,14 +72,13 @@ class EngineThreads:
         Raises ThreadNotFound.
         """
         handle = ThreadHandle(self._threads, id, _owner(tenant))
-        handle.get()
+        await aside(handle.get)
         return handle
 
-    async def athread(self, id: str, *, tenant: str | None = None) -> ThreadHandle:
-        """`thread`, awaited."""
-        return await asyncio.to_thread(lambda: self.thread(id, tenant=tenant))
+    athread = awaited(thread)
 
-    def threads(
+    @waited
+    async def threads(
         self,
         *,
         ids: Iterable[str] | None = None,
@@ -115,41 +107,13 @@ class EngineThreads:
         if limit < 0 or offset < 0:
             raise InvalidInput(f"limit, offset: 0 or more, not {limit}, {offset}")
         filter = _filter(ids, metadata, status, workflow, tenant, cursor)
-        return self._threads.reader().ask(
-            search.search(filter, sort=sort_by, descending=descending, limit=limit, offset=offset)
-        )
+        found = partial(search.search, filter, sort=sort_by, descending=descending)
+        return await aside(lambda: self._threads.reader().ask(found(limit=limit, offset=offset)))
 
-    async def athreads(
-        self,
-        *,
-        ids: Iterable[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        status: str | None = None,
-        workflow: str | None = None,
-        tenant: str | None = None,
-        sort_by: str = "updated_at",
-        descending: bool = True,
-        cursor: str | None = None,
-        limit: int = 50,
-        offset: int = 0,
-    ) -> list[Thread]:
-        """`threads`, awaited."""
-        return await asyncio.to_thread(
-            lambda: self.threads(
-                ids=ids,
-                metadata=metadata,
-                status=status,
-                workflow=workflow,
-                tenant=tenant,
-                sort_by=sort_by,
-                descending=descending,
-                cursor=cursor,
-                limit=limit,
-                offset=offset,
-            )
-        )
+    athreads = awaited(threads)
 
-    def count_threads(
+    @waited
+    async def count_threads(
         self,
         *,
         ids: Iterable[str] | None = None,
@@ -160,20 +124,9 @@ class EngineThreads:
     ) -> int:
         """How many threads `threads` would list. Raises InvalidInput."""
         filter = _filter(ids, metadata, status, workflow, tenant, None)
-        return self._threads.reader().ask(search.count(filter))
+        return await aside(lambda: self._threads.reader().ask(search.count(filter)))
 
-    async def acount_threads(
-        self,
-        *,
-        ids: Iterable[str] | None = None,
-        metadata: Mapping[str, Any] | None = None,
-        status: str | None = None,
-        workflow: str | None = None,
-        tenant: str | None = None,
-    ) -> int:
-        """`count_threads`, awaited."""
-        filter = _filter(ids, metadata, status, workflow, tenant, None)
-        return await asyncio.to_thread(lambda: self._threads.reader().ask(search.count(filter)))
+    acount_threads = awaited(count_threads)
 
     def _new_thread(
         self,
@@ -189,7 +142,7 @@ class EngineThreads:
             raise InvalidInput(f"if_exists: must be raise or do_nothing, not {if_exists!r}")
         if tenant == "":
             raise InvalidInput("tenant: must have a name")
-        known = None if workflow is None else self.workflow(workflow)
+        known = None if workflow is None else self._workflows.find(workflow)
         new = NewThread(
             id=new_thread_id(id),
             tenant=tenant,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
 
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -17,6 +16,7 @@ from ..errors import InvalidInput
 from ..jobs.filter import Filter, Statuses
 from ..jobs.job import Job, Text
 from ..ledger.thread_rows import Owner
+from ..loop.twins import aside, awaited, on_loop, waited
 from . import search
 from .thread import Thread
 
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ..loop.loop import LoopThread
     from ..reading.reader import Reader
     from .commands import ThreadCommands
-
-T = TypeVar("T")
 
 _ID = TypeAdapter(Annotated[Text, Field(min_length=1, max_length=1000, strict=True)])
 _METADATA = TypeAdapter(dict[Text, Any], config=ConfigDict(strict=True))
@@ -56,15 +54,15 @@ class ThreadHandle:
     def __repr__(self) -> str:
         return f"<thread {self.id!r}>"
 
-    def get(self) -> Thread:
+    @waited
+    async def get(self) -> Thread:
         """What is known of the thread beside its states. Raises ThreadNotFound."""
-        return self._access.reader().ask(search.get(self.id, self._owner))
+        return await aside(lambda: self._reader.ask(search.get(self.id, self._owner)))
 
-    async def aget(self) -> Thread:
-        """`get`, awaited."""
-        return await asyncio.to_thread(self.get)
+    aget = awaited(get)
 
-    def state(
+    @waited
+    async def state(
         self, checkpoint: str | None = None, *, namespace: str = "", subgraphs: bool = False
     ) -> StateSnapshot:
         """The state that the thread stands at, as LangGraph's `get_state` gives it.
@@ -76,15 +74,13 @@ class ThreadHandle:
 
         A thread without a graph has an empty state. Raises ThreadNotFound, CheckpointNotFound.
         """
-        return self._call(self._state(checkpoint, namespace, subgraphs))
+        reading = self._commands.state(self.id, self._owner, checkpoint, namespace, subgraphs)
+        return await on_loop(self._loop, reading)
 
-    async def astate(
-        self, checkpoint: str | None = None, *, namespace: str = "", subgraphs: bool = False
-    ) -> StateSnapshot:
-        """`state`, awaited."""
-        return await self._acall(self._state(checkpoint, namespace, subgraphs))
+    astate = awaited(state)
 
-    def history(
+    @waited
+    async def history(
         self,
         *,
         limit: int | None = None,
@@ -99,20 +95,13 @@ class ThreadHandle:
             namespace: That of a graph inside, as `checkpoint_ns`.
             metadata: Only those whose metadata have these names with these values.
         """
-        return self._call(self._history(limit, before, namespace, metadata))
+        reading = self._commands.history(self.id, self._owner, limit, before, namespace, metadata)
+        return await on_loop(self._loop, reading)
 
-    async def ahistory(
-        self,
-        *,
-        limit: int | None = None,
-        before: str | None = None,
-        namespace: str = "",
-        metadata: Mapping[str, Any] | None = None,
-    ) -> list[StateSnapshot]:
-        """`history`, awaited."""
-        return await self._acall(self._history(limit, before, namespace, metadata))
+    ahistory = awaited(history)
 
-    def update(
+    @waited
+    async def update(
         self, values: Any, *, as_node: str | None = None, checkpoint: str | None = None
     ) -> str:
         """Write `values` into the state, as LangGraph's `update_state` does: as if `as_node` had
@@ -128,15 +117,13 @@ class ThreadHandle:
         Raises ThreadNotFound, ThreadBusy while a job is queued or runs, CheckpointNotFound, and
         InvalidInput where the graph does not take it.
         """
-        return self._call(self._update(values, as_node, checkpoint))
+        writing = self._commands.update(self.id, self._owner, values, as_node, checkpoint)
+        return await on_loop(self._loop, writing)
 
-    async def aupdate(
-        self, values: Any, *, as_node: str | None = None, checkpoint: str | None = None
-    ) -> str:
-        """`update`, awaited."""
-        return await self._acall(self._update(values, as_node, checkpoint))
+    aupdate = awaited(update)
 
-    def set_metadata(
+    @waited
+    async def set_metadata(
         self, metadata: Mapping[str, Any], *, expires: float | str | None = None
     ) -> None:
         """Note `metadata` (JSON) about the thread, over what was noted before; a value of None
@@ -144,86 +131,61 @@ class ThreadHandle:
 
         Raises ThreadNotFound, InvalidInput.
         """
-        self._call(self._note(metadata, expires))
+        kept, seconds = read_metadata(metadata), read_expiry(expires)
+        await on_loop(self._loop, self._commands.note(self.id, self._owner, kept, seconds))
 
-    async def aset_metadata(
-        self, metadata: Mapping[str, Any], *, expires: float | str | None = None
-    ) -> None:
-        """`set_metadata`, awaited."""
-        await self._acall(self._note(metadata, expires))
+    aset_metadata = awaited(set_metadata)
 
-    def copy(self, id: str | None = None) -> ThreadHandle:
+    @waited
+    async def copy(self, id: str | None = None) -> ThreadHandle:
         """Another thread with the same states, metadata and tenant, and no jobs. Raises
         ThreadNotFound, ThreadExists."""
-        return self._call(self._copy(id))
-
-    async def acopy(self, id: str | None = None) -> ThreadHandle:
-        """`copy`, awaited."""
-        return await self._acall(self._copy(id))
-
-    def delete(self) -> None:
-        """Cancel what is queued or runs on the thread, and delete it with its jobs and states.
-        Raises ThreadNotFound."""
-        self._call(self._access.commands.delete(self.id, self._owner))
-
-    async def adelete(self) -> None:
-        """`delete`, awaited."""
-        await self._acall(self._access.commands.delete(self.id, self._owner))
-
-    def keep_latest(self) -> None:
-        """Delete all states but the newest. Raises ThreadNotFound, ThreadBusy, RefusedChange."""
-        self._call(self._access.commands.keep_latest(self.id, self._owner))
-
-    async def akeep_latest(self) -> None:
-        """`keep_latest`, awaited."""
-        await self._acall(self._access.commands.keep_latest(self.id, self._owner))
-
-    def jobs(self, *, status: Statuses | None = None, limit: int = 50) -> list[Job]:
-        """The thread's jobs, the newest first. Raises ThreadNotFound, InvalidInput."""
-        reader = self._access.reader()
-        reader.ask(search.get(self.id, self._owner))
-        return reader.jobs(Filter(thread=self.id, status=status, archived=None), limit=limit)
-
-    async def ajobs(self, *, status: Statuses | None = None, limit: int = 50) -> list[Job]:
-        """`jobs`, awaited."""
-        return await asyncio.to_thread(lambda: self.jobs(status=status, limit=limit))
-
-    # ------------------------------------------------------------ on the loop
-
-    async def _state(
-        self, checkpoint: str | None, namespace: str, subgraphs: bool
-    ) -> StateSnapshot:
-        commands = self._access.commands
-        return await commands.state(self.id, self._owner, checkpoint, namespace, subgraphs)
-
-    async def _history(
-        self,
-        limit: int | None,
-        before: str | None,
-        namespace: str,
-        metadata: Mapping[str, Any] | None,
-    ) -> list[StateSnapshot]:
-        commands = self._access.commands
-        return await commands.history(self.id, self._owner, limit, before, namespace, metadata)
-
-    async def _update(self, values: Any, as_node: str | None, checkpoint: str | None) -> str:
-        commands = self._access.commands
-        return await commands.update(self.id, self._owner, values, as_node, checkpoint)
-
-    async def _note(self, metadata: Mapping[str, Any], expires: float | str | None) -> None:
-        kept, seconds = read_metadata(metadata), read_expiry(expires)
-        await self._access.commands.note(self.id, self._owner, kept, seconds)
-
-    async def _copy(self, id: str | None) -> ThreadHandle:
         target = new_thread_id(id)
-        await self._access.commands.copy(self.id, self._owner, target)
+        await on_loop(self._loop, self._commands.copy(self.id, self._owner, target))
         return ThreadHandle(self._access, target, self._owner)
 
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._access.loop.call(work)
+    acopy = awaited(copy)
 
-    async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._access.loop.acall(work)
+    @waited
+    async def delete(self) -> None:
+        """Cancel what is queued or runs on the thread, and delete it with its jobs and states.
+        Raises ThreadNotFound."""
+        await on_loop(self._loop, self._commands.delete(self.id, self._owner))
+
+    adelete = awaited(delete)
+
+    @waited
+    async def keep_latest(self) -> None:
+        """Delete all states but the newest. Raises ThreadNotFound, ThreadBusy, RefusedChange."""
+        await on_loop(self._loop, self._commands.keep_latest(self.id, self._owner))
+
+    akeep_latest = awaited(keep_latest)
+
+    @waited
+    async def jobs(self, *, status: Statuses | None = None, limit: int = 50) -> list[Job]:
+        """The thread's jobs, the newest first. Raises ThreadNotFound, InvalidInput."""
+
+        def read() -> list[Job]:
+            self._reader.ask(search.get(self.id, self._owner))
+            return self._reader.jobs(
+                Filter(thread=self.id, status=status, archived=None), limit=limit
+            )
+
+        return await aside(read)
+
+    ajobs = awaited(jobs)
+
+    @property
+    def _loop(self) -> LoopThread:
+        return self._access.loop
+
+    @property
+    def _commands(self) -> ThreadCommands:
+        return self._access.commands
+
+    @property
+    def _reader(self) -> Reader:
+        return self._access.reader()
 
 
 def read_expiry(given: float | str | None) -> float | None:

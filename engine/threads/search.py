@@ -8,9 +8,10 @@ from typing import Any
 from ..errors import InvalidInput, ThreadNotFound
 from ..ledger.operation import One, Operation, Row
 from ..ledger.thread_rows import Owner
-from ..reading.rows import error_of, time_of, time_or_none
+from ..reading.rows import error_of
+from ..record import record_of
 from ..values.json_text import to_json
-from .thread import SORTS, Thread, ThreadFilter, ThreadStatus
+from .thread import SORTS, Thread, ThreadFilter
 
 _LISTED = """
 with known as (
@@ -107,16 +108,10 @@ def _letters(number: int) -> str:
 
 
 def _thread(row: Row) -> Thread:
-    return Thread(
-        id=row["id"],
-        tenant=row["tenant"],
-        status=ThreadStatus(row["status"]),
+    return record_of(
+        Thread,
+        row,
         metadata=json.loads(row["metadata"]),
-        workflow=row["workflow"],
-        job=row["job"],
         error=error_of(row["error"]),
-        created_at=time_of(row["created_at"]),
-        updated_at=time_of(row["updated_at"]),
-        expires_at=time_or_none(row["expires_at"]),
         cursor=f"{row['updated_at']!r} {row['id']}",
     )

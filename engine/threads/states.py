@@ -7,15 +7,15 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints.editing import edited
-from ..checkpoints.edits import Edit
-from ..checkpoints.fence import Kept
-from ..checkpoints.forks import newest
 from ..checkpoints.history import output_of_thread
 from ..checkpoints.savers import attach
 from ..checkpoints.snapshots import OWN
+from ..edits.edit import Edit
+from ..edits.editing import edited
+from ..edits.forks import newest
 from ..errors import CheckpointNotFound, InvalidInput
 from ..jobs.job import JobId, ThreadId
+from ..journal.notes import Call
 
 if TYPE_CHECKING:
     from langgraph.types import StateSnapshot
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Change:
     """What is to be saved for an edited state."""
 
-    calls: Sequence[Kept]
+    calls: Sequence[Call]
     after: str | None
     """The newest checkpoint that was there when it was made."""
     checkpoint: str
@@ -112,10 +112,10 @@ class States:
 
     async def _updated(
         self, values: Any, as_node: str | None, checkpoint: str | None
-    ) -> list[Kept]:
+    ) -> list[Call]:
         from langgraph.errors import InvalidUpdateError
 
-        draft: list[Kept] = []
+        draft: list[Call] = []
         graph: Any = attach(self._workflow.graph(), self._saver.for_draft(draft))
         try:
             await graph.aupdate_state(
@@ -157,7 +157,7 @@ def _names(values: Any) -> Mapping[str, Any]:
     return values
 
 
-def _unbound(call: Kept) -> Kept:
+def _unbound(call: Call) -> Call:
     """A call of a saver without what belongs to who made it."""
     method, (config, *rest) = call
     return method, ({"configurable": config["configurable"]}, *rest)

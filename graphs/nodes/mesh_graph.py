@@ -22,8 +22,8 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import AgentInputError
-from ucop.agents.run.answered import Answered
-from ucop.agents.run.asking import ANSWER, consult
+from ucop.agents.run.answered import ANSWER, Answered
+from ucop.agents.run.asking import consult
 from ucop.agents.text.plain import brief
 
 from ..errors import MeshStopped

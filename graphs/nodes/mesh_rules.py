@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from ucop.agents.run.asking import ANSWER, ASK
+from ucop.agents.run.answered import ANSWER, ASK
 from ucop.agents.text.schema import Schema, validate, with_defaults
 
 from ..errors import MeshAgentDead, MeshCycle, MeshInputRefused, MissingCapability, TooManyHops

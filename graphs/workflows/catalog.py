@@ -105,7 +105,8 @@ class Catalog:
         """The workflow of that name, and never a file. Raises as `get`."""
         if name in self._added:
             return self._added[name].load()
-        entries = self._index().get(name)
+        project = (entry for entry in self._project() if entry.listing.name == name)
+        entries = list(project) or list(self._library(name))
         if not entries:
             raise UnknownWorkflow(self._unknown(name))
         if len(entries) > 1:
@@ -143,7 +144,7 @@ class Catalog:
         """What workflows may need that only this process has (`Workflow.needs`)."""
         graphs = {listing.name for listing in self.names() if listing.kind == "python"}
         registry = self._registry()
-        agents = {a.name for a in registry if a.spec is None and not a.bundled}
+        agents = {a.name for a in registry.own.values() if a.spec is None and not a.bundled}
         return [
             *(f"graph:{name}" for name in sorted(graphs)),
             *(f"agent:{n}" for n in sorted(agents)),
@@ -173,9 +174,11 @@ class Catalog:
             listing = Listing(name=entry_point.name, kind="python", origin=entry_point.value)
             yield _Entry(listing, partial(self._load_entry_point, entry_point))
 
-    def _library(self) -> Iterator[_Entry]:
+    def _library(self, name: str | None = None) -> Iterator[_Entry]:
+        """The bundled workflows, or the one of that name: each has its file's name."""
         for path in sorted(LIBRARY.glob("*.yaml")) if self._bundled else ():
-            yield self._yaml_entry(path, f"library/{path.name}")
+            if name in (None, path.stem):
+                yield self._yaml_entry(path, f"library/{path.name}")
 
     def _yaml_entry(self, path: Path, shown: str) -> _Entry:
         file = self._read(path)

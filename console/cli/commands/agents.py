@@ -9,38 +9,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...view.exits import Exit
-from ...view.follow import Interrupts
 from ...view.inputs import typed_input
+from ...view.jobs.follow import Interrupts
 from ...view.output import as_text, note, put, put_json
 from ...view.place import Place, place_of
 from ...view.schemas import fields_of
-from ...view.tables import Column, Table, first_line, plural
+from ...view.tables import Table, first_line, plural
 from .. import options
-from ..given import typed_given
+from ..given import Given
 
 if TYPE_CHECKING:
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.run.alone import Ran
     from ucop.agents.spec.agent import Agent
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show agents, and run one alone.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     capability: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only agents that declare it.", show_default=False),
+        typer.Option(metavar="NAME", help="Only agents that declare it."),
     ] = None,
     category: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only agents of this category.", show_default=False),
+        typer.Option(metavar="NAME", help="Only agents of this category."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -50,15 +42,13 @@ def list_(
     if json:
         put_json([_brief(agent) for agent in found])
         return
-    titles = [Column(title="name"), Column(title="body"), Column(title="from")]
-    table = Table([*titles, Column(title="description", long=True)])
+    table = Table("name", "body", "from", "description", long=["description"])
     for agent in found:
         told = first_line(agent.description)
-        table.rows.append((agent.name, _body(agent), agent.origin, told))
+        table.add(agent.name, _body(agent), agent.origin, told)
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     agent: options.AgentName,
@@ -88,15 +78,14 @@ def show(
     _show_body(found)
 
 
-@app.command()
+@options.with_given
 def run(
     ctx: typer.Context,
     agent: options.AgentName,
     input: options.Inputs = None,
     input_file: options.InputFile = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    given: Given,
     json: options.Json = False,
 ) -> None:
     """Run one agent alone, without a workflow or a job, and print its output.
@@ -108,12 +97,12 @@ def run(
     if place.settings.mode == "production":
         _refuse_doubles(found)
     data = typed_input(found.input_schema, input or (), input_file)
-    given = _given(found, typed_given(context, context_file, config))
+    with_secrets = _with_secrets(found, given.read())
     with Interrupts():
-        raise typer.Exit(_run(place, found, data, given, as_json=json))
+        raise typer.Exit(_run(place, found, data, with_secrets, as_json=json))
 
 
-def _given(agent: Agent, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_secrets(agent: Agent, typed: Mapping[str, Any]) -> Mapping[str, Any]:
     """Context and config, with the secrets that they name. Raises InvalidInput, MissingSecret."""
     from ucop.engine.jobs.run_options import read_config, with_secrets
 

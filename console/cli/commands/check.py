@@ -11,7 +11,7 @@ from ucop.engine.errors import InvalidDefinition
 from ...view.findings import report_findings
 from ...view.place import Place, place_of
 from .. import options
-from .workflows import check_workflow
+from ..workflows.workflows import check_workflow
 
 if TYPE_CHECKING:
     from ucop.agents.finding import Finding

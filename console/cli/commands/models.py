@@ -12,25 +12,17 @@ from ucop.engine.errors import ModelError
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import place_of
-from ...view.tables import Column, Table, duration
+from ...view.tables import Table, duration
 from .. import options
 
 if TYPE_CHECKING:
     from ucop.agents.models.health import Health
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.providers.retry import Retry
     from ucop.engine.settings import Settings
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show and check models; install and serve the embedded model.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -43,11 +35,10 @@ def list_(
     if json:
         put_json(found)
         return
-    titles = [Column(title="name"), Column(title="stands for"), Column(title="answered by")]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("name", "stands for", "answered by", "", long=[""])
     for one in found:
         cells = (one["name"], ", ".join(one["stands_for"]), one["answered_by"] or "nobody")
-        table.rows.append((*cells, one["note"]))
+        table.add(*cells, one["note"])
     table.show()
 
 
@@ -91,7 +82,6 @@ async def _answer(models: Models, name: str) -> dict[str, Any]:
     }
 
 
-@app.command()
 def check(
     ctx: typer.Context,
     name: Annotated[
@@ -131,15 +121,13 @@ async def _check_all(settings: Settings, name: str | None, *, call: bool) -> lis
 
 
 def _show_health(found: list[Health]) -> None:
-    titles = [Column(title="model"), Column(title="state"), Column(title="time", numbers=True)]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("model", "state", "time", "", numbers=["time"], long=[""])
     for one in found:
         state = "ok" if one.ok else "down"
-        table.rows.append((one.name, state, duration(one.seconds), one.note))
+        table.add(one.name, state, duration(one.seconds), one.note)
     table.show()
 
 
-@app.command()
 def install(json: options.Json = False) -> None:
     """Install the small embedded model into this Python environment (about 130 MB)."""
     from ucop.agents.embedded import EMBEDDED_MODEL
@@ -151,7 +139,6 @@ def install(json: options.Json = False) -> None:
     note(f"{EMBEDDED_MODEL} is installed; it answers where no Ollama does")
 
 
-@app.command()
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
     json: options.Json = False,

@@ -16,27 +16,21 @@ from ucop.engine.jobs.run_options import masked
 from ...view.inputs import pairs, read_budget, read_input, read_moment
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
-from ...view.tables import Column, Table, first_line, moment, on_terminal
+from ...view.tables import Table, first_line, moment, on_terminal
 from .. import options
-from ..given import typed_given
+from ..given import Given
 
 if TYPE_CHECKING:
     from ucop.engine.ledger.records import NewJob
     from ucop.engine.schedules.schedules import Schedule
     from ucop.graphs.workflow import Workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Run workflows again and again.",
-)
 
 NEXT = 5
 """Next times that `ucop schedules show` tells."""
 
 
-@app.command()
+@options.with_given
 def add(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -58,15 +52,12 @@ def add(
             metavar="TIME",
             help="What an interval is counted from, such as 2026-11-28 or 2026-11-28T18:00 (in "
             "UTC). Default: now.",
-            show_default=False,
         ),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME",
-            help="The last time at which it may be due; then it has ended.",
-            show_default=False,
+            metavar="TIME", help="The last time at which it may be due; then it has ended."
         ),
     ] = None,
     catch_up: Annotated[
@@ -91,9 +82,8 @@ def add(
     queue: options.Queue = None,
     label: options.Labels = None,
     budget: options.Budget = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    given: Given,
     replace: Annotated[
         bool, typer.Option("--replace", help="In the place of another schedule of this name.")
     ] = False,
@@ -109,7 +99,7 @@ def add(
         "queue": queue,
         "labels": pairs(label or (), "--label"),
         "budget": read_budget(budget or ()),
-        **typed_given(context, context_file, config, lambda: found.context_fields),
+        **given.read(lambda: found.context_fields),
     }
     times: dict[str, Any] = {
         "timezone": timezone,
@@ -123,7 +113,6 @@ def add(
     _tell(place, added, as_json=json)
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -136,23 +125,20 @@ def list_(
     if not found:
         note("no schedules; `ucop schedules add NAME WORKFLOW RULE` adds one")
     names = ("name", "workflow", "rule", "state", "next", "last job")
-    table = Table([*(Column(title=name) for name in names), Column(title="remark", long=True)])
+    table = Table(*names, "remark", long=["remark"])
     for schedule in found:
-        table.rows.append(
-            (
-                schedule.name,
-                schedule.workflow,
-                _rule(schedule),
-                _state(schedule),
-                _when(schedule.next_at),
-                schedule.last_job_id or "",
-                first_line(schedule.error or schedule.skipped),
-            )
+        table.add(
+            schedule.name,
+            schedule.workflow,
+            _rule(schedule),
+            _state(schedule),
+            _when(schedule.next_at),
+            schedule.last_job_id or "",
+            first_line(schedule.error or schedule.skipped),
         )
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -163,7 +149,6 @@ def show(
     _tell(place, _one(place, name), as_json=json)
 
 
-@app.command()
 def pause(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -177,7 +162,6 @@ def pause(
     _tell(place, place.write(lambda: schedules.pause(name)), as_json=json)
 
 
-@app.command()
 def resume(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -191,7 +175,6 @@ def resume(
     _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
 
-@app.command()
 def trigger(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -214,7 +197,6 @@ def trigger(
     note(f"follow it with: {place.command(f'jobs watch {job.id}')}")
 
 
-@app.command()
 def remove(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -262,20 +244,15 @@ def _add(
 
 
 def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJob:
-    from ucop.engine.submission import job_of
+    from ucop.engine.workflows.submission import job_of
 
     return job_of(workflow, input, place.settings, **terms)
 
 
 def _all(place: Place) -> list[Schedule]:
-    from ucop.engine.reading.reader import NoDatabase
     from ucop.engine.schedules.schedules import listed
 
-    try:
-        with place.reader() as reader:
-            return reader.ask(listed())
-    except NoDatabase:
-        return []
+    return place.read(listed())
 
 
 def _one(place: Place, name: str) -> Schedule:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from datetime import UTC, datetime
@@ -14,32 +13,25 @@ from ucop.engine.events.webhooks import DeliveryStatus
 
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json, put_records
-from ...view.place import Place, place_of
-from ...view.tables import Column, Table, duration, first_line, moment, plural
+from ...view.place import place_of
+from ...view.tables import Table, duration, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
     from ucop.engine.declared.webhook import Webhook
-    from ucop.engine.ledger.operation import Operation
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Send events to HTTP endpoints.",
-)
+
+Counts = dict[tuple[str, DeliveryStatus], int]
+"""Deliveries by webhook and status."""
 
 Named = Annotated[
     str | None,
-    typer.Option(
-        "--webhook", metavar="NAME", help="Only deliveries of this webhook.", show_default=False
-    ),
+    typer.Option("--webhook", metavar="NAME", help="Only deliveries of this webhook."),
 ]
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -49,7 +41,8 @@ def list_(
 
     place = place_of(ctx)
     known = place.settings.webhooks
-    counts = _ask(place, counted(), {})
+    none: Counts = {}
+    counts = place.ask(lambda reader: reader.ask(counted()), none)
     if json:
         put_json([_data(name, webhook, counts) for name, webhook in known.items()])
         return
@@ -57,34 +50,26 @@ def list_(
         note("no webhooks; [webhooks.NAME] in ucop.toml names one")
     titles = ("name", "address", "types", "workflows", "secret")
     numbers = [status.value for status in DeliveryStatus]
-    table = Table(
-        [
-            *(Column(title=title) for title in titles),
-            *(Column(title=title, numbers=True) for title in numbers),
-        ]
-    )
+    table = Table(*titles, *numbers, numbers=numbers)
     for name, webhook in known.items():
         data = _data(name, webhook, counts)
-        table.rows.append(
-            (
-                name,
-                data["address"],
-                " ".join(webhook.types),
-                " ".join(webhook.workflows),
-                "set" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
-                *(str(data[title]) for title in numbers),
-            )
+        table.add(
+            name,
+            data["address"],
+            " ".join(webhook.types),
+            " ".join(webhook.workflows),
+            "set" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
+            *(str(data[title]) for title in numbers),
         )
     table.show()
 
 
-@app.command()
 def deliveries(
     ctx: typer.Context,
     webhook: Named = None,
     status: Annotated[
         DeliveryStatus | None,
-        typer.Option(help="Only deliveries of this status.", show_default=False),
+        typer.Option(help="Only deliveries of this status."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 50,
     json: options.Json = False,
@@ -93,31 +78,25 @@ def deliveries(
     from ucop.engine.events.webhooks import listed
 
     place, now = place_of(ctx), datetime.now(UTC)
-    found = _ask(place, listed(webhook, status, limit), [])
+    found = place.read(listed(webhook, status, limit))
     if json:
         put_records(found)
         return
     if not found:
-        note("no deliveries like that")
+        note("no matching deliveries")
     titles = ("id", "webhook", "type", "status", "tries", "created")
-    table = Table(
-        [
-            *(Column(title=t, status=t == "status", numbers=t == "tries") for t in titles),
-            Column(title="error", long=True),
-        ]
-    )
+    table = Table(*titles, "error", numbers=["tries"], status=["status"], long=["error"])
     for one in found:
         told = (one.id, one.webhook, one.type, one.status.value, str(one.tries))
-        table.rows.append((*told, moment(one.created_at, now), first_line(one.error)))
+        table.add(*told, moment(one.created_at, now), first_line(one.error))
     table.show()
 
 
-@app.command()
 def retry(
     ctx: typer.Context,
     id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Ids of deliveries.", show_default=False),
+        typer.Argument(metavar="[ID]...", help="Ids of deliveries."),
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All dead deliveries.")] = False,
     webhook: Named = None,
@@ -136,13 +115,14 @@ def retry(
         note(f"{plural(number, 'message')} queued again; a worker sends what is queued")
 
 
-@app.command("test")
 def send_one(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A webhook of the project's file.")],
     json: options.Json = False,
 ) -> None:
     """Send a signed test message now and print the response. Nothing is stored."""
+    import asyncio
+
     from ucop.engine.events.webhook_sender import send_test
 
     place = place_of(ctx)
@@ -163,19 +143,7 @@ def send_one(
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
 
 
-def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:
-    from ucop.engine.reading.reader import NoDatabase
-
-    try:
-        with place.reader() as reader:
-            return reader.ask(operation)
-    except NoDatabase:
-        return otherwise
-
-
-def _data(
-    name: str, webhook: Webhook, counts: dict[tuple[str, DeliveryStatus], int]
-) -> dict[str, Any]:
+def _data(name: str, webhook: Webhook, counts: Counts) -> dict[str, Any]:
     return {
         "name": name,
         "address": _address(webhook.url),

@@ -12,7 +12,7 @@ import typer
 from ucop.agents.text.secret_url import shown_url
 
 from ...view.exits import Exit
-from ...view.follow import Interrupts
+from ...view.jobs.follow import Interrupts
 from ...view.output import note
 from ...view.place import place_of
 from ..logs import show_activity
@@ -26,14 +26,13 @@ def worker(
     ctx: typer.Context,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Jobs at the same time.", show_default=False),
+        typer.Option(min=1, metavar="N", help="Jobs at the same time."),
     ] = None,
     queue: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Take only jobs of this queue. May be repeated. Default: all queues.",
-            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -11,30 +11,20 @@ import typer
 
 from ucop.engine.errors import CheckpointNotFound, RefusedChange
 
-from ...view.checkpoints import differences, tree
 from ...view.exits import Exit
-from ...view.follow import nodes_of
 from ...view.inputs import read_age, read_filter
+from ...view.jobs.checkpoints import differences, tree
+from ...view.jobs.questions import JOB
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
-from ...view.questions import JOB
-from ...view.tables import Column, Table, first_line, moment, plural, short_enough
+from ...view.tables import Table, first_line, moment, plural, short_enough
 from .. import options
-from ..edits import edited, edited_by_hand
-from ..given import fields_of, typed_given
-from .commands import Wanted, ids_of
+from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
-    from ucop.engine import Engine, JobHandle
-    from ucop.engine.commands import Commands
+    from ucop.engine.commands.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show checkpoints and continue from them.",
-)
 
 SHORT = 18
 """Characters of an id in lists: those before tell only the minute."""
@@ -50,7 +40,6 @@ Maybe = Annotated[
     typer.Argument(
         metavar="[CHECKPOINT]",
         help="The checkpoint's id, or the beginning of it. Default: the last.",
-        show_default=False,
     ),
 ]
 
@@ -58,7 +47,6 @@ Maybe = Annotated[
 # ---------------------------------------------------------------- list
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     id: options.JobId,
@@ -83,19 +71,16 @@ def _record(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Table:
     now = datetime.now(UTC)
-    titles = ("checkpoint", "step", "ran", "due", "saved", "forks")
-    table = Table([Column(title=title, numbers=title == "step") for title in titles])
+    table = Table("checkpoint", "step", "ran", "due", "saved", "forks", numbers=["step"])
     length = short_enough([checkpoint.id for checkpoint in found], SHORT)
     for depth, checkpoint in tree(found):
-        table.rows.append(
-            (
-                "│ " * depth + checkpoint.id[:length],
-                str(checkpoint.step),
-                ", ".join(checkpoint.nodes),
-                ", ".join(checkpoint.next),
-                moment(checkpoint.created_at, now),
-                ", ".join(job[:JOB] for job, at in forks if at == checkpoint.id),
-            )
+        table.add(
+            "│ " * depth + checkpoint.id[:length],
+            str(checkpoint.step),
+            ", ".join(checkpoint.nodes),
+            ", ".join(checkpoint.next),
+            moment(checkpoint.created_at, now),
+            ", ".join(job[:JOB] for job, at in forks if at == checkpoint.id),
         )
     return table
 
@@ -103,7 +88,6 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
 # ---------------------------------------------------------------- show
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     id: options.JobId,
@@ -152,7 +136,6 @@ def _text(value: Any, full: bool) -> str:
 # ---------------------------------------------------------------- diff
 
 
-@app.command()
 def diff(
     ctx: typer.Context,
     id: options.JobId,
@@ -160,9 +143,7 @@ def diff(
     second: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHECKPOINT]",
-            help="The other checkpoint. Default: the previous one.",
-            show_default=False,
+            metavar="[CHECKPOINT]", help="The other checkpoint. Default: the previous one."
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print long values in full.")] = False,
@@ -198,114 +179,9 @@ def _pair(
     return (parent.values if parent else {}), one.values
 
 
-# ---------------------------------------------------------------- fork and restore
-
-
-@app.command()
-def fork(
-    ctx: typer.Context,
-    id: options.JobId,
-    checkpoint: Maybe = None,
-    set: options.SetPath = None,
-    from_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A JSON or YAML file with names of the state and their new values, - for stdin.",
-            show_default=False,
-        ),
-    ] = None,
-    edit: Annotated[
-        bool, typer.Option("--edit", help="Edit the state as YAML in $EDITOR.")
-    ] = False,
-    as_node: options.AsNode = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(
-            "--workflow",
-            metavar="FILE",
-            help="Use another definition: a changed file, or a name.",
-            show_default=False,
-        ),
-    ] = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-) -> None:
-    """Fork a new job from a checkpoint, optionally with an edited state.
-
-    The job that it comes from stays as it is. Runs here and now, as `ucop run` does.
-    """
-    from ..commands import run
-
-    place = place_of(ctx)
-    with reader_for(place, id) as reader:
-        job = reader.job(id)
-        at = chosen(reader.checkpoints(job.id), job.id, checkpoint)
-        nodes = nodes_of(reader.definition(job.id))
-    replace = edited(at.values, set or (), from_file)
-    if edit:
-        shown = {**at.values, **replace}
-        replace = {**replace, **edited_by_hand(shown, job.id, at.id)}
-    # Where nothing is named, the job is forked as it stands: what finished since then counts.
-    named = at.id if checkpoint is not None or replace else None
-
-    successor = None if workflow is None else run.named(place, workflow)
-    if successor is not None:
-        nodes = successor.shown_nodes()
-
-    def fields() -> Mapping[str, Any]:
-        return fields_of(place, job.workflow) if successor is None else successor.context_fields
-
-    given = typed_given(context, context_file, config, fields)
-
-    def go_on(engine: Engine) -> JobHandle:
-        return engine.job(job.id).fork(
-            named, replace=replace, as_node=as_node, workflow=successor, **given
-        )
-
-    if detach:
-        raise typer.Exit(run.queue(place, go_on, as_json=json))
-    raise typer.Exit(run.attend(place, go_on, as_json=json, title=job.workflow, nodes=nodes))
-
-
-@app.command()
-def restore(
-    ctx: typer.Context,
-    id: options.JobId,
-    checkpoint: CheckpointId,
-    json: options.Json = False,
-) -> None:
-    """Restore a paused or failed job to a checkpoint.
-
-    When it goes on, it goes on from there. What it did after that stays to be read.
-    """
-    from ..commands import run
-
-    place = place_of(ctx)
-    with reader_for(place, id) as reader:
-        whole = reader.find(id)
-        at = chosen(reader.checkpoints(whole), whole, checkpoint)
-    with run.open_engine(place, worker=False) as engine:
-        handle = engine.job(whole)
-        handle.restore(at.id)
-        job = handle.get()
-    if json:
-        put_json(job.model_dump(mode="json"))
-    else:
-        put(job.id)
-    due = ", ".join(at.next) or "its end"
-    note(f"job {job.id} is {job.status}, and stands before {due} again")
-    note(f"next: {place.command(f'jobs resume {job.id}')}")
-    raise typer.Exit(Exit.OK)
-
-
 # ---------------------------------------------------------------- prune
 
 
-@app.command()
 def prune(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -318,7 +194,6 @@ def prune(
             metavar="TIME",
             help="Only those that were saved longer ago, such as 90s, 30m, 2h or 7d, or before a "
             "date.",
-            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
@@ -352,7 +227,7 @@ def prune(
     if json:
         put_json([{"id": each, "checkpoints": number} for each, number in pruned.items()])
     else:
-        table = Table([Column(title="id"), Column(title="checkpoints", numbers=True)])
+        table = Table("id", "checkpoints", numbers=["checkpoints"])
         table.rows.extend((each, str(number)) for each, number in pruned.items() if number)
         table.show()
     for each in refused:

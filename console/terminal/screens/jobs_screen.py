@@ -19,7 +19,7 @@ from ucop.agents.text.secret_url import shown_url
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.reading.reader import NoDatabase
 
-from ...view.job_facts import lasted, reason_of
+from ...view.jobs.job_facts import lasted, reason_of
 from ...view.tables import COLOURS, ago, duration, first_line, plural
 from ..forms.filter_form import FilterForm, Wanted
 from ..job_commands import SHORT, JobCommands
@@ -260,7 +260,7 @@ class JobsScreen(JobCommands):
                 "The job appears here by itself."
             )
         else:
-            text = "No jobs like that. x shows all, / changes what is looked for."
+            text = "No matching jobs. x shows all, / changes the filter."
         box.query_one(Static).update(text)
         if self.focused is None and not empty:
             self.listing.focus()

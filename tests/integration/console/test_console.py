@@ -364,7 +364,7 @@ async def test_a_checkpoint_is_compared_edited_forked_and_gone_back_to(
         await press(pilot, "home", "b")
         await until(pilot, "set job")
         await press(pilot, "y")
-        await until(pilot, "stands before")
+        await until(pilot, "is set back to before")
         assert len(job.checkpoints()) == len(before) + 1
 
 
@@ -374,7 +374,7 @@ async def test_a_job_that_another_process_changes_is_shown_by_itself(
     engine = open_engine()
     job = engine.submit("say", {"text": "hello"})
     async with console(job=job.id).run_test(size=(80, 24), notifications=True) as pilot:
-        await until(pilot, "no worker runs")
+        await until(pilot, "no worker is running")
         await press(pilot, "4")
         await until(pilot, "job.submitted")
         done = await asyncio.to_thread(Ucop(project), "jobs", "cancel", job.id)
@@ -523,7 +523,7 @@ async def test_help_and_the_palette_name_what_keys_do(
     async with console().run_test(size=(80, 40), notifications=True) as pilot:
         await until(pilot, "○ pending")
         await press(pilot, "question_mark")
-        await until(pilot, "Cancel: End the job for ever")
+        await until(pilot, "Cancel: Cancel the job permanently")
         await press(pilot, "escape")
         await until(pilot, "p Pause")
         await press(pilot, "ctrl+p", *"pause")

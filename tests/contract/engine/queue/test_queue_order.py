@@ -15,7 +15,7 @@ from ucop.engine import Engine
 from ucop.engine.database.database import Database
 from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
-from ucop.engine.ledger import lifecycle
+from ucop.engine.ledger import lifecycle, overdue
 from ucop.engine.ledger import workers as roster
 from ucop.engine.ledger.operation import Alone, One, Operation
 from ucop.engine.ledger.records import Claimed
@@ -85,7 +85,7 @@ async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> No
     await explain(crowded, order._RUNNING, sorts=True)
     await explain(crowded, fair_shares._SHARES, sorts=True, memory=10.0, least=1.0)
     await explain(crowded, order._LINE_UP)
-    await explain(crowded, lifecycle._EXPIRED)
+    await explain(crowded, overdue._EXPIRED)
     await explain(crowded, lifecycle._CLAIM, job="a", attempt=1, worker="w")
     await explain(crowded, reader._FORKS, sorts=True, id="a")
 
@@ -195,7 +195,7 @@ async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
 ) -> None:
     sender = open_engine(worker=False)
     job = await sender.asubmit(sender.add("one", chain("a")))
-    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._knows()))
+    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._workflows.names()))
     committed, gate, begun = asyncio.Event(), asyncio.Event(), list[str]()
 
     class Slow:
@@ -214,7 +214,7 @@ async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
         return asyncio.create_task(asyncio.sleep(0))
 
     slow: Any = Slow()
-    claims = Claims(slow, serving=SERVING, known=sender._knows, slots=1)
+    claims = Claims(slow, serving=SERVING, known=sender._workflows.names, slots=1)
     claims.run = run
     taking = asyncio.create_task(claims.take())
     await committed.wait()
