@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,7 +17,7 @@ from ucop.agents.spec.registry import Registry
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
 
-from .errors import EngineClosed, InvalidInput, UcopError
+from .errors import EngineClosed, InvalidInput
 from .events.subscriptions import Subscription, wanted
 from .events.webhook_sender import delivered
 from .handle import JobHandle
@@ -32,24 +30,24 @@ from .ledger.retention import Rule
 from .live.stream import Modes, read_modes
 from .loop.loop import CLOSED
 from .loop.twins import aside, awaited, on_loop, waited
-from .parts import Options, Parts
+from .parts import Parts
 from .queue.limits import QueueState
 from .reading.reader import Reader, open_reader
 from .schedules.timetable import Timetable
 from .settings import Settings
 from .threads.engine_threads import EngineThreads
 from .transfer.job_file import read_job_file
-from .workflows.submission import read_submission
+from .workflows.submission import new_job, read_submission
 
 if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
     from ucop.agents.memory.memory import Memory
     from ucop.graphs.workflow import Graph
 
-
-log = logging.getLogger("ucop.engine")
-
-ANSWERS_WITHIN = 5.0
-"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
+    from .ledger.records import NewJob
+    from .workflows.known import Source
+    from .workflows.submission import Submission
 
 
 class Engine(EngineThreads):
@@ -91,16 +89,15 @@ class Engine(EngineThreads):
         self.settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._closed = False
-        options = Options(
-            settings=settings,
-            worker=worker,
+        self._parts = parts = Parts(
+            settings,
+            runs_jobs=worker,
             own_jobs=own_jobs,
             catalog=catalog,
             registry=registry,
             models=models,
             interceptors=interceptors,
         )
-        self._parts = parts = Parts(options)
         self._loop, self._database, self._commands = parts.loop, parts.database, parts.commands
         self._workflows, self._supervisor = parts.workflows, parts.supervisor
         self._threads = parts.threads
@@ -257,10 +254,17 @@ class Engine(EngineThreads):
             run=run,
         )
         listens = read_modes(stream) if stream is not None else frozenset()
-        job = await aside(self._workflows.new_job, workflow, input, submission, mine=True)
+        job = await aside(self._new_job, workflow, input, submission)
         return self._handle(await on_loop(self._loop, self._commands.submit(job, listens)))
 
     asubmit = awaited(submit)
+
+    def _new_job(self, source: Source, input: Any, submission: Submission) -> NewJob:
+        workflow, notice = self._workflows.ready(source, submission.config)
+        job = new_job(workflow, input, submission, self.settings, notice)
+        if self._parts.runs_jobs:
+            self._workflows.keep(job.id, workflow)
+        return job
 
     @waited
     async def job(self, id: str) -> JobHandle:
@@ -395,6 +399,13 @@ class Engine(EngineThreads):
             raise EngineClosed(CLOSED)
         return store.memory(self.settings.memory.project, tenant)
 
+    def store(self, *, tenant: str | None = None) -> BaseStore:
+        """What graphs have as `runtime.store`, for a tenant; without one, the whole. Its methods
+        that wait work on any thread but the engine's own."""
+        if (store := self._parts.store) is None or self._closed:
+            raise EngineClosed(CLOSED)
+        return store.of_tenant(tenant)
+
     @waited
     async def subscribe(
         self,
@@ -437,15 +448,7 @@ class Engine(EngineThreads):
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
-        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
-            log.error("the engine's loop is blocked, and is left as it is")
-            return
-        try:
-            with contextlib.suppress(UcopError):
-                self._loop.call(self._parts.close(grace))
-        finally:
-            self._loop.stop()
-            self._parts.close_reader()
+        self._parts.shut(grace)
 
     async def aclose(self, *, grace: float | None = None) -> None:
         """`close`, awaited."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from enum import Enum
 from functools import cache
 from typing import Any, TypeVar
 
@@ -21,18 +23,27 @@ R = TypeVar("R", bound=Record)
 
 def record_of(kind: type[R], row: Any, **given: Any) -> R:
     """A record from the columns of a row that are named like its fields, and from what is `given`.
-    The ledger keeps times as seconds since the epoch."""
-    names = kind.model_fields.keys() & set(row.keys()) - given.keys()
-    times = _times(kind)
-    read = {name: time_or_none(row[name]) if name in times else row[name] for name in names}
-    return kind(**read, **given)
+
+    It is not validated: the ledger wrote the row, and to build a validator takes longer than to
+    list jobs.
+    """
+    readers, columns = _readers(kind), set(row.keys()) - given.keys()
+    read = {name: reader(row[name]) for name, reader in readers.items() if name in columns}
+    return kind.model_construct(**read, **given)
 
 
 @cache
-def _times(kind: type[Record]) -> frozenset[str]:
-    """The fields that hold a moment."""
-    fields = kind.model_fields.items()
-    return frozenset(name for name, f in fields if f.annotation in (datetime, datetime | None))
+def _readers(kind: type[Record]) -> Mapping[str, Callable[[Any], Any]]:
+    """What makes the value of a field from its column."""
+    return {name: _reader(field.annotation) for name, field in kind.model_fields.items()}
+
+
+def _reader(annotation: Any) -> Callable[[Any], Any]:
+    if annotation in (datetime, datetime | None):
+        return time_or_none
+    if isinstance(annotation, type) and (annotation is bool or issubclass(annotation, Enum)):
+        return annotation
+    return lambda value: value
 
 
 def time_of(seconds: float) -> datetime:

@@ -12,7 +12,7 @@ import threading
 from weakref import WeakSet
 
 from ..errors import ModelUnavailable
-from .weights import installed
+from .weights import is_installed
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 5.0
@@ -34,7 +34,7 @@ class EmbeddedModel:
 
     def available(self) -> bool:
         """True where the extra `local` is installed; starts and imports nothing."""
-        return installed()
+        return is_installed()
 
     async def endpoint(self) -> str:
         """The address of the running model; starts it where it does not run.

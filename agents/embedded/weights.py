@@ -36,7 +36,7 @@ class Weights:
         return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": self.sha256}
 
 
-def installed() -> bool:
+def is_installed() -> bool:
     """True where the extra `local` is there; imports neither part of it."""
     return all(importlib.util.find_spec(module) for module in (_RUNTIME_MODULE, _WEIGHTS_MODULE))
 

@@ -21,13 +21,13 @@ FROM_CACHE = "ucop_cached"
 
 
 class KeptAnswers(Protocol):
-    """Keeps answers of models beyond the process."""
+    """Keeps answers of models and nodes, as JSON, for all jobs and beyond the process."""
 
     async def find(self, key: str) -> str | None:
         """The answer under `key`, unless its time is over."""
 
     async def keep(self, key: str, answer: str, seconds: float) -> None:
-        """Keep an answer for so long."""
+        """Keep an answer for so many seconds, in place of the one before."""
 
     async def drop(self, key: str) -> None:
         """Keep it no longer."""

@@ -71,7 +71,7 @@ class ModelCall:
             return
         began = time.monotonic()
         async with self.place:
-            self._waited(time.monotonic() - began)
+            self._note_waiting(time.monotonic() - began)
             yield
 
     async def _try(self, clock: asyncio.Timeout) -> AIMessage:
@@ -105,7 +105,7 @@ class ModelCall:
             await asyncio.shield(self.rates.release(turn))
             raise
         waited = time.monotonic() - began
-        self._waited(waited)
+        self._note_waiting(waited)
         if deadline is not None:
             clock.reschedule(deadline + waited)
         return turn
@@ -119,9 +119,9 @@ class ModelCall:
             raise error
         log.info("%s failed (try %d), again in %.1f s: %s", self.use.name, tries, pause, error)
         await asyncio.sleep(pause)
-        self._waited(pause)
+        self._note_waiting(pause)
 
-    def _waited(self, seconds: float) -> None:
+    def _note_waiting(self, seconds: float) -> None:
         from .meter import Usage, note
 
         note(self.config, Usage(seconds_waited=seconds))

@@ -207,7 +207,7 @@ class Models:
 
     async def _from_chain(self, question: Question, name: str | None) -> AIMessage:
         candidates = self.candidates(name)
-        if kept := await self._kept(question, candidates):
+        if kept := await self._kept_answer(question, candidates):
             return kept
         return await self._first_answer(question, candidates)
 
@@ -282,7 +282,9 @@ class Models:
                 passed_over[candidate] = str(error)
         if not failures:
             use = await self._embedded_instead(question.asked, absences)
-            return await self._kept(question, [use.name]) or await self._answer(use, question)
+            return await self._kept_answer(question, [use.name]) or await self._answer(
+                use, question
+            )
         raise error_of_chain(failures, absences)
 
     async def _answer(self, use: ModelUse, question: Question) -> AIMessage:
@@ -361,7 +363,7 @@ class Models:
         for listener in self._on_fallback:
             listener(fallback)
 
-    async def _kept(self, question: Question, names: Sequence[str]) -> AIMessage | None:
+    async def _kept_answer(self, question: Question, names: Sequence[str]) -> AIMessage | None:
         """An answer that one of the models gave to the same question before."""
         if question.keep_for is None:
             return None

@@ -20,18 +20,26 @@ from langchain_core.runnables import RunnableConfig
 from langchain_ollama import ChatOllama
 from pydantic import Field, ValidationError
 
-from ..errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ..errors import ModelError, ModelResponseError
 from ..text.secret_url import shown_url
 from .endpoint import Endpoint
-from .ollama_list import READ, RESUME, SHOWN, client_options, shown_error
+from .http_errors import (
+    CONNECT_TIMEOUT,
+    LONGEST_READ,
+    LONGEST_SHOWN,
+    RESUME,
+    broken_off,
+    error_text,
+    not_connected,
+    rejection,
+    too_silent,
+)
+from .ollama_list import client_options
 from .ollama_loading import facts_of, loaded_window, wait_for_start
 from .request import ModelRequest
 from .retry import parse_retry_after
 from .thinking import ROOM, Thinking, with_reasoning
 from .window import TRUNCATED, may_be_cut
-
-CONNECT_TIMEOUT = 10.0
-_TRANSIENT = frozenset({408, 425, 429})
 
 
 class OllamaChat(ChatOllama):
@@ -86,17 +94,15 @@ class OllamaChat(ChatOllama):
         """See ChatOllama. All ways to ask, streamed or not, lead through here."""
         thinking = Thinking()
         last: ChatGenerationChunk | None = None
-        with translated(self.model, str(self.base_url)):
+        with model_errors(self.model, str(self.base_url), self.idle_timeout):
             # Unless asked for reasoning, LangChain drops the thinking that the server sent apart.
             chunks = super()._aiterate_over_stream(messages, stop, **{**kwargs, "reasoning": True})
             async for chunk in chunks:
                 last = chunk
                 yield _without_thinking(chunk, thinking)
-            if last is None:
-                raise _broken_off(self.model, str(self.base_url), "the answer is empty")
-            if not _is_done(last):
-                reason = "the stream ended without `done`"
-                raise _broken_off(self.model, str(self.base_url), reason)
+            if last is None or not _is_done(last):
+                reason = "the stream ended without `done`" if last else "the answer is empty"
+                raise broken_off(f"{self.model} at {self.base_url}", reason)
 
     def _chat_params(
         self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
@@ -159,7 +165,7 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     async def refuse(response: httpx.Response) -> None:
         response.request.extensions["timeout"]["read"] = idle_timeout
         if not response.is_success:
-            raise _refusal(model, endpoint.url, response, await _beginning(response))
+            raise _rejection(model, endpoint.url, response, await _beginning(response))
 
     # A redirect is an answer to be told: followed, one call would be several requests, and go
     # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
@@ -178,34 +184,27 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
 
 
 @contextmanager
-def translated(model: str, url: str) -> Iterator[None]:
+def model_errors(model: str, url: str, idle_timeout: float) -> Iterator[None]:
     """Turn what can go wrong between here and an Ollama into a ModelError."""
     where = f"{model} at {url}"
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ModelUnavailable(
-            f"{where}: cannot connect ({shown_error(error)}). {RESUME}",
-            reached=False,
-            transient=True,
-        ) from error
+        raise not_connected(where, error) from error
     except httpx.TimeoutException as error:
-        raise ModelTimeout(
-            f"{where}: nothing came for longer than the idle timeout allows. "
-            f"Give `idle_timeout` more seconds if the model is only slow. {RESUME}"
-        ) from error
+        raise too_silent(where, idle_timeout) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
-        raise _broken_off(model, url, shown_error(error)) from error
+        raise broken_off(where, error_text(error)) from error
     except ollama.ResponseError as error:
         raise ModelResponseError(
             f"{where}: the endpoint reported an error inside its answer: "
-            f"{shown_url(error.error[:SHOWN])}. {RESUME}",
+            f"{shown_url(error.error[:LONGEST_SHOWN])}. {RESUME}",
             transient=True,
         ) from error
     except ValidationError as error:
         if error.title != "ChatResponse":
             raise ModelResponseError(
-                f"{where}: the request is not one that Ollama takes ({shown_error(error)}). "
+                f"{where}: the request is not one that Ollama takes ({error_text(error)}). "
                 "Change the agent's options.",
                 reached=False,
             ) from error
@@ -218,23 +217,16 @@ async def _beginning(response: httpx.Response) -> bytes:
     """The part of an error's body that is looked at: nothing says how long it is."""
     body = b""
     async for piece in response.aiter_bytes():
-        body += piece[: READ - len(body)]
-        if len(body) >= READ:
+        body += piece[: LONGEST_READ - len(body)]
+        if len(body) >= LONGEST_READ:
             break
     return body
 
 
-def _refusal(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
-    status = response.status_code
-    wait = parse_retry_after(response.headers.get("Retry-After"))
-    return ModelResponseError(
-        f"{model} at {url}: HTTP {status}: {_reason(response, body)}. "
-        + (f"It asks to wait {wait:g} s. " if wait else "")
-        + _advice(model, status),
-        status=status,
-        transient=status in _TRANSIENT or status >= 500,
-        retry_after=wait,
-    )
+def _rejection(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
+    status, wait = response.status_code, parse_retry_after(response.headers.get("Retry-After"))
+    where = f"{model} at {url}"
+    return rejection(where, status, _reason(response, body), wait, _advice(model, status))
 
 
 def _reason(response: httpx.Response, body: bytes) -> str:
@@ -243,7 +235,7 @@ def _reason(response: httpx.Response, body: bytes) -> str:
         text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         text = body.decode(errors="replace").strip() or response.reason_phrase
-    return shown_url(text[:SHOWN]).rstrip(".")
+    return shown_url(text[:LONGEST_SHOWN]).rstrip(".")
 
 
 def _advice(model: str, status: int) -> str:
@@ -253,20 +245,12 @@ def _advice(model: str, status: int) -> str:
         return "Check OLLAMA_API_KEY, or the credentials in OLLAMA_HOST."
     if status == 404:
         return f"`ollama pull {model}` fetches the model."
-    if status in _TRANSIENT or status >= 500:
-        return RESUME
     return "The request itself was refused: shorten the prompt or change the agent's options."
-
-
-def _broken_off(model: str, url: str, what: str) -> ModelError:
-    return ModelResponseError(
-        f"{model} at {url}: the answer broke off ({what}). {RESUME}", transient=True
-    )
 
 
 def _garbage(where: str, error: Exception) -> ModelError:
     return ModelResponseError(
-        f"{where}: the answer is not Ollama's NDJSON ({shown_error(error)}). "
+        f"{where}: the answer is not Ollama's NDJSON ({error_text(error)}). "
         f"Check that an Ollama answers there. {RESUME}",
         transient=True,
     )

@@ -11,7 +11,8 @@ from langchain_ollama import OllamaEmbeddings
 
 from ..errors import ModelResponseError
 from .endpoint import Endpoint
-from .ollama import CONNECT_TIMEOUT, translated
+from .http_errors import CONNECT_TIMEOUT
+from .ollama import model_errors
 from .ollama_list import client_options
 from .ollama_loading import wait_for_start
 
@@ -33,7 +34,7 @@ async def embed(
     )
     client = cast("AsyncClient", embeddings._async_client)
     try:
-        with translated(model, endpoint.url):
+        with model_errors(model, endpoint.url, idle_timeout):
             work = asyncio.ensure_future(embeddings.aembed_documents(list(texts)))
             try:
                 await wait_for_start(work, client, model, idle_timeout)

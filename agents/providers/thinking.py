@@ -87,7 +87,7 @@ class Thinking:
         return answer.lstrip() if self._thought else answer
 
 
-def parted(text: str) -> tuple[str, str]:
+def split_thinking(text: str) -> tuple[str, str]:
     """(reasoning, answer) of a whole text."""
     if alone := _CLOSED_ALONE.match(text):
         before = alone.group(1)
@@ -103,7 +103,7 @@ def without_thinking(message: M) -> M:
     """A message whose text is the answer alone; its reasoning is kept beside it."""
     if not isinstance(message.content, str):
         return message
-    return with_reasoning(message, *parted(message.content))
+    return with_reasoning(message, *split_thinking(message.content))
 
 
 def with_reasoning(message: M, reasoning: str, answer: str) -> M:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NobodyToAsk
 from ..memory.memory import Memory, NoMemory
-from ..text.schema import Problem
+from ..text.validation import Problem
 from .answered import Answered, answer_to
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 5
 
 
-def _no_progress(text: str) -> None:
+def no_progress(text: str) -> None:
     """Where nobody listens."""
 
 
@@ -46,7 +46,7 @@ class AgentContext:
     """The context that the run was given (`ucop run --context`); None where it was given none."""
     production: bool = False
     """Whether an output that is a placeholder is refused."""
-    progress: Callable[[str], None] = _no_progress
+    progress: Callable[[str], None] = no_progress
     """Tells people who watch the job what is being done."""
     memory: Memory = field(default_factory=NoMemory)
     """What this agent remembers beyond the job; `memory.shared` is that of all agents,

@@ -12,7 +12,8 @@ from ..models.interceptor import AgentRun, current, through
 from ..spec.agent import Agent
 from ..spec.spec import AgentSpec
 from ..text.raised import escaped
-from ..text.schema import validate, with_defaults
+from ..text.schema import with_defaults
+from ..text.validation import validate
 from ..text.whole_numbers import with_whole_numbers
 from .answered import Ask
 from .context import AgentContext, does_not_fit

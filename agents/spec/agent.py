@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..finding import Position
-from ..text.schema import Schema
+from ..text.validation import Schema
 from .spec import AgentSpec, without_references
 
 if TYPE_CHECKING:

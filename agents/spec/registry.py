@@ -23,7 +23,7 @@ from .binding import Binder
 from .function import agent_of
 from .mcp_server import McpServer
 from .merging import MergeFunction, merge_of
-from .module import load_module, place_of_failure
+from .module import files_of, load_entry_point, load_module
 from .spec import AGENT_NAME
 from .tool import Tool, tool_of
 
@@ -72,7 +72,7 @@ class Registry:
         Raises InvalidDefinition for a clash."""
         found = _Found()
         for given in agents:
-            made = _named(given)
+            made = _item_of(given)
             if made is None:
                 raise TypeError(f"{given!r} is neither an Agent nor marked with @agent")
             found.add(made)
@@ -83,7 +83,7 @@ class Registry:
         try:
             return self._agents[name]
         except KeyError:
-            raise UnknownAgent(self._unknown(name)) from None
+            raise UnknownAgent(self._unknown_message(name)) from None
 
     def merge(self, name: str) -> MergeFunction:
         """The merge of that name. Raises UnknownMerge, which names the nearest one."""
@@ -132,7 +132,7 @@ class Registry:
     def __repr__(self) -> str:
         return f"Registry({', '.join(self.names())})"
 
-    def _unknown(self, name: str) -> str:
+    def _unknown_message(self, name: str) -> str:
         meant = did_you_mean(name, self._agents) or "`ucop agents list` shows all."
         return f"there is no agent named {name!r}; {meant}"
 
@@ -220,7 +220,7 @@ class _Found:
     def add(self, *named: Named) -> None:
         for each in named:
             if not isinstance(each, MergeFunction) and not AGENT_NAME.fullmatch(each.name):
-                self.findings.append(_misnamed(each))
+                self.findings.append(_bad_name(each))
             first = self._first(each)
             if first is not each and first.body is not each.body:
                 self.findings.append(_clash(first, each))
@@ -248,22 +248,14 @@ class _Found:
 def _sources(pattern: str, root: Path) -> list[Callable[[], Sequence[Named]]]:
     """What gives the agents and merges of each file or module that a pattern names."""
     if pattern.endswith((".yaml", ".yml")):
-        return [partial(_of_yaml, path, root=root) for path in _files(pattern, root)]
+        return [partial(_of_yaml, path, root=root) for path in files_of(pattern, root)]
     if pattern.endswith(".py"):
-        return [partial(_of_python, str(path), root) for path in _files(pattern, root)]
+        return [partial(_of_python, str(path), root) for path in files_of(pattern, root)]
     return [partial(_of_python, pattern, root)]
 
 
 def _of_python(reference: str, root: Path) -> list[Named]:
     return _of_module(load_module(reference, root))
-
-
-def _files(pattern: str, root: Path) -> list[Path]:
-    """The files of a pattern; one without a wildcard must exist."""
-    if not any(character in pattern for character in "*?["):
-        return [root / pattern]
-    anchor = Path(pattern).anchor
-    return sorted(Path(anchor or root).glob(pattern.removeprefix(anchor)))
 
 
 def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> list[Agent]:
@@ -275,14 +267,16 @@ def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> 
     return read_agent_file(path, shown_as=str(shown), bundled=bundled)
 
 
-def _named(value: Any, module: str = "Python") -> Named | None:
+def _item_of(value: Any, module: str = "Python") -> Named | None:
     return agent_of(value) or merge_of(value) or tool_of(value, module)
 
 
 def _of_module(module: ModuleType) -> list[Named]:
     """What a module's values name, in their order; imported ones count too."""
     name = module.__name__
-    found = [named for value in vars(module).values() if (named := _named(value, name)) is not None]
+    found = [
+        named for value in vars(module).values() if (named := _item_of(value, name)) is not None
+    ]
     for named in found:
         if isinstance(named, Agent):
             _ = named.input_schema, named.output_schema  # hints that cannot be read raise here
@@ -291,24 +285,18 @@ def _of_module(module: ModuleType) -> list[Named]:
 
 def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     """The agents of an entry point that names an agent, a module, or several agents."""
-    try:
-        loaded = entry_point.load()
-    except (InvalidDefinition, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
-        raise InvalidDefinition([_mistake(message, place_of_failure(error))]) from error
+    loaded = load_entry_point(entry_point)
     if isinstance(loaded, ModuleType):
         return _of_module(loaded)
     several = loaded if isinstance(loaded, list | tuple) else [loaded]
-    found = [named for value in several if (named := _named(value)) is not None]
+    found = [named for value in several if (named := _item_of(value)) is not None]
     if len(found) < len(several):
         message = f"entry point {entry_point.name!r} ({entry_point.value}) is no agent or module"
         raise InvalidDefinition([_mistake(message)])
     return found
 
 
-def _misnamed(named: Agent | Tool) -> Finding:
+def _bad_name(named: Agent | Tool) -> Finding:
     """One made in Python, past `@agent` and YAML, which look at the name themselves."""
     what = "an agent" if isinstance(named, Agent) else "a tool"
     message = f"{named.name!r} ({named.origin}) is no name for {what}: letters, digits, _ and -"
@@ -325,4 +313,4 @@ def _clash(first: Named, second: Named) -> Finding:
 
 
 def _mistake(message: str, position: Position | None = None) -> Finding:
-    return Finding(severity="error", message=message, position=position, code="registry")
+    return Finding.error("registry", message, position)

@@ -17,17 +17,15 @@ from ..finding import Finding
 from ..text.nearest import did_you_mean
 from ..text.paths import path_steps
 from ..text.schema import (
-    Problem,
-    Schema,
     check_schema,
     declared_parts,
     declared_schema,
     fields_schema,
-    validate,
     with_defaults,
 )
 from ..text.source import DataPath, Document, read_yaml_file
 from ..text.template import Reference, TemplateError, parse, path_lookup
+from ..text.validation import Problem, Schema, validate
 from .agent import Agent, spec_agent
 from .spec import AgentSpec, filled_schema, schema_references, without_references
 
@@ -240,9 +238,7 @@ def _finding(document: Document, path: DataPath, problem: Problem) -> Finding:
     position = (
         document.locate(place, quoted.group()) if quoted else document.at(place, key=problem.key)
     )
-    return Finding(
-        severity="error", message=f"{named}{problem.message}", position=position, code="agent"
-    )
+    return Finding.error("agent", f"{named}{problem.message}", position)
 
 
 # A message about one reference begins with it, as it stands in the file.

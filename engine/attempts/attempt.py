@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -59,8 +59,8 @@ from .thread_start import begin_config, command_of, end_what_is_due
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
+    from ucop.agents.models.answer_cache import KeptAnswers
     from ucop.agents.models.models import Models
-    from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
 
@@ -82,7 +82,7 @@ class Equipment:
 
     saver: FencedSaver
     models: Models
-    answers: Answers
+    answers: KeptAnswers
     """Where nodes with `cache` keep theirs."""
     store: JobStore
     """As `runtime.store` for a graph's own code."""
@@ -193,7 +193,7 @@ class Attempt:
             if self.claimed.begun and workflow.changed:
                 workflow.refuse_to_skip(await standing(graph, self._config()))
             if (stop := await self._unpassed(graph)) is not None:
-                return await self._outcome(Change.ASK, reason=stop)
+                return await self._ended(Outcome(change=Change.ASK, reason=stop))
             streaming = self._stream(graph, workflow)
             if self._limits is None:
                 values = await streaming
@@ -208,7 +208,7 @@ class Attempt:
             return await self._broken(error, workflow)
         # On a temporary thread nobody can answer: what it has come to is its end.
         if waits and not self.claimed.is_temporary:
-            return await self._outcome(Change.ASK, reason=waits)
+            return await self._ended(Outcome(change=Change.ASK, reason=waits))
         return await self._completed(workflow, values)
 
     def insist(self, task: asyncio.Task[Any]) -> None:
@@ -393,9 +393,11 @@ class Attempt:
         try:
             output = stored_json(workflow.result(values), node=None, channel="output")
         except BaseException as error:  # noqa: BLE001 - the code of values, whatever it does
-            return await self._outcome(Change.FAIL, error=failure(error))
+            failed = Outcome(change=Change.FAIL, error=shown_json(failure(error)))
+            return await self._ended(failed)
         passed_over = [node for node in workflow.optional if node not in self.journal.nodes]
-        return await self._outcome(Change.COMPLETE, output=output, passed_over=passed_over)
+        completed = Outcome(change=Change.COMPLETE, output=output, passed_over=passed_over)
+        return await self._ended(completed)
 
     async def _drained(self) -> Outcome:
         """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
@@ -403,7 +405,8 @@ class Attempt:
         if self._refused is None:
             await self.saver.stop("the worker stops")
             raise Drained from None
-        return await self._outcome(Change.PAUSE, self._refused, reason=self._refused)
+        paused = Outcome(change=Change.PAUSE, reason=self._refused)
+        return await self._ended(paused, self._refused)
 
     async def _failed(self, error: BaseException, workflow: Workflow) -> Outcome:
         # Where two nodes raise at once, LangGraph passes on the error of either.
@@ -415,10 +418,10 @@ class Attempt:
         if isinstance(error, LimitReached):
             why = str(error)
         try:
-            outcome = await self._outcome(Change.FAIL, why)
+            outcome = await self._ended(Outcome(change=Change.FAIL), why)
         except Unstorable as refused:  # the input, with which nothing was saved
             error = refused
-            outcome = await self._outcome(Change.FAIL, why)
+            outcome = await self._ended(Outcome(change=Change.FAIL), why)
         told = failure(error, node)
         place = f" in node {node}" if node else ""
         lines = [f"{told['type']}{place}: {told['message']}", *JobError(**told).details()]
@@ -432,29 +435,17 @@ class Attempt:
         except (Superseded, DatabaseError) as error:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
 
-    async def _outcome(
-        self,
-        change: Change,
-        stopped: str | None = None,
-        *,
-        output: str | None = None,
-        error: dict[str, Any] | None = None,
-        reason: str | None = None,
-        passed_over: Sequence[str] = (),
-    ) -> Outcome:
-        """How the attempt ends. `stopped`: why what still runs was stopped. Raises Unstorable."""
-        batch = await self.saver.end(stopped)
-        return Outcome(
-            change=change,
-            output=output,
-            error=shown_json(error) if error else None,
-            reason=reason,
-            steps=batch.steps,
-            events=batch.events,
+    async def _ended(self, outcome: Outcome, stopped: str | None = None) -> Outcome:
+        """`outcome`, with what the attempt has still to tell. `stopped`: why what still runs was
+        stopped. Raises Unstorable."""
+        notes = await self.saver.end(stopped)
+        return replace(
+            outcome,
+            steps=notes.steps,
+            events=notes.events,
             questions=self.journal.asked.questions,
-            consumed=batch.consumed,
-            rejected=batch.rejected,
-            passed_over=passed_over,
+            consumed=notes.consumed,
+            rejected=notes.rejected,
         )
 
 

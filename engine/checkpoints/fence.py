@@ -42,6 +42,7 @@ from .fenced_write import FencedWrite
 from .ids import follow
 from .storing import Storing
 from .writes import (
+    is_cancellation,
     is_input,
     is_values,
     namespace_of,
@@ -273,6 +274,8 @@ class Fenced(Storing, BaseCheckpointSaver[Any]):
             now = time.monotonic()
             reply = journal.replies.reply(namespace_of(config), task_id, without_remains(writes))
             writes = reply.writes
+            if is_cancellation(writes) and journal.is_stopped():
+                return  # it says nothing of the node, and would take the place of its last error
             calls = self.storing(journal, config, writes, task_id, task_path)
             saved = progress(writes, reply)
             journal.saving.add(task_id)

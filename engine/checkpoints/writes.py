@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,11 @@ def is_values(writes: Sequence[tuple[str, Any]]) -> bool:
     LangGraph does not wait for it, and a kill would lose them all.
     """
     return WRITES_IDX_MAP.keys().isdisjoint(dict(writes))
+
+
+def is_cancellation(writes: Sequence[tuple[str, Any]]) -> bool:
+    """Whether a task was cancelled, and nothing else is to be saved of it."""
+    return len(writes) == 1 and writes[0][0] == ERROR and isinstance(writes[0][1], CancelledError)
 
 
 def progress(writes: Sequence[tuple[str, Any]], reply: Reply) -> int:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError

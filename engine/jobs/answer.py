@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.errors import StateError
 from ucop.graphs.types.state import normalise

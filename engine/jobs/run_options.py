@@ -310,6 +310,8 @@ def shown_run(run: RunOptions) -> dict[str, Any] | None:
 
 def shown_config(config: RunConfig) -> dict[str, Any]:
     """A config as it may be shown: what it says, masked."""
+    if config is NO_CONFIG:
+        return {}
     said = json.loads(config.model_dump_json(exclude_defaults=True))
     shown: dict[str, Any] = masked(said)
     return shown

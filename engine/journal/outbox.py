@@ -66,6 +66,7 @@ class Outbox:
         """What kept this attempt's own commits from being made."""
         self._observer = observer
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._attempt = asyncio.current_task()
 
     # ------------------------------------------------------------ notes
 
@@ -140,6 +141,10 @@ class Outbox:
                 self.notes.add(notes)
         if notes is not None and notes.events:
             self._hear(self._observer.noted)
+
+    def is_stopped(self) -> bool:
+        """Whether the attempt was cancelled, and what still ends in it was cancelled for that."""
+        return self._attempt is not None and self._attempt.cancelling() > 0
 
     def drop_held(self) -> None:
         """What is held cannot be saved."""

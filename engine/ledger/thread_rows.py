@@ -91,6 +91,13 @@ def known(thread: str, owner: Owner) -> Operation[None]:
         raise ThreadNotFound(thread, owner.tenant)
 
 
+def check(thread: str, tenant: str | None) -> Operation[None]:
+    """Raises ThreadNotFound for the thread of another tenant."""
+    rows = yield One(_KNOWN, {"thread": thread})
+    if rows and rows[0]["tenant"] != tenant:
+        raise ThreadNotFound(thread, tenant)
+
+
 def drop(thread: str) -> Operation[None]:
     """The thread is nobody's any more."""
     yield One("delete from threads where id = :thread", {"thread": thread})

@@ -44,6 +44,8 @@ def submit(
     if job.on_busy.is_exclusive:
         yield Alone(f"thread {job.thread_id}")
     yield from thread_rows.take(job)
+    if job.key is not None and (yield One(_IN_USE, {"key": job.key})):
+        return (yield from busy_thread.submit(job, tables))  # which returns that job, or raises
     before = takeover.before
     if (yield from standing(job.thread_id)) != before:
         return None
@@ -61,6 +63,8 @@ def submit(
         yield from thread_rows.note(job.thread_id, thread_rows.ANYBODY, run.thread_metadata)
     return id, new
 
+
+_IN_USE = "select 1 from jobs where key = :key"
 
 _HEAD = """
 select max(checkpoint_id) as id, max(case when checkpoint_id = :checkpoint then 1 else 0 end) as known

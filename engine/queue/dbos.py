@@ -34,7 +34,7 @@ from ..faults import fault
 from ..jobs.job import WorkerId
 from ..loop.cancellation import end
 from ..loop.duty import repeat
-from . import Run
+from .queue import Run
 
 if TYPE_CHECKING:
     from .claims import Claims

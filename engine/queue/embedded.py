@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 
 from ..loop.cancellation import end
 from ..loop.duty import repeat
-from . import Run
 from .claims import Claims
+from .queue import Run
 
 log = logging.getLogger("ucop.queue")
 

@@ -62,14 +62,16 @@ def usage_of(nodes: Sequence[Row]) -> Usage:
     return _usage(total, cost, sum(row["seconds"] or 0 for row in outermost))
 
 
-_SUMS = {"model_calls", "tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning"}
-_SUMS |= {"cached_calls", "seconds_waited", "seconds_generating"}
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
+_COUNTS = ("model_calls", "cached_calls", *_TOKENS)
+_SECONDS = ("seconds_waited", "seconds_generating")
 
 
 def _usage(total: Callable[[str], Any], cost: float | None, seconds: float) -> Usage:
-    return Usage(
-        **{name: round(total(name), 6) for name in _SUMS}, cost=cost, seconds=round(seconds, 6)
-    )
+    sums = {name: total(name) for name in _COUNTS}
+    sums |= {name: round(float(total(name)), 6) for name in _SECONDS}
+    cost = None if cost is None else float(cost)
+    return Usage.model_construct(**sums, cost=cost, seconds=round(float(seconds), 6))
 
 
 def _outermost(steps: Sequence[Step]) -> Iterator[Step]:

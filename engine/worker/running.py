@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..database.database import Database
     from ..live.writer import LiveChannel
     from ..notices import Notices
-    from ..queue import Queue
+    from ..queue.queue import Queue
     from ..stores.mesh_calls import Meshes
 
 log = logging.getLogger("ucop.worker")

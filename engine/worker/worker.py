@@ -40,8 +40,9 @@ from ..live.writer import LiveChannel
 from ..loop.cancellation import end
 from ..loop.duty import Duty, repeat
 from ..notices import Notices
-from ..queue import Queue, fair_shares
-from ..stores.answers import KeptAnswers
+from ..queue import fair_shares
+from ..queue.queue import Queue
+from ..stores.answers import Answers
 from ..stores.mesh_calls import Meshes
 from .pulse import Pulse
 from .retention import carry_out
@@ -112,7 +113,7 @@ class Worker:
             equipment=Equipment(
                 saver=saver_of(database, settings.state.types),
                 models=models,
-                answers=KeptAnswers(database),
+                answers=Answers(database),
                 store=store,
                 folder=settings.root,
                 production=settings.mode == "production",

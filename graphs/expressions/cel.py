@@ -20,13 +20,27 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.paths import PathError, path_text
 from ucop.agents.text.paths import follow as follow_path
 
 from ..errors import ExpressionError
+from .tokens import (
+    FUNCTIONS,
+    KEYWORDS,
+    MACROS,
+    BadExpression,
+    Token,
+    closing_of,
+    kind_at,
+    literal_key,
+    opening_of,
+    scan,
+    take_path,
+    text_at,
+)
 
 if TYPE_CHECKING:
     import cel
@@ -37,48 +51,6 @@ LONGEST = 2_000
 """Characters of an expression: what stands in a file by hand is far shorter."""
 MOST_COMPREHENSIONS = 4
 """In one expression, one after the other: each may double the size of a value."""
-
-KEYWORDS = frozenset({"true", "false", "null", "in"})
-# fmt: off
-RESERVED = KEYWORDS | {
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-    "package", "namespace", "return", "var", "void", "while",
-}
-"""Words that CEL does not take as names."""
-MACROS = frozenset({"map", "filter", "exists", "exists_one", "existsOne", "all"})
-FUNCTIONS = frozenset({
-    "default", "has", "size", "contains", "startsWith", "endsWith", "matches", "int", "uint",
-    "double", "string", "bytes", "timestamp", "duration", "type", "getFullYear", "getMonth",
-    "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes",
-    "getSeconds", "getMilliseconds",
-})
-# fmt: on
-
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*)
-    |(?P<string>[rRbB]{0,2}(?:'{3}(?s:.*?)'{3}|\"{3}(?s:.*?)\"{3}
-        |'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
-    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+|\.\d+|\d+)(?:[eE][+-]?\d+)?[uU]?)
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<mark>&&|\|\||[=!<>]=|.)""",
-    re.VERBOSE,
-)
-
-
-class Token(NamedTuple):
-    """One word of an expression."""
-
-    kind: str
-    text: str
-    start: int
-
-
-class BadExpression(Exception):
-    """An expression that cannot be compiled; `offset` is where in its text."""
-
-    def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.offset, self.hint = offset, hint
 
 
 @dataclass(frozen=True)
@@ -132,12 +104,6 @@ def compile_expression(source: str) -> Expression:
     return _Rewriter(source, tokens).expression()
 
 
-def scan(source: str) -> list[Token]:
-    """The words of an expression, without white space and comments."""
-    found = [Token(str(m.lastgroup), m.group(), m.start()) for m in _TOKEN.finditer(source)]
-    return [token for token in found if token.kind != "space"]
-
-
 def follow(path: Sequence[str | int], scope: Scope) -> Any:
     """The value at `path`. Raises ExpressionError naming the part that is not there."""
     try:
@@ -154,47 +120,6 @@ def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
         return follow(path, scope)
     except ExpressionError:
         return None
-
-
-def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
-    """The longest plain path at `start`, and where it ends; None where there is none."""
-    if tokens[start].kind != "name" or tokens[start].text in KEYWORDS:
-        return None, start
-    path: list[str | int] = [tokens[start].text]
-    at = start + 1
-    if _text(tokens, at) == "(":
-        return None, start
-    while True:
-        if _text(tokens, at) == "." and _kind(tokens, at + 1) == "name":
-            if _text(tokens, at + 2) == "(":
-                break
-            path.append(tokens[at + 1].text)
-            at += 2
-        elif (key := _literal_key(tokens, at)) is not None:
-            path.append(key)
-            at += 3
-        else:
-            break
-    return tuple(path), at
-
-
-def _literal_key(tokens: Sequence[Token], at: int) -> str | int | None:
-    """The key of `[0]` or `['name']` at `at`."""
-    if _text(tokens, at) != "[" or _text(tokens, at + 2) != "]":
-        return None
-    text = tokens[at + 1].text
-    if tokens[at + 1].kind == "number" and text.isdigit():
-        return int(text)
-    simple = tokens[at + 1].kind == "string" and text[0] in "'\"" and "\\" not in text
-    return text[1:-1] if simple and text[:3] not in ("'''", '"""') else None
-
-
-def _text(tokens: Sequence[Token], at: int) -> str:
-    return tokens[at].text if 0 <= at < len(tokens) else ""
-
-
-def _kind(tokens: Sequence[Token], at: int) -> str:
-    return tokens[at].kind if 0 <= at < len(tokens) else ""
 
 
 def _path_expression(source: str, path: tuple[str | int, ...], offset: int) -> Expression:
@@ -241,7 +166,7 @@ class _Rewriter:
         for at, token in enumerate(self.tokens):
             if not (self._is_method(at) and token.text in MACROS):
                 continue
-            last = _closing(self.tokens, at + 1)
+            last = closing_of(self.tokens, at + 1)
             if any(b.first <= at <= b.last for b in self.bindings):
                 raise BadExpression(
                     f"{token.text}() inside another comprehension is not allowed: "
@@ -249,7 +174,7 @@ class _Rewriter:
                     token.start,
                     "let an agent written in Python do this",
                 )
-            if _kind(self.tokens, at + 2) != "name" or _text(self.tokens, at + 3) != ",":
+            if kind_at(self.tokens, at + 2) != "name" or text_at(self.tokens, at + 3) != ",":
                 raise BadExpression(f"{token.text}() needs a name first: (x, …)", token.start)
             self._check_range(at)
             self.bindings.append(_Binding(self.tokens[at + 2].text, at + 2, last))
@@ -265,10 +190,10 @@ class _Rewriter:
         if before.kind in ("name", "string"):
             return
         if before.text in (")", "]"):
-            opening = _opening(self.tokens, at - 2)
-            called = _kind(self.tokens, opening - 1) == "name"
-            after_value = called or _text(self.tokens, opening - 1) in (")", "]")
-            path_index = before.text == "]" and _literal_key(self.tokens, opening) is not None
+            opening = opening_of(self.tokens, at - 2)
+            called = kind_at(self.tokens, opening - 1) == "name"
+            after_value = called or text_at(self.tokens, opening - 1) in (")", "]")
+            path_index = before.text == "]" and literal_key(self.tokens, opening) is not None
             if called if before.text == ")" else not after_value or path_index:
                 return
         raise BadExpression(
@@ -285,12 +210,12 @@ class _Rewriter:
             )
         if token.kind != "name" or token.text in KEYWORDS:
             return self._keep(at)
-        if _text(self.tokens, at - 1) == ".":
+        if text_at(self.tokens, at - 1) == ".":
             self._check_function(at)
             return self._keep(at)
-        if _text(self.tokens, at + 1) == "(":
+        if text_at(self.tokens, at + 1) == "(":
             return self._call(at)
-        if self._bound(token.text, at):
+        if self._is_bound(token.text, at):
             return self._keep(at)
         path, end = take_path(self.tokens, at)
         if path is None:
@@ -311,7 +236,7 @@ class _Rewriter:
         if token.text == "has":
             self._hole(lambda scope: _has(path, scope), end + 1)
             return end + 1
-        last = _closing(self.tokens, at + 1)
+        last = closing_of(self.tokens, at + 1)
         fallback = self._fallback(end, last)
         self._hole(lambda scope: _default(path, fallback, scope), last + 1)
         return last + 1
@@ -321,10 +246,10 @@ class _Rewriter:
         call = self.tokens[at]
         wanted = "," if call.text == "default" else ")"
         path, end = take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
-        own = path is not None and self._bound(str(path[0]), at)
+        own = path is not None and self._is_bound(str(path[0]), at)
         if own and call.text == "has":
             return None, at
-        if path is None or own or _text(self.tokens, end) != wanted:
+        if path is None or own or text_at(self.tokens, end) != wanted:
             needs = "(path, value)" if call.text == "default" else "(path)"
             raise BadExpression(
                 f"{call.text}{needs} takes a plain path of the state, as in {call.text}(a.b"
@@ -341,7 +266,7 @@ class _Rewriter:
         except BadExpression as error:
             raise BadExpression(str(error), error.offset + start, error.hint) from None
         for reference in fallback.references:
-            if self._bound(reference.name, comma):
+            if self._is_bound(reference.name, comma):
                 raise BadExpression(
                     "default() cannot use a comprehension's own name", self.tokens[comma].start
                 )
@@ -351,7 +276,7 @@ class _Rewriter:
 
     def _hole(self, value: Callable[[Scope], Any], end: int) -> None:
         name = f"v{len(self.holes)}_"
-        macro = _text(self.tokens, end + 1) in MACROS and self._is_method(end + 1)
+        macro = text_at(self.tokens, end + 1) in MACROS and self._is_method(end + 1)
         self.holes[name] = (lambda scope: _items(value(scope))) if macro else value
         self.pieces.append(name)
 
@@ -359,16 +284,16 @@ class _Rewriter:
         self.pieces.append(self.tokens[at].text)
         return at + 1
 
-    def _bound(self, name: str, at: int) -> bool:
+    def _is_bound(self, name: str, at: int) -> bool:
         return any(b.name == name and b.first <= at <= b.last for b in self.bindings)
 
     def _is_method(self, at: int) -> bool:
-        return _text(self.tokens, at - 1) == "." and _text(self.tokens, at + 1) == "("
+        return text_at(self.tokens, at - 1) == "." and text_at(self.tokens, at + 1) == "("
 
     def _check_function(self, at: int) -> None:
         token = self.tokens[at]
         known = FUNCTIONS | MACROS
-        if _text(self.tokens, at + 1) != "(" or token.text in known:
+        if text_at(self.tokens, at + 1) != "(" or token.text in known:
             return
         raise BadExpression(
             f"there is no function {token.text!r}",
@@ -491,22 +416,3 @@ def _objects(value: Any) -> Iterator[dict[str, Any]]:
 
 def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, default=str)
-
-
-def _closing(tokens: Sequence[Token], opening: int) -> int:
-    """The index of the bracket that closes the one at `opening`."""
-    depth = 0
-    for at in range(opening, len(tokens)):
-        depth += (tokens[at].text in "([{") - (tokens[at].text in ")]}")
-        if depth == 0:
-            return at
-    raise BadExpression("a bracket is not closed", tokens[opening].start)
-
-
-def _opening(tokens: Sequence[Token], closing: int) -> int:
-    depth = 0
-    for at in range(closing, -1, -1):
-        depth += (tokens[at].text in ")]}") - (tokens[at].text in "([{")
-        if depth == 0:
-            return at
-    raise BadExpression("a bracket is not opened", tokens[closing].start)

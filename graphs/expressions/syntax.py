@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cel import KEYWORDS, Token, scan, take_path
+from .tokens import KEYWORDS, Token, scan, take_path
 
 _LEVELS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
 """Binary operators, those that bind least first."""

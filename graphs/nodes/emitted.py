@@ -69,16 +69,16 @@ def _updates(data: Any) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         return data  # type: ignore[no-any-return]
     return {
-        node: writes if node in _LANGGRAPHS else _written(writes)
+        node: writes if node in _LANGGRAPHS else _shown_writes(writes)
         for node, writes in data.items()
         if not _is_ours(node)
     }
 
 
-def _written(writes: Any) -> Any:
+def _shown_writes(writes: Any) -> Any:
     """What a node wrote, or a list of it; null where that was the compiler's alone."""
     if isinstance(writes, list):
-        return [_written(each) for each in writes]
+        return [_shown_writes(each) for each in writes]
     return _state(writes) or None if isinstance(writes, Mapping) and writes else writes
 
 

@@ -153,13 +153,13 @@ class Superstep:
         would, had `tasks` written as they say, with `values` written into the state after it."""
         graph, earlier, later = self.graph, self.before, self.after
         step = int((later.metadata or {}).get("step", 0))
-        shared = _told(earlier.metadata)
+        shared = _graph_metadata(earlier.metadata)
         before = {**copy_checkpoint(earlier.checkpoint), "id": str(uuid6(clock_seq=step))}
         at = {"thread_id": later.config["configurable"]["thread_id"], "checkpoint_ns": ""}
         parent = (earlier.parent_config or {}).get("configurable", {}).get("checkpoint_id")
         first = {"configurable": {**at, **({"checkpoint_id": parent} if parent else {})}}
         second = {"configurable": {**at, "checkpoint_id": before["id"]}}
-        named = _renamed(
+        named = _with_ids_of(
             tasks,
             _tasks(graph, before, self.channels, self.managed, second, earlier.metadata, ()),
         )
@@ -171,7 +171,7 @@ class Superstep:
         known = earlier.checkpoint["channel_versions"]
         news = {k: v for k, v in after["channel_versions"].items() if v != known.get(k)}
         edit = later.checkpoint["id"]
-        told = {**_told(later.metadata), "source": "update", "step": step, EDIT_OF: edit}
+        told = {**_graph_metadata(later.metadata), "source": "update", "step": step, EDIT_OF: edit}
         calls.append(("put", (second, after, told, news)))
         return calls
 
@@ -227,7 +227,7 @@ checkpoint an edit edited, and as which node it was written where nothing else i
 MARKS = (EDIT_OF, AS_NODE)
 
 
-def _told(metadata: Any) -> dict[str, Any]:
+def _graph_metadata(metadata: Any) -> dict[str, Any]:
     """What a checkpoint's metadata say of the graph, and not of the job and its attempt."""
     return {name: metadata[name] for name in ("step", "parents") if name in metadata}
 
@@ -301,7 +301,7 @@ def _tasks(
     ]
 
 
-def _renamed(tasks: Sequence[Ran], others: Sequence[Ran]) -> list[Ran]:
+def _with_ids_of(tasks: Sequence[Ran], others: Sequence[Ran]) -> list[Ran]:
     """`tasks` under the ids that the same tasks have at another checkpoint."""
     ids = {task.path: task.id for task in others}
     return [replace(task, id=ids[task.path]) for task in tasks]

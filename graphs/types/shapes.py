@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ucop.agents.text.schema import Problem, validate
+from ucop.agents.text.validation import Problem, validate
 
 Schema = Mapping[str, Any]
 
@@ -42,7 +42,7 @@ class Shape:
     def resolved(self) -> Shape:
         """The shape that a `$ref` leads to."""
         shape, seen = self, 0
-        while (target := shape._referred()) is not None and seen < 20:
+        while (target := shape._target()) is not None and seen < 20:
             shape, seen = Shape(target, self.root, self.closed), seen + 1
         return shape
 
@@ -147,7 +147,7 @@ class Shape:
             found |= types
         return frozenset(found)
 
-    def _referred(self) -> Schema | None:
+    def _target(self) -> Schema | None:
         reference = self.schema.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#/"):
             return None

@@ -128,10 +128,5 @@ def _of_node(workflow: Workflow, node: str, called: list[Any]) -> Iterator[Refus
 
 
 def _finding(message: str, position: Position | None) -> Finding:
-    return Finding(
-        severity="error",
-        message=message,
-        position=position,
-        hint="in production mode only the real thing may run",
-        code=CODE,
-    )
+    hint = "in production mode only the real thing may run"
+    return Finding.error(CODE, message, position, hint)

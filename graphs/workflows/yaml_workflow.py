@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.finding import Finding
 from ucop.agents.spec.binding import agents_inside, needs_of
 from ucop.agents.text.nearest import did_you_mean
-from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
+from ucop.agents.text.schema import fields_schema, with_defaults
+from ucop.agents.text.validation import Problem, validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..edit import Update, chosen

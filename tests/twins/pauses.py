@@ -33,6 +33,7 @@ def paused(
         assert side.job is not None
         try:
             side.job.pause(now=now)
+            gate.cuts = now
             was.append(True)
         except RefusedChange:  # a sibling of the node that is held failed meanwhile
             pass

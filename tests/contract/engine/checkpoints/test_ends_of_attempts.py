@@ -6,7 +6,8 @@ import asyncio
 from contextlib import suppress
 from typing import Any
 
-from tests.contract.engine.checkpoints.test_savers import as_task, put, running
+from tests.contract.engine.checkpoints.test_savers import put, running
+from tests.support.journal import as_task
 from ucop.engine.checkpoints.savers import FencedSaver
 from ucop.engine.database.database import Database
 from ucop.engine.reading.reader import open_reader

@@ -15,6 +15,7 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.support.journal import Nodes, as_task
 from ucop.agents.models.meter import Meter
 from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
@@ -97,23 +98,6 @@ async def test_histories_of_delta_channels_are_read_by_the_fast_path(database: D
 
 def add_all(before: list[str], writes: Sequence[list[str]]) -> list[str]:
     return [*before, *(each for write in writes for each in write)]
-
-
-def as_task(id: str, node: str, input: Any = None) -> dict[str, Any]:
-    """A task as LangGraph's stream tells of it."""
-    return {"id": id, "name": node, "input": input}
-
-
-class Nodes:
-    """Of a workflow whose compiler made some for itself."""
-
-    nested = True
-
-    def hides(self, name: str, /) -> bool:
-        return name.startswith("_own")
-
-    def caught(self, node: str, writes: Any, /) -> None:
-        return None
 
 
 async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Journal]:

@@ -140,6 +140,22 @@ def test_schedules_submit_for_their_own_tenant_alone(engine: Engine, graph: Any)
             engine.submit(graph, {}, tenant=other, thread_id=job.id)
 
 
+def test_a_schedule_on_a_thread_is_refused_to_another_tenant(engine: Engine, graph: Any) -> None:
+    engine.submit(graph, {"secret": "a"}, tenant="a", thread_id="t").result(DEADLINE)
+    with pytest.raises(ThreadNotFound):
+        engine.schedules.add("b", graph, "every 365d", tenant="b", thread_id="t")
+    assert engine.schedules.list() == []
+    engine.schedules.add("a", graph, "every 365d", tenant="a", thread_id="t")
+    job = engine.schedules.trigger("a")
+    assert job.result(DEADLINE)["seen"] == "a"
+    assert job.get().thread_id == "t"
+    # A thread that nobody had when the schedule was added.
+    engine.schedules.add("later", graph, "every 365d", tenant="b", thread_id="u")
+    engine.submit(graph, {"secret": "a"}, tenant="a", thread_id="u").result(DEADLINE)
+    with pytest.raises(ThreadNotFound):
+        engine.schedules.trigger("later")
+
+
 def test_the_memory_of_agents_is_apart(engine: Engine) -> None:
     engine.memory(tenant="a").put("k", {"v": "a"})
     assert engine.memory(tenant="b").get("k") is None
@@ -179,6 +195,7 @@ def test_the_store_of_graphs_is_apart(engine: Engine) -> None:
         assert found(other) == [""]
     assert found("b", note="of b") == ["of b", "of b"]
     assert found("a") == ["of a", "of a"]
+    assert [item.value["note"] for item in engine.store(tenant="b").search(())] == ["of b"]
 
 
 def _without_threads(url: str) -> None:

@@ -173,7 +173,7 @@ def test_an_answer_to_what_nobody_asks_is_refused_if_it_is_strict(engine: Engine
 def test_given_a_key_that_is_in_use_then_nothing_is_handed_over(engine: Engine) -> None:
     first = say(engine, "ask")
     first.wait(DEADLINE)
-    run = thread_run(command={"resume": "yes"})
+    run = thread_run(command={"resume": "yes"}, strict_resume=True)
     second = engine.submit("talk", thread_id="t", run=run, key="k")
     second.result(DEADLINE)
     third = say(engine, "ask")
