@@ -24,6 +24,7 @@ from .handle import JobHandle
 from .jobs.command import Changed, Command, read_command
 from .jobs.filter import Filter, Statuses
 from .jobs.job import DEFAULT_QUEUE, Event, Job, JobId, OnBusy
+from .jobs.thread_run import ThreadRun
 from .ledger.commands import read_new_terms
 from .ledger.retention import Rule
 from .live.stream import Modes, read_modes
@@ -34,10 +35,13 @@ from .queue.limits import QueueState
 from .reading.reader import Reader, open_reader
 from .schedules.timetable import Timetable
 from .settings import Settings
+from .threads.engine_threads import EngineThreads
 from .transfer.job_file import read_job_file
 from .workflows.submission import new_job, read_submission
 
 if TYPE_CHECKING:
+    from langgraph.store.base import BaseStore
+
     from ucop.agents.memory.memory import Memory
     from ucop.graphs.workflow import Graph
 
@@ -46,7 +50,7 @@ if TYPE_CHECKING:
     from .workflows.submission import Submission
 
 
-class Engine:
+class Engine(EngineThreads):
     """Submits jobs, runs them (unless `worker=False`), and reads them.
 
     Each method that waits has an `a…` twin to await; both work inside a running event loop and
@@ -96,6 +100,7 @@ class Engine:
         )
         self._loop, self._database, self._commands = parts.loop, parts.database, parts.commands
         self._workflows, self._supervisor = parts.workflows, parts.supervisor
+        self._threads = parts.threads
         try:
             self._loop.call(parts.open())
         except BaseException:
@@ -193,6 +198,7 @@ class Engine:
         context: Any = None,
         config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
+        run: ThreadRun | None = None,
     ) -> JobHandle:
         """Submit a job. When this returns, the job survives whatever happens to this process.
 
@@ -225,9 +231,11 @@ class Engine:
                 runs, and never stored.
             stream: Stream modes to keep from the start, for a `stream` or `astream` that is called
                 within 30 seconds. Without it a stream begins with what is emitted then.
+            run: How it goes on with its thread, such as by a command: see `thread_run`. A job that
+                waits on the thread, or is paused, is ended by it.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
-        InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
+        InvalidInput, KeyConflict, ThreadBusy, ThreadNotFound, CheckpointNotFound, DatabaseError.
         """
         submission = read_submission(
             key=key,
@@ -243,6 +251,7 @@ class Engine:
             on_busy=on_busy,
             context=context,
             config=config,
+            run=run,
         )
         listens = read_modes(stream) if stream is not None else frozenset()
         job = await aside(self._new_job, workflow, input, submission)
@@ -388,6 +397,13 @@ class Engine:
         if (store := self._parts.store) is None or self._closed:
             raise EngineClosed(CLOSED)
         return store.memory(self.settings.memory.project, tenant)
+
+    def store(self, *, tenant: str | None = None) -> BaseStore:
+        """What graphs have as `runtime.store`, for a tenant; without one, the whole. Its methods
+        that wait work on any thread but the engine's own."""
+        if (store := self._parts.store) is None or self._closed:
+            raise EngineClosed(CLOSED)
+        return store.of_tenant(tenant)
 
     @waited
     async def subscribe(

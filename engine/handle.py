@@ -246,12 +246,13 @@ class JobHandle:
     apause = awaited(pause)
 
     @waited
-    async def cancel(self) -> None:
-        """End the job for ever; what it finished stays to be read.
+    async def cancel(self, *, rollback: bool = False) -> None:
+        """Cancel the job permanently. What it finished stays to be read; with `rollback` the states
+        that it saved are deleted, and its thread stands where it stood before.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        await on_loop(self._loop, self._access.commands.cancel(self.id))
+        await on_loop(self._loop, self._access.commands.cancel(self.id, rollback=rollback))
 
     acancel = awaited(cancel)
 

@@ -31,6 +31,7 @@ from ucop.agents.memory.memory import ROOT, TEXT, Memory
 
 from ..database.database_file import file_of
 from ..dialect import POSTGRES, dialect_of
+from .tenant_store import TenantStore
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
@@ -75,6 +76,10 @@ class JobStore(BaseStore):
         """What agents of a project remember for a tenant; without a tenant, for all that have
         none."""
         return Memory(self, self._loop, project=project, tenant=tenant, space=())
+
+    def of_tenant(self, tenant: str | None) -> BaseStore:
+        """What graphs of a tenant have as `runtime.store`; without a tenant, the whole."""
+        return self if tenant is None else TenantStore(self, tenant)
 
     async def aclose(self) -> None:
         self._plain = self._indexed = None
