@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .errors import (
         DatabaseError,
-        ForeignThread,
         InvalidDefinition,
         InvalidInput,
         JobFailed,
@@ -23,6 +22,8 @@ if TYPE_CHECKING:
         ScheduleExists,
         ScheduleNotFound,
         ThreadBusy,
+        ThreadExists,
+        ThreadNotFound,
         UcopError,
         UnknownWorkflow,
     )
@@ -33,10 +34,13 @@ if TYPE_CHECKING:
     from .jobs.filter import Filter
     from .jobs.job import Attempt, Checkpoint, Event, Job, Question, Step, Usage
     from .jobs.status import JobStatus, StepStatus
+    from .jobs.thread_run import ThreadRun, thread_run
     from .live.parts import Omitted
     from .live.stream import LiveStream
     from .schedules.schedules import Schedule
     from .settings import Settings
+    from .threads.handle import ThreadHandle
+    from .threads.thread import Thread, ThreadStatus
 
 __all__ = [
     "Attempt",
@@ -46,7 +50,6 @@ __all__ = [
     "Engine",
     "Event",
     "Filter",
-    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "Job",
@@ -69,10 +72,17 @@ __all__ = [
     "StepError",
     "StepStatus",
     "Subscription",
+    "Thread",
     "ThreadBusy",
+    "ThreadExists",
+    "ThreadHandle",
+    "ThreadNotFound",
+    "ThreadRun",
+    "ThreadStatus",
     "UcopError",
     "UnknownWorkflow",
     "Usage",
+    "thread_run",
 ]
 
 _PLACES = {
@@ -96,6 +106,9 @@ _PLACES = {
     "schedules.schedules": ("Schedule",),
     "settings": ("Settings",),
     "jobs.status": ("JobStatus", "StepStatus"),
+    "jobs.thread_run": ("ThreadRun", "thread_run"),
+    "threads.handle": ("ThreadHandle",),
+    "threads.thread": ("Thread", "ThreadStatus"),
     "events.subscriptions": ("Subscription",),
 }
 _PLACE = {name: place for place, names in _PLACES.items() for name in names}

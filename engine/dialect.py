@@ -7,6 +7,8 @@ Operations are written once. `:name` is a parameter; these stand for each databa
 - `{settled}` is the position up to which no event can come any more.
 - `{supplied}` is the condition that a worker which supplies `:known` has what a job needs.
 - `{labelled}` is the condition that a job has all `:labels`.
+- `{apart}` is 1 where values of channels have a table of their own, else 0.
+- `{noted}` is the condition that a thread's metadata have all names and values of `:metadata`.
 """
 
 from __future__ import annotations
@@ -49,6 +51,7 @@ class Dialect:
         settled: str,
         supplied: str,
         labelled: str,
+        noted: str,
         tables: Tables,
         pyformat: bool,
     ) -> None:
@@ -59,6 +62,8 @@ class Dialect:
             "{settled}": settled,
             "{supplied}": supplied,
             "{labelled}": labelled,
+            "{noted}": noted,
+            "{apart}": str(int(tables.apart)),
         }
         # Texts of operations are few; what a filter makes of its conditions, are some more.
         self.text = lru_cache(maxsize=512)(self._text)
@@ -78,6 +83,9 @@ SQLITE = Dialect(
     labelled="""not exists (select 1 from json_each(:labels) wanted where not exists (
         select 1 from json_each(jobs.labels) own
         where own.key = wanted.key and own.value = wanted.value))""",
+    noted="""not exists (select 1 from json_each(:metadata) wanted where not exists (
+        select 1 from json_each(metadata) own where own.key = wanted.key
+        and own.type = wanted.type and own.value is wanted.value))""",
     tables=Tables(
         writes="writes",
         value="value",
@@ -96,6 +104,8 @@ POSTGRES = Dialect(
     settled="(pg_snapshot_xmin(pg_current_snapshot())::text::bigint << 16) - 1",
     supplied="(needs = '[]' or cast(needs as jsonb) <@ cast(:known as jsonb))",
     labelled="cast(labels as jsonb) @> cast(:labels as jsonb)",
+    noted="""not exists (select 1 from jsonb_each(cast(:metadata as jsonb)) wanted
+        where (cast(metadata as jsonb) -> wanted.key) is distinct from wanted.value)""",
     tables=Tables(
         writes="checkpoint_writes",
         value="blob",

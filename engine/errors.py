@@ -37,7 +37,8 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── KeyConflict               another input under a key that is in use
 ├── RefusedChange             the job's status does not allow it
 ├── ThreadBusy                jobs are queued or run on the thread, and `on_busy` is "reject"
-├── ForeignThread             the thread belongs to another tenant
+├── ThreadNotFound            no such thread, or it belongs to another tenant
+├── ThreadExists              a thread of this name is there already
 ├── MissingSecret             a secret that the job names is not set where it runs
 ├── Unstorable                a value that a node gave cannot be stored, or not come back
 ├── LimitReached              a limit of the workflow, or of the job, ended it
@@ -104,7 +105,6 @@ __all__ = [
     "DeliveryNotFound",
     "DoublesRefused",
     "EngineClosed",
-    "ForeignThread",
     "InvalidDefinition",
     "InvalidInput",
     "InvalidJobFile",
@@ -134,6 +134,8 @@ __all__ = [
     "StepsUsedUp",
     "Superseded",
     "ThreadBusy",
+    "ThreadExists",
+    "ThreadNotFound",
     "TooManyHops",
     "ToolUnavailable",
     "UcopError",
@@ -230,8 +232,22 @@ class ThreadBusy(UcopError):
         )
 
 
-class ForeignThread(UcopError):
-    """The thread belongs to another tenant, whose state would be read and changed."""
+class ThreadExists(UcopError):
+    """A thread of this name is there already."""
+
+    def __init__(self, thread: str) -> None:
+        self.thread = thread
+        super().__init__(f"thread {thread!r} exists already; take another name")
+
+
+class ThreadNotFound(UcopError):
+    """No such thread, or it belongs to another tenant: who asks for a thread of another learns no
+    more than that."""
+
+    def __init__(self, thread: str, tenant: str | None) -> None:
+        self.thread = thread
+        whose = "a caller without a tenant" if tenant is None else f"tenant {tenant!r}"
+        super().__init__(f"thread {thread!r} does not exist, or does not belong to {whose}")
 
 
 class MissingSecret(UcopError):

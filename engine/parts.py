@@ -36,6 +36,9 @@ from .schedules.scheduler import Scheduler
 from .schedules.timetable import Timetable
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
+from .threads.commands import ThreadCommands
+from .threads.expiry import Expiry
+from .threads.handle import ThreadAccess
 from .worker.interceptors import interceptors_of
 from .worker.supervisor import Supervisor
 from .worker.worker import Worker
@@ -117,6 +120,16 @@ class Parts:
             make=self.workflows.job_of,
             handle=partial(JobHandle, self.access),
             changed=self.supervisor.wake,
+        )
+        self.threads = ThreadAccess(
+            loop=self.loop,
+            reader=lambda: self.reader,
+            commands=ThreadCommands(
+                self.database,
+                types=settings.state.types,
+                restore=self.workflows.restore,
+                changed=self.commands.tell_all,
+            ),
         )
         self.store: JobStore | None = None
         self._reader: Reader | None = None
@@ -201,7 +214,7 @@ class Parts:
     # ------------------------------------------------------------ the worker
 
     def take_on(self, job: str) -> None:
-        """Let the worker run this job, where it runs its own jobs alone."""
+        """Let the worker run this job, if it runs its own jobs alone."""
         if self._own_jobs is not None:
             self._own_jobs |= {job}
             self.loop.soon(self.supervisor.wake)
@@ -244,7 +257,7 @@ class Parts:
             pause=settings.sweep,
             on_job=self.supervisor.wake,
         )
-        return [scheduler, *duties]
+        return [scheduler, Expiry(self.database, 10 * settings.sweep), *duties]
 
     def _new_queue(self, worker: WorkerId) -> Queue:
         settings = self._settings

@@ -51,7 +51,7 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
     if not typed:
         return None
     config: dict[str, Any] = {}
-    for key, text in _repeated(typed):
+    for key, text in _split_pairs(typed):
         value = _value(text, None)
         group, dot, name = key.partition(".")
         if key in _WHOLE:
@@ -67,7 +67,7 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
     return config
 
 
-def _repeated(typed: Sequence[str]) -> list[tuple[str, str]]:
+def _split_pairs(typed: Sequence[str]) -> list[tuple[str, str]]:
     return [next(iter(pairs([text], "--config").items())) for text in typed]
 
 

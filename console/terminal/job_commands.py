@@ -206,7 +206,7 @@ class JobCommands(LiveScreen):
             await self._change(job, command, budget=budget)
 
     async def _answer(self, job: Job) -> None:
-        asked = await self._seen(
+        asked = await self._look_up(
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if asked is not None and not asked:
@@ -231,7 +231,7 @@ class JobCommands(LiveScreen):
             await self._tell(f"job {job.id[:SHORT]}: {question.node} is answered", status)
 
     async def _fork(self, job: Job, checkpoint: Checkpoint | None = None) -> None:
-        found = checkpoint or await self._seen(
+        found = checkpoint or await self._look_up(
             lambda reader: next(iter(reader.checkpoints(job.id)), None)
         )
         if found is None:
@@ -267,7 +267,7 @@ class JobCommands(LiveScreen):
         finally:
             self.changed()
 
-    async def _seen(self, ask: Callable[[Reader], T]) -> T | None:
+    async def _look_up(self, ask: Callable[[Reader], T]) -> T | None:
         try:
             return await self.console.read(ask)
         except UcopError as error:
@@ -275,7 +275,10 @@ class JobCommands(LiveScreen):
             return None
 
     async def _tell(self, done: str, status: JobStatus | None) -> None:
-        if status is JobStatus.PENDING and await self._seen(lambda reader: reader.workers()) == []:
+        if (
+            status is JobStatus.PENDING
+            and await self._look_up(lambda reader: reader.workers()) == []
+        ):
             command = self.console.source.place.command("worker")
             done += f"; no worker is running, start one with: {command}"
         self.console.tell(done)

@@ -55,6 +55,7 @@ from .node_runs import intercepted, watch
 from .output import output_of
 from .provision import NOTHING, Provision
 from .stopping import insist
+from .thread_start import begin_config, command_of, end_what_is_due
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory
@@ -133,7 +134,7 @@ class Attempt:
         self._flushing = Flushing(self.equipment.pace, self._limits, on_commit)
 
     async def run(self, workflow: Workflow) -> Outcome:
-        """Run the graph from its last checkpoint, or from the input where there is none.
+        """Run the graph from its last checkpoint, or from the input if there is none.
 
         Raises Superseded, Drained, DatabaseError, or CancelledError.
         """
@@ -180,7 +181,7 @@ class Attempt:
         try:
             self._given = Provision.of(self.claimed)
             self.saver.secret = self._given.secret
-            store = self.equipment.store
+            store = self.equipment.store.of_tenant(self.claimed.tenant)
             workflow = await held.enter_async_context(
                 workflow.opened(self._given.for_factory(self._config(), store))
             )
@@ -205,7 +206,8 @@ class Attempt:
                 await self.saver.flush()
         except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._broken(error, workflow)
-        if waits:
+        # On a temporary thread nobody can answer: what it has come to is its end.
+        if waits and not self.claimed.is_temporary:
             return await self._ended(Outcome(change=Change.ASK, reason=waits))
         return await self._completed(workflow, values)
 
@@ -249,9 +251,10 @@ class Attempt:
     async def _stream(self, graph: Any, workflow: Workflow) -> Any:
         values: Any = {}
         news = NodeNews(self.journal)
+        await end_what_is_due(self.claimed, graph, self._config())
         stream = graph.astream(
             self._input(workflow),
-            self._config(),
+            begin_config(self.claimed, self._config()),
             context=self._context(news)
             if isinstance(workflow, YamlWorkflow)
             else workflow.context(self._given.context),
@@ -286,6 +289,9 @@ class Attempt:
 
     def _input(self, workflow: Workflow) -> Any:
         """The job's input, once; after that, the answers that no node has gone past yet."""
+        run = self.claimed.run.thread_run
+        if not self.claimed.begun and run is not None and not run.takes_input:
+            return command_of(run, self.claimed, self.journal.replies.resume)
         if not self.claimed.begun:
             typed = self.claimed.run.typed_input
             types = self.saver.serde.types.patterns

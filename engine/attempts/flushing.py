@@ -78,7 +78,7 @@ class Flushing(Observer):
 
     async def end(self) -> None:
         """Nothing is flushed from now on: what a flush that is under way has written must not
-        be written again at the end, and what can be written no more is not tried for ever."""
+        be written again at the end, and what can be written no more is not tried forever."""
         self._ended = True
         if self._timer is not None:
             self._timer.cancel()

@@ -75,7 +75,7 @@ class Fenced(Storing, BaseCheckpointSaver[Any]):
     place: str | None = None
     """The database, as its errors name it."""
     draft: list[Call] | None = None
-    """What was to be saved, where nothing is saved yet."""
+    """What was to be saved, if nothing is saved yet."""
     starts_at_once: bool = False
     """Whether nodes run as soon as the input is saved, with no checkpoint in between: those of
     graphs that are no StateGraph, as `@entrypoint` makes them."""

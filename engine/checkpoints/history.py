@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.text.plain import shown
 
 from ..jobs.job import Checkpoint, JobId, ThreadId
+from ..values.stored import stored_json
 from .savers import FencedSaver, attach
 from .snapshots import OWN, lineage
 
@@ -88,3 +89,14 @@ def _values(snapshot: StateSnapshot, whole: str | None) -> dict[str, Any]:
     if whole is None:
         return dict(snapshot.values)
     return {} if snapshot.values is None else {whole: snapshot.values}
+
+
+async def output_of_thread(thread: str, workflow: Workflow, saver: FencedSaver) -> str | None:
+    """What a thread has come to, as the output of its job (JSON text); None where that cannot be
+    stored."""
+    graph = attach(workflow.graph(), saver)
+    snapshot = await graph.aget_state({"configurable": {"thread_id": thread}})
+    try:
+        return stored_json(workflow.result(snapshot.values), node=None, channel="output")
+    except Exception:  # noqa: BLE001 - the code of values, whatever it does
+        return None

@@ -85,7 +85,7 @@ class Storing:
         return Naming(self, journal, more)
 
     def name(self, error: Exception, journal: Journal, more: Sequence[Call]) -> None:
-        """Raise what an error of a commit means, where it is another."""
+        """Raise what an error of a commit means, if it is another."""
         if isinstance(error, (Superseded, DatabaseError)):
             journal.broke_off(error)
             return

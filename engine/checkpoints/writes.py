@@ -83,6 +83,6 @@ def namespace_of(config: RunnableConfig) -> str:
 
 
 def newest_of(config: RunnableConfig, checkpoint: Checkpoint) -> str | None:
-    """The checkpoint's id, where it is one of the job's graph itself and not of a subgraph."""
+    """The checkpoint's id, if it is one of the job's graph itself and not of a subgraph."""
     root = not config["configurable"].get("checkpoint_ns")
     return checkpoint["id"] if root else None

@@ -23,7 +23,7 @@ from ..dialect import SQLITE, dialect_of
 from ..errors import JobNotFound, RefusedChange
 from ..jobs.command import Changed, Command
 from ..jobs.job import JobId, new_job_id
-from ..ledger import commands, reads, retention
+from ..ledger import busy_thread, commands, reads, retention
 from ..ledger.commands import NewTerms
 from ..ledger.pruning import Pruning, prune
 from ..ledger.reads import Submitted
@@ -101,8 +101,10 @@ class Commands:
         await self.database.write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
-    async def cancel(self, id: JobId) -> None:
-        await self.database.write(lambda: commands.cancel(id))
+    async def cancel(self, id: JobId, *, rollback: bool = False) -> None:
+        await self.database.write(
+            lambda: busy_thread.roll_back(id, self._tables) if rollback else commands.cancel(id)
+        )
         await self._heed(id)
 
     async def resume(self, id: JobId, terms: NewTerms) -> None:
@@ -187,6 +189,11 @@ class Commands:
     async def _heed(self, id: JobId) -> None:
         """Something was asked of a job that may run in this process."""
         self._notices.tell(id)
+        await self._watch()
+
+    async def tell_all(self) -> None:
+        """Something was asked of several jobs that may run in this process."""
+        self._notices.tell_all()
         await self._watch()
 
     async def _watch(self) -> None:

@@ -13,17 +13,20 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+from ..checkpoints.history import output_of_thread
 from ..checkpoints.savers import FencedSaver, saver_of
 from ..edits import forks
 from ..edits.edit import NO_EDIT, Edit, InputEdit
 from ..edits.successor import check_fit, successor_of
-from ..errors import CheckpointNotFound
+from ..errors import CheckpointNotFound, ThreadBusy, UcopError
 from ..faults import fault
-from ..jobs.job import Checkpoint, JobId, new_job_id
+from ..jobs.job import Checkpoint, JobId, ThreadId, new_job_id
 from ..jobs.run_options import AS_IT_IS, Regiven, run_options
-from ..ledger import busy_thread, commands, threads
-from ..ledger.commands import NewTerms
-from ..ledger.live_rows import followed
+from ..ledger import busy_thread, commands, thread_runs, threads
+from ..ledger.commands import TRIES, NewTerms
+from ..ledger.hand_over import standing
+from ..ledger.live_rows import Accepted, followed
+from ..ledger.operation import Make
 from ..ledger.reads import Submitted
 from ..ledger.records import NewJob
 from ..values.inputs import given_input, kept_input
@@ -61,19 +64,41 @@ class WorkflowCommands(Commands):
     async def submit(self, job: NewJob, listens: frozenset[str] = frozenset()) -> JobId:
         """`listens`: stream modes to keep from its beginning on."""
         fault("before submit")
-        submission = partial(busy_thread.submit, job, self._tables)
-        if listens:
-            submission = partial(followed, submission, listens)
-        id, new = await self.database.write(submission)
+        id, new = await self._submitted(job, listens)
         fault("after submit")
         if new and job.on_busy.stops_others:
-            self._notices.tell_all()
-            await self._watch()
+            await self.tell_all()
         if new:
             self._notices.tell_events(id)
             self._wake()
         await self._workflows.forget(None if new else job)
         return id
+
+    async def _submitted(self, job: NewJob, listens: frozenset[str]) -> tuple[JobId, bool]:
+        if job.thread_run is None:
+            submission = partial(busy_thread.submit, job, self._tables)
+            return await self.database.write(_heard(submission, listens))
+        for _ in range(TRIES):
+            takeover = await self._takeover(job.thread_id)
+            run = partial(thread_runs.submit, job, job.thread_run, self._tables, takeover)
+            submitted = await self.database.write(_heard(run, listens))
+            if submitted is not None and takeover.before is not None:
+                await self._heed(takeover.before.job)
+            if submitted is not None:
+                return submitted
+        raise ThreadBusy(job.thread_id, [])
+
+    async def _takeover(self, thread: ThreadId) -> thread_runs.Takeover:
+        """Whoever stands on a thread, and what it has come to."""
+        before = await self.database.read(lambda: standing(thread))
+        if before is None:
+            return thread_runs.Takeover(before=None)
+        try:
+            workflow = await self._workflows.restore(before.fingerprint, before.job)
+        except UcopError:  # of another project: nobody here can read its state
+            return thread_runs.Takeover(before=before)
+        output = await output_of_thread(thread, workflow, self._saver())
+        return thread_runs.Takeover(before=before, output=output)
 
     async def resume(self, id: JobId, terms: NewTerms, edit: InputEdit = NO_EDIT) -> None:
         terms = await self._regiven(id, terms)
@@ -200,3 +225,8 @@ class WorkflowCommands(Commands):
         if job.checkpoint_id is None:
             raise CheckpointNotFound(f"job {id} has saved no checkpoint yet")
         return job.checkpoint_id
+
+
+def _heard(submission: Make[Accepted], listens: frozenset[str]) -> Make[Accepted]:
+    """A submission, with a listener where somebody is to follow the job."""
+    return partial(followed, submission, listens) if listens else submission

@@ -102,7 +102,7 @@ async def _with_input(
     values: Mapping[str, Any],
     as_node: str | None,
 ) -> list[Call]:
-    """Another input, where nothing else was saved yet."""
+    """Another input, if nothing else was saved yet."""
     if as_node is not None:
         raise InvalidInput(
             f"no node has made this state, which is the input alone; leave as_node={as_node!r} out"
@@ -113,7 +113,7 @@ async def _with_input(
 
 
 def _made_by(step: Superstep | None, at: CheckpointTuple, as_node: str | None) -> tuple[str, ...]:
-    """The nodes that made a checkpoint. Raises InvalidInput where none is known, nor named."""
+    """The nodes that made a checkpoint. Raises InvalidInput if none is known, nor named."""
     if step is not None:
         return step.ran
     known: Any = at.metadata or {}

@@ -77,7 +77,7 @@ def fork(
     run: str | None = None,
 ) -> Operation[JobId]:
     """A new job that goes on from a checkpoint of `parent`, maybe under another definition.
-    `run` is its context and config, where they are to be others. Raises JobNotFound,
+    `run` is its context and config, if they are to be others. Raises JobNotFound,
     CheckpointNotFound."""
     fields = ("workflow", "fingerprint", "needs", "input")
     other = {name: getattr(successor, name, None) for name in fields}
@@ -165,7 +165,7 @@ def _stand(
     newest: str,
     draft: Sequence[Call],
 ) -> Operation[None]:
-    """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
+    """The job stands at what the draft saves. Raises RefusedChange if it was changed since."""
     for row in (yield One(_BUSY, {"job": job, "thread": thread})):
         raise RefusedChange(
             f"job {row['id']} is {row['status']} on thread {thread}, and would go on from the state "

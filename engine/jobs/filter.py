@@ -16,6 +16,9 @@ _HOLDS_TEXT = """lower(id || ' ' || workflow || ' ' || coalesce(key, '') || ' ' 
     coalesce(tenant, '') || ' ' || labels || ' ' || coalesce(reason, '') || ' ' ||
     coalesce(error, '') || ' ' || input) like lower(:text) escape '!'"""
 
+ON_THREAD = "((thread_id = :thread and thread_id <> id) or (id = :thread and thread_id = id))"
+"""The condition that a job is on a thread, as the indexes have it."""
+
 Statuses = JobStatus | str | Iterable[JobStatus | str]
 """One status, or several."""
 
@@ -29,6 +32,8 @@ class Filter:
     """Jobs of this status, or of one of these."""
     queue: str | None = None
     workflow: str | None = None
+    thread: str | None = None
+    """On this LangGraph thread."""
     tenant: str | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
     """A job that is meant has each of these, and may have more."""
@@ -65,6 +70,8 @@ class Filter:
             given["queue"] = ("queue = :queue", self.queue)
         if self.workflow is not None:
             given["workflow"] = ("workflow = :workflow", self.workflow)
+        if self.thread is not None:
+            given["thread"] = (ON_THREAD, self.thread)
         if self.tenant is not None:
             given["tenant"] = ("tenant = :tenant", self.tenant)
         if self.labels:

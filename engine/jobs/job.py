@@ -42,6 +42,11 @@ class OnBusy(StrEnum):
     """They are cancelled, and what they saved is deleted."""
 
     @property
+    def is_exclusive(self) -> bool:
+        """Whether it looks at the other jobs of the thread, which must not change meanwhile."""
+        return self is not OnBusy.ENQUEUE
+
+    @property
     def stops_others(self) -> bool:
         return self in (OnBusy.INTERRUPT, OnBusy.ROLLBACK)
 
@@ -257,6 +262,9 @@ class Job(Record):
     """What its run is given as context, without secrets."""
     config: dict[str, Any] = Field(default_factory=dict)
     """Of LangGraph's config what its run is given, without secrets."""
+    run: dict[str, Any] | None = None
+    """How it goes on with its thread, without secrets: see ThreadRun; None where it was not submitted
+    as a run of it."""
     notice: str | None = None
     """What whoever looks at it should know of how it was submitted."""
     output: Any = None

@@ -16,6 +16,7 @@ from ..errors import InvalidInput, MissingSecret
 from ..jobs.redaction import BY_NAME, Redaction
 from ..record import Record
 from .job import Text
+from .thread_run import ThreadRun
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -103,13 +104,17 @@ class RunOptions(Record):
     """The input as Python gave it, where JSON alone cannot say it: see inputs.py."""
     notice: str | None = None
     """What whoever looks at the job should know of how it was submitted."""
+    thread_run: ThreadRun | None = None
+    """How it goes on with its thread, where it was submitted as a run of that."""
 
     def to_json(self) -> str:
         """As `jobs.run` keeps it."""
         return "{}" if self is PLAIN else self.model_dump_json(exclude_defaults=True)
 
 
-PLAIN = RunOptions.model_construct(context=None, config=NO_CONFIG, typed_input=None, notice=None)
+PLAIN = RunOptions.model_construct(
+    context=None, config=NO_CONFIG, typed_input=None, notice=None, thread_run=None
+)
 """Of a job that was given its input alone."""
 
 
@@ -196,12 +201,15 @@ def check_breakpoints(config: RunConfig, workflow: Workflow) -> None:
 
 
 def new_run_options(
-    context: dict[str, Any] | None, config: RunConfig, notice: str | None = None
+    context: dict[str, Any] | None,
+    config: RunConfig,
+    notice: str | None = None,
+    thread_run: ThreadRun | None = None,
 ) -> RunOptions:
     """What a new job is given."""
-    if context is None and config is NO_CONFIG and notice is None:
+    if context is None and config is NO_CONFIG and notice is None and thread_run is None:
         return PLAIN
-    return RunOptions(context=context, config=config, notice=notice)
+    return RunOptions(context=context, config=config, notice=notice, thread_run=thread_run)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -288,6 +296,16 @@ def with_secrets(
 def masked(value: Any) -> Any:
     """`value` as it may be shown: without what looks like a secret. Names of secrets stay."""
     return Redaction().value(value)
+
+
+def shown_run(run: RunOptions) -> dict[str, Any] | None:
+    """How a job goes on with its thread, as it may be shown."""
+    if run.thread_run is None:
+        return None
+    hidden = {"answers_questions"}
+    said = json.loads(run.thread_run.model_dump_json(exclude_defaults=True, exclude=hidden))
+    shown: dict[str, Any] = masked(said)
+    return shown
 
 
 def shown_config(config: RunConfig) -> dict[str, Any]:

@@ -49,6 +49,9 @@ class Change(StrEnum):
     """Paused or waiting goes on: the next attempt is queued."""
     RETRY = "retry"
     """Failed goes on from its last checkpoint, because a person says so."""
+    HAND_ON = "hand on"
+    """Paused or waiting, it leaves its thread to who goes on with that; it has come as far as it
+    ever will."""
     EXPIRE = "expire"
     """A time is over while nobody works on the job: its deadline's, or that of a question that
     has no default."""
@@ -70,6 +73,7 @@ TRANSITIONS: Final = MappingProxyType(
         ),
         Change.RESUME: (frozenset({_S.PAUSED, _S.WAITING}), _S.PENDING),
         Change.RETRY: (frozenset({_S.FAILED}), _S.PENDING),
+        Change.HAND_ON: (frozenset({_S.PAUSED, _S.WAITING}), _S.COMPLETED),
         Change.EXPIRE: (frozenset({_S.PENDING, _S.PAUSED, _S.WAITING}), _S.FAILED),
     }
 )

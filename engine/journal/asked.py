@@ -9,10 +9,11 @@ from typing import Any
 from ucop.agents.text.plain import brief, plain
 from ucop.graphs.nodes.question import WITHIN, deadline_of
 
+from ..ledger.questions import takes_answer
 from ..ledger.records import Question
 from ..values.json_text import to_json
 from ..values.stored import stored_json
-from .replies import INTERRUPT, takes_answer
+from .replies import INTERRUPT
 
 
 class Asked:

@@ -1,24 +1,27 @@
-"""What one attempt tells of its nodes: how each becomes a checkpoint, a step and an event.
+"""The nodes of one attempt: how each becomes a step, events and a part of a checkpoint.
 
-1. LangGraph is about to run a node. Its loop announces the task (`announced`, in whatever thread),
-   and its stream tells of it later (`started`); whichever comes first begins the step, by one door:
+1. LangGraph is about to run a node. Its loop announces the task (`announced`, in any thread), and its
+   stream reports it later (`started`). Whichever comes first begins the step, through one door:
    `_begin`. The step `running` and the event `step.started` are notes, which wait.
-2. Notes wait (`notes`) until a transaction takes them (`take`): that of a checkpoint, or of a flush
-   if none comes in time (attempts/flushing.py). The transaction checks the fence, writes the notes, and
-   with them what the saver saves (fenced_write.py). If it commits, `told`; if not, `give_back`.
-3. The node returns, and LangGraph gives its writes to the saver (fence.py): `finished`. The step
-   `completed` and its event ride in the transaction that saves the writes. If that fails, the node
-   has not ended, and no checkpoint may follow (`may_advance`). The writes of a superstep's last node
-   are held, with their notes, for the transaction of the checkpoint that follows at once (`hold`).
-4. A node that raises, or asks, saves nothing of its own, and neither does a node of a graph that
-   keeps no checkpoints: those ends the stream tells (`ended`), and their notes wait as others do.
-5. All ends go by one door: `_end`, which takes what the node has spent. What still runs when the
-   attempt ends is stopped (`stopped`); what waits then goes into its last transaction (`close`).
+2. Notes wait (`notes`, in outbox.py) until a transaction takes them (`take`): that of the next
+   checkpoint, or of a flush if none comes in time (attempts/flushing.py). The transaction checks the
+   fence, writes the notes, and with them what the saver saves (checkpoints/fenced_write.py). After
+   the commit comes `told`; without one, `give_back`.
+3. The node returns, and LangGraph passes its writes to the saver (checkpoints/fence.py), which calls
+   `finished`. The step `completed` and its event are written by the transaction that saves the
+   writes. If that fails, the node has not ended, and no checkpoint may follow (`may_advance`). The
+   writes of a superstep's last node are held, with their notes, for the transaction of the
+   checkpoint that follows at once (`hold`).
+4. A node that raises or asks saves no results, and neither does a node of a graph that keeps no
+   checkpoints. The stream reports those ends (`ended`), and their notes wait like any other.
+5. All ends go through one door: `_end`, which also takes what the node has spent. When the attempt
+   ends, what still runs is stopped (`stopped`), and the notes that wait are written by the
+   transaction that ends the attempt (`close`).
 
-So a step is in the ledger as completed exactly when its writes are in the checkpointer.
+So a step is completed in the ledger exactly when its writes are in the checkpointer.
 
-Nodes may run graphs in threads of their own, whose checkpoints are written from there: what a saver
-calls may be called from any thread, all else lives on the engine's loop.
+Nodes may run graphs in threads of their own, whose checkpoints are written from there. So whatever a
+saver calls may be called from any thread; all else is called on the engine's loop.
 """
 
 from __future__ import annotations
@@ -117,7 +120,7 @@ class Journal(Outbox):
         self._tries: dict[str, int] = {}
         self._cached: dict[str, int] = {}
         self._names: dict[str, str] = {}
-        """The nodes of the tasks that run, by task, also where nothing is told of them."""
+        """The nodes of the tasks that run, by task, also if nothing is told of them."""
         self._writers: dict[str, dict[str, None]] = {}
         """The nodes that wrote to a channel since the last checkpoint, by channel."""
 
@@ -224,7 +227,7 @@ class Journal(Outbox):
         self, task_id: str, writes: Writes, at: float, reply: Reply | None = None
     ) -> NodeEnd:
         """A node ended at `at`, and its writes are saved inside this context, along with the notes
-        that it gives; where that fails, the node has not finished, and no checkpoint may follow
+        that it gives; if that fails, the node has not finished, and no checkpoint may follow
         that contains what it wrote: LangGraph hears of the failure only at the end of the stream.
 
         `reply` says what became of the answers that the node was given."""
@@ -341,7 +344,7 @@ class Journal(Outbox):
         output: str | None = None,
         error: Mapping[str, Any] | None = None,
     ) -> Notes | None:
-        """A task's step and event at its end, in place of its beginning; None where none are told."""
+        """A task's step and event at its end, in place of its beginning; None if none are told."""
         if (step := self._open.pop(task_id, None)) is None:
             return None
         spent = self._meter.take(task_id)

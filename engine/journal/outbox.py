@@ -153,7 +153,7 @@ class Outbox:
 
     def take(self) -> Notes:
         """What waits, for a transaction that writes it. What becomes of it is told by `told`, or by
-        `give_back`. Raises Superseded where the attempt has ended."""
+        `give_back`. Raises Superseded if the attempt has ended."""
         with self.guard:
             if self.is_closed:
                 raise progress.superseded(self.job_id, self.attempt)
@@ -196,5 +196,5 @@ class Outbox:
             return replace(self.notes, steps=[*self.notes.steps, *self.running()])
 
     def running(self) -> list[StepRow]:
-        """The steps that run, with what they have spent so far, where that is to be written."""
+        """The steps that run, with what they have spent so far, if that is to be written."""
         return []

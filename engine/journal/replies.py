@@ -8,7 +8,6 @@ passes here: what it has gone past is consumed in the same transaction.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +23,6 @@ INTERRUPT = "__interrupt__"
 RESUME = "__resume__"
 
 Writes = Sequence[tuple[str, Any]]
-
-_DIGEST = re.compile(r"[0-9a-f]{32}")
-"""How LangGraph writes the hash of a task and how many answers it has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +98,6 @@ class Replies:
                 self._tasks[interrupt.id] = (depth, {task})
             elif depth == known:
                 tasks.add(task)
-
-
-def takes_answer(interrupt: str) -> bool:
-    """Whether LangGraph can give an answer to an interrupt of this id: what is raised by hand, as
-    `NodeInterrupt`, has an id that names no task, and only stops the graph."""
-    return bool(_DIGEST.fullmatch(interrupt))
 
 
 def _rejects(error: object) -> bool:

@@ -10,7 +10,7 @@ from ..dialect import Tables
 from ..errors import ThreadBusy
 from ..jobs.job import JobId, OnBusy, ThreadId
 from ..jobs.status import ACTIVE, Change
-from . import lifecycle
+from . import commands, lifecycle, reads
 from .operation import Alone, One, Operation
 from .records import NewJob
 from .threads import delete_for_job
@@ -51,6 +51,14 @@ def _cancel(other: JobId, job: NewJob) -> Operation[None]:
             return
         if (yield from lifecycle.settle(other, state, Change.CANCEL, reason)):
             return
+
+
+def roll_back(job: JobId, tables: Tables) -> Operation[None]:
+    """Cancel a job, and delete what it saved: nothing of a running attempt is committed after this.
+    Raises JobNotFound or RefusedChange."""
+    yield from commands.cancel(job, "rolled back")
+    submitted = yield from reads.submitted(job)
+    yield from _forget(job, submitted.thread_id, tables)
 
 
 _NO_CHECKPOINT = "update jobs set checkpoint_id = null where id = :job"

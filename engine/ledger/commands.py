@@ -98,7 +98,7 @@ def _want(job: str, state: Row, want: str) -> Operation[bool]:
     return True
 
 
-def cancel(job: str) -> Operation[JobStatus]:
+def cancel(job: str, reason: str = "cancelled") -> Operation[JobStatus]:
     """End a job for ever. Nothing of a running attempt is committed after this; its worker
     stops it within its poll. Raises JobNotFound or RefusedChange.
     """
@@ -106,7 +106,7 @@ def cancel(job: str) -> Operation[JobStatus]:
         state = yield from existing(job)
         if state["status"] not in sources(Change.CANCEL):
             raise RefusedChange(f"job {job} is {state['status']}; it cannot be cancelled any more")
-        if cancelled := (yield from settle(job, state, Change.CANCEL, "cancelled")):
+        if cancelled := (yield from settle(job, state, Change.CANCEL, reason)):
             return cancelled
     raise changed_meanwhile(job)
 

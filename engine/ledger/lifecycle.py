@@ -1,7 +1,7 @@
 """The ledger: every change of a job, each as one operation of one transaction.
 
 The ledger is the truth about jobs. Every change is a compare-and-set on status and attempt,
-together with the event that tells of it, the attempt's row and, where a new attempt is
+together with the event that tells of it, the attempt's row and, if a new attempt is
 due, its place in the queue. What may follow what is the table in jobs/status.py. What a running attempt
 writes is in progress.py, what people ask for in commands.py, whose time is over in overdue.py.
 """
@@ -14,15 +14,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict
+from ..errors import InvalidInput, JobNotFound, KeyConflict
 from ..jobs.budget import Spent
 from ..jobs.job import JobId, TaskId, ThreadId, WorkerId
 from ..jobs.run_options import run_options
 from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, target
+from ..jobs.thread_run import ThreadRun
 from ..values.json_text import to_json
-from . import live_rows, questions
+from . import live_rows, questions, temporary, thread_rows
 from .events import event
-from .operation import Alone, Enqueue, One, Operation, Params, Row, clock
+from .operation import Enqueue, One, Operation, Params, Row, clock
 from .progress import superseded, tell
 from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
@@ -31,7 +32,7 @@ POISON_ATTEMPTS = 3
 failed."""
 
 UNBEGUN_ATTEMPTS = 10
-"""The same, where the last of them did not even begin a node: then the job is hardly to blame."""
+"""The same, if the last of them did not even begin a node: then the job is hardly to blame."""
 
 BACK_OFF = 1.0
 """Seconds before the attempt after the first of them; doubles."""
@@ -58,30 +59,19 @@ ADD_ATTEMPT = """
 insert into attempts (job_id, number, status, progress, queued_at)
 values (:job, :attempt, 'queued', (select progress from jobs where id = :job), {now})"""
 
-_BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
-
-# A thread belongs to the tenant of its jobs; a job's own thread has the job's name.
-_FOREIGN = """
-select 1 from jobs where id = :thread and thread_id = id
-    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '')
-union all
-select 1 from jobs where thread_id = :thread and thread_id <> id
-    and coalesce(tenant, '') <> coalesce(cast(:tenant as text), '') limit 1"""
+_BY_KEY = "select id, workflow, input, run, status, tenant from jobs where key = :key"
 
 
 def submit(job: NewJob) -> Operation[tuple[JobId, bool]]:
     """Accept a job. Returns its id and whether it is new.
 
     Under a key that is in use the job that has it is returned; another workflow or input
-    raises KeyConflict. The first event has the number 1. Raises ForeignThread for a thread of
+    raises KeyConflict. The first event has the number 1. Raises ThreadNotFound for a thread of
     another tenant, whose state the job would read and change.
     """
-    if str(job.thread_id) != str(job.id):
-        # One after the other, so that first jobs of two tenants see each other. Before anything
-        # else, so that nobody waits for this transaction meanwhile.
-        yield Alone(f"thread {job.thread_id}")
-        if (yield One(_FOREIGN, {"thread": job.thread_id, "tenant": job.tenant})):
-            raise ForeignThread(_foreign(job))
+    if str(job.thread_id) != str(job.id) or job.is_temporary:
+        # Before anything else, so that nobody waits for this transaction meanwhile.
+        yield from thread_rows.take(job)
     yield One(
         ADD_DEFINITION,
         {
@@ -122,15 +112,8 @@ def _at_its_time(job: NewJob) -> Operation[NewJob]:
     return replace(job, start_at=start_at, deadline=deadline, budget=budget)
 
 
-def _foreign(job: NewJob) -> str:
-    asked = "no tenant" if job.tenant is None else f"tenant {job.tenant!r}"
-    return (
-        f"thread {job.thread_id!r} does not belong to {asked}; use a thread of your own, or leave "
-        "thread_id out"
-    )
-
-
-_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in ("on_busy", "ends_at"))
+_NO_COLUMNS = ("on_busy", "ends_at", "thread_run")
+_FIELDS = tuple(name for name in NewJob.__dataclass_fields__ if name not in _NO_COLUMNS)
 
 
 def _fields(job: NewJob) -> Params:
@@ -142,6 +125,8 @@ def _same_key(job: NewJob) -> Operation[JobId]:
     if not found:
         raise KeyConflict(f"job id {job.id} is taken; submit again")
     row = found[0]
+    if row["tenant"] != job.tenant:  # which is to learn nothing of the job of another
+        raise KeyConflict(f"key {job.key!r} is in use; use another key")
     if what := _otherwise(row, job):
         raise KeyConflict(
             f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "
@@ -159,7 +144,14 @@ def _otherwise(row: Row, job: NewJob) -> str | None:
     before, now = run_options(row["run"]), run_options(job.run)
     if before.context != now.context:
         return "context"
+    if _asked(before.thread_run) != _asked(now.thread_run):
+        return "command"
     return "config" if before.config != now.config else None
+
+
+def _asked(run: ThreadRun | None) -> ThreadRun | None:
+    """A run as its caller asked for it."""
+    return run and run.model_copy(update={"answers_questions": False, "checkpoint": None})
 
 
 # ---------------------------------------------------------------- claim
@@ -175,7 +167,7 @@ where id = :job and attempt = :attempt and status = 'pending'
         where other.thread_id = jobs.thread_id and other.status = 'pending'
             and (other.queued_at, other.id) < (jobs.queued_at, jobs.id))
 returning id, attempt, workflow, fingerprint, thread_id, input, run, checkpoint_id, seq,
-    budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
+    progress, budget, tenant, {now} - created_at as age, passed, exists (select 1 from live_listeners
         where live_listeners.job_id = jobs.id and live_listeners.until > {now}) as listened"""
 
 _START_ATTEMPT = """
@@ -184,7 +176,7 @@ where job_id = :job and number = :attempt"""
 
 
 def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
-    """Take a queued attempt, or None where it is not to be had: another worker has it, its
+    """Take a queued attempt, or None if it is not to be had: another worker has it, its
     thread is busy or another job of it comes first, the job was stopped, or this worker was
     declared lost. Whose turn it is says queue/order.py."""
     params = {"job": job, "attempt": attempt, "worker": worker}
@@ -195,6 +187,8 @@ def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]
     yield One(_START_ATTEMPT, params)
     yield event(job, row["seq"], "job.running", {"attempt": attempt, "worker": worker})
     budget = json.loads(row["budget"])
+    run = run_options(row["run"])
+    answered = run.thread_run is not None and run.thread_run.answers_questions
     return Claimed(
         job_id=JobId(row["id"]),
         attempt=row["attempt"],
@@ -202,9 +196,10 @@ def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]
         fingerprint=row["fingerprint"],
         thread_id=ThreadId(row["thread_id"]),
         input=json.loads(row["input"]),
-        run=run_options(row["run"]),
+        run=run,
         begun=row["checkpoint_id"] is not None,
-        answers=(yield from questions.given(job)) if attempt > 1 else (),
+        saved=row["progress"] > 0,
+        answers=(yield from questions.given(job)) if attempt > 1 or answered else (),
         passed=row["passed"],
         budget=budget,
         tenant=row["tenant"],
@@ -333,7 +328,8 @@ where id = :job and attempt = :attempt and status = :from_status returning seq""
 _SETTLE = """
 update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
     output = :output, seq = seq + 1, stalls = 0, finished_at = case when :ended = 1 then {now} end
-where id = :job and attempt = :attempt and status = :from_status returning seq"""
+where id = :job and attempt = :attempt and status = :from_status returning seq, thread_id,
+    (select temporary from threads where threads.id = jobs.thread_id) as temporary"""
 
 
 _BEGAN = "select 1 from steps where job_id = :job and attempt = :attempt limit 1"
@@ -347,7 +343,7 @@ def release(
     `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
     in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
     and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
-    Returns the new status, or None where the attempt is no longer current.
+    Returns the new status, or None if the attempt is no longer current.
     """
     state = yield from state_of(job)
     if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
@@ -401,6 +397,8 @@ def settle(
     data = {"attempt": attempt, "reason": reason, "error": error and json.loads(error)}
     shown = {name: value for name, value in {**data, **(told or {})}.items() if value}
     yield event(job, rows[0]["seq"], f"job.{status}", shown)
+    if rows[0]["temporary"] and status in SETTLED:
+        yield from temporary.end(rows[0]["thread_id"])
     return status
 
 
@@ -428,7 +426,7 @@ def next_attempt(
 ) -> Operation[JobStatus | None]:
     """Attempt n ends, n+1 is queued: after `delay` seconds, or after those that it has still to
     `wait` for a time of its own.
-    `change` is None where the job was in the queue already."""
+    `change` is None if the job was in the queue already."""
     attempt = state["attempt"]
     params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
     where = {"job": job, "attempt": attempt, "from_status": state["status"]}

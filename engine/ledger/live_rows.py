@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from ..errors import JobNotFound
 from ..jobs.job import JobId
 from ..jobs.status import JobStatus
 from .operation import Many, One, Operation
+
+Accepted = TypeVar("Accepted", bound="tuple[JobId, bool] | None")
+"""A job's id and whether it is new; None where it could not be submitted so."""
 
 LISTEN_LEASE = 15.0
 """Seconds for which a listener counts that does not respond."""
@@ -32,7 +35,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveRow:
-    """A batch of parts; see live_batch.py."""
+    """A batch of parts; see live/batch.py."""
 
     job: str
     attempt: int
@@ -158,13 +161,15 @@ def join(
 
 
 def followed(
-    submit: Callable[[], Operation[tuple[JobId, bool]]], modes: Collection[str]
-) -> Operation[tuple[JobId, bool]]:
+    submit: Callable[[], Operation[Accepted]], modes: Collection[str]
+) -> Operation[Accepted]:
     """A submission, and a listener for who will follow the job in a moment: so nothing is missed
     between the two."""
-    id, new = yield from submit()
-    yield from join(f"s-{id}", id, modes, lease=2 * LISTEN_LEASE)
-    return id, new
+    submitted = yield from submit()
+    if submitted is not None:
+        id, _ = submitted
+        yield from join(f"s-{id}", id, modes, lease=2 * LISTEN_LEASE)
+    return submitted
 
 
 def leave(id: str) -> Operation[None]:

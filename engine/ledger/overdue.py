@@ -40,9 +40,9 @@ def waiting(limit: int) -> Operation[list[JobId]]:
 
 def expire_questions(job: JobId) -> Operation[JobStatus | None]:
     """Answer the questions of a waiting job whose time is over with their defaults, and let it go
-    on; where one of them has none, the job fails. None where nothing of that is due any more.
+    on; if one of them has none, the job fails. None if nothing of that is due any more.
 
-    Raises RefusedChange where a person was faster.
+    Raises RefusedChange if a person was faster.
     """
     state = yield from existing(job)
     if state["status"] != JobStatus.WAITING:
@@ -101,7 +101,7 @@ def late_jobs() -> Operation[list[JobId]]:
 
 
 def expire_job(job: str) -> Operation[JobStatus | None]:
-    """Fail a job whose deadline passed while nobody worked on it. None where it goes on, or
+    """Fail a job whose deadline passed while nobody worked on it. None if it goes on, or
     has ended."""
     state = yield from state_of(job)
     if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:

@@ -49,7 +49,7 @@ def tell(
     consumed: Sequence[str] = (),
     rejected: Sequence[str] = (),
 ) -> Operation[None]:
-    """The fence, and what the attempt has to tell, as one: raises Superseded where the
+    """The fence, and what the attempt has to tell, as one: raises Superseded if the
     attempt is no longer current, else writes its steps and events.
 
     `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest;

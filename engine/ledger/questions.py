@@ -10,11 +10,15 @@ one an id of its own (`<LangGraph's>-2`), so that an answer to the first cannot 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .operation import Many, One, Operation, Row
 from .records import Given, Question
+
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+"""How LangGraph writes the hash of a task and how many answers it has."""
 
 MOMENT = 1e-6
 """Seconds: enough to tell two times apart as the database keeps them."""
@@ -23,6 +27,12 @@ MOMENT = 1e-6
 def slot(question: str) -> str:
     """LangGraph's id of a question: a task, and which of its answers."""
     return question.partition("-")[0]
+
+
+def takes_answer(interrupt: str) -> bool:
+    """Whether LangGraph can give an answer to an interrupt of this id: what is raised by hand, as
+    `NodeInterrupt`, has an id that names no task, and only stops the graph."""
+    return bool(_DIGEST.fullmatch(interrupt))
 
 
 def _number(question: str) -> int:

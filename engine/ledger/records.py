@@ -10,6 +10,7 @@ from ..jobs.budget import Spent
 from ..jobs.job import DEFAULT_QUEUE, JobId, OnBusy, TaskId, ThreadId
 from ..jobs.run_options import PLAIN, RunOptions
 from ..jobs.status import Change, StepStatus
+from ..jobs.thread_run import ThreadRun
 
 PAUSE, PAUSE_NOW = "pause", "pause now"
 """What a running job may be asked for (`jobs.want`); its worker sees to it."""
@@ -43,6 +44,13 @@ class NewJob:
     ends_at: float | None = None
     """The moment by which it is, where one was given."""
     on_busy: OnBusy = OnBusy.ENQUEUE
+    thread_run: ThreadRun | None = None
+    """How it goes on with its thread, which `run` holds too."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its end deletes its thread."""
+        return self.thread_run is not None and self.thread_run.temporary
 
     @property
     def waits(self) -> bool:
@@ -74,6 +82,8 @@ class Claimed:
     input: Any
     begun: bool
     """Whether an earlier attempt saved a checkpoint: then the graph goes on from there."""
+    saved: bool = False
+    """Whether an earlier attempt saved anything: the writes of a command count too."""
     run: RunOptions = PLAIN
     """What it is given beside its input."""
     answers: Sequence[Given] = field(default=())
@@ -89,6 +99,11 @@ class Claimed:
     """What earlier attempts used; only looked up where there is a budget."""
     listened: frozenset[str] = frozenset()
     """The stream modes that somebody listens to already."""
+
+    @property
+    def is_temporary(self) -> bool:
+        """Whether its end deletes its thread."""
+        return self.run.thread_run is not None and self.run.thread_run.temporary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

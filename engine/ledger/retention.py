@@ -1,8 +1,9 @@
 """How long jobs are kept: archived, deleted with all that belongs to them, pruned.
 
-A deleted job leaves nothing behind: rows of every table that names it, its thread where no other
-job uses that, its place in DBOS's tables. What stays belongs to no single job: definitions, and
-kept answers, which have a time of their own. Files that agents wrote are the project's.
+A deleted job leaves nothing behind: rows of every table that names it, its thread (unless another
+job uses that, or somebody created it), its place in DBOS's tables. What stays belongs to no single
+job: definitions, and kept answers, which have a time of their own. Files that agents wrote are the
+project's.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from ..dialect import Tables
 from ..errors import RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import SETTLED, JobStatus
+from . import thread_rows
 from .commands import changed_meanwhile
 from .events import event
 from .lifecycle import existing
@@ -66,7 +68,9 @@ _LOCK = """
 update jobs set seq = seq where id = :job and attempt = :attempt and status = :from_status
 returning thread_id"""
 
-_SHARED = "select 1 from jobs where thread_id = :thread and id <> :job limit 1"
+_KEPT = """
+select 1 from jobs where thread_id = :thread and id <> :job
+union all select 1 from threads where id = :thread and lasting = 1 limit 1"""
 
 _DISPATCHED = """
 delete from dbos.workflow_status
@@ -75,7 +79,7 @@ where workflow_uuid in (select :job || '/' || number from attempts where job_id 
 
 def delete(tables: Tables, job: str) -> Operation[None]:
     """Delete a job that has ended, and all that belongs to it. Its thread stays while another job
-    uses it. Raises JobNotFound or RefusedChange."""
+    uses it, or if somebody created it. Raises JobNotFound or RefusedChange."""
     state = yield from existing(job)
     status = JobStatus(state["status"])
     if status not in SETTLED:
@@ -88,8 +92,10 @@ def delete(tables: Tables, job: str) -> Operation[None]:
     if not rows:
         raise changed_meanwhile(job)
     thread = rows[0]["thread_id"]
-    if not (yield One(_SHARED, {"thread": thread, "job": job})):
+    yield from thread_rows.hold(thread)
+    if not (yield One(_KEPT, {"thread": thread, "job": job})):
         yield from delete_threads(tables, [thread])
+        yield from thread_rows.drop(thread)
     if tables.apart:
         yield One(_DISPATCHED, {"job": job})
     for table in OWNED:

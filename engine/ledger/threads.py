@@ -147,6 +147,15 @@ delete from {writes} where thread_id = :thread and (checkpoint_ns, checkpoint_id
     select checkpoint_ns, checkpoint_id from checkpoints
     where thread_id = :thread and {job_id} = :job)"""
 
+# What its tasks wrote to a state that it found there: a command, or a node that it went on with.
+_TASKS_WRITES = """
+delete from {writes} where thread_id = :thread and (task_id in (
+    select task_id from steps where job_id = :job) or (task_id = :null and checkpoint_id = (
+    select max(checkpoint_id) from checkpoints where thread_id = :thread and checkpoint_ns = '')))"""
+
+NULL_TASK = "00000000-0000-0000-0000-000000000000"
+"""LangGraph's id for what no task wrote."""
+
 _JOBS_CHECKPOINTS = "delete from checkpoints where thread_id = :thread and {job_id} = :job"
 
 _LOOSE_BLOBS = """
@@ -161,6 +170,7 @@ def delete_for_job(tables: Tables, thread: str, job: str) -> Operation[None]:
     params = {"thread": thread, "job": job}
     for sql in (_JOBS_WRITES, _JOBS_CHECKPOINTS):
         yield One(sql.format(writes=tables.writes, job_id=tables.job_id), params)
+    yield One(_TASKS_WRITES.format(writes=tables.writes), {**params, "null": NULL_TASK})
     if tables.apart:
         yield One(_LOOSE_BLOBS, params)
 

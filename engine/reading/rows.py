@@ -14,7 +14,7 @@ from ..jobs.job import (
     Step,
     Usage,
 )
-from ..jobs.run_options import masked, run_options, shown_config
+from ..jobs.run_options import masked, run_options, shown_config, shown_run
 from ..ledger.operation import Row
 from ..record import record_of, time_of
 
@@ -28,9 +28,10 @@ def job_of(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> 
         input=json.loads(row["input"]),
         context=masked(run.context),
         config=shown_config(run.config),
+        run=shown_run(run),
         notice=run.notice,
         output=json_of(row["output"]),
-        error=_error(row["error"]),
+        error=error_of(row["error"]),
         start_at=time_of(row["not_before"]) if row["not_before"] else None,
         labels=json.loads(row["labels"]),
         parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),
@@ -95,7 +96,7 @@ def step_of(row: Row) -> Step:
     )
 
 
-def _error(text: str | None) -> JobError | None:
+def error_of(text: str | None) -> JobError | None:
     if text is None:
         return None
     found: Mapping[str, Any] = json.loads(text)
@@ -103,7 +104,7 @@ def _error(text: str | None) -> JobError | None:
 
 
 def _step_error(text: str | None) -> StepError | None:
-    error = _error(text)
+    error = error_of(text)
     if text is None or error is None:
         return None
     return StepError(**error.model_dump(), caught=json.loads(text).get("caught", False))

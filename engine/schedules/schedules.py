@@ -22,7 +22,7 @@ from pydantic import ConfigDict, Field
 from ..errors import InvalidInput, ScheduleExists, ScheduleNotFound
 from ..jobs.job import JobId, Text
 from ..jobs.status import SETTLED
-from ..ledger import lifecycle
+from ..ledger import lifecycle, thread_rows
 from ..ledger.operation import One, Operation, Params, Row, clock
 from ..ledger.records import NewJob
 from ..record import Record, record_of, time_or_none
@@ -124,7 +124,10 @@ _NEXT = "select min(next_at) as next_at from schedules where next_at > :clock"
 def add(new: NewSchedule, *, replace: bool = False) -> Operation[Schedule]:
     """Keep a schedule. One that is there already and says the same stays as it is; one that says
     something else raises ScheduleExists, or with `replace` is replaced. Its past, and whether it
-    is paused, stay. Raises InvalidInput for one that would never be due."""
+    is paused, stay. Raises InvalidInput for one that would never be due, and ThreadNotFound for
+    one on the thread of another tenant."""
+    if (thread := new.terms.get("thread_id")) is not None:
+        yield from thread_rows.check(thread, new.terms.get("tenant"))
     now = yield from clock()
     if new.anchor is None:
         new = new.model_copy(update={"anchor": float(math.floor(now))})

@@ -78,6 +78,7 @@ class Timetable:
         budget: Mapping[str, float | str] | None = None,
         context: Any = None,
         config: Mapping[str, Any] | None = None,
+        thread_id: str | None = None,
         replace: bool = False,
     ) -> Schedule:
         """Run a workflow of the project again and again. To add the same again changes nothing.
@@ -91,12 +92,13 @@ class Timetable:
                 `all` each, `none` no one that is older than a minute.
             catch_up_limit: How many `all` runs at most: the newest.
             overlap: `skip` passes a time over while the last job has not ended.
-            priority, tenant, queue, labels, budget, context, config: As in `Engine.submit`; each
-                job also gets the label `schedule` with the schedule's name.
+            priority, tenant, queue, labels, budget, context, config, thread_id: As in
+                `Engine.submit`; each job also gets the label `schedule` with the schedule's name.
             replace: Put it in the place of another schedule of this name.
 
         Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
-        rule or zone that is none, or where it would never be due, and ScheduleExists.
+        rule or zone that is none, or where it would never be due, ScheduleExists, and
+        ThreadNotFound for the thread of another tenant.
         """
         new = await aside(
             checked_schedule,
@@ -112,7 +114,7 @@ class Timetable:
             catch_up=catch_up,
             catch_up_limit=catch_up_limit,
             overlap=overlap,
-            terms=kept_terms(priority, tenant, queue, labels, budget, context, config),
+            terms=kept_terms(priority, tenant, queue, labels, budget, context, config, thread_id),
         )
         return await on_loop(
             self._loop, self._changing(lambda: schedules.add(new, replace=replace))
@@ -243,6 +245,7 @@ def kept_terms(
     budget: Mapping[str, float | str] | None,
     context: Any = None,
     config: Mapping[str, Any] | None = None,
+    thread_id: str | None = None,
 ) -> dict[str, Any]:
     """What is to be kept of the terms: those that say something."""
     given = {
@@ -253,6 +256,7 @@ def kept_terms(
         "budget": dict(budget or {}),
         "context": context,
         "config": dict(config or {}),
+        "thread_id": thread_id,
     }
     return {name: value for name, value in given.items() if value}
 

@@ -94,9 +94,9 @@ def runs_of(events: Iterable[Event]) -> list[MeshRun]:
             stopped[key] = MeshError(**data["error"])
         elif what == "asked":
             stopped.pop(key, None)
-            known[data["hop"]] = _asked(event)
+            known[data["hop"]] = _asked_hop(event)
         else:
-            known[data["hop"]] = _ended(known.get(data["hop"]) or _hop(event), event)
+            known[data["hop"]] = _ended_hop(known.get(data["hop"]) or _hop(event), event)
     return [
         MeshRun(
             node=node,
@@ -113,11 +113,11 @@ def _hop(event: Event) -> MeshHop:
     return MeshHop(**{name: event.data[name] for name in named}, data=event.data.get("data"))
 
 
-def _asked(event: Event) -> MeshHop:
+def _asked_hop(event: Event) -> MeshHop:
     return _hop(event).model_copy(update={"asked_at": event.at})
 
 
-def _ended(hop: MeshHop, event: Event) -> MeshHop:
+def _ended_hop(hop: MeshHop, event: Event) -> MeshHop:
     error, asked_at = event.data["error"], hop.asked_at
     seconds = None if asked_at is None else round((event.at - asked_at).total_seconds(), 6)
     return hop.model_copy(

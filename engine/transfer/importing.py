@@ -19,6 +19,7 @@ from .job_parts import Contents, QuestionPart, StepPart
 
 _TAKEN = """
 select 1 from jobs where id = :id or thread_id = :id
+union all select 1 from threads where id = :id
 union all select 1 from checkpoints where thread_id = :id limit 1"""
 
 # Under a name of its own: a definition that came in a file must not stand for one of this project.

@@ -91,7 +91,7 @@ class Running:
         self.attempts[key] = (attempt, task)
         task.add_done_callback(partial(self._ended, key))
         if self.is_lost:
-            _cancel(attempt, task)  # and where the worker only stops, it drains this one too
+            _cancel(attempt, task)  # and if the worker only stops, it drains this one too
         return task
 
     def _ended(self, key: tuple[JobId, int], task: asyncio.Task[None]) -> None:
@@ -143,7 +143,7 @@ class Running:
 
     async def watch(self) -> None:
         """See to what the ledger wants of this worker's attempts: stop those that are no longer
-        its own, drain those that shall pause. Called when something was written."""
+        its own, drain those that are to pause. Called when something was written."""
         # What runs is noted before the ledger is asked: an attempt that is claimed meanwhile
         # is not in its answer.
         running = list(self.attempts.items())
@@ -231,7 +231,7 @@ class Running:
                 raise
             if isinstance(error, DatabaseError) and error.place == self._equipment.saver.place:
                 raise  # not the job's fault: it goes on when the database works
-            # A graph that cannot be built fails its job; tried again for ever it would only
+            # A graph that cannot be built fails its job; tried again and again it would only
             # keep the workers busy.
             if not isinstance(error, UcopError):
                 log.error(

@@ -1,4 +1,4 @@
-"""Keeps this process's worker running: where it was declared lost, another takes its place."""
+"""Keeps this process's worker running: if it was declared lost, another takes its place."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from ..jobs.run_options import (
     new_run_options,
     read_config,
 )
+from ..jobs.thread_run import ThreadRun
 from ..ledger.records import NewJob
 from ..values.inputs import kept_input
 from ..values.json_text import to_json
@@ -113,6 +114,7 @@ class Submission:
     """Its budget with its deadline, as `read_limits` returns them."""
     context: Any = None
     config: RunConfig = NO_CONFIG
+    thread_run: ThreadRun | None = None
 
 
 def read_submission(
@@ -121,6 +123,7 @@ def read_submission(
     deadline: Time | datetime | None = None,
     context: Any = None,
     config: Mapping[str, Any] | None = None,
+    run: ThreadRun | None = None,
     **terms: Any,
 ) -> Submission:
     """From the arguments of `Engine.submit`. Raises InvalidInput."""
@@ -129,6 +132,7 @@ def read_submission(
         limits=read_limits(budget, deadline),
         context=context,
         config=read_config(config),
+        thread_run=run,
     )
 
 
@@ -156,10 +160,14 @@ def new_job(
     if terms.queue not in (declared := settings.declared):
         raise undeclared(terms.queue, declared)
     check_breakpoints(config, workflow)
+    thread_run, context = submission.thread_run, submission.context
     run = new_run_options(
-        workflow.accept_context(submission.context, names_secrets), config, notice
+        workflow.accept_context(context, names_secrets), config, notice, thread_run
     )
-    text, typed = kept_input(workflow, input, settings.state.types)
+    takes_input = thread_run is None or thread_run.takes_input
+    text, typed = "null", None
+    if takes_input:
+        text, typed = kept_input(workflow, input, settings.state.types)
     if typed is not None:
         run = run.model_copy(update={"typed_input": typed})
     id, limits = new_job_id(time.time()), {**workflow.limits.given(), **submission.limits}
@@ -184,6 +192,7 @@ def new_job(
         deadline=limits.get("deadline"),
         ends_at=ends_at,
         on_busy=terms.on_busy,
+        thread_run=thread_run,
     )
 
 

@@ -138,10 +138,10 @@ def _run(
         note(f"error: agent {agent.name!r} raised {type(error).__name__}: {error}")
         return Exit.FAILED
     if as_json:
-        put_json(_ran(agent, ran))
+        put_json(_record(agent, ran))
     else:
         put(as_text(ran.output))
-    note(_told(ran))
+    note(_summary(ran))
     return Exit.OK
 
 
@@ -189,7 +189,7 @@ def _refuse_doubles(agent: Agent) -> None:
         raise DoublesRefused(findings)
 
 
-def _told(ran: Ran) -> str:
+def _summary(ran: Ran) -> str:
     usage = ran.usage
     if not usage.model_calls:
         return f"{ran.seconds:.1f} s, no model"
@@ -200,7 +200,7 @@ def _told(ran: Ran) -> str:
     )
 
 
-def _ran(agent: Agent, ran: Ran) -> dict[str, Any]:
+def _record(agent: Agent, ran: Ran) -> dict[str, Any]:
     usage = ran.usage
     return {
         "agent": agent.name,

@@ -33,7 +33,7 @@ def check(
     """
     place = place_of(ctx)
     production = production or place.settings.mode == "production"
-    checked = {**_checked(place, production=production), **_remarks(place)}
+    checked = {**_check_all(place, production=production), **_remarks(place)}
     raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
 
 
@@ -48,7 +48,7 @@ def _remarks(place: Place) -> dict[str, tuple[Finding, ...]]:
     return {NAME: found} if found else {}
 
 
-def _checked(place: Place, *, production: bool) -> dict[str, tuple[Finding, ...]]:
+def _check_all(place: Place, *, production: bool) -> dict[str, tuple[Finding, ...]]:
     """What is wrong, by what was looked at. Without its agents no workflow can be read."""
     try:
         agents = _agents(place, production=production)

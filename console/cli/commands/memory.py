@@ -86,11 +86,11 @@ def search(
     with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
-        put_json([_told(one) for one in found])
+        put_json([_record(one) for one in found])
         return
     table = Table("score", "space", "key", "text", long=["text"])
     for one in found:
-        table.add(f"{one.score:.3f}", "/".join(one.space), one.key, _shown(one))
+        table.add(f"{one.score:.3f}", "/".join(one.space), one.key, _text(one))
     table.show()
 
 
@@ -161,21 +161,21 @@ def _namespace(place: Place, tenant: str | None, space: str) -> Sequence[str]:
 
 def _list_space(items: list[Remembered], *, as_json: bool) -> None:
     if as_json:
-        put_json([_told(one) for one in items])
+        put_json([_record(one) for one in items])
         return
     table = Table("space", "key", "when", "value", long=["value"])
     for one in sorted(items, key=lambda each: (each.space, each.key)):
-        table.add("/".join(one.space), one.key, moment(one.updated_at), _shown(one))
+        table.add("/".join(one.space), one.key, moment(one.updated_at), _text(one))
     table.show()
 
 
-def _shown(one: Remembered) -> str:
+def _text(one: Remembered) -> str:
     from json import dumps
 
     return first_line(one.text or dumps(one.value, ensure_ascii=False))
 
 
-def _told(one: Remembered) -> dict[str, Any]:
+def _record(one: Remembered) -> dict[str, Any]:
     return {
         "space": "/".join(one.space),
         "key": one.key,

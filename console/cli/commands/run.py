@@ -65,7 +65,7 @@ def run(
     place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    order = _ordered(place, workflow, input, input_file, terms, given)
+    order = _read_order(place, workflow, input, input_file, terms, given)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
@@ -91,11 +91,11 @@ def generate(
     place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    order = _ordered(place, workflow, input, input_file, terms, given, text)
+    order = _read_order(place, workflow, input, input_file, terms, given, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
-def _ordered(
+def _read_order(
     place: Place,
     name: str,
     typed: Sequence[str] | None,
@@ -207,10 +207,10 @@ def queue(place: Place, begin: Callable[[Engine], JobHandle], *, as_json: bool) 
     """Begin a job and leave it to a worker."""
     with open_engine(place, worker=False) as engine:
         id = begin(engine).id
-    return tell_queued(place, id, as_json=as_json)
+    return report_queued(place, id, as_json=as_json)
 
 
-def tell_queued(place: Place, id: str, *, as_json: bool) -> Exit:
+def report_queued(place: Place, id: str, *, as_json: bool) -> Exit:
     """Print the id of a job that a worker will run, and how to start one if none is alive."""
     with place.reader() as reader:
         job, workers = reader.job(id), reader.workers()
@@ -263,7 +263,7 @@ def attend(
             if handle is None:
                 note(f"stopped; see whether a job was queued with: {place.command('jobs list')}")
                 return Exit.INTERRUPTED
-            return _interrupted(place, handle.id, as_json=as_json)
+            return _report_interrupt(place, handle.id, as_json=as_json)
         finally:
             if engine is not None:
                 engine.close()
@@ -316,7 +316,7 @@ def _stop(engine: Engine | None) -> None:
     engine.close()
 
 
-def _interrupted(place: Place, id: str, *, as_json: bool) -> Exit:
+def _report_interrupt(place: Place, id: str, *, as_json: bool) -> Exit:
     job = _job(place, id)
     if job.status not in ACTIVE:
         return report(place, job, as_json=as_json)

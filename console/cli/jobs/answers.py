@@ -94,7 +94,7 @@ def answer(
         told = f" ({late} was not answered in time, so the default was used)" if late else ""
         raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer{told}")
     chosen = _chosen(place, job, found, question)
-    given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)
+    given = _read_answer(chosen.answer_schema or {}, value, input or (), verbatim=text)
     raise typer.Exit(
         _give(place, job, asked, chosen, given, nodes_of(definition), detach=detach, as_json=json)
     )
@@ -147,7 +147,7 @@ def _chosen(place: Place, job: Job, found: Sequence[Question], named: str | None
     raise UsageProblem(f"job {job.id}: {what}:{listed}")
 
 
-def _typed(
+def _read_answer(
     schema: Mapping[str, Any], value: str | None, fields: Sequence[str], *, verbatim: bool
 ) -> Any:
     """The answer that was typed, as the types that are asked for say."""
@@ -185,5 +185,5 @@ def _give(
     if detach:
         kept = checked_answer(job.id, job.status, asked, given, question.id)
         place.carry_out(lambda commands: commands.answer(JobId(job.id), *kept))
-        return run.tell_queued(place, job.id, as_json=as_json)
+        return run.report_queued(place, job.id, as_json=as_json)
     return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)

@@ -329,7 +329,7 @@ def _resume(
         if job.status not in ACTIVE or (going.at_once and job.start_at is not None):
             terms = read_new_terms(going.budget, going.priority, at_once=going.at_once)
             place.carry_out(lambda commands: commands.resume(JobId(job.id), terms))
-        return run.tell_queued(place, job.id, as_json=as_json)
+        return run.report_queued(place, job.id, as_json=as_json)
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)

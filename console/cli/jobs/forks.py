@@ -12,7 +12,7 @@ from ...view.jobs.follow import nodes_of
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
 from .. import options
-from ..edits import edited, edited_by_hand
+from ..edits import edit_by_hand, edited
 from ..given import Given, fields_of
 from .checkpoints import CheckpointId, Maybe, chosen
 
@@ -62,7 +62,7 @@ def fork(
     replace = edited(at.values, set or (), from_file)
     if edit:
         shown = {**at.values, **replace}
-        replace = {**replace, **edited_by_hand(shown, job.id, at.id)}
+        replace = {**replace, **edit_by_hand(shown, job.id, at.id)}
     # Where nothing is named, the job is forked as it stands: what finished since then counts.
     named = at.id if checkpoint is not None or replace else None
 

@@ -10,7 +10,7 @@ import typer
 
 from ucop.engine.jobs.filter import Filter
 
-from ...view.jobs.job_facts import lasted, reason_of
+from ...view.jobs.job_facts import reason_of, run_seconds
 from ...view.output import note, put_records
 from ...view.place import place_of
 from ...view.tables import Table, duration, first_line, moment, short_enough
@@ -41,7 +41,8 @@ def list_jobs(
         put_records(found)
         return
     if not found:
-        note(f"no jobs{' yet' if filter.is_empty else ' like that'}; `ucop run NAME` starts one")
+        yet = "no jobs yet; start one with: " + place.command("run NAME")
+        note(yet if filter.is_empty else "no matching jobs")
     _jobs_table(found, datetime.now(UTC)).show()
 
 
@@ -55,7 +56,7 @@ def _jobs_table(jobs: list[Job], now: datetime) -> Table:
             job.workflow,
             job.status.value,
             moment(job.created_at, now),
-            duration(lasted(job, now)),
+            duration(run_seconds(job, now)),
             str(job.attempt),
             first_line(reason_of(job)),
         )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from ...view.jobs.follow import next_steps
-from ...view.jobs.job_facts import facts, remark_on, took
+from ...view.jobs.job_facts import facts, remark_on, step_seconds
 from ...view.jobs.questions import state_of
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
@@ -50,7 +50,7 @@ def _steps(job: Job) -> None:
             step.node,
             step.status.value,
             str(step.attempt),
-            duration(took(step)),
+            duration(step_seconds(step)),
             str(step.model_calls),
             str(step.cached + step.cached_calls),
             count(step.tokens_in),

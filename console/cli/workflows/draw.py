@@ -53,7 +53,7 @@ def draw(
 ) -> None:
     """Draw a workflow: its nodes, conditions and loops, as Mermaid, DOT or SVG."""
     found = place_of(ctx).catalog.get(workflow)
-    text = _as_json(found) if json else _drawn(found, format or _of_name(output))
+    text = _as_json(found) if json else _draw_text(found, format or _of_name(output))
     if output is None:
         put(text.rstrip("\n"))
         return
@@ -69,7 +69,7 @@ def _of_name(output: Path | None) -> PictureFormat:
     return _OF_SUFFIX.get(suffix, PictureFormat.mermaid)
 
 
-def _drawn(workflow: Workflow, format: PictureFormat) -> str:
+def _draw_text(workflow: Workflow, format: PictureFormat) -> str:
     from ucop.graphs.pictures.text import draw as drawn
 
     return drawn(workflow, format.value)

@@ -24,7 +24,7 @@ from pydantic import BaseModel
 from tests.support.graphs import Log, Node, chain
 from tests.support.waiting import DEADLINE
 from ucop import engine as public
-from ucop.engine import Engine, JobHandle, Settings
+from ucop.engine import Engine, JobHandle, Settings, ThreadHandle
 from ucop.engine.events.subscriptions import Subscription
 from ucop.engine.schedules.timetable import Timetable
 
@@ -170,6 +170,10 @@ class World:
         self.schedule()
         return self.engine.schedules
 
+    def thread(self) -> ThreadHandle:
+        """One with a job that has ended."""
+        return self.engine.thread(self.done(thread_id=self.unused()).get().thread_id)
+
     def another_engine(self) -> Engine:
         return Engine(settings=self.engine.settings, worker=False)
 
@@ -216,6 +220,12 @@ def restored(job: JobHandle) -> Call:
 CASES: dict[str, Callable[[World], Call]] = {
     "Engine.change": lambda w: (w.engine, ("pause", [w.pending().id, w.done().id]), {"now": True}),
     "Engine.close": lambda w: (w.another_engine(), (), {"grace": 0.0}),
+    "Engine.count_threads": lambda w: (w.engine, (), {"ids": [w.thread().id]}),
+    "Engine.create_thread": lambda w: (
+        w.engine,
+        (w.unused(),),
+        {"metadata": {"x": 1}, "workflow": "quick", "tenant": "a", "expires": "1d"},
+    ),
     "Engine.import_job": lambda w: (w.engine, (w.file(),), {"new_id": True}),
     "Engine.job": lambda w: (w.engine, (w.done().id,), {}),
     "Engine.jobs": lambda w: (w.engine, (), labelled(w)),
@@ -228,6 +238,8 @@ CASES: dict[str, Callable[[World], Call]] = {
         {"delay": 3600, "priority": 2},
     ),
     "Engine.subscribe": lambda w: (w.engine, (), {"job": w.done().id, "after": 0}),
+    "Engine.thread": lambda w: (w.engine, (w.thread().id,), {}),
+    "Engine.threads": lambda w: (w.engine, (), {"ids": [w.thread().id], "sort_by": "id"}),
     "Engine.tidy": lambda w: (w.engine, (), {"dry_run": True}),
     "JobHandle.answer": lambda w: (w.waiting(), ("yes",), {}),
     "JobHandle.archive": lambda w: (w.done(), (), {}),
@@ -256,6 +268,15 @@ CASES: dict[str, Callable[[World], Call]] = {
     "JobHandle.unarchive": lambda w: (w.archived(), (), {}),
     "JobHandle.wait": lambda w: (w.waiting(), (DEADLINE,), {}),
     "LiveStream.close": lambda w: (w.pending().stream(("values",)), (), {}),
+    "ThreadHandle.copy": lambda w: (w.thread(), (w.unused(),), {}),
+    "ThreadHandle.delete": lambda w: (w.thread(), (), {}),
+    "ThreadHandle.get": lambda w: (w.thread(), (), {}),
+    "ThreadHandle.history": lambda w: (w.thread(), (), {"limit": 2}),
+    "ThreadHandle.jobs": lambda w: (w.thread(), (), {"status": "completed"}),
+    "ThreadHandle.keep_latest": lambda w: (w.thread(), (), {}),
+    "ThreadHandle.set_metadata": lambda w: (w.thread(), ({"x": 1},), {"expires": "1d"}),
+    "ThreadHandle.state": lambda w: (w.thread(), (), {"subgraphs": True}),
+    "ThreadHandle.update": lambda w: (w.thread(), ({"log": ["x"]},), {"as_node": "a"}),
     "Timetable.add": lambda w: (
         w.engine.schedules,
         (w.unused(), "quick", "every 30d", {"log": []}),
@@ -271,12 +292,15 @@ CASES: dict[str, Callable[[World], Call]] = {
 
 REFUSED: dict[str, Callable[[World], Call]] = {
     "Engine.change": lambda w: (w.engine, ("explode", []), {}),
+    "Engine.create_thread": lambda w: (w.engine, (w.thread().id,), {}),
     "Engine.import_job": lambda w: (w.engine, (w.unused_file(),), {}),
     "Engine.job": lambda w: (w.engine, ("nobody",), {}),
     "Engine.jobs": lambda w: (w.engine, (), {"status": "odd"}),
     "Engine.reset_queue": lambda w: (w.engine, ("nowhere",), {}),
     "Engine.set_queue": lambda w: (w.engine, ("default",), {"colour": "red"}),
     "Engine.submit": lambda w: (w.engine, ("nothing", {}), {}),
+    "Engine.thread": lambda w: (w.engine, ("nowhere",), {}),
+    "Engine.threads": lambda w: (w.engine, (), {"status": "odd"}),
     "JobHandle.answer": lambda w: (w.done(), ("yes",), {}),
     "JobHandle.archive": lambda w: (w.pending(), (), {}),
     "JobHandle.cancel": lambda w: (w.done(), (), {}),
@@ -288,6 +312,9 @@ REFUSED: dict[str, Callable[[World], Call]] = {
     "JobHandle.resume": lambda w: (w.done(), (), {}),
     "JobHandle.retry": lambda w: (w.done(), (), {}),
     "JobHandle.wait": lambda w: (w.pending(), (0.01,), {}),
+    "ThreadHandle.copy": lambda w: (w.thread(), (w.thread().id,), {}),
+    "ThreadHandle.state": lambda w: (w.thread(), ("no checkpoint",), {}),
+    "ThreadHandle.update": lambda w: (w.thread(), ({"log": ["x"]},), {"as_node": "z"}),
     "Timetable.add": lambda w: (w.engine.schedules, (w.unused(), "quick", "sometimes"), {}),
     "Timetable.get": lambda w: (w.engine.schedules, ("nobody",), {}),
     "Timetable.pause": lambda w: (w.engine.schedules, ("nobody",), {}),
@@ -370,6 +397,9 @@ def left_by(target: Any, arguments: tuple[Any, ...], given: Any) -> Any:
         case JobHandle():
             files = [path.read_bytes().count(b"\n") for path in arguments if isinstance(path, Path)]
             return story(target), story(given) if isinstance(given, JobHandle) else None, files
+        case ThreadHandle():
+            copies = [given] if isinstance(given, ThreadHandle) else []
+            return [told_of(thread) for thread in (target, *copies)]
         case _:
             return target._closed
 
@@ -390,12 +420,23 @@ def story(job: JobHandle) -> Any:
         return "deleted"
 
 
+def told_of(thread: ThreadHandle) -> Any:
+    """What is known of a thread, and its state."""
+    try:
+        found = thread.get()
+        return found.metadata, found.status, found.expires_at is None, thread.state().values
+    except public.ThreadNotFound:
+        return "deleted"
+
+
 def plain(value: Any) -> Any:
     """A value without what differs from one job to the next."""
     match value:
         case JobHandle():
             if value.get().start_at is None:
                 value.wait(DEADLINE)
+            return plain(value.get())
+        case ThreadHandle():
             return plain(value.get())
         case BaseModel():
             return {type(value).__name__: plain(dict(value))}
@@ -418,4 +459,4 @@ def plain(value: Any) -> Any:
 
 def unchanging(text: str) -> str:
     """Without ids, numbered names and times."""
-    return re.sub(r"[0-9a-f]{4,}[0-9a-f-]{4,}|\bn\d+\b|\d+\.\d+|\d+-\d+-\d+", "…", text)
+    return re.sub(r"\d+\.\d+|[0-9a-f]{4,}[0-9a-f-]{4,}|\bn\d+\b|\d+-\d+-\d+", "…", text)

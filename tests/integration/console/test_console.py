@@ -132,7 +132,7 @@ async def test_keys_pause_resume_and_cancel_a_job(
         await until(pilot, "c Cancel")
         assert job.status == "pending"
         await press(pilot, "c")
-        await until(pilot, "for ever")
+        await until(pilot, "This is permanent")
         await press(pilot, "y")
         await until(pilot, "⊘ cancelled")
         assert job.status == "cancelled"
@@ -191,7 +191,7 @@ async def test_filters_narrow_the_list(open_engine: Open, console: Callable[...,
         await press(pilot, "slash")
         pilot.app.screen.query_one("#tenant", Input).value = "acme"
         await press(pilot, "ctrl+s")
-        await until(pilot, "No jobs like that.")
+        await until(pilot, "No matching jobs.")
         await press(pilot, "x", "s")
         await until(pilot, lambda screen: one in screen and other not in screen)  # pending ones
 
@@ -435,7 +435,7 @@ async def test_marked_jobs_are_changed_together(
     [
         ("a", "Publish", "ctrl+s"),
         ("f", "A new job from", "ctrl+s"),
-        ("c", "for ever", "y"),
+        ("c", "This is permanent", "y"),
         ("a", "Publish", "escape"),
     ],
 )
@@ -507,7 +507,7 @@ async def test_a_database_that_goes_away_is_told_and_found_again(
         kept.write_text("this is no database, and long enough to be looked at" * 100)
         await until(pilot, "the database does not answer; trying again.")
         await press(pilot, "c")
-        await until(pilot, "for ever")
+        await until(pilot, "This is permanent")
         await press(pilot, "y")
         await until(pilot, lambda screen: "damaged" in screen)
         kept.unlink()

@@ -39,6 +39,7 @@ def _set_back(path: Path) -> None:
         connection.execute("alter table workers drop column blocked")
         connection.execute("drop table live")
         connection.execute("drop table live_listeners")
+        connection.execute("drop table threads")
         connection.execute("update alembic_version set version_num = '0001'")
 
 

@@ -23,6 +23,9 @@ ALLOWED = {
     ("waiting", "pending"),
     ("waiting", "failed"),
     ("failed", "pending"),
+    # Its thread is handed on to who goes on with it.
+    ("paused", "completed"),
+    ("waiting", "completed"),
     # The deadline passes while nobody works on the job.
     ("pending", "failed"),
     ("paused", "failed"),

@@ -1,0 +1,1 @@
+"""Threads as callers see them: found, read, edited, copied and deleted."""
