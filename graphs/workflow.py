@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from langgraph.pregel import Pregel
     from langgraph.store.base import BaseStore
 
-    from .pregel.superstep import Ran, Superstep, Write
+    from .pregel.superstep import RanTask, Superstep, Write
     from .topology.wiring import Standing as Begun
     from .types.given_context import Unchecked
 
@@ -147,7 +147,9 @@ class Workflow(ABC):
     def check_edit(self, values: Mapping[str, Any]) -> None:  # noqa: B027 - most say it by schemas
         """Raise InvalidInput for values that a state of this workflow cannot hold."""
 
-    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+    async def rerouted(
+        self, step: Superstep, task: RanTask, values: Sequence[Write]
+    ) -> list[Write]:
         """Where `task` leads, had it written `values` as well."""
         return task.routes
 

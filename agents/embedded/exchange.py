@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from .line import POLL, Line
-from .llama import BATCH, CONTEXT, Generation, Llama, Refusal
+from .llama import BATCH, CONTEXT, EndpointError, Generation, Llama
 from .translation import (
-    Answer,
+    StreamedAnswer,
     Translated,
     mean_vector,
     now,
@@ -91,9 +91,11 @@ class Exchange(BaseHTTPRequestHandler):
             self._check_host()
             route = routes.get(self.path.partition("?")[0])
             if route is None:
-                raise Refusal(status=404, message=f"{self.command} {self.path} is not served here")
+                raise EndpointError(
+                    status=404, message=f"{self.command} {self.path} is not served here"
+                )
             route()
-        except Refusal as refusal:
+        except EndpointError as refusal:
             self._refuse(refusal)
         except ConnectionError:
             self.close_connection = True
@@ -107,26 +109,26 @@ class Exchange(BaseHTTPRequestHandler):
         if host.startswith("["):
             name = host.partition("]")[0] + "]"
         if name not in _LOCAL_NAMES:
-            raise Refusal(status=403, message=f"host {host!r} is not this machine")
+            raise EndpointError(status=403, message=f"host {host!r} is not this machine")
 
     def _request(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
         if not length.isdigit():
             self.close_connection = True
-            raise Refusal(status=411, message="a Content-Length is needed")
+            raise EndpointError(status=411, message="a Content-Length is needed")
         if int(length) > BIGGEST_BODY:
             self.close_connection = True
-            raise Refusal(status=413, message=f"a request has at most {BIGGEST_BODY} bytes")
+            raise EndpointError(status=413, message=f"a request has at most {BIGGEST_BODY} bytes")
         try:
             request = json.loads(self.rfile.read(int(length)) or b"{}")
         except ValueError as error:
-            raise Refusal(status=400, message=f"the request is not JSON: {error}") from error
+            raise EndpointError(status=400, message=f"the request is not JSON: {error}") from error
         if not isinstance(request, dict):
-            raise Refusal(status=400, message="the request is not a JSON object")
+            raise EndpointError(status=400, message="the request is not a JSON object")
         name = request.get("model") or request.get("name")
         if name != EMBEDDED_MODEL:
             message = f"model {name!r} not found: the embedded endpoint has {EMBEDDED_MODEL}"
-            raise Refusal(status=404, message=message)
+            raise EndpointError(status=404, message=message)
         return request
 
     def _chat(self, request: Mapping[str, Any]) -> None:
@@ -148,7 +150,7 @@ class Exchange(BaseHTTPRequestHandler):
             if streamed and time.monotonic() > self._wrote_at + BEAT:
                 send({"role": "assistant", "content": ""})
 
-        answer = Answer(forced=translated.forced)
+        answer = StreamedAnswer(forced=translated.forced)
         with (
             self.server.line.turn(meanwhile),
             self.server.llama.generate(translated.body) as generation,
@@ -169,7 +171,7 @@ class Exchange(BaseHTTPRequestHandler):
         """Refuse early: llama.cpp would only notice when the request has its turn."""
         length = self.server.llama.count_tokens(body)
         if length >= CONTEXT:
-            raise Refusal(
+            raise EndpointError(
                 status=400,
                 message=f"the prompt has {length} tokens and {EMBEDDED_MODEL} reads at most "
                 f"{CONTEXT}: give it less text, or use a bigger model",
@@ -179,7 +181,7 @@ class Exchange(BaseHTTPRequestHandler):
         given = request.get("input", "")
         texts = [given] if isinstance(given, str) else given
         if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
-            raise Refusal(status=400, message="`input` must be a text or a list of texts")
+            raise EndpointError(status=400, message="`input` must be a text or a list of texts")
         with self.server.line.turn(self._check_hung_up):
             tokens = [self.server.llama.tokens(text) for text in texts]
             vectors = [self._vector(piece) for piece in tokens]
@@ -257,7 +259,7 @@ class Exchange(BaseHTTPRequestHandler):
     def _end(self) -> None:
         self.wfile.write(b"0\r\n\r\n")
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _refuse(self, refusal: EndpointError) -> None:
         """An error of its own, or, inside a stream, Ollama's error line."""
         try:
             if self._streaming:

@@ -22,7 +22,7 @@ BATCH = 128
 THREADS = 1
 
 
-class Refusal(Exception):
+class EndpointError(Exception):
     """llama.cpp, or the translation to it, cannot answer a request."""
 
     def __init__(self, *, status: int, message: str) -> None:
@@ -43,7 +43,7 @@ class Llama:
         self._address = (host, int(port))
 
     def post(self, path: str, body: Mapping[str, Any]) -> Any:
-        """A short request and its JSON answer; raises Refusal."""
+        """A short request and its JSON answer; raises EndpointError."""
         connection = http.client.HTTPConnection(*self._address, timeout=600)
         try:
             connection.request("POST", path, json.dumps(body), _JSON)
@@ -77,14 +77,14 @@ class Generation:
         self._connection.connect()
         # http.client lets go of the socket when the headers are there; hanging up needs it.
         self._socket: socket.socket = self._connection.sock
-        self._events: queue.SimpleQueue[dict[str, Any] | Refusal | None] = queue.SimpleQueue()
+        self._events: queue.SimpleQueue[dict[str, Any] | EndpointError | None] = queue.SimpleQueue()
         self._reader = threading.Thread(target=self._read, args=(json.dumps(body),), daemon=True)
         self._reader.start()
 
     def next(self, timeout: float) -> dict[str, Any] | None:
         """The next event; None at the end. Raises queue.Empty when none came in time."""
         event = self._events.get(timeout=timeout)
-        if isinstance(event, Refusal):
+        if isinstance(event, EndpointError):
             raise event
         return event
 
@@ -106,10 +106,10 @@ class Generation:
                 raise _refusal(response.status, response.read())
             for event in _events(response):
                 self._events.put(event)
-        except Refusal as refusal:
+        except EndpointError as refusal:
             self._events.put(refusal)
         except (OSError, http.client.HTTPException, ValueError) as error:
-            self._events.put(Refusal(status=500, message=f"the model broke off: {error}"))
+            self._events.put(EndpointError(status=500, message=f"the model broke off: {error}"))
         finally:
             self._events.put(None)
 
@@ -130,13 +130,13 @@ def _events(response: http.client.HTTPResponse) -> Iterator[dict[str, Any]]:
         yield event
 
 
-def _refusal(status: int, answer: bytes) -> Refusal:
+def _refusal(status: int, answer: bytes) -> EndpointError:
     try:
         error = json.loads(answer)
         message = str(error.get("error", error)["message"])
     except (ValueError, KeyError, TypeError, AttributeError):
         message = answer.decode(errors="replace")[:200]
-    return Refusal(status=status if status < 500 else 500, message=message)
+    return EndpointError(status=status if status < 500 else 500, message=message)
 
 
 def _parameters(xllamacpp: Any, weights: Path) -> Any:

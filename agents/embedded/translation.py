@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from .llama import Refusal
+from .llama import EndpointError
 
 _OPTIONS = {
     "num_predict": "max_tokens",
@@ -45,12 +45,14 @@ class Translated:
 
 
 def translate_chat(request: Mapping[str, Any]) -> Translated:
-    """An /api/chat request; raises Refusal for what this model cannot do."""
+    """An /api/chat request; raises EndpointError for what this model cannot do."""
     messages = request.get("messages") or []
     if not isinstance(messages, list) or not messages:
-        raise Refusal(status=400, message="`messages` must be a list with at least one message")
+        raise EndpointError(
+            status=400, message="`messages` must be a list with at least one message"
+        )
     if request.get("think"):
-        raise Refusal(status=400, message="the embedded model does not support thinking")
+        raise EndpointError(status=400, message="the embedded model does not support thinking")
     body: dict[str, Any] = {
         "messages": [_message(message) for message in messages],
         "stream": True,
@@ -77,7 +79,7 @@ def translate_generate(request: Mapping[str, Any]) -> Translated:
 
 
 @dataclass(kw_only=True)
-class Answer:
+class StreamedAnswer:
     """What llama.cpp said so far, and its last line in Ollama's form."""
 
     forced: bool
@@ -107,9 +109,9 @@ class Answer:
         return {"role": "assistant", "content": shown}
 
     def ending(self) -> dict[str, Any]:
-        """Ollama's final counts; raises Refusal where llama.cpp gave no reason to end."""
+        """Ollama's final counts; raises EndpointError where llama.cpp gave no reason to end."""
         if self.reason is None:
-            raise Refusal(status=500, message="the model ended without a finish reason")
+            raise EndpointError(status=500, message="the model ended without a finish reason")
         return {
             "done": True,
             "done_reason": "length" if self.reason == "length" else "stop",
@@ -144,9 +146,9 @@ def mean_vector(vectors: Sequence[Sequence[float]], weights: Sequence[int]) -> l
 
 def _message(message: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get("role"), str):
-        raise Refusal(status=400, message="every message needs a `role`")
+        raise EndpointError(status=400, message="every message needs a `role`")
     if message.get("images"):
-        raise Refusal(status=400, message="the embedded model does not see images")
+        raise EndpointError(status=400, message="the embedded model does not see images")
     translated = {"role": message["role"], "content": message.get("content") or ""}
     if message["role"] == "tool":
         translated["tool_call_id"] = message.get("tool_call_id") or "call_0"
@@ -181,7 +183,7 @@ def _response_format(asked: object) -> dict[str, Any] | None:
         return {"type": "json_object"}
     if isinstance(asked, dict):
         return _json_schema(asked)
-    raise Refusal(status=400, message='`format` must be "json" or a JSON schema')
+    raise EndpointError(status=400, message='`format` must be "json" or a JSON schema')
 
 
 def _json_schema(schema: Mapping[str, Any]) -> dict[str, Any]:

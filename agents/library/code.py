@@ -16,7 +16,7 @@ from ..text.validation import Problem
 from .exercise import Exercise
 from .files import job_part, publish
 from .specs import bundled_spec, with_new_seed
-from .trial import Limits, Report, try_code
+from .trial import Report, TrialLimits, try_code
 
 
 class Trial(BaseModel):
@@ -97,7 +97,7 @@ async def code_checker(
     The limits stop mistakes and runaways. They are no sandbox for code that wants to break
     out: docs/library.md says what holds.
     """
-    limits = Limits(seconds=seconds, megabytes=megabytes)
+    limits = TrialLimits(seconds=seconds, megabytes=megabytes)
     report = await try_code(solution.code, exercise.tests, exercise.name, limits)
     attempt = last.attempt + 1 if last else 1
     passed = sum(test.passed for test in report.tests)

@@ -56,14 +56,14 @@ class Report(BaseModel):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Limits:
+class TrialLimits:
     """What one trial may use."""
 
     seconds: int = 5
     megabytes: int = 256
 
 
-async def try_code(code: str, tests: str, name: str, limits: Limits) -> Report:
+async def try_code(code: str, tests: str, name: str, limits: TrialLimits) -> Report:
     """Run `tests` on the function `name` of `code` in a process of their own."""
     order = {
         "code": code,
@@ -79,7 +79,7 @@ async def try_code(code: str, tests: str, name: str, limits: Limits) -> Report:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-async def _run(order: str, folder: str, limits: Limits) -> Report:
+async def _run(order: str, folder: str, limits: TrialLimits) -> Report:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-I", "-S", "-B", "-X", "utf8", str(CHILD),
         cwd=folder, env=_environment(), stdin=PIPE, stdout=PIPE, stderr=PIPE,
@@ -134,7 +134,7 @@ async def _end(process: Process) -> None:
         await process.wait()
 
 
-def _report(reported: bytes, printed: str, code: int | None, limits: Limits) -> Report:
+def _report(reported: bytes, printed: str, code: int | None, limits: TrialLimits) -> Report:
     records = list(_records(reported))
     results = [TestResult(**record) for record in records if "test" in record]
     results = [result for result in results if result.test or not result.passed]
@@ -164,7 +164,7 @@ def _records(reported: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _ended_early(code: int | None, limits: Limits) -> str:
+def _ended_early(code: int | None, limits: TrialLimits) -> str:
     by_signal = {-getattr(signal, name, 0): name for name in ("SIGXCPU", "SIGKILL", "SIGALRM")}
     if code in by_signal and code != 0:
         return f"it was stopped ({by_signal[code]}): more than {limits.seconds} s of work"

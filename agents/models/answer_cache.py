@@ -34,7 +34,7 @@ class KeptAnswers(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class ModelQuestion:
     """A request by the name it was asked under."""
 
     asked: str
@@ -61,7 +61,9 @@ class AnswerCache:
             return given
         return self._seconds if request.is_repeatable else None
 
-    async def find(self, question: Question, keys: Mapping[str, str | None]) -> AIMessage | None:
+    async def find(
+        self, question: ModelQuestion, keys: Mapping[str, str | None]
+    ) -> AIMessage | None:
         """The answer that is kept under the first key; `keys` has the key of each model, None for
         a request that has none. A fallback's answer was paid for too."""
         if self._answers is None:
@@ -79,7 +81,7 @@ class AnswerCache:
                 return answer
         return None
 
-    async def keep(self, question: Question, key: str | None, answer: AIMessage) -> None:
+    async def keep(self, question: ModelQuestion, key: str | None, answer: AIMessage) -> None:
         """Keep the answer if the question asks for it."""
         if self._answers is not None and question.keep_for is not None and key:
             text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)

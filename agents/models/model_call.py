@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from ..errors import ModelError, ModelTimeout
 from ..providers.rates import Rates, Reservation
 from ..providers.request import ModelRequest
-from ..providers.retry import Retry
+from ..providers.retry import RetryRules
 from .provider import ModelUse, Provider
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class ModelCall:
     place: asyncio.Semaphore | None
     """Of the provider's calls at the same time."""
     rates: Rates
-    retry: Retry
+    retry: RetryRules
     timeout: float
     """Seconds from the first request on; waiting for a place or a rate does not count."""
     passed_on: Callable[[], bool]

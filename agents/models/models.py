@@ -19,11 +19,11 @@ from ..errors import ModelError, ModelTimeout
 from ..providers.endpoint import ollama_endpoint
 from ..providers.rates import ProcessRates, Rates
 from ..providers.request import ModelRequest
-from ..providers.retry import Retry
+from ..providers.retry import RetryRules
 from ..providers.settings import UNLIMITED, ProviderSettings
 from ..providers.window import truncation
 from .aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
-from .answer_cache import AnswerCache, KeptAnswers, Question
+from .answer_cache import AnswerCache, KeptAnswers, ModelQuestion
 from .fallback import ModelFallback, error_of_absences, error_of_chain, may_fall_back
 from .interceptor import ModelRun, current, through
 from .langchain_provider import LangChainProvider
@@ -69,7 +69,7 @@ class Models:
         embedded: bool | EmbeddedModel = True,
         timeout: float = 300.0,
         idle_timeout: float = 60.0,
-        retry: Retry | None = None,
+        retry: RetryRules | None = None,
         providers: Mapping[str, ProviderSettings] | None = None,
         rates: Rates | None = None,
         answers: KeptAnswers | None = None,
@@ -80,7 +80,7 @@ class Models:
         self._aliases = Aliases(aliases)
         self._settings = dict(providers or {})
         self._timeout, self._idle_timeout = timeout, idle_timeout
-        self._retry = retry or Retry()
+        self._retry = retry or RetryRules()
         self._rates = rates or ProcessRates()
         self._answers = AnswerCache(answers, cache)
         self._on_use = [on_use] if on_use else []
@@ -190,7 +190,7 @@ class Models:
             tools=tools,
             binding=binding or {},
         )
-        question = Question(
+        question = ModelQuestion(
             asked=name or DEFAULT_ALIAS,
             request=request,
             config=ensure_config(config),
@@ -205,7 +205,7 @@ class Models:
             )
         return await self._from_chain(question, name)
 
-    async def _from_chain(self, question: Question, name: str | None) -> AIMessage:
+    async def _from_chain(self, question: ModelQuestion, name: str | None) -> AIMessage:
         candidates = self.candidates(name)
         if kept := await self._kept_answer(question, candidates):
             return kept
@@ -260,7 +260,7 @@ class Models:
 
     # Asking
 
-    async def _first_answer(self, question: Question, candidates: Sequence[str]) -> AIMessage:
+    async def _first_answer(self, question: ModelQuestion, candidates: Sequence[str]) -> AIMessage:
         """Of the candidates that can be had, one after another; else of what stands in."""
         passed_over: dict[str, str] = {}
         absences: dict[str, Absence] = {}
@@ -287,7 +287,7 @@ class Models:
             )
         raise error_of_chain(failures, absences)
 
-    async def _answer(self, use: ModelUse, question: Question) -> AIMessage:
+    async def _answer(self, use: ModelUse, question: ModelQuestion) -> AIMessage:
         for listener in self._on_use:
             listener(use)
         try:
@@ -303,7 +303,7 @@ class Models:
         await self._answers.keep(question, self._key(question.request, use.name), answer)
         return answer
 
-    def _call(self, use: ModelUse, question: Question) -> ModelCall:
+    def _call(self, use: ModelUse, question: ModelQuestion) -> ModelCall:
         from .meter import MODELS_NAME
 
         provider = self._provider(use.name)
@@ -363,7 +363,7 @@ class Models:
         for listener in self._on_fallback:
             listener(fallback)
 
-    async def _kept_answer(self, question: Question, names: Sequence[str]) -> AIMessage | None:
+    async def _kept_answer(self, question: ModelQuestion, names: Sequence[str]) -> AIMessage | None:
         """An answer that one of the models gave to the same question before."""
         if question.keep_for is None:
             return None

@@ -12,7 +12,7 @@ from ..embedded import EMBEDDED_MODEL, EmbeddedModel
 from ..errors import ModelUnavailable
 from ..providers.endpoint import Endpoint, with_tag
 from ..providers.request import ModelRequest
-from ..providers.retry import Retry
+from ..providers.retry import RetryRules
 from ..providers.settings import ProviderSettings
 from .aliases import EMBEDDED
 from .provider import Absence, ModelUse, PerLoop
@@ -31,7 +31,7 @@ class OllamaProvider:
     """See Provider. Remembers which models the Ollama has."""
 
     def __init__(
-        self, endpoint: Endpoint, settings: ProviderSettings, idle_timeout: float, retry: Retry
+        self, endpoint: Endpoint, settings: ProviderSettings, idle_timeout: float, retry: RetryRules
     ) -> None:
         self.settings = settings
         self._address, self._idle_timeout, self._retry = endpoint, idle_timeout, retry
@@ -123,7 +123,11 @@ class EmbeddedProvider(OllamaProvider):
     """See Provider. The small model of a child process, which is started when it is first needed."""
 
     def __init__(
-        self, model: EmbeddedModel, settings: ProviderSettings, idle_timeout: float, retry: Retry
+        self,
+        model: EmbeddedModel,
+        settings: ProviderSettings,
+        idle_timeout: float,
+        retry: RetryRules,
     ) -> None:
         # Calls wait for each other here and not at the endpoint, where waiting would be taken for silence.
         settings = replace(settings, concurrency=settings.concurrency or 1)

@@ -17,7 +17,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Retry:
+class RetryRules:
     """Bounded tries with exponential back-off; what the endpoint asks for goes first."""
 
     tries: int = 4
@@ -29,7 +29,7 @@ class Retry:
     draw: Callable[[], float] = random.random
     """Jitter in [0, 1); spreads tries of many jobs."""
 
-    def with_retries(self, retries: int | None) -> Retry:
+    def with_retries(self, retries: int | None) -> RetryRules:
         """The same with so many tries after the first."""
         return self if retries is None else replace(self, tries=retries + 1)
 
@@ -55,7 +55,7 @@ class Retry:
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:
-    """Seconds of a Retry-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
+    """Seconds of a RetryRules-After header: a number or an HTTP date (RFC 9110, 10.2.3)."""
     if text is None:
         return None
     try:

@@ -11,7 +11,7 @@ from ..spec.spec import AgentSpec, filled_schema
 from ..text.template import TemplateError, path_lookup
 from ..text.validation import Problem
 from .context import SHOWN_PROBLEMS, AgentContext, where
-from .prompt import Answer, Prompt, read_answer
+from .prompt import JudgedAnswer, Prompt, read_answer
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -34,7 +34,7 @@ async def ask(
     """
     prompt = prompt_of(spec, data, context)
     fits = all_of(check, gate(prompt, data, context))
-    answers: list[Answer] = []
+    answers: list[JudgedAnswer] = []
     asked: list[AIMessage] = []
     model = ""
     while len(answers) <= spec.repairs:
@@ -85,7 +85,7 @@ def prompt_of(spec: AgentSpec, data: Mapping[str, Any], context: AgentContext) -
 
 
 def no_answer_fits(
-    spec: AgentSpec, context: AgentContext, answers: Sequence[Answer], model: str
+    spec: AgentSpec, context: AgentContext, answers: Sequence[JudgedAnswer], model: str
 ) -> str:
     last = answers[-1]
     times = "1 answer" if len(answers) == 1 else f"{len(answers)} answers"

@@ -30,7 +30,7 @@ WARMER = (0.0, 0.3, 0.5)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
+class JudgedAnswer:
     """What came back: its text, its value, and why that does not do."""
 
     text: str
@@ -66,7 +66,7 @@ class Prompt:
             schema=schema,
         )
 
-    def messages(self, answers: Sequence[Answer] = ()) -> list[BaseMessage]:
+    def messages(self, answers: Sequence[JudgedAnswer] = ()) -> list[BaseMessage]:
         """The conversation to send after `answers` that did not fit."""
         from langchain_core.messages import AIMessage, HumanMessage, SystemMessage
 
@@ -103,7 +103,7 @@ def read_answer(
     message: AIMessage,
     schema: Schema | None,
     check: Callable[[Any], list[Problem]] | None = None,
-) -> Answer:
+) -> JudgedAnswer:
     """What a model's message says under `schema`; None is plain text that must not be empty."""
     message = without_thinking(message)
     text = message.text.strip()
@@ -112,7 +112,7 @@ def read_answer(
         problems = check(value)
     if _was_cut(message):
         problems = [Problem((), _cut_message(message, text))]
-    return Answer(text=text, value=value, problems=tuple(problems))
+    return JudgedAnswer(text=text, value=value, problems=tuple(problems))
 
 
 def _value(text: str, schema: Schema | None) -> tuple[Any, list[Problem]]:
@@ -159,7 +159,7 @@ def _no_constant(name: str) -> Any:
     raise ValueError(f"{name} is not a number in JSON")
 
 
-def feedback(answer: Answer) -> str:
+def feedback(answer: JudgedAnswer) -> str:
     """What the model is told of an answer that does not fit."""
     listed = "\n".join(f"- {problem}" for problem in answer.problems)
     return f"That answer cannot be used:\n{listed}\nAnswer again, with this corrected."

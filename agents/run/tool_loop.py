@@ -40,7 +40,7 @@ from ..spec.tool import Tool
 from ..text.whole_numbers import with_whole_numbers
 from .context import AgentContext, where
 from .model_agent import Check, all_of, gate, no_answer_fits, prompt_of
-from .prompt import Answer, Prompt, feedback, read_answer
+from .prompt import JudgedAnswer, Prompt, feedback, read_answer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -193,7 +193,7 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         super().__init__()
         self._spec, self._prompt, self._context, self._check = spec, prompt, context, check
         self._loop = asyncio.get_running_loop()
-        self._bad: list[Answer] = []
+        self._bad: list[JudgedAnswer] = []
         """Of this attempt: one that runs again after it failed has all its tries again."""
         self._asked = False
         """Whether this attempt has asked the model: an answer from before it was judged there."""
@@ -235,14 +235,14 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
             return {"messages": [HumanMessage(_in_form(self._prompt))], "jump_to": "model"}
         return self._again(last, answer)
 
-    def _again(self, last: AIMessage, answer: Answer) -> dict[str, Any]:
+    def _again(self, last: AIMessage, answer: JudgedAnswer) -> dict[str, Any]:
         if self._asked:
             self._count(last, answer)
         if self._spec.repair == "reseed" and last.id is not None:
             return {"messages": [RemoveMessage(id=last.id)], "jump_to": "model"}
         return {"messages": [HumanMessage(feedback(answer))], "jump_to": "model"}
 
-    def _count(self, last: AIMessage, answer: Answer) -> None:
+    def _count(self, last: AIMessage, answer: JudgedAnswer) -> None:
         """Raises AgentOutputError if the repairs are used up."""
         self._bad.append(answer)
         self._context.logger.info(

@@ -24,7 +24,7 @@ from ..text.schema import (
     with_defaults,
 )
 from ..text.source import DataPath, Document, read_yaml_file
-from ..text.template import Reference, TemplateError, parse, path_lookup
+from ..text.template import Hole, TemplateError, parse, path_lookup
 from ..text.validation import Problem, Schema, validate
 from .agent import Agent, spec_agent
 from .spec import AgentSpec, filled_schema, schema_references, without_references
@@ -174,7 +174,7 @@ def _references_in(text: str, path: DataPath, inputs: Schema) -> Iterator[Proble
             yield Problem(path, message)
 
 
-def _reference_problem(reference: Reference, inputs: Schema) -> str | None:
+def _reference_problem(reference: Hole, inputs: Schema) -> str | None:
     if not reference.is_path:
         return f"${{{reference.text}}} must be the path of an input, such as name or name.field"
     schema: Any = inputs

@@ -34,14 +34,14 @@ class TemplateError(UcopError):
 
 
 @dataclass(frozen=True)
-class Literal:
+class PlainText:
     """Text that stays as it is."""
 
     text: str
 
 
 @dataclass(frozen=True)
-class Reference:
+class Hole:
     """What stands between `${` and `}`, trimmed; `offset` is where its text begins."""
 
     text: str
@@ -52,8 +52,8 @@ class Reference:
         return is_path(self.text)
 
 
-Part = Literal | Reference
-Lookup = Callable[[Reference], Any]
+Part = PlainText | Hole
+Lookup = Callable[[Hole], Any]
 
 
 @dataclass(frozen=True)
@@ -64,14 +64,14 @@ class Template:
     parts: tuple[Part, ...]
 
     @property
-    def references(self) -> tuple[Reference, ...]:
-        return tuple(part for part in self.parts if isinstance(part, Reference))
+    def references(self) -> tuple[Hole, ...]:
+        return tuple(part for part in self.parts if isinstance(part, Hole))
 
     @property
-    def whole(self) -> Reference | None:
+    def whole(self) -> Hole | None:
         """The reference, where the text is one reference and nothing else."""
         match self.parts:
-            case (Reference() as reference,):
+            case (Hole() as reference,):
                 return reference
         return None
 
@@ -87,7 +87,7 @@ class Template:
     def render_text(self, lookup: Lookup) -> str:
         """As `render`, but always text: for prompts."""
         return "".join(
-            part.text if isinstance(part, Literal) else _as_text(lookup(part), part)
+            part.text if isinstance(part, PlainText) else _as_text(lookup(part), part)
             for part in self.parts
         )
 
@@ -157,15 +157,15 @@ def path_lookup(names: Mapping[str, Any]) -> Lookup:
 
 def _append_literal(parts: list[Part], literal: list[str]) -> None:
     if text := "".join(literal):
-        parts.append(Literal(text))
+        parts.append(PlainText(text))
     literal.clear()
 
 
-def _reference(text: str, start: int, end: int) -> Reference:
+def _reference(text: str, start: int, end: int) -> Hole:
     inside = text[start:end]
     if not inside.strip():
         raise TemplateError("nothing stands between ${ and }", start - 2)
-    return Reference(inside.strip(), start + len(inside) - len(inside.lstrip()))
+    return Hole(inside.strip(), start + len(inside) - len(inside.lstrip()))
 
 
 def _end(text: str, opening: int) -> int:
@@ -195,7 +195,7 @@ def _quote_end(text: str, start: int) -> int:
     return at
 
 
-def _as_text(value: Any, reference: Reference) -> str:
+def _as_text(value: Any, reference: Hole) -> str:
     if value is None:
         raise TemplateError(
             f"{reference.text} is null, which cannot stand inside text", reference.offset

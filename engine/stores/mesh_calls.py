@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucop.graphs.nodes.breaker import Breaker, BreakerRules, BreakerState, state_of
-from ucop.graphs.nodes.mesh_rules import Standing, best
+from ucop.graphs.nodes.mesh_rules import AgentStanding, best
 
 from ..jobs.job import JobId
 from ..ledger.operation import One, Operation, Row, clock
@@ -92,7 +92,7 @@ def choose(
     left = list(agents)
     while left:
         standings = [
-            Standing(
+            AgentStanding(
                 agent=name,
                 breaker=state_of(known.get(name, Breaker()), rules, at),
                 calls=busy.get(name, 0),

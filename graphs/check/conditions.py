@@ -6,7 +6,7 @@ from ucop.agents.finding import Position
 
 from ..expressions.templates import Use
 from ..language.definition import Definition, Entry, Node
-from ..types.deduction import Fault
+from ..types.deduction import TypeFault
 from ..types.inference import Deduced, Inference
 from ..types.references import Condition, Readings
 from ..types.shapes import words
@@ -72,7 +72,7 @@ def _tell_faults(use: Use, deduced: Deduced, report: Report) -> bool:
     return bool(deduced.told.faults)
 
 
-def _place(use: Use, fault: Fault, report: Report) -> Position | None:
+def _place(use: Use, fault: TypeFault, report: Report) -> Position | None:
     source = use.expression.source
     rest = source[fault.start :]
     needle = rest.split()[0] if rest.split() else rest

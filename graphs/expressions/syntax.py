@@ -66,7 +66,7 @@ class Choice(Tree):
 
 
 @dataclass(frozen=True)
-class Call(Tree):
+class FunctionCall(Tree):
     """A function, or with `target` a method; `at` is where its name stands."""
 
     name: str
@@ -163,7 +163,9 @@ class _Reader:
             if self.take("."):
                 name = self.name()
                 if self.take("("):
-                    value = Call(value.start, name.text, value, self.listed(")"), name.start)
+                    value = FunctionCall(
+                        value.start, name.text, value, self.listed(")"), name.start
+                    )
                 else:
                     value = Part(value.start, value)
             elif self.take("["):
@@ -189,7 +191,7 @@ class _Reader:
         if token.text == "[":
             return Several(token.start, self.listed("]"))
         if token.kind == "name" and token.text not in KEYWORDS and self.take("("):
-            return Call(token.start, token.text, None, self.listed(")"), token.start)
+            return FunctionCall(token.start, token.text, None, self.listed(")"), token.start)
         return Literal(token.start, _constant(token))
 
     def listed(self, closing: str) -> tuple[Tree, ...]:

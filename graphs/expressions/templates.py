@@ -8,8 +8,7 @@ from typing import Any
 
 from ucop.agents.text.paths import path_text
 from ucop.agents.text.places import Path, Places
-from ucop.agents.text.template import Reference as Hole
-from ucop.agents.text.template import TemplateError, parse
+from ucop.agents.text.template import Hole, TemplateError, parse
 
 from ..errors import ExpressionError
 from .cel import Expression, compile_expression, follow

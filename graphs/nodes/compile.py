@@ -34,7 +34,7 @@ from .each import run_each
 from .mesh_graph import MeshWork, compile_mesh
 from .node import Call, run_once
 from .question import Question
-from .routing import Router, RoutingError, Turn
+from .routing import NextNodes, Router, RoutingError
 from .subworkflow import SubWorkflow
 from .work import AgentWork, Work
 
@@ -153,7 +153,7 @@ def _scope_after(state: State, update: Mapping[str, Any], reducers: Reducers) ->
     return scope
 
 
-def _turn(router: Router, node: str, scope: State, state: State, *, failed: bool) -> Turn:
+def _turn(router: Router, node: str, scope: State, state: State, *, failed: bool) -> NextNodes:
     """Where to go after `node`; `scope` is the state that the conditions see."""
     after = router.after_error if failed else router.after
     return after(node, scope, state)
@@ -190,7 +190,7 @@ def _add_start(graph: Graph, router: Router, topology: Topology) -> None:
     graph.add_edge(LANGGRAPH_START, name)
 
 
-def _command(turn: Turn, update: Mapping[str, Any]) -> Command[Any]:
+def _command(turn: NextNodes, update: Mapping[str, Any]) -> Command[Any]:
     return Command(update={**update, **turn.update}, goto=turn.goto)
 
 

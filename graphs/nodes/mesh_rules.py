@@ -27,7 +27,7 @@ WAITING, ANSWERED, FAILED = "waiting", "answered", "failed"
 """How a hop stands."""
 
 
-class Answer(TypedDict):
+class MeshAnswer(TypedDict):
     """What came back to a question."""
 
     capability: str
@@ -59,14 +59,14 @@ class Frame(TypedDict):
     capability: str | None
     agent: str
     data: dict[str, Any]
-    answers: list[Answer]
+    answers: list[MeshAnswer]
     """What it asked for and was given."""
     failed: list[str]
     """Who was asked this before, and failed."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Question:
+class MeshQuestion:
     """Something that somebody has to answer."""
 
     asker: str | None
@@ -97,7 +97,7 @@ class Seek:
 
     path: list[Hop]
     stack: list[Frame]
-    question: Question
+    question: MeshQuestion
     agents: tuple[str, ...]
     """Those who may be asked, by name."""
 
@@ -128,7 +128,7 @@ Move = Finish | Return | Seek
 
 
 @dataclass(frozen=True, kw_only=True)
-class Standing:
+class AgentStanding:
     """How an agent fares just now, over all jobs and workers."""
 
     agent: str
@@ -157,7 +157,7 @@ class Calls(Protocol):
 _RANK = {BreakerState.CLOSED: 0, BreakerState.HALF_OPEN: 1}
 
 
-def best(standings: Iterable[Standing]) -> Standing | None:
+def best(standings: Iterable[AgentStanding]) -> AgentStanding | None:
     """Healthy before on trial, then with the fewest calls under way, then by name."""
     able = [one for one in standings if one.breaker in _RANK]
     return min(able, key=lambda one: (_RANK[one.breaker], one.calls, one.agent), default=None)
@@ -171,9 +171,9 @@ class Switchboard:
     agents: Mapping[str, Agent]
     _asks: dict[str, dict[str, Schema]] = field(default_factory=dict, repr=False)
 
-    def opening(self, data: dict[str, Any]) -> Question:
+    def opening(self, data: dict[str, Any]) -> MeshQuestion:
         """What the job itself asks."""
-        return Question(asker=None, capability=self.mesh.entry_capability, data=data)
+        return MeshQuestion(asker=None, capability=self.mesh.entry_capability, data=data)
 
     def start(self, data: dict[str, Any]) -> Seek:
         """The first move. Raises MeshStopped."""
@@ -190,12 +190,12 @@ class Switchboard:
         *below, top = stack
         if ASK in said:
             asked = said[ASK]
-            question = Question(
+            question = MeshQuestion(
                 asker=top["agent"], capability=asked["capability"], data=asked["data"]
             )
             return self.seek(question, stack, path)
         if ERROR in said:
-            question = Question(
+            question = MeshQuestion(
                 asker=top["asker"],
                 capability=top["capability"],
                 data=top["data"],
@@ -205,7 +205,7 @@ class Switchboard:
         closed = _close(path, top, None)
         if not below:
             return Finish(path=closed, answer=said[ANSWER])
-        answer: Answer = {
+        answer: MeshAnswer = {
             "capability": top["capability"] or "",
             "data": top["data"],
             "answer": said[ANSWER],
@@ -213,7 +213,7 @@ class Switchboard:
         asker: Frame = {**below[-1], "answers": [*below[-1]["answers"], answer]}
         return Return(path=closed, stack=[*below[:-1], asker])
 
-    def seek(self, question: Question, stack: Sequence[Frame], path: Sequence[Hop]) -> Seek:
+    def seek(self, question: MeshQuestion, stack: Sequence[Frame], path: Sequence[Hop]) -> Seek:
         """Who may answer a question. Raises MeshStopped if nobody may."""
         what = _what(question)
         able = self.able(question.capability)
@@ -294,7 +294,7 @@ def _close(path: Sequence[Hop], top: Frame, error: Any) -> list[Hop]:
     return [ended if hop["hop"] == top["hop"] else hop for hop in path]
 
 
-def _what(question: Question) -> str:
+def _what(question: MeshQuestion) -> str:
     asker = question.asker or "the job"
     return f"{asker} asks for {question.capability!r}" if question.capability else f"{asker} asks"
 

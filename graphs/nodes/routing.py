@@ -25,7 +25,7 @@ class RoutingError(WorkflowError):
 
 
 @dataclass(frozen=True)
-class Turn:
+class NextNodes:
     """Where the run goes, and what the compiler's own channels are to hold."""
 
     goto: list[str]
@@ -60,7 +60,7 @@ class Router:
         routes = self._routes.get(node, ())
         return any(entry.when is not None for route in routes for entry in route.entries)
 
-    def after(self, node: str, scope: Scope, state: Mapping[str, Any]) -> Turn:
+    def after(self, node: str, scope: Scope, state: Mapping[str, Any]) -> NextNodes:
         """Where to go after `node`; `scope` is the state with the node's own writes in it.
 
         Raises RoutingError if a condition cannot be evaluated.
@@ -76,7 +76,7 @@ class Router:
             targets.append(entry.target)
         return self.to(node, targets, state, {LOOPS: changed} if changed else {})
 
-    def after_error(self, node: str, scope: Scope, state: Mapping[str, Any]) -> Turn:
+    def after_error(self, node: str, scope: Scope, state: Mapping[str, Any]) -> NextNodes:
         """Where to go after `node` when it failed and its `on_error` says how to go on."""
         target = self._topology.errors.get(node)
         return self.after(node, scope, state) if target is None else self.to(node, [target], state)
@@ -87,7 +87,7 @@ class Router:
         targets: Sequence[str],
         state: Mapping[str, Any],
         update: dict[str, Any] | None = None,
-    ) -> Turn:
+    ) -> NextNodes:
         """Go from `node` to `targets`, through their gates where those are needed."""
         running = state.get(RUNNING) or [node]
         wanted = [target for target in dict.fromkeys(targets) if target != END]
@@ -97,19 +97,19 @@ class Router:
         ]
         if goto and self._topology.joins:
             update = {**(update or {}), RUNNING: goto}
-        return Turn(goto, update or {})
+        return NextNodes(goto, update or {})
 
-    def failed(self, node: str, state: Mapping[str, Any]) -> Turn:
+    def failed(self, node: str, state: Mapping[str, Any]) -> NextNodes:
         """Go to the node that evaluates the routes of `node` again, so that they fail there."""
         goto = [node + ROUTE]
-        return Turn(goto, {RUNNING: goto} if self._topology.joins else {})
+        return NextNodes(goto, {RUNNING: goto} if self._topology.joins else {})
 
-    def pass_gate(self, join: str, state: Mapping[str, Any]) -> Turn:
+    def pass_gate(self, join: str, state: Mapping[str, Any]) -> NextNodes:
         """Go on to `join`, or wait another superstep for what can still lead to it."""
         others = [name for name in state.get(RUNNING) or () if name != join + GATE]
         waits = any(self._topology.ahead.leads(shown_name(name), join) for name in others)
         goto = [join + GATE if waits else join]
-        return Turn(goto, {RUNNING: goto})
+        return NextNodes(goto, {RUNNING: goto})
 
     def _needs_gate(self, target: str, running: Sequence[str], targets: int) -> bool:
         """Whether anything but what surely arrives now could lead to `target` later."""

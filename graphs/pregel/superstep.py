@@ -72,7 +72,7 @@ def is_route(channel: str) -> bool:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Ran:
+class RanTask:
     """One task of the superstep: a node that ran, and what it wrote."""
 
     id: str
@@ -98,7 +98,7 @@ class Superstep:
     """With its checkpointer."""
     before: CheckpointTuple
     after: CheckpointTuple
-    tasks: Sequence[Ran]
+    tasks: Sequence[RanTask]
     channels: Mapping[str, BaseChannel[Any, Any, Any]]
     """Those of `before`."""
     managed: Any
@@ -123,7 +123,7 @@ class Superstep:
         scratchpad = _scratchpad(None, [], "", "", None, step + 1, last)
         return local_read(scratchpad, self.channels, self.managed, task, select, fresh)
 
-    async def chosen(self, task: Ran, writes: Sequence[Write]) -> list[Write]:
+    async def chosen(self, task: RanTask, writes: Sequence[Write]) -> list[Write]:
         """What the conditional edges of a task's node lead to, where it had written `writes`.
         Raises InvalidInput if they raise."""
         found: deque[Write] = deque()
@@ -148,7 +148,7 @@ class Superstep:
                     ) from error
         return list(found)
 
-    async def again(self, tasks: Sequence[Ran], values: Sequence[Write]) -> list[Any]:
+    async def again(self, tasks: Sequence[RanTask], values: Sequence[Write]) -> list[Any]:
         """What a saver is to be given, as (method, arguments), so that a thread stands where it
         would, had `tasks` written as they say, with `values` written into the state after it."""
         graph, earlier, later = self.graph, self.before, self.after
@@ -175,7 +175,7 @@ class Superstep:
         calls.append(("put", (second, after, told, news)))
         return calls
 
-    async def _after(self, tasks: Sequence[Ran], values: Sequence[Write], step: int) -> Any:
+    async def _after(self, tasks: Sequence[RanTask], values: Sequence[Write], step: int) -> Any:
         graph = self.graph
         versions = graph.checkpointer.get_next_version
         later = copy_checkpoint(self.after.checkpoint)
@@ -268,7 +268,7 @@ def _tasks(
     config: Any,
     metadata: Any,
     pending: Iterable[Any],
-) -> list[Ran]:
+) -> list[RanTask]:
     """The tasks that are due at a checkpoint, with what they have written since."""
     step = int((metadata or {}).get("step", -1))
     due = prepare_next_tasks(
@@ -290,7 +290,7 @@ def _tasks(
         if channel not in NOT_WRITTEN:
             wrote[id].append((channel, value))
     return [
-        Ran(
+        RanTask(
             id=task.id,
             name=task.name,
             path=task.path,
@@ -301,7 +301,7 @@ def _tasks(
     ]
 
 
-def _with_ids_of(tasks: Sequence[Ran], others: Sequence[Ran]) -> list[Ran]:
+def _with_ids_of(tasks: Sequence[RanTask], others: Sequence[RanTask]) -> list[RanTask]:
     """`tasks` under the ids that the same tasks have at another checkpoint."""
     ids = {task.path: task.id for task in others}
     return [replace(task, id=ids[task.path]) for task in tasks]

@@ -16,8 +16,8 @@ from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.paths import path_text
 
 from ..expressions.syntax import (
-    Call,
     Choice,
+    FunctionCall,
     Literal,
     Opaque,
     Operation,
@@ -59,7 +59,7 @@ _ORDER: Mapping[str, Callable[[Any, Any], bool]] = {
 
 
 @dataclass(frozen=True)
-class Fault:
+class TypeFault:
     """An operation that fails whatever the values are."""
 
     start: int
@@ -73,10 +73,10 @@ class Deduction:
 
     source: str
     look_up: Callable[[tuple[str | int, ...]], Kinds]
-    faults: list[Fault] = field(default_factory=list)
-    remarks: list[Fault] = field(default_factory=list)
+    faults: list[TypeFault] = field(default_factory=list)
+    remarks: list[TypeFault] = field(default_factory=list)
     """Comparisons whose outcome is known beforehand."""
-    mixed: list[Fault] = field(default_factory=list)
+    mixed: list[TypeFault] = field(default_factory=list)
     """Arithmetic on whole numbers and floats, which do not mix."""
     _bound: dict[str, Kinds] = field(default_factory=dict)
 
@@ -100,7 +100,7 @@ class Deduction:
                 return self._unary(part, operand)
             case Operation(operands=(left, right)):
                 return self._binary(part, left, right)
-            case Call():
+            case FunctionCall():
                 return self._call(part)
             case Part(target=target):
                 return FAILURE if self.of(target).fails else ANYTHING
@@ -201,10 +201,10 @@ class Deduction:
             return typed("boolean")
         if not overlap(one.types, other.types):
             said = f"{words(one.types)} is never equal to {words(other.types)}"
-            self.remarks.append(Fault(part.start, said))
+            self.remarks.append(TypeFault(part.start, said))
             return constant(False)
         if apart(one, other):
-            self.remarks.append(Fault(part.start, "the declared bounds leave no such number"))
+            self.remarks.append(TypeFault(part.start, "the declared bounds leave no such number"))
             return constant(False)
         return typed("boolean")
 
@@ -217,7 +217,7 @@ class Deduction:
         names = [value for value in possible if isinstance(value, str)]
         listed = ", ".join(map(repr, possible[:8]))
         hint = did_you_mean(wanted[0], names) or None
-        self.remarks.append(Fault(part.start, f"{wanted[0]!r} is none of {listed}", hint))
+        self.remarks.append(TypeFault(part.start, f"{wanted[0]!r} is none of {listed}", hint))
 
     def _comparison(self, part: Operation, one: Guess, other: Guess) -> Guess:
         if one.types is not None and other.types is not None:
@@ -234,7 +234,9 @@ class Deduction:
             (low, high), (least, most) = ours, theirs
             outcomes = {compare(a, b) for a in (low, high) for b in (least, most)}
             if outcomes == {False}:
-                self.remarks.append(Fault(part.start, "the declared bounds leave no such number"))
+                self.remarks.append(
+                    TypeFault(part.start, "the declared bounds leave no such number")
+                )
             return truth(True in outcomes, False in outcomes)
         return typed("boolean")
 
@@ -249,7 +251,7 @@ class Deduction:
             outcomes = {any(same(v, item) for item in lists[0]) for v in one.values}
             if outcomes == {False}:
                 said = f"the list holds none of {', '.join(map(repr, one.values[:8]))}"
-                self.remarks.append(Fault(part.start, said))
+                self.remarks.append(TypeFault(part.start, said))
             return truth(True in outcomes, False in outcomes)
         return typed("boolean")
 
@@ -270,13 +272,13 @@ class Deduction:
             )
             return FAILURE
         if {one.types, other.types} == {frozenset({"integer"}), frozenset({"number"})}:
-            self.mixed.append(Fault(part.start, "whole numbers and floats do not mix"))
+            self.mixed.append(TypeFault(part.start, "whole numbers and floats do not mix"))
         whole = one.types == other.types == frozenset({"integer"})
         return typed("integer") if whole else typed(*kinds)
 
     # ---- functions ----
 
-    def _call(self, call: Call) -> Guess:
+    def _call(self, call: FunctionCall) -> Guess:
         if call.name == "default" and call.target is None and len(call.arguments) == 2:
             return self._default(call)
         if call.name == "has":
@@ -296,7 +298,7 @@ class Deduction:
         return typed(gives) if gives else ANYTHING
 
     def _unfit(
-        self, call: Call, value: Tree, given: frozenset[str], wanted: frozenset[str]
+        self, call: FunctionCall, value: Tree, given: frozenset[str], wanted: frozenset[str]
     ) -> None:
         hint = None
         if call.name == "contains" and "array" in given:
@@ -304,7 +306,7 @@ class Deduction:
         said = f"{call.name}() needs {words(wanted)}, and this is {words(given)}"
         self._fault(value.start, said, hint)
 
-    def _default(self, call: Call) -> Guess:
+    def _default(self, call: FunctionCall) -> Guess:
         value, fallback = (self.of(argument) for argument in call.arguments)
         if fallback.fails:
             return Guess(value.kinds)
@@ -312,7 +314,7 @@ class Deduction:
             return ANYTHING
         return union([Guess(without_null(value.kinds)), fallback])
 
-    def _comprehension(self, call: Call, target: Tree) -> Guess:
+    def _comprehension(self, call: FunctionCall, target: Tree) -> Guess:
         over = self.of(target)
         name, *body = call.arguments
         if over.fails or not isinstance(name, Place) or len(name.path) != 1:
@@ -338,7 +340,7 @@ class Deduction:
     # ---- words ----
 
     def _fault(self, start: int, message: str, hint: str | None = None) -> None:
-        self.faults.append(Fault(start, message, hint))
+        self.faults.append(TypeFault(start, message, hint))
 
     def _text(self, part: Tree) -> str:
         return path_text(part.path) if isinstance(part, Place) else "this"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.registry import Registry
 
-    from ..pregel.superstep import Ran, Superstep, Write
+    from ..pregel.superstep import RanTask, Superstep, Write
 
 
 class MeshWorkflow(YamlWorkflow):
@@ -68,7 +68,9 @@ class MeshWorkflow(YamlWorkflow):
                 f'{SAID} must be {{"answer": …}} or {{"ask": {{"capability": …, "data": {{…}}}}}}'
             )
 
-    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+    async def rerouted(
+        self, step: Superstep, task: RanTask, values: Sequence[Write]
+    ) -> list[Write]:
         # Agents lead to the router, which has said by a Command where to go on.
         return task.routes
 

@@ -32,7 +32,7 @@ from .sequence import VALUE, graph_of
 if TYPE_CHECKING:
     from langgraph.pregel import Pregel
 
-    from ..pregel.superstep import Ran, Superstep, Write
+    from ..pregel.superstep import RanTask, Superstep, Write
 
 CONFIGS_KEPT = 64
 """Configs whose shapes a factory's workflow remembers."""
@@ -232,7 +232,9 @@ class PythonWorkflow(Workflow):
     def shown_nodes(self) -> list[str]:
         return self._shape.nodes
 
-    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+    async def rerouted(
+        self, step: Superstep, task: RanTask, values: Sequence[Write]
+    ) -> list[Write]:
         if not self._shape.branches.get(task.name):
             return task.routes
         from ..pregel.superstep import with_edit
@@ -241,7 +243,7 @@ class PythonWorkflow(Workflow):
         after = await step.chosen(task, with_edit(step.channels, task.values, values))
         return [*self._unconditional(task, before), *after]
 
-    def _unconditional(self, task: Ran, chosen: Sequence[Write]) -> list[Write]:
+    def _unconditional(self, task: RanTask, chosen: Sequence[Write]) -> list[Write]:
         """Where a task leads whatever the state: by plain edges, and by its own Command. LangGraph
         writes these before what its conditional edges have `chosen`."""
         from ..pregel.superstep import BRANCH, key_of

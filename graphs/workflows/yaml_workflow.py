@@ -23,7 +23,7 @@ from ..expressions.templates import compile_output
 from ..language.definition import ERRORS, SAID, START, Channel, Definition, Merge
 from ..language.dump import dump
 from ..nodes.mesh_rules import error_of
-from ..nodes.routing import Router, RoutingError, Turn
+from ..nodes.routing import NextNodes, Router, RoutingError
 from ..pregel.names import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ..topology.topology import topology_of
 from ..types.state import normalise
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
     from ucop.agents.spec.merging import MergeFunction
 
-    from ..pregel.superstep import Ran, Superstep, Write
+    from ..pregel.superstep import RanTask, Superstep, Write
     from ..types.given_context import Unchecked
 
 COMPILED_KEPT = 256
@@ -185,7 +185,9 @@ class YamlWorkflow(Workflow):
         own = [node for node in ran if node in nodes]
         return chosen(own, as_node) if own or as_node or not ran else ran[0]
 
-    async def rerouted(self, step: Superstep, task: Ran, values: Sequence[Write]) -> list[Write]:
+    async def rerouted(
+        self, step: Superstep, task: RanTask, values: Sequence[Write]
+    ) -> list[Write]:
         from ..pregel.superstep import BRANCH, with_edit
 
         seen = step.seen(with_edit(step.channels, task.values, values))
@@ -194,7 +196,9 @@ class YamlWorkflow(Workflow):
             return task.routes
         return [*turn.update.items(), *((f"{BRANCH}{target}", None) for target in turn.goto)]
 
-    def _turn(self, task: Ran, seen: Mapping[str, Any], state: Mapping[str, Any]) -> Turn | None:
+    def _turn(
+        self, task: RanTask, seen: Mapping[str, Any], state: Mapping[str, Any]
+    ) -> NextNodes | None:
         """Where the compiled node goes on to; None for one that asks no condition."""
         router, node = self._router, shown_name(task.name)
         if task.name == START + GATE:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ucop.agents.models.health import Health
     from ucop.agents.models.models import Models
     from ucop.agents.models.provider import ModelUse
-    from ucop.agents.providers.retry import Retry
+    from ucop.agents.providers.retry import RetryRules
     from ucop.engine.settings import Settings
 
 
@@ -42,7 +42,7 @@ def list_(
     table.show()
 
 
-def _models(settings: Settings, *, retry: Retry | None = None) -> Models:
+def _models(settings: Settings, *, retry: RetryRules | None = None) -> Models:
     from ucop.agents.models.models import Models
 
     return Models(
@@ -109,9 +109,9 @@ def check(
 
 async def _check_all(settings: Settings, name: str | None, *, call: bool) -> list[Health]:
     from ucop.agents.models.health import check
-    from ucop.agents.providers.retry import Retry
+    from ucop.agents.providers.retry import RetryRules
 
-    models = _models(settings, retry=Retry(tries=1))
+    models = _models(settings, retry=RetryRules(tries=1))
     try:
         asked = models.names if name is None else (name,)
         links = dict.fromkeys(link for one in asked for link in models.candidates(one))

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ucop.agents.library.trial import MAX_PRINTED, Limits, Report, try_code
+from ucop.agents.library.trial import MAX_PRINTED, Report, TrialLimits, try_code
 
 TESTS = "assert f(2) == 4\nassert f(3) == 6\ndef test_zero():\n    assert f(0) == 0\n"
-QUICK = Limits(seconds=1, megabytes=256)
+QUICK = TrialLimits(seconds=1, megabytes=256)
 posix = pytest.mark.skipif(sys.platform == "win32", reason="no resource limits there")
 
 
-async def tried(body: str, tests: str = TESTS, limits: Limits = QUICK) -> Report:
+async def tried(body: str, tests: str = TESTS, limits: TrialLimits = QUICK) -> Report:
     """Try the body of `f`, or after `module:` a whole module."""
     module = body.startswith("module:")
     code = body.removeprefix("module:") if module else f"def f(n):\n    {body}"
@@ -120,7 +120,7 @@ async def test_nothing_is_left_of_a_trial_that_is_cancelled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    limits = Limits(seconds=3600)
+    limits = TrialLimits(seconds=3600)
     running = asyncio.create_task(tried("while True: pass", limits=limits))
     while not os.listdir(tmp_path):
         await asyncio.sleep(0.01)

@@ -13,9 +13,9 @@ import pytest
 
 from ucop.agents.embedded import install as installing
 from ucop.agents.embedded.line import Line
-from ucop.agents.embedded.llama import Refusal
+from ucop.agents.embedded.llama import EndpointError
 from ucop.agents.embedded.translation import (
-    Answer,
+    StreamedAnswer,
     mean_vector,
     translate_chat,
     translate_generate,
@@ -83,7 +83,7 @@ def test_format_becomes_a_response_format(asked: object, sent: object) -> None:
     ],
 )
 def test_what_the_model_cannot_do_is_refused(request_: dict[str, Any]) -> None:
-    with pytest.raises(Refusal) as caught:
+    with pytest.raises(EndpointError) as caught:
         translate_chat(request_)
     assert caught.value.status == 400
 
@@ -111,7 +111,7 @@ def event(content: str = "", reason: str | None = None) -> dict[str, Any]:
 
 
 def test_an_answer_collects_text_reason_and_counts() -> None:
-    answer = Answer(forced=False)
+    answer = StreamedAnswer(forced=False)
     assert [answer.take(event("a")), answer.take(event("b", "length"))] == ["a", "b"]
     answer.take({"choices": [], "usage": {"prompt_tokens": 3, "completion_tokens": 2}})
     assert answer.message(streamed=True)["content"] == ""
@@ -125,14 +125,14 @@ def test_an_answer_collects_text_reason_and_counts() -> None:
 
 
 def test_an_answer_without_a_reason_to_end_is_an_error() -> None:
-    answer = Answer(forced=False)
+    answer = StreamedAnswer(forced=False)
     answer.take(event("half"))
-    with pytest.raises(Refusal, match="without a finish reason"):
+    with pytest.raises(EndpointError, match="without a finish reason"):
         answer.ending()
 
 
 def test_a_forced_call_is_kept_back_until_it_is_whole() -> None:
-    answer = Answer(forced=True)
+    answer = StreamedAnswer(forced=True)
     assert answer.take(event('{"name": "add", "argu')) == ""
     assert "tool_calls" not in answer.message(streamed=True)
     answer.take(event('ments": {"a": 1}}', "stop"))

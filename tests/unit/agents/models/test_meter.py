@@ -24,7 +24,7 @@ from tests.support.graphs import Node
 from tests.support.ollama import ScriptedOllama
 from ucop.agents.models.meter import OUTSIDE, Meter, Usage
 from ucop.agents.models.models import Models
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 
 
 class State(TypedDict):
@@ -159,7 +159,7 @@ async def test_failed_and_repeated_calls_are_counted_as_the_endpoint_saw_them() 
     replies = [scripted.status(500), scripted.cut(), scripted.status(429), scripted.text("at last")]
     meter = Meter()
     with ScriptedOllama(replies) as ollama:
-        models = Models(ollama_host=ollama.url, embedded=False, retry=Retry(backoff=0.01))
+        models = Models(ollama_host=ollama.url, embedded=False, retry=RetryRules(backoff=0.01))
 
         async def asks(state: State) -> dict[str, Any]:
             return {"out": [(await models.ask(None, [])).content]}

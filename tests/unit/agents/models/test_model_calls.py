@@ -17,7 +17,7 @@ from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import ModelError, ModelResponseError
 from ucop.agents.models.meter import Meter, Usage
 from ucop.agents.models.models import Models
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 from ucop.agents.providers.settings import ProviderSettings
 
 QUESTION = [HumanMessage("Well?")]
@@ -38,7 +38,7 @@ def limited(ollama: ScriptedOllama, **limits: Any) -> Models:
     return Models(
         ollama_host=ollama.url,
         embedded=False,
-        retry=Retry(tries=3, backoff=0.01),
+        retry=RetryRules(tries=3, backoff=0.01),
         providers={"ollama": ProviderSettings(**limits)},
     )
 
@@ -188,7 +188,7 @@ async def test_a_chain_drives_an_agent_with_tools() -> None:
         models = Models(
             ollama_host=ollama.url,
             embedded=False,
-            retry=Retry(tries=1),
+            retry=RetryRules(tries=1),
             aliases={"smart": ["ollama:big", "ollama:small"]},
         )
 

@@ -18,9 +18,9 @@ from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, Mod
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
 from ucop.agents.models.provider import ModelUse
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 
-QUICK = Retry(tries=3, backoff=0.01)
+QUICK = RetryRules(tries=3, backoff=0.01)
 QUESTION = [HumanMessage("How are you?")]
 
 

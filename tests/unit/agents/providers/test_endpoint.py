@@ -1,4 +1,4 @@
-"""OLLAMA_HOST in every form that Ollama takes; when to try again; Retry-After."""
+"""OLLAMA_HOST in every form that Ollama takes; when to try again; RetryRules-After."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from ucop.agents.errors import ModelError
 from ucop.agents.providers.endpoint import Endpoint, ollama_endpoint
-from ucop.agents.providers.retry import Retry, parse_retry_after
+from ucop.agents.providers.retry import RetryRules, parse_retry_after
 
 
 @pytest.mark.parametrize(
@@ -72,15 +72,15 @@ def test_loopback_is_never_asked_through_a_proxy(url: str, loopback: bool) -> No
 
 def test_back_off_doubles_is_bounded_and_jitters_by_half() -> None:
     error = ModelError("x", transient=True)
-    longest = Retry(tries=9, backoff=1.0, longest=5.0, draw=lambda: 1.0)
+    longest = RetryRules(tries=9, backoff=1.0, longest=5.0, draw=lambda: 1.0)
     assert [longest.pause(error, tries) for tries in range(1, 6)] == [1.0, 2.0, 4.0, 5.0, 5.0]
-    assert Retry(tries=9, backoff=1.0, draw=lambda: 0.0).pause(error, 1) == 0.5
+    assert RetryRules(tries=9, backoff=1.0, draw=lambda: 0.0).pause(error, 1) == 0.5
     assert longest.pause(error, 9) is None
 
 
 def test_only_passing_failures_are_tried_again_and_the_endpoint_says_when() -> None:
-    assert Retry().pause(ModelError("x"), 1) is None
-    assert Retry().pause(ModelError("x", transient=True, retry_after=42.0), 1) == 42.0
+    assert RetryRules().pause(ModelError("x"), 1) is None
+    assert RetryRules().pause(ModelError("x", transient=True, retry_after=42.0), 1) == 42.0
 
 
 @pytest.mark.parametrize(

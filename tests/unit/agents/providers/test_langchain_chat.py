@@ -20,7 +20,7 @@ from ucop.agents.errors import ModelError, ModelUnavailable
 from ucop.agents.models.fallback import ModelFallback
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 from ucop.agents.providers.settings import ProviderSettings
 
 QUESTION = [SystemMessage("Be brief."), HumanMessage("Say ${this} {as} {{it}} is.")]
@@ -31,7 +31,7 @@ SCHEMA = {
     "required": ["n"],
     "additionalProperties": False,
 }
-QUICK = Retry(tries=2, backoff=0.01)
+QUICK = RetryRules(tries=2, backoff=0.01)
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from langchain_core.messages import HumanMessage
 from tests.support.ollama import ScriptedOllama, hang, text
 from ucop.agents.errors import ModelTimeout
 from ucop.agents.models.models import Models
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 
 MODEL = "llama3.2:latest"
 QUESTION = [HumanMessage("Well?")]
@@ -20,7 +20,7 @@ def models(ollama: ScriptedOllama, timeout: float = 60.0) -> Models:
         embedded=False,
         timeout=timeout,
         idle_timeout=0.2,
-        retry=Retry(tries=1),
+        retry=RetryRules(tries=1),
     )
 
 

@@ -30,7 +30,7 @@ from ucop.agents import (
     load_registry,
     run_alone,
 )
-from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.retry import RetryRules
 from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.mcp_server import McpServer
 from ucop.agents.text.source import read_yaml
@@ -74,7 +74,7 @@ def ollama() -> Iterator[ScriptedOllama]:
 
 @pytest.fixture
 async def context(ollama: ScriptedOllama, tmp_path: Path) -> AsyncIterator[AgentContext]:
-    models = Models(ollama_host=ollama.url, embedded=False, retry=Retry(tries=2, backoff=0.01))
+    models = Models(ollama_host=ollama.url, embedded=False, retry=RetryRules(tries=2, backoff=0.01))
     yield AgentContext(job_id="job-1", node="write", key="job-1/t1", models=models, folder=tmp_path)
     await models.aclose()
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ucop.agents.text.paths import is_path, path_steps, path_text
 from ucop.agents.text.template import (
-    Literal,
-    Reference,
+    Hole,
+    PlainText,
     TemplateError,
     fill,
     parse,
@@ -55,7 +55,7 @@ def test_references_become_their_values(text: str, value: Any) -> None:
 
 
 def test_a_whole_reference_keeps_its_type_and_a_prompt_is_always_text() -> None:
-    assert parse("${count}").whole == Reference("count", 2)
+    assert parse("${count}").whole == Hole("count", 2)
     assert parse("${count}").render_text(path_lookup(NAMES)) == "3"
 
 
@@ -148,7 +148,7 @@ def test_every_text_is_cut_without_loss_or_refused(pieces: list[str]) -> None:
     text = "".join(pieces)
     with suppress(TemplateError):
         for part in parse(text).parts:
-            assert isinstance(part, Literal) or text[part.offset :].startswith(part.text)
+            assert isinstance(part, PlainText) or text[part.offset :].startswith(part.text)
 
 
 @given(st.text(max_size=30), st.text(max_size=30))

@@ -20,7 +20,7 @@ from ucop.graphs.errors import (
 )
 from ucop.graphs.language.definition import Mesh
 from ucop.graphs.nodes.breaker import Breaker, BreakerRules, BreakerState, state_of
-from ucop.graphs.nodes.mesh_rules import Finish, Return, Seek, Standing, Switchboard, best
+from ucop.graphs.nodes.mesh_rules import AgentStanding, Finish, Return, Seek, Switchboard, best
 
 CLOSED, HALF, OPEN = BreakerState.CLOSED, BreakerState.HALF_OPEN, BreakerState.OPEN
 
@@ -209,11 +209,11 @@ def stops(talk: Talk, word: str) -> MeshStopped | None:
 
 def test_the_healthy_go_first_then_the_idle_then_by_name() -> None:
     standings = [
-        Standing(agent="a", breaker=OPEN),
-        Standing(agent="b", breaker=HALF),
-        Standing(agent="c", calls=2),
-        Standing(agent="e", calls=1),
-        Standing(agent="d", calls=1),
+        AgentStanding(agent="a", breaker=OPEN),
+        AgentStanding(agent="b", breaker=HALF),
+        AgentStanding(agent="c", calls=2),
+        AgentStanding(agent="e", calls=1),
+        AgentStanding(agent="d", calls=1),
     ]
     order = []
     while (one := best(standings)) is not None:
