@@ -337,7 +337,8 @@ class Engine:
         listens = read_modes(stream) if stream is not None else frozenset()
         most = read_limits(budget, deadline)
         job = self._new_job(workflow, input, terms, most, context, config, mine=True)
-        return JobHandle(self._access, self._loop.call(self._submit(job, listens)))
+        id = self._loop.call(self._submit(job, listens))
+        return JobHandle(self._access, id, is_new=id == job.id)
 
     async def asubmit(
         self,
@@ -376,7 +377,8 @@ class Engine:
         job = await asyncio.to_thread(
             lambda: self._new_job(workflow, input, terms, most, context, config, mine=True)
         )
-        return JobHandle(self._access, await self._loop.acall(self._submit(job, listens)))
+        id = await self._loop.acall(self._submit(job, listens))
+        return JobHandle(self._access, id, is_new=id == job.id)
 
     def job(self, id: str) -> JobHandle:
         """A job by its id or the beginning of it. Raises JobNotFound."""

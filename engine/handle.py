@@ -67,8 +67,10 @@ class JobAccess:
 class JobHandle:
     """A job that can be waited for, followed and continued."""
 
-    def __init__(self, access: JobAccess, id: JobId) -> None:
+    def __init__(self, access: JobAccess, id: JobId, *, is_new: bool = False) -> None:
         self.id = id
+        self.is_new = is_new
+        """Whether the call that gave this handle made the job, and found none under its key."""
         self._access = access
 
     def __repr__(self) -> str:
@@ -399,7 +401,7 @@ class JobHandle:
         given = read_regiven(context, config)
         other = None if workflow is None else self._access.successor(workflow)
         new = self._call(self._access.commands.fork(self.id, checkpoint, edit, other, given))
-        return JobHandle(self._access, new)
+        return JobHandle(self._access, new, is_new=True)
 
     async def afork(
         self,
@@ -419,7 +421,7 @@ class JobHandle:
         if workflow is not None:
             other = await asyncio.to_thread(self._access.successor, workflow)
         new = await self._acall(self._access.commands.fork(self.id, checkpoint, edit, other, given))
-        return JobHandle(self._access, new)
+        return JobHandle(self._access, new, is_new=True)
 
     def restore(self, checkpoint: str) -> None:
         """Set a paused or failed job back to an earlier checkpoint: when it goes on, it goes on

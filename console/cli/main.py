@@ -26,6 +26,7 @@ COMMANDS = {
     "run": "commands.run:run",
     "generate": "commands.run:generate",
     "worker": "commands.worker:worker",
+    "serve": "commands.serve:serve",
     "check": "commands.check:check",
     "jobs": "jobs.jobs:app",
     "queues": "commands.queues:app",
