@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING
@@ -19,7 +21,19 @@ from .description import describe, refusals
 from .news import News
 from .parts import Parts
 from .problems import add_handlers
-from .v1 import job_commands, jobs, streams
+from .v1 import (
+    agents,
+    checkpoints,
+    job_commands,
+    jobs,
+    memory,
+    questions,
+    queues,
+    schedules,
+    streams,
+    webhooks,
+    workflows,
+)
 
 if TYPE_CHECKING:
     from ucop.engine import Engine
@@ -28,7 +42,22 @@ if TYPE_CHECKING:
 
 V1 = "/api/v1"
 
-ROUTERS = (job_commands.router, jobs.router, streams.router)
+ROUTERS = tuple(
+    module.router
+    for module in (
+        job_commands,
+        jobs,
+        checkpoints,
+        questions,
+        streams,
+        workflows,
+        agents,
+        queues,
+        schedules,
+        webhooks,
+        memory,
+    )
+)
 
 EXPOSED = (
     "content-location",
@@ -53,6 +82,9 @@ def make_app(
 
     @asynccontextmanager
     async def live(app: FastAPI) -> AsyncIterator[None]:
+        # Enough that runs of agents, which may take minutes, leave threads to those who only read.
+        threads = ThreadPoolExecutor(64, thread_name_prefix="ucop-http")
+        asyncio.get_running_loop().set_default_executor(threads)
         app.state.parts = Parts(engine=engine, place=place, news=News(engine.settings.url))
         try:
             yield

@@ -31,6 +31,7 @@ from ..jobs.job import (
 from ..jobs.status import JobStatus
 from ..ledger.operation import One, Operation, Params, Row, Statement, clock, run
 from .rows import job_of, json_of, step_of, time_of, time_or_none, usage_of
+from .workers import SILENT, WorkerState
 
 if TYPE_CHECKING:
     from ucop.graphs.nodes.breaker import BreakerRules
@@ -413,7 +414,7 @@ class Reader:
         with self._connection.snapshot() as rows:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
-    def workers(self, *, silent_after: float = 60.0) -> list[str]:
+    def workers(self, *, silent_after: float = SILENT) -> list[str]:
         """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
         One that runs its own jobs alone serves no queue."""
         oldest = self.now() - silent_after
@@ -421,6 +422,25 @@ class Reader:
             row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
         ]
         return [row["id"] for row in alive if json.loads(row["serves"])]
+
+    def worker_states(self) -> list[WorkerState]:
+        """Workers that are known, the oldest first; those that were lost are kept for a while."""
+        running, now = _counted(self._rows(_RUNNING, {})), self.now()
+        return [
+            WorkerState(
+                id=row["id"],
+                host=row["host"],
+                pid=row["pid"],
+                started_at=time_of(row["started_at"]),
+                beat_at=time_of(row["beat_at"]),
+                silent=now - row["beat_at"] > SILENT,
+                lost=bool(row["lost"]),
+                knows=sorted(json.loads(row["knows"])),
+                serves=sorted(json.loads(row["serves"])),
+                running=running.get(row["id"], 0),
+            )
+            for row in self._rows(_WORKERS, {})
+        ]
 
     def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
         """The queues that the settings declare, and those that have jobs, by name."""

@@ -44,7 +44,7 @@ Types = Annotated[
 Workflows = Annotated[list[str], Query(description="Only events of jobs of these workflows.")]
 
 
-@router.get("/jobs/{id}/stream", response_class=EventStream)
+@router.get("/jobs/{id}/stream", response_class=EventStream, status_code=200)
 async def stream_job(
     parts: Uses,
     caller: Reads,
@@ -64,7 +64,7 @@ async def stream_job(
     return EventStream(lively(_greeted(events), parts.stopping), parts.open_stream(caller))
 
 
-@router.get("/events/stream", response_class=EventStream)
+@router.get("/events/stream", response_class=EventStream, status_code=200)
 async def stream_events(
     parts: Uses,
     caller: Reads,

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
+from ...view.records import memory_record
 from ...view.tables import Column, Table, first_line, moment, plural
 from .. import options
 
@@ -98,7 +99,7 @@ def search(
     with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
-        put_json([_told(one) for one in found])
+        put_json([memory_record(one) for one in found])
         return
     titles = [Column(title="score"), Column(title="space"), Column(title="key")]
     table = Table([*titles, Column(title="text", long=True)])
@@ -187,7 +188,7 @@ def _ask(place: Place, operation: Operation[list[T]]) -> list[T]:
 
 def _list_space(items: list[Remembered], *, as_json: bool) -> None:
     if as_json:
-        put_json([_told(one) for one in items])
+        put_json([memory_record(one) for one in items])
         return
     titles = [Column(title="space"), Column(title="key"), Column(title="when")]
     table = Table([*titles, Column(title="value", long=True)])
@@ -201,13 +202,3 @@ def _shown(one: Remembered) -> str:
     from json import dumps
 
     return first_line(one.text or dumps(one.value, ensure_ascii=False))
-
-
-def _told(one: Remembered) -> dict[str, Any]:
-    return {
-        "space": "/".join(one.space),
-        "key": one.key,
-        "value": one.value,
-        "score": one.score,
-        "updated_at": one.updated_at.isoformat(),
-    }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -15,11 +14,11 @@ from ucop.engine.events.webhooks import DeliveryStatus
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json, put_records
 from ...view.place import Place, place_of
+from ...view.records import address, webhook_record
 from ...view.tables import Column, Table, duration, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.engine.declared.webhook import Webhook
     from ucop.engine.ledger.operation import Operation
 
 T = TypeVar("T")
@@ -51,7 +50,7 @@ def list_(
     known = place.settings.webhooks
     counts = _ask(place, counted(), {})
     if json:
-        put_json([_data(name, webhook, counts) for name, webhook in known.items()])
+        put_json([webhook_record(name, webhook, counts) for name, webhook in known.items()])
         return
     if not known:
         note("no webhooks; [webhooks.NAME] in ucop.toml names one")
@@ -64,7 +63,7 @@ def list_(
         ]
     )
     for name, webhook in known.items():
-        data = _data(name, webhook, counts)
+        data = webhook_record(name, webhook, counts)
         table.rows.append(
             (
                 name,
@@ -159,7 +158,7 @@ def send_one(
     elif answer.error is None:
         put(f"answered {answer.status} after {duration(seconds)}")
     else:
-        note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
+        note(f"message {id} did not arrive at {address(known[name].url)}: {answer.error}")
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
 
 
@@ -171,22 +170,3 @@ def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:
             return reader.ask(operation)
     except NoDatabase:
         return otherwise
-
-
-def _data(
-    name: str, webhook: Webhook, counts: dict[tuple[str, DeliveryStatus], int]
-) -> dict[str, Any]:
-    return {
-        "name": name,
-        "address": _address(webhook.url),
-        "types": list(webhook.types),
-        "workflows": list(webhook.workflows),
-        "secret_env": webhook.secret_env,
-        "secret_is_here": bool(os.environ.get(webhook.secret_env)),
-        **{status.value: counts.get((name, status), 0) for status in DeliveryStatus},
-    }
-
-
-def _address(url: str) -> str:
-    """An address without what stands behind a `?`: it may be a secret."""
-    return url.partition("?")[0] + ("?…" if "?" in url else "")
