@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from .checkpoints.edits import Edit, InputEdit
+from .edits.edit import Edit, InputEdit
 from .errors import JobFailed, JobStopped
+from .events.waiting import EVENT_PAGE
 from .job_error import JobError
 from .jobs.answer import checked_answer
 from .jobs.job import Attempt, Checkpoint, Event, Job, JobId, Question, Step
 from .jobs.run_options import read_regiven
 from .jobs.status import JobStatus
-from .ledger import lifecycle, threads
 from .ledger.commands import read_new_terms
 from .ledger.pruning import Pruning
 from .live.readers import new_reader_id
 from .live.stream import DEFAULT_MODES, LiveStream, Modes, read_modes
+from .loop.twins import T, Waitable, aside, awaited, on_loop, waited
 from .transfer.job_file import save
 
 if TYPE_CHECKING:
     from ucop.agents.models.meter import Usage
-    from ucop.graphs.workflow import Graph, Workflow
+    from ucop.graphs.workflow import Workflow
 
-    from .database.database import Database
+    from .commands.workflow_commands import WorkflowCommands
+    from .events.waiting import Waiting
+    from .ledger.lifecycle import Rest
     from .live.readers import LiveReaders
     from .loop.loop import LoopThread
     from .reading.reader import Reader
-    from .workflow_commands import WorkflowCommands
-
-    Source: TypeAlias = str | Path | Workflow | Graph
-
-T = TypeVar("T")
-
-EVENT_PAGE = 500
-"""Events read at once."""
+    from .workflows.known import Source
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,19 +42,11 @@ class JobAccess:
     """What handles need of their engine."""
 
     loop: LoopThread
-    database: Database
-    types: Sequence[str]
-    """Classes that states may hold beside the project's: see Settings.state."""
     reader: Callable[[], Reader]
+    waiting: Waiting
     live: LiveReaders
     commands: WorkflowCommands
-    rest: Callable[[JobId, float | None], Coroutine[Any, Any, lifecycle.Rest]]
-    """Waits until a job rests. Raises ResultTimeout, or what broke its attempt off."""
-    news: Callable[[JobId, int], Coroutine[Any, Any, tuple[list[Event], bool]]]
-    """Waits for events above a number; also whether the job rests then."""
     spending: Callable[[JobId], Coroutine[Any, Any, dict[str, Usage]]]
-    restore: Callable[[str, JobId], Coroutine[Any, Any, Workflow]]
-    """The workflow of a fingerprint, as a job was submitted with it."""
     successor: Callable[[Source], Workflow]
     """A definition that a fork is to go on with. Raises as `submit` does."""
 
@@ -76,68 +63,66 @@ class JobHandle:
     def __repr__(self) -> str:
         return f"<job {self.id}>"
 
-    def get(self) -> Job:
+    @waited
+    async def get(self) -> Job:
         """Everything about the job but its events and checkpoints."""
-        return self._access.reader().job(self.id)
+        return await self._read(lambda reader: reader.job(self.id))
 
-    async def aget(self) -> Job:
-        """`get`, awaited."""
-        return await asyncio.to_thread(self.get)
+    aget = awaited(get)
 
     @property
     def status(self) -> JobStatus:
         """Where the job stands now."""
         return self._access.reader().status(self.id)[0]
 
-    def result(self, timeout: float | None = None) -> Any:
+    @waited
+    async def result(self, timeout: float | None = None) -> Any:
         """Wait for the job's output (JSON). `timeout` in seconds.
 
         Raises JobFailed, JobStopped (it is paused, waits for a person, or was cancelled),
         ResultTimeout (it goes on), or a DatabaseError that broke its attempt off.
         """
-        return _output(self.id, self._call(self._access.rest(self.id, timeout)))
+        rest = await self._on_loop(self._access.waiting.rest(self.id, timeout))
+        return _output(self.id, rest)
 
-    async def aresult(self, timeout: float | None = None) -> Any:
-        """`result`, awaited."""
-        return _output(self.id, await self._acall(self._access.rest(self.id, timeout)))
+    aresult = awaited(result)
 
-    def wait(self, timeout: float | None = None) -> JobStatus:
+    @waited
+    async def wait(self, timeout: float | None = None) -> JobStatus:
         """Wait until the job rests, however it ended; returns its status."""
-        return self._call(self._access.rest(self.id, timeout)).status
+        return (await self._on_loop(self._access.waiting.rest(self.id, timeout))).status
 
-    async def await_rest(self, timeout: float | None = None) -> JobStatus:
-        """`wait`, awaited."""
-        return (await self._acall(self._access.rest(self.id, timeout))).status
+    await_rest = awaited(wait, "await_rest")
 
     def events(self, after: int = 0, *, follow: bool = True) -> Iterator[Event]:
         """The job's events with numbers above `after`, in order and without a gap; with
         `follow` also those to come, until the job rests."""
-        while True:
-            if not follow:
-                found = self._access.reader().events(self.id, after=after, limit=EVENT_PAGE)
-                rests = len(found) < EVENT_PAGE
-            else:
-                found, rests = self._call(self._access.news(self.id, after))
-            yield from found
-            if rests:
-                return
-            after = found[-1].seq if found else after
+        rests = False
+        while not rests:
+            page, rests = self._events(after, follow)
+            yield from page
+            after = page[-1].seq if page else after
 
     async def aevents(self, after: int = 0, *, follow: bool = True) -> AsyncIterator[Event]:
         """`events`, awaited."""
-        while True:
-            if not follow:
-                found = await asyncio.to_thread(
-                    self._access.reader().events, self.id, after=after, limit=EVENT_PAGE
-                )
-                rests = len(found) < EVENT_PAGE
-            else:
-                found, rests = await self._acall(self._access.news(self.id, after))
-            for event in found:
+        rests = False
+        while not rests:
+            page, rests = await self._aevents(after, follow)
+            for event in page:
                 yield event
-            if rests:
-                return
-            after = found[-1].seq if found else after
+            after = page[-1].seq if page else after
+
+    @waited
+    async def _events(self, after: int, follow: bool) -> tuple[list[Event], bool]:
+        """A page of events, and whether it is the last."""
+        if follow:
+            return await self._on_loop(self._access.waiting.events(self.id, after))
+        page = await self._read(
+            lambda reader: reader.events(self.id, after=after, limit=EVENT_PAGE)
+        )
+        return page, len(page) < EVENT_PAGE
+
+    _aevents = awaited(_events)
 
     def stream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
         """Follow what the job's graph emits, live, until the job rests: LangGraph's version 2 parts,
@@ -151,103 +136,95 @@ class JobHandle:
         What nobody listened to is not kept: submit with `stream=` where the beginning matters.
         See LiveStream, and docs/streaming.md. Raises InvalidInput.
         """
-        found = self._follow(modes, after)
-        self._call(found.join())
-        return found
+        stream = self._follow(modes, after)
+        self._access.loop.call(stream.join())
+        return stream
 
     def astream(self, modes: Modes = DEFAULT_MODES, *, after: str | None = None) -> LiveStream:
         """`stream`, for `async for`: not awaited, as LangGraph's."""
-        found = self._follow(modes, after)
-        self._access.loop.begin(found.join())
-        return found
+        stream = self._follow(modes, after)
+        self._access.loop.begin(stream.join())
+        return stream
 
     def _follow(self, modes: Modes, after: str | None) -> LiveStream:
         wanted = read_modes(modes)
         access, id = self._access, new_reader_id()
         return LiveStream(access.live, access.loop, id, self.id, wanted, after)
 
-    def steps(self) -> list[Step]:
+    @waited
+    async def steps(self) -> list[Step]:
         """The job's node runs in the order in which they began."""
-        return self._access.reader().steps(self.id)
+        return await self._read(lambda reader: reader.steps(self.id))
 
-    async def asteps(self) -> list[Step]:
-        """`steps`, awaited."""
-        return await asyncio.to_thread(self.steps)
+    asteps = awaited(steps)
 
-    def spending(self) -> dict[str, Usage]:
+    @waited
+    async def spending(self) -> dict[str, Usage]:
         """What the nodes that run in this process now have spent so far, by node. Not stored;
         empty where another process runs the job."""
-        return self._call(self._access.spending(self.id))
+        return await self._on_loop(self._access.spending(self.id))
 
-    async def aspending(self) -> dict[str, Usage]:
-        """`spending`, awaited."""
-        return await self._acall(self._access.spending(self.id))
+    aspending = awaited(spending)
 
-    def attempts(self) -> list[Attempt]:
+    @waited
+    async def attempts(self) -> list[Attempt]:
         """The job's attempts from the first."""
-        return self._access.reader().attempts(self.id)
+        return await self._read(lambda reader: reader.attempts(self.id))
 
-    async def aattempts(self) -> list[Attempt]:
-        """`attempts`, awaited."""
-        return await asyncio.to_thread(self.attempts)
+    aattempts = awaited(attempts)
 
-    def checkpoints(self) -> list[Checkpoint]:
+    @waited
+    async def checkpoints(self) -> list[Checkpoint]:
         """The job's saved states, the newest first."""
-        return self._call(self._checkpoints())
+        return await self._on_loop(self._access.commands.checkpoints(self.id))
 
-    async def acheckpoints(self) -> list[Checkpoint]:
-        """`checkpoints`, awaited."""
-        return await self._acall(self._checkpoints())
+    acheckpoints = awaited(checkpoints)
 
-    def prune(self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False) -> int:
+    @waited
+    async def prune(
+        self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
+    ) -> int:
         """Delete old saved states; returns how many, with `dry_run` how many that would be.
 
         What the job goes on from is kept, the `keep` newest, and what those were made from; with
         `before` also all that are younger. Forks have states of their own. Raises RefusedChange
         where the states cannot stand alone (LangGraph's DeltaChannel), InvalidInput.
         """
-        return self._call(self._access.commands.prune(self.id, _pruning(keep, before), dry_run))
+        pruning = Pruning(keep=keep, before=None if before is None else before.timestamp())
+        return await self._on_loop(self._access.commands.prune(self.id, pruning, dry_run))
 
-    async def aprune(
-        self, *, keep: int = 1, before: datetime | None = None, dry_run: bool = False
-    ) -> int:
-        """`prune`, awaited."""
-        return await self._acall(
-            self._access.commands.prune(self.id, _pruning(keep, before), dry_run)
-        )
+    aprune = awaited(prune)
 
-    def archive(self) -> None:
+    @waited
+    async def archive(self) -> None:
         """Take the job, which has ended, out of the lists; all of it stays to be read.
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._access.commands.archive(self.id, undo=False))
+        await self._on_loop(self._access.commands.archive(self.id, undo=False))
 
-    async def aarchive(self) -> None:
-        """`archive`, awaited."""
-        await self._acall(self._access.commands.archive(self.id, undo=False))
+    aarchive = awaited(archive)
 
-    def unarchive(self) -> None:
+    @waited
+    async def unarchive(self) -> None:
         """Put it back into the lists."""
-        self._call(self._access.commands.archive(self.id, undo=True))
+        await self._on_loop(self._access.commands.archive(self.id, undo=True))
 
-    async def aunarchive(self) -> None:
-        """`unarchive`, awaited."""
-        await self._acall(self._access.commands.archive(self.id, undo=True))
+    aunarchive = awaited(unarchive)
 
-    def delete(self) -> None:
+    @waited
+    async def delete(self) -> None:
         """Delete the job, which has ended, with its steps, events and states. A thread that other
         jobs use stays; its key is free again.
 
         Raises RefusedChange where it has not ended.
         """
-        self._call(self._access.commands.delete(self.id))
+        await self._on_loop(self._access.commands.delete(self.id))
 
-    async def adelete(self) -> None:
-        """`delete`, awaited."""
-        await self._acall(self._access.commands.delete(self.id))
+    adelete = awaited(delete)
 
-    def export(self, path: Path | str, *, redact: bool = False) -> None:
+    @waited
+    async def export(self, path: Path | str, *, redact: bool = False) -> None:
         """Write the job whole into a file, without secrets: definition, input, steps, events and
         states, to be read again by `Engine.import_job`, on any database.
 
@@ -255,36 +232,33 @@ class JobHandle:
             path: The file, which must not be there yet.
             redact: Keep of every text only its shape. The definition stays.
         """
-        save(path, self._access.reader().export(self.id, redact=redact))
+        await self._read(lambda reader: save(path, reader.export(self.id, redact=redact)))
 
-    async def aexport(self, path: Path | str, *, redact: bool = False) -> None:
-        """`export`, awaited."""
-        await asyncio.to_thread(self.export, path, redact=redact)
+    aexport = awaited(export)
 
-    def pause(self, *, now: bool = False) -> None:
+    @waited
+    async def pause(self, *, now: bool = False) -> None:
         """Ask the job to pause: at the next superstep, or, with `now`, in the middle of its
         nodes, which run again when it goes on. `wait()` tells when it has.
 
         Raises RefusedChange where it is neither pending nor running.
         """
-        self._call(self._access.commands.pause(self.id, now))
+        await self._on_loop(self._access.commands.pause(self.id, now))
 
-    async def apause(self, *, now: bool = False) -> None:
-        """`pause`, awaited."""
-        await self._acall(self._access.commands.pause(self.id, now))
+    apause = awaited(pause)
 
-    def cancel(self) -> None:
+    @waited
+    async def cancel(self) -> None:
         """End the job for ever; what it finished stays to be read.
 
         Raises RefusedChange where it has completed, failed or was cancelled before.
         """
-        self._call(self._access.commands.cancel(self.id))
+        await self._on_loop(self._access.commands.cancel(self.id))
 
-    async def acancel(self) -> None:
-        """`cancel`, awaited."""
-        await self._acall(self._access.commands.cancel(self.id))
+    acancel = awaited(cancel)
 
-    def resume(
+    @waited
+    async def resume(
         self,
         *,
         now: bool = False,
@@ -319,26 +293,12 @@ class JobHandle:
         """
         terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
         edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        self._call(self._access.commands.resume(self.id, terms, edit))
+        await self._on_loop(self._access.commands.resume(self.id, terms, edit))
 
-    async def aresume(
-        self,
-        *,
-        now: bool = False,
-        budget: Mapping[str, float | str] | None = None,
-        priority: int | None = None,
-        input: Mapping[str, Any] | None = None,
-        replace: Mapping[str, Any] | None = None,
-        as_node: str | None = None,
-        context: Any = None,
-        config: Mapping[str, Any] | None = None,
-    ) -> None:
-        """`resume`, awaited."""
-        terms = read_new_terms(budget, priority, at_once=now, context=context, config=config)
-        edit = InputEdit(input=input or {}, replace=replace or {}, as_node=as_node)
-        await self._acall(self._access.commands.resume(self.id, terms, edit))
+    aresume = awaited(resume)
 
-    def retry(
+    @waited
+    async def retry(
         self,
         *,
         budget: Mapping[str, float | str] | None = None,
@@ -352,22 +312,12 @@ class JobHandle:
         Raises RefusedChange where it has not failed, CheckpointNotFound.
         """
         terms = read_new_terms(budget, priority, context=context, config=config)
-        self._call(self._access.commands.retry(self.id, terms, checkpoint))
+        await self._on_loop(self._access.commands.retry(self.id, terms, checkpoint))
 
-    async def aretry(
-        self,
-        *,
-        budget: Mapping[str, float | str] | None = None,
-        priority: int | None = None,
-        checkpoint: str | None = None,
-        context: Any = None,
-        config: Mapping[str, Any] | None = None,
-    ) -> None:
-        """`retry`, awaited."""
-        terms = read_new_terms(budget, priority, context=context, config=config)
-        await self._acall(self._access.commands.retry(self.id, terms, checkpoint))
+    aretry = awaited(retry)
 
-    def fork(
+    @waited
+    async def fork(
         self,
         checkpoint: str | None = None,
         update: Mapping[str, Any] | None = None,
@@ -399,52 +349,35 @@ class JobHandle:
         """
         edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
         given = read_regiven(context, config)
-        other = None if workflow is None else self._access.successor(workflow)
-        new = self._call(self._access.commands.fork(self.id, checkpoint, edit, other, given))
-        return JobHandle(self._access, new, is_new=True)
-
-    async def afork(
-        self,
-        checkpoint: str | None = None,
-        update: Mapping[str, Any] | None = None,
-        *,
-        replace: Mapping[str, Any] | None = None,
-        as_node: str | None = None,
-        context: Any = None,
-        config: Mapping[str, Any] | None = None,
-        workflow: Source | None = None,
-    ) -> JobHandle:
-        """`fork`, awaited."""
-        edit = Edit(update=update or {}, replace=replace or {}, as_node=as_node)
-        given = read_regiven(context, config)
         other = None
         if workflow is not None:
-            other = await asyncio.to_thread(self._access.successor, workflow)
-        new = await self._acall(self._access.commands.fork(self.id, checkpoint, edit, other, given))
-        return JobHandle(self._access, new, is_new=True)
+            other = await aside(self._access.successor, workflow)
+        fork = self._access.commands.fork(self.id, checkpoint, edit, other, given)
+        return JobHandle(self._access, await self._on_loop(fork), is_new=True)
 
-    def restore(self, checkpoint: str) -> None:
+    afork = awaited(fork)
+
+    @waited
+    async def restore(self, checkpoint: str) -> None:
         """Set a paused or failed job back to an earlier checkpoint: when it goes on, it goes on
         from there. What ran after it stays to be read, as a branch.
 
         Raises RefusedChange in any other status, CheckpointNotFound.
         """
-        self._call(self._access.commands.set_back(self.id, checkpoint))
+        await self._on_loop(self._access.commands.set_back(self.id, checkpoint))
 
-    async def arestore(self, checkpoint: str) -> None:
-        """`restore`, awaited."""
-        await self._acall(self._access.commands.set_back(self.id, checkpoint))
+    arestore = awaited(restore)
 
-    def questions(self) -> list[Question]:
+    @waited
+    async def questions(self) -> list[Question]:
         """What the job asks people and is not answered yet."""
-        asked = self._access.reader().questions(self.id)
+        asked = await self._read(lambda reader: reader.questions(self.id))
         return [question for question in asked if question.is_open]
 
-    async def aquestions(self) -> list[Question]:
-        """`questions`, awaited."""
-        return await asyncio.to_thread(self.questions)
+    aquestions = awaited(questions)
 
-    def answer(self, answer: Any, *, question: str | None = None) -> None:
+    @waited
+    async def answer(self, answer: Any, *, question: str | None = None) -> None:
         """Answer the open question, or the one named where several are open; the job goes on. A
         failed job can be given another answer in place of one that no node has gone past yet, and
         is retried with it.
@@ -452,42 +385,23 @@ class JobHandle:
         Raises RefusedChange where no such question is open, and InvalidInput where the answer
         does not fit the question's schema.
         """
-        open_one, text = self._checked(answer, question)
-        self._call(self._access.commands.answer(self.id, open_one, text))
+        open_one, text = await self._read(lambda reader: self._checked(reader, answer, question))
+        await self._on_loop(self._access.commands.answer(self.id, open_one, text))
 
-    async def aanswer(self, answer: Any, *, question: str | None = None) -> None:
-        """`answer`, awaited."""
-        open_one, text = await asyncio.to_thread(self._checked, answer, question)
-        await self._acall(self._access.commands.answer(self.id, open_one, text))
+    aanswer = awaited(answer)
 
-    def _checked(self, answer: Any, question: str | None) -> tuple[str, str]:
-        reader = self._access.reader()
+    def _checked(self, reader: Reader, answer: Any, question: str | None) -> tuple[str, str]:
         asked, status = reader.questions(self.id), reader.job(self.id).status
         return checked_answer(self.id, status, asked, answer, question)
 
-    async def _checkpoints(self) -> list[Checkpoint]:
-        from .checkpoints.history import history
-        from .checkpoints.savers import saver_of
+    def _read(self, read: Callable[[Reader], T]) -> Waitable[T]:
+        return aside(lambda: read(self._access.reader()))
 
-        database = self._access.database
-        thread, fingerprint = await database.read(lambda: lifecycle.thread(self.id))
-        others = await database.read(lambda: threads.others(thread, self.id))
-        workflow = await self._access.restore(fingerprint, self.id)
-        saver = saver_of(database, self._access.types)
-        return await history(self.id, thread, workflow, saver, others)
-
-    def _call(self, work: Coroutine[Any, Any, T]) -> T:
-        return self._access.loop.call(work)
-
-    async def _acall(self, work: Coroutine[Any, Any, T]) -> T:
-        return await self._access.loop.acall(work)
+    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Waitable[T]:
+        return on_loop(self._access.loop, work)
 
 
-def _pruning(keep: int, before: datetime | None) -> Pruning:
-    return Pruning(keep=keep, before=None if before is None else before.timestamp())
-
-
-def _output(id: JobId, rest: lifecycle.Rest) -> Any:
+def _output(id: JobId, rest: Rest) -> Any:
     if rest.status is JobStatus.COMPLETED:
         return json.loads(rest.output or "null")
     if rest.status is JobStatus.FAILED and rest.error is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -18,7 +18,7 @@ from pydantic_settings import (
 )
 
 from ucop.agents.providers.provider import ProviderSettings
-from ucop.agents.spec.mcp import McpServer
+from ucop.agents.spec.mcp_server import McpServer
 from ucop.agents.text.secret_url import shown_url
 
 from .declared.queue_limits import QueueLimits, QueueName, undeclared
@@ -27,15 +27,14 @@ from .declared.webhook import Webhook
 from .errors import InvalidSettings
 from .jobs.job import DEFAULT_QUEUE
 from .project import DATABASE, LEASE, absolute_url, find_project
+from .record import Record
 
 _PROJECT = "_project"
 """Carries the file's settings into the sources, below the environment's."""
 
 
-class LiveSettings(BaseModel):
+class LiveSettings(Record):
     """How long what jobs emit for those who follow them is kept."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     keep: Age = 600.0
     """After the job rests."""
@@ -45,10 +44,8 @@ class LiveSettings(BaseModel):
     """Of one job; the oldest go."""
 
 
-class MemorySettings(BaseModel):
+class MemorySettings(Record):
     """What agents remember beyond a job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     project: str = Field(default="default", min_length=1)
     """Its name in the database, where several projects share one."""
@@ -57,10 +54,8 @@ class MemorySettings(BaseModel):
     of a new one, `ollama:nomic-embed-text`, or where nobody serves it the embedded model."""
 
 
-class StateSettings(BaseModel):
+class StateSettings(Record):
     """What the states of graphs may hold."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     types: tuple[
         Annotated[str, Field(pattern=r"^[A-Za-z_][\w.]*(\.\*)?(:([\w.]+|\*))?$")], ...
@@ -69,10 +64,8 @@ class StateSettings(BaseModel):
     `package.module:Class`, `package.module`, or `package.*`."""
 
 
-class ServeSettings(BaseModel):
+class ServeSettings(Record):
     """What `ucop serve` allows."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
     port: int = Field(default=2024, ge=0, le=65535)

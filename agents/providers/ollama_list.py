@@ -1,16 +1,21 @@
-"""Which models an Ollama has, and how a client of httpx talks to it. Without LangChain."""
+"""Which models an Ollama has, and how a client of httpx talks to it.
+
+Loads neither LangChain nor, as long as nothing answers, httpx.
+"""
 
 from __future__ import annotations
 
-import ssl
+import asyncio
 from functools import cache
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from ..errors import ModelError, ModelUnavailable
 from ..text.secret_url import shown_url
 from .endpoint import Endpoint
+
+if TYPE_CHECKING:
+    import ssl
 
 LIST_TIMEOUT = 5.0
 RESUME = (
@@ -28,6 +33,10 @@ async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
     Raises ModelUnavailable where something answers but cannot say which models it has:
     an endpoint in trouble is not the same as no endpoint.
     """
+    if endpoint.is_loopback and not await _is_open(endpoint):
+        return None
+    import httpx
+
     timeout = httpx.Timeout(LIST_TIMEOUT)
     try:
         async with httpx.AsyncClient(**client_options(endpoint), timeout=timeout) as client:
@@ -44,6 +53,19 @@ async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
         return frozenset(str(model["name"]) for model in response.json()["models"])
     except (ValueError, KeyError, TypeError) as error:
         raise _listless(endpoint, "its answer is not a list of models") from error
+
+
+async def _is_open(endpoint: Endpoint) -> bool:
+    """Whether anything accepts connections there. To ask this costs less than to load httpx."""
+    parts = urlsplit(endpoint.url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    try:
+        async with asyncio.timeout(LIST_TIMEOUT):
+            _, writer = await asyncio.open_connection(parts.hostname, port)
+    except OSError:
+        return False
+    writer.close()
+    return True
 
 
 def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> ModelError:
@@ -73,4 +95,6 @@ def client_options(endpoint: Endpoint) -> dict[str, Any]:
 @cache
 def _tls() -> ssl.SSLContext:
     """One TLS context a process: reading the certificates takes some 20 ms."""
+    import httpx
+
     return httpx.create_ssl_context()

@@ -8,7 +8,8 @@ from dataclasses import replace
 from ..finding import Finding
 from ..text.nearest import did_you_mean, nearest
 from .agent import Agent, Bound
-from .mcp import McpServer, McpTools
+from .mcp import McpTools
+from .mcp_server import McpServer
 from .tool import MARK_IT, MCP, Tool
 
 

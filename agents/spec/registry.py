@@ -20,7 +20,7 @@ from ..text.nearest import did_you_mean
 from .agent import Agent
 from .binding import Binder
 from .function import agent_of
-from .mcp import McpServer
+from .mcp_server import McpServer
 from .merging import MergeFunction, merge_of
 from .module import load_module, place_of_failure
 from .spec import AGENT_NAME

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from importlib import import_module
 from pathlib import Path
@@ -20,57 +20,46 @@ from ..view.findings import tell_findings
 from ..view.output import close_quietly, note
 from ..view.place import Place, place_with
 from . import options
+from .command_table import COMMANDS, Group
 from .typed_text import refuse_bytes
-
-COMMANDS = {
-    "run": "commands.run:run",
-    "generate": "commands.run:generate",
-    "worker": "commands.worker:worker",
-    "serve": "commands.serve:serve",
-    "check": "commands.check:check",
-    "jobs": "jobs.jobs:app",
-    "queues": "commands.queues:app",
-    "events": "jobs.events:events",
-    "checkpoints": "jobs.checkpoints:app",
-    "schedules": "commands.schedules:app",
-    "webhooks": "commands.webhooks:app",
-    "workflows": "commands.workflows:app",
-    "agents": "commands.agents:app",
-    "mesh": "commands.mesh:app",
-    "memory": "commands.memory:app",
-    "models": "commands.models:app",
-    "console": "commands.console:console",
-    "init": "commands.project:init",
-}
-"""Each command's module in this folder, and the function or group in it."""
 
 
 class Commands(Mapping[str, Any]):
-    """The commands by name, each loaded when it is asked for: a command that only reads shall
-    not wait for all others to be imported. Each has the options `everywhere`, too."""
+    """The commands of a table, each loaded when it is asked for. Each also takes the options
+    `everywhere`."""
 
-    def __init__(self, everywhere: Sequence[Any]) -> None:
-        self._everywhere = everywhere
+    def __init__(self, table: Mapping[str, str | Group], everywhere: Sequence[Any]) -> None:
+        self._table, self._everywhere = table, everywhere
 
     def __getitem__(self, name: str) -> Any:
-        module, _, attribute = COMMANDS[name].partition(":")
-        found = getattr(import_module(f".{module}", __package__), attribute)
-        command = typer.main.get_command(found if isinstance(found, typer.Typer) else _app(found))
-        command.name = name
-        self._add_options(command)
+        entry = self._table[name]
+        if isinstance(entry, Group):
+            commands = Commands(entry.commands, self._everywhere)
+            return CommandGroup(name, commands, help=entry.help)
+        module, _, function = entry.partition(":")
+        app = typer.Typer(rich_markup_mode=None, add_completion=False)
+        app.command(name)(getattr(import_module(f".{module}", __package__), function))
+        command = typer.main.get_command(app)
+        command.params += self._everywhere
         return command
 
-    def _add_options(self, command: Any) -> None:
-        for inner in getattr(command, "commands", {}).values():
-            self._add_options(inner)
-        if not hasattr(command, "commands"):
-            command.params += self._everywhere
-
     def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
+        return iter(self._table)
 
     def __len__(self) -> int:
-        return len(COMMANDS)
+        return len(self._table)
+
+
+class CommandGroup(TyperGroup):
+    """Lists the names of its commands without loading the commands."""
+
+    def __init__(self, name: str | None, commands: Mapping[str, Any], **settings: Any) -> None:
+        settings = {"no_args_is_help": True, "rich_markup_mode": None, **settings}
+        super().__init__(name=name, **settings)
+        self.commands = commands  # type: ignore[assignment]
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
+        return list(self.commands)
 
 
 def _own(option: Any) -> Any:
@@ -85,23 +74,13 @@ def _keep_place(ctx: typer.Context, option: Any, value: str | None) -> None:
         ctx.obj = place_with(ctx, **{option.name: value})
 
 
-def _app(function: Callable[..., None]) -> typer.Typer:
-    app = typer.Typer(rich_markup_mode=None, add_completion=False)
-    app.command()(function)
-    return app
-
-
-class Ucop(TyperGroup):
+class Ucop(CommandGroup):
     """All commands; an error that ucop can explain becomes a message and an exit code."""
 
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**settings)
-        self.commands = Commands(  # type: ignore[assignment]
-            [_own(option) for option in self.params if option.name in ("project", "database")]
-        )
-
-    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override]
-        return list(COMMANDS)
+    def __init__(self, *, name: str | None, params: Sequence[Any], **settings: Any) -> None:
+        own = [_own(option) for option in params if option.name in ("project", "database")]
+        settings["commands"] = Commands(COMMANDS, own)
+        super().__init__(name, params=params, **settings)
 
     def invoke(self, ctx: typer.Context) -> Any:  # type: ignore[override]
         try:

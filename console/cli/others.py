@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from ucop.engine.jobs.filter import Filter
 from ucop.engine.jobs.status import JobStatus
 
+from ..view.jobs.questions import JOB
 from ..view.output import note
-from ..view.questions import JOB
 from ..view.tables import plural
 
 if TYPE_CHECKING:

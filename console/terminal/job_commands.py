@@ -13,7 +13,7 @@ from ucop.engine.errors import UcopError
 from ucop.engine.jobs.command import TAKES, Command
 from ucop.engine.jobs.status import JobStatus
 
-from ..view.job_facts import DONE
+from ..view.jobs.job_facts import DONE
 from ..view.tables import plural
 from .forms.answer_form import AnswerForm
 from .forms.budget_form import BudgetForm

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import typer
 
     from ucop.agents.spec.registry import Registry
-    from ucop.engine.commands import Commands
+    from ucop.engine.commands.commands import Commands
     from ucop.engine.ledger.operation import Operation
     from ucop.engine.project import ProjectDatabase
     from ucop.engine.reading.reader import Reader
@@ -72,7 +72,7 @@ class Place:
         """Give a command without an engine: it loads nothing of the project. Raises UcopError."""
         import asyncio
 
-        from ucop.engine.commands import open_commands
+        from ucop.engine.commands.commands import open_commands
 
         async def give_alone() -> T:
             async with open_commands(self._database) as commands:

@@ -244,19 +244,23 @@ class Fenced:
             writes = reply.writes
             call = self._storing(journal, config, writes, task_id, task_path)
             saved = _progress(writes, reply)
-            async with journal.turn:
-                if journal.is_closed:
-                    return  # LangGraph saves after the end of a stream that a node was stopped
-                # A fast fan-out has always somebody waiting: what is held must not grow with it.
-                others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
-                more_follows = journal.is_last(task_id, task_path) or others_wait
-                with journal.finished(task_id, writes, now, reply) as notes:
-                    if more_follows and _is_values(writes):
-                        journal.hold(call, notes)
-                        return
-                    with self._naming(journal, call):
-                        fault("before writes")
-                        await self._commit(journal, saved, None, call, notes=notes)
+            journal.saving.add(task_id)
+            try:
+                async with journal.turn:
+                    if journal.is_closed:
+                        return  # LangGraph saves after the end of a stream that a node was stopped
+                    # A fast fan-out has always somebody waiting: what is held must not grow with it.
+                    others_wait = journal.turn.waiting > 0 and len(journal.held) < MOST_UNSAVED
+                    more_follows = journal.is_last(task_id, task_path) or others_wait
+                    with journal.finished(task_id, writes, now, reply) as notes:
+                        if more_follows and _is_values(writes):
+                            journal.hold(call, notes)
+                            return
+                        with self._naming(journal, call):
+                            fault("before writes")
+                            await self._commit(journal, saved, None, call, notes=notes)
+            finally:
+                journal.saving.discard(task_id)
             fault("after writes")
 
     async def flush(self) -> None:
@@ -268,6 +272,40 @@ class Fenced:
                 fault("before flush")
                 await self._commit(self.journal, 0, None)
         fault("after flush")
+
+    async def end(self, why: str | None = None) -> Batch:
+        """End what the attempt saves: what was written until now is saved, what still runs was
+        stopped, for the reason `why`, and what comes later is saved no more. All of it in one turn,
+        so that a step is told as completed exactly when its writes are saved.
+
+        Returns:
+            What the transaction that ends the attempt has still to tell.
+
+        Raises:
+            Unstorable: What was held cannot be saved, and is held no more.
+        """
+        assert self.journal is not None
+        async with self.journal.turn:
+            self.journal.may_write()
+            if why is not None:
+                self.journal.stopped(why)
+            if self.journal.held:
+                with self._naming(self.journal):
+                    fault("before flush")
+                    await self._commit(self.journal, 0, None)
+            return self.journal.close()
+
+    async def stop(self, why: str) -> None:
+        """`end`, where no transaction follows that ends the attempt."""
+        assert self.journal is not None
+        async with self.journal.turn:
+            self.journal.stopped(why)
+            try:
+                with self._naming(self.journal):
+                    fault("before flush")
+                    await self._commit(self.journal, 0, None)
+            finally:
+                self.journal.close()
 
     # ------------------------------------------------------------ what cannot be stored
 

@@ -155,6 +155,8 @@ class Journal:
         """Tasks that begin, before the stream tells of them: when, where, and as LangGraph has it."""
         self._saved: set[tuple[str, ...]] = set()
         """The namespaces of graphs that save what their nodes write, one by one."""
+        self.saving: set[str] = set()
+        """Tasks that ended and whose writes wait to be saved: by these it is told that they ended."""
         self._ended_early: set[str] = set()
         """Tasks that ended before the stream told of their beginning."""
         self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
@@ -410,7 +412,8 @@ class Journal:
         self.event("step.retried", {**data, "attempt": self.attempt, "error": error})
 
     def stopped(self, why: str) -> None:
-        """What still runs was stopped, and ends with what it has spent so far."""
+        """What still runs was stopped, and ends with what it has spent so far. Called with the lock
+        held: writes that waited before are saved, and those that come later are not."""
         # The innermost first: what they spent is theirs, and not that of the node around them.
         for task_id in reversed(list(self._open)):
             self.failed(task_id, {"type": INTERRUPTED, "message": why, "node": None})
@@ -418,7 +421,7 @@ class Journal:
     def _stop_inside(self, task_id: str) -> None:
         """A node that ended because of one error inside it stopped what else ran there."""
         for inner in reversed(self._inside.pop(task_id, [])):
-            if inner in self._open:
+            if inner in self._open and inner not in self.saving:
                 why = "the workflow around it stopped"
                 self.failed(inner, {"type": INTERRUPTED, "message": why, "node": None})
 

@@ -23,6 +23,7 @@ from psycopg.rows import dict_row
 from ucop.graphs.pregel.wanted import need, need_use, wanted
 
 from ..database.drivers import on_async_postgres, on_postgres
+from ..database.group_commit import cancel_again
 from ..database.postgres import Apart as ApartPostgres
 from ..database.postgres import PostgresDatabase, reachable
 from ..dialect import POSTGRES
@@ -151,19 +152,22 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         *more: Kept,
         notes: Batch = NO_NOTES,
     ) -> None:
-        # A commit that was begun is seen to its end: who is cancelled amid it could not know
-        # whether it happened, and would tell the same twice.
+        # A commit that was begun is seen to its end: who is cancelled amid it must know whether it
+        # happened, or would tell the same twice, or not at all.
         write = FencedWrite(journal, saved, checkpoint, more, notes)
         commit = asyncio.ensure_future(self._commit_whole(write))
-        try:
-            await asyncio.shield(commit)
-        except asyncio.CancelledError:
-            if not commit.done():
+        cancelled: asyncio.CancelledError | None = None
+        while not commit.done():
+            try:
                 await asyncio.wait([commit])
-            raise
-        finally:
-            if commit.done() and not commit.cancelled():
-                commit.exception()  # looked at, also where the cancellation goes first
+            except asyncio.CancelledError as error:
+                cancelled = error
+        if cancelled is None:
+            commit.result()
+        elif commit.exception() is not None:
+            raise cancelled
+        else:
+            cancel_again()
 
     async def _commit_whole(self, write: FencedWrite) -> None:
         journal = write.journal

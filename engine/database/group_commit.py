@@ -66,7 +66,7 @@ class GroupCommit:
         except asyncio.CancelledError:
             if mine.done.cancelled():
                 raise
-            _cancel_again()
+            cancel_again()
             return cast("T", mine.done.result())
 
     def _commit_waiting(self) -> None:
@@ -127,7 +127,7 @@ def _finish(write: _Write, result: Any) -> None:
             log.exception("after a commit")
 
 
-def _cancel_again() -> None:
+def cancel_again() -> None:
     """Let the current task meet its cancellation at its next pause instead of now."""
     task = asyncio.current_task()
     if task is not None:

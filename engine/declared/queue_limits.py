@@ -8,11 +8,12 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from ucop.agents.text.duration import seconds_of
 
 from ..errors import InvalidInput
+from ..record import Record
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
@@ -48,10 +49,8 @@ def rate_of(text: str) -> Rate:
     return Rate(int(starts), seconds)
 
 
-class QueueLimits(BaseModel):
+class QueueLimits(Record):
     """What a queue allows; None is no limit."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True)
 
     concurrency: int | None = Field(default=None, ge=1)
     """Jobs that run at the same time, over all workers."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict
+from pydantic import BeforeValidator
 
 from ucop.agents.text.duration import seconds_of
+
+from ..record import Record
 
 
 def _seconds(value: Any) -> float:
@@ -20,10 +22,8 @@ Age = Annotated[float, BeforeValidator(_seconds)]
 """Seconds, or a text such as `12h` or `30d`."""
 
 
-class Retention(BaseModel):
+class Retention(Record):
     """How long jobs are kept after they have ended; what is not said is kept for ever."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     completed: Age | None = None
     """Completed jobs, before they are deleted."""

@@ -5,18 +5,18 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 
 from ucop.agents.text.duration import seconds_of
+
+from ..record import Record
 
 RETRIES = ("5s", "30s", "5m", "30m", "2h", "5h", "10h", "14h", "20h", "24h")
 """Pauses before a delivery is tried again; some three days in all."""
 
 
-class Webhook(BaseModel):
+class Webhook(Record):
     """An address that is told of events, as `[webhooks.NAME]` of the project says."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     url: str
     """`http` or `https`. Redirects are not followed."""

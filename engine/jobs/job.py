@@ -277,7 +277,7 @@ class Job(Record):
     archived_at: datetime | None = None
     """Since when it is out of the lists; None where it is in them."""
     steps: tuple[Step, ...] = ()
-    usage: Usage = Usage()
+    usage: Usage = Field(default_factory=Usage)
     budget: dict[str, float] = Field(default_factory=dict)
     """What it may use at most, over all attempts: `deadline` in seconds, `steps`, `model_calls`,
     `tokens`, `cost`."""

@@ -573,37 +573,36 @@ where job_id = :job and seq > :after order by seq limit :limit"""
 _DEFINITION = "select body from definitions where fingerprint = :fingerprint"
 
 
-_THREAD = "select thread_id, fingerprint from jobs where id = :job"
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job as it was submitted, and how far it is."""
 
-_INPUT = "select input, run from jobs where id = :job"
+    attempt: int
+    checkpoint_id: str | None
+    """The last one."""
+    thread_id: ThreadId
+    fingerprint: str
+    """Of its workflow."""
+    input: str
+    """JSON."""
+    run: str
+    """See run_options.RunOptions."""
+
+    @property
+    def options(self) -> RunOptions:
+        return run_options(self.run)
 
 
-def given(job: str) -> Operation[tuple[Any, RunOptions]]:
-    """The input that a job was submitted with, as JSON, and what it was given beside. Raises
-    JobNotFound."""
-    rows = yield One(_INPUT, {"job": job})
+_SUBMITTED = """
+select attempt, checkpoint_id, thread_id, fingerprint, input, run from jobs where id = :job"""
+
+
+def submitted(job: str) -> Operation[Submitted]:
+    """Raises JobNotFound."""
+    rows = yield One(_SUBMITTED, {"job": job})
     if not rows:
         raise JobNotFound(f"no job {job}")
-    return json.loads(rows[0]["input"]), run_options(rows[0]["run"])
-
-
-_STANDS = "select attempt, checkpoint_id from jobs where id = :job"
-
-
-def stands(job: str) -> Operation[tuple[int, str | None]]:
-    """A job's attempt, and its last checkpoint. Raises JobNotFound."""
-    rows = yield One(_STANDS, {"job": job})
-    if not rows:
-        raise JobNotFound(f"no job {job}")
-    return rows[0]["attempt"], rows[0]["checkpoint_id"]
-
-
-def thread(job: str) -> Operation[tuple[ThreadId, str]]:
-    """A job's thread, and the fingerprint of its workflow. Raises JobNotFound."""
-    rows = yield One(_THREAD, {"job": job})
-    if not rows:
-        raise JobNotFound(f"no job {job}")
-    return ThreadId(rows[0]["thread_id"]), rows[0]["fingerprint"]
+    return Submitted(**{name: rows[0][name] for name in Submitted.__dataclass_fields__})
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from ..errors import DatabaseError
 from ..jobs.status import ACTIVE
 from ..ledger import live_rows
 from ..ledger.live_rows import LISTEN_LEASE, LivePage, Place
+from ..loop.cancellation import end
 from ..loop.duty import repeat
 from .changes import live_ear
 
@@ -117,9 +118,7 @@ class LiveReaders:
 
     async def _end_tasks(self) -> None:
         tasks, self._tasks = self._tasks, []
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end(*tasks)
 
     async def _renew(self) -> None:
         async def leases() -> float:

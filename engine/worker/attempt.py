@@ -11,20 +11,18 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
-from contextvars import ContextVar
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.errors import GraphDrained
 from langgraph.runtime import RunControl
 from langgraph.types import Command
 
 from ucop.agents.memory.memory import Memory, NoMemory
 from ucop.agents.models.interceptor import Interceptors, NodeRun, around_node
-from ucop.agents.models.meter import Meter, Usage, way_of
+from ucop.agents.models.meter import Meter, Usage
 from ucop.graphs.nodes.context import RunContext
 from ucop.graphs.nodes.failures import chain
 from ucop.graphs.pregel.names import inside_of, way_to
@@ -53,6 +51,7 @@ from ..values.inputs import given_input
 from ..values.json_text import shown_json, to_json
 from ..values.stored import stored_json
 from .breakpoints import due_at, has_breakpoints, stopped_at, stops_itself
+from .model_news import ModelNews, model_news
 from .node_runs import CUSTOM, intercepted, watch
 from .output import output_of
 from .provision import NOTHING, Provision
@@ -61,9 +60,7 @@ from .stopping import insist
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
 
-    from ucop.agents.models.fallback import ModelFallback
-    from ucop.agents.models.models import Models, ModelWarning
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.models import Models
     from ucop.graphs.nodes.answers import Answers
     from ucop.graphs.nodes.mesh_rules import Calls
     from ucop.graphs.workflow import Workflow
@@ -74,10 +71,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("ucop.runner")
 
-current_attempt: ContextVar[Attempt] = ContextVar("current_attempt")
-"""The attempt in whose tasks this code runs."""
-
-FLUSH_AFTER = 0.005
+FLUSH_AFTER = 0.02
 """Seconds that a note may wait for a checkpoint to ride with, before it is written alone."""
 
 FLUSH_AGAIN = 1.0
@@ -139,12 +133,10 @@ class Attempt:
     """Code of others around nodes, and calls of agents and models."""
     journal: Journal = field(init=False)
     saver: FencedSaver = field(init=False)
+    model_news: ModelNews = field(init=False)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    _used: set[tuple[str, str]] = field(default_factory=set)
-    _fallbacks: set[tuple[str, str, str]] = field(default_factory=set)
     _unended: set[str] = field(default_factory=set)
     """Tasks of the graph itself that began, and did not say that they ended."""
-    _warnings: set[tuple[str, str, str]] = field(default_factory=set)
     _raised: list[tuple[str, BaseException]] = field(default_factory=list)
     """Nodes that raised, and what."""
     _flush: asyncio.Handle | None = None
@@ -170,7 +162,9 @@ class Attempt:
                 before=claimed.spent,
             )
         asks = self._budget is not None and self._budget.asks
-        self.meter = Meter(on_other=self._note_other, ask=self._ask if asks else None)
+        self.meter = Meter(
+            on_other=lambda name: self.model_news.used_other(name), ask=self._ask if asks else None
+        )
 
     async def run(
         self, workflow: Workflow, *, saver: FencedSaver, models: Models, folder: Path
@@ -180,7 +174,7 @@ class Attempt:
         Raises Superseded, Drained, DatabaseError, or CancelledError.
         """
         self._open_journal(workflow, saver)
-        current_attempt.set(self)
+        model_news.set(self.model_news)
         watch.set(self.journal)
         if self.interceptors:
             intercepted.set(partial(self._intercepted, workflow.hides))
@@ -224,7 +218,8 @@ class Attempt:
             values = await self._in_time(self._stream(graph, workflow, models, folder))
             self.journal.may_advance()
             waits = await self._waits(graph)
-            await self._keep_finished()
+            if self.journal.held:  # what siblings of a node that asks have finished
+                await self.saver.flush()
         except BaseException as error:  # noqa: BLE001 - the boundary of an attempt
             return await self._broken(error, workflow)
         if waits:
@@ -440,51 +435,6 @@ class Attempt:
         tasks = {task for task, _ in open_nodes}
         return [(node, self.meter.live(task, tasks)) for task, node in open_nodes]
 
-    def note_model(self, use: ModelUse) -> None:
-        """Tell, once an attempt, which model answers where one is asked for."""
-        self._tell_model(use.asked, use.name, use.embedded, use.note)
-
-    def note_fallback(self, fallback: ModelFallback) -> None:
-        """Tell, once for each node, that another model than the first one is asked, and why."""
-        metadata = var_child_runnable_config.get() or {}
-        way = way_of(metadata.get("metadata", {}))
-        self._loop.call_soon_threadsafe(self._tell_fallback, way, fallback)
-
-    def _tell_fallback(self, way: Sequence[str], fallback: ModelFallback) -> None:
-        nodes = dict(self.journal.open_nodes())
-        node = next((nodes[task] for task in reversed(way) if task in nodes), None)
-        told = (str(node), fallback.failed, fallback.name)
-        if told not in self._fallbacks:
-            self._fallbacks.add(told)
-            self.journal.event("model.fallback", {"node": node, **asdict(fallback)})
-
-    def note_warning(self, warning: ModelWarning) -> None:
-        """Tell, once a step, what is to be said of an answer of its model."""
-        metadata = var_child_runnable_config.get() or {}
-        way = way_of(metadata.get("metadata", {}))
-        self._loop.call_soon_threadsafe(self._tell_warning, way, warning)
-
-    def _tell_warning(self, way: Sequence[str], warning: ModelWarning) -> None:
-        nodes = dict(self.journal.open_nodes())
-        task = next((task for task in reversed(way) if task in nodes), None)
-        told = (task or "", warning.name, warning.message)
-        if told not in self._warnings:
-            self._warnings.add(told)
-            node = None if task is None else nodes[task]
-            data = {"node": node, "task_id": task or "", "model": warning.name}
-            self.journal.event("model.warning", {**data, "message": warning.message})
-
-    def _note_other(self, name: str) -> None:
-        """A graph or an agent of Python asks a model of its own."""
-        self._tell_model(name, name, False, f"{name}, which the graph's own code asks")
-
-    def _tell_model(self, asked: str, name: str, embedded: bool, note: str) -> None:
-        if (asked, name) in self._used:
-            return
-        self._used.add((asked, name))
-        data = {"asked": asked, "name": name, "embedded": embedded, "note": note}
-        self._loop.call_soon_threadsafe(self.journal.event, "model.used", data)
-
     # ------------------------------------------------------------ the journal
 
     def _open_journal(self, workflow: Workflow, saver: FencedSaver) -> None:
@@ -502,6 +452,7 @@ class Attempt:
             nested=workflow.nested,
         )
         self.saver = saver.for_attempt(self.journal)
+        self.model_news = ModelNews(self.journal)
 
     async def _intercepted(
         self,
@@ -610,11 +561,10 @@ class Attempt:
     async def _drained(self) -> Outcome:
         """The graph stopped where it was asked to: paused by the budget, or, raising Drained,
         given back."""
-        self.journal.stopped(self._refused or "the worker stops")
-        await self.saver.flush()
         if self._refused is None:
+            await self.saver.stop("the worker stops")
             raise Drained from None
-        return await self._outcome(Change.PAUSE, reason=self._refused)
+        return await self._outcome(Change.PAUSE, self._refused, reason=self._refused)
 
     async def _failed(self, error: BaseException, workflow: Workflow) -> Outcome:
         # Where two nodes raise at once, LangGraph passes on the error of either.
@@ -622,45 +572,39 @@ class Attempt:
         if node is None and isinstance(error, Unstorable):
             node = error.node
         node = node and workflow.shown_name(node)
+        why = f"node {node} failed" if node else "the graph failed"
         if isinstance(error, LimitReached):
-            self.journal.stopped(str(error))
-        else:
-            self.journal.stopped(f"node {node} failed" if node else "the graph failed")
+            why = str(error)
         try:
-            await self._keep_finished()
+            outcome = await self._outcome(Change.FAIL, why)
         except Unstorable as refused:  # the input, with which nothing was saved
             error = refused
+            outcome = await self._outcome(Change.FAIL, why)
         told = failure(error, node)
         place = f" in node {node}" if node else ""
         lines = [f"{told['type']}{place}: {told['message']}", *JobError(**told).details()]
         log.error("job %s: %s", self.claimed.job_id, "\n  ".join(lines))
-        return await self._outcome(Change.FAIL, error=told)
+        return replace(outcome, error=shown_json(told))
 
     async def _keep_stopped(self) -> None:
         """Write what a stopped attempt finished and spent, if it still is the current one."""
-        self.journal.stopped("the attempt was stopped")
         try:
-            await self.saver.flush()
+            await self.saver.stop("the attempt was stopped")
         except (Superseded, DatabaseError) as error:
             log.debug("job %s: notes not written: %s", self.claimed.job_id, error)
-
-    async def _keep_finished(self) -> None:
-        """Save what siblings of a node that failed or asks finished, should it still be held."""
-        if self.journal.held:
-            await self.saver.flush()
 
     async def _outcome(
         self,
         change: Change,
+        stopped: str | None = None,
         *,
         output: str | None = None,
         error: dict[str, Any] | None = None,
         reason: str | None = None,
         passed_over: Sequence[str] = (),
     ) -> Outcome:
-        self.journal.may_write()
-        async with self.journal.turn:  # a commit that is under way has some of the notes
-            batch = self.journal.close()
+        """How the attempt ends. `stopped`: why what still runs was stopped. Raises Unstorable."""
+        batch = await self.saver.end(stopped)
         return Outcome(
             change=change,
             output=output,

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import logging
 import os
 import secrets
@@ -44,7 +43,7 @@ from ..ledger.live_rows import Bounds
 from ..ledger.records import PAUSE, PAUSE_NOW, Claimed, Outcome
 from ..ledger.retention import BATCH
 from ..live.writer import LiveChannel
-from ..loop.cancellation import is_cancelled
+from ..loop.cancellation import end, is_cancelled
 from ..loop.duty import Duty, repeat
 from ..notices import Notices
 from ..queue import Queue, fair_shares
@@ -204,9 +203,7 @@ class Worker:
             await self._queue.stop()
         except Exception:  # whatever it is, its jobs must be given back
             log.exception("worker %s: the end of its queue", self.id)
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
+        await end(*self._loops)
         await self._drain(self._settings.grace if grace is None else grace)
         try:
             async with asyncio.timeout(SIGN_OFF):
@@ -524,8 +521,3 @@ def _cancel(attempt: Attempt, task: asyncio.Task[None]) -> None:
 
 def _failure(error: BaseException) -> Outcome:
     return Outcome(change=Change.FAIL, error=shown_json(failure(error)))
-
-
-def names(known: list[str]) -> str:
-    """What a worker can supply, as the ledger keeps it."""
-    return json.dumps(sorted(known))

@@ -18,8 +18,8 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
-from ucop.engine.checkpoints import forks
 from ucop.engine.checkpoints.journal import Journal
+from ucop.engine.edits import forks
 from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.ledger import commands, events, lifecycle, questions, threads

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ucop.engine import Engine, Settings
+from ucop.engine.connect import connect
 from ucop.engine.database.database import Database
-from ucop.engine.parts import connect
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -32,17 +32,17 @@ from tests.support.ledger_rows import LedgerRows, Rows
 from tests.support.lifecycle import ASKS, FINAL, FOLLOWS, SUPERSTEPS, Asked, Life, Refused
 from tests.support.quiet_loop import QuietLoop
 from ucop.agents.models.models import Models
-from ucop.engine.checkpoints import editing, forks
-from ucop.engine.checkpoints.edits import Edit
 from ucop.engine.checkpoints.savers import saver_of
+from ucop.engine.connect import connect
 from ucop.engine.database.database import Database
 from ucop.engine.dialect import dialect_of
+from ucop.engine.edits import editing, forks
+from ucop.engine.edits.edit import Edit
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
 from ucop.engine.ledger import commands, lifecycle
 from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
-from ucop.engine.parts import connect
 from ucop.engine.settings import Settings
 from ucop.engine.stores.memory import JobStore
 from ucop.engine.values.json_text import to_json
@@ -435,7 +435,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(when=lambda self: self._begun() and self._has_room())
     def fork_where_it_stands(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._begun()))
-        _, last = self._read(lambda: lifecycle.stands(life.id))
+        last = self._read(lambda: lifecycle.submitted(life.id)).checkpoint_id
         assert last is not None
         self._fork(life, last, life.at, edit=False, as_it_stands=True)
 
@@ -446,7 +446,7 @@ class JobMachine(RuleBasedStateMachine):
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
         thread, saver = ThreadId(life.id), self._do(self._saver())
-        attempt, _ = self._read(lambda: lifecycle.stands(life.id))
+        attempt = self._read(lambda: lifecycle.submitted(life.id)).attempt
         draft = self._do(editing.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
         terms = commands.NewTerms() if retry else None

@@ -43,7 +43,7 @@ LIGHT = (
     "ucop.engine.settings",
     "ucop.engine.checkpoints.snapshots",
     "ucop.console.cli.main",
-    "ucop.console.cli.jobs.jobs",
+    "ucop.console.cli.jobs.list",
 )
 
 
@@ -144,7 +144,7 @@ def test_a_command_that_reads_jobs_loads_neither_settings_nor_other_commands(
         [sys.executable, "-c", show], capture_output=True, text=True, check=True, cwd=tmp_path
     )
     imported = set(done.stdout.split())
-    assert "ucop.console.cli.jobs.jobs" in imported
+    assert "ucop.console.cli.jobs.list" in imported
     unwanted = {*HEAVY, "asyncio", "pydantic_settings", "rich", "ucop.console.cli.commands.run"}
     assert not imported & unwanted
 

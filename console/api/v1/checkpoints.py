@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from ucop.engine.jobs.job import Checkpoint
 from ucop.engine.reading.reader import Reader
 
-from ...view.checkpoints import chosen, differences, pair
+from ...view.jobs.checkpoints import chosen, differences, pair
 from ..access import Reads
 from ..parts import Uses
 from .forms import Items

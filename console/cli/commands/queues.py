@@ -16,12 +16,6 @@ from .. import options
 if TYPE_CHECKING:
     from ucop.engine.queue.limits import Backlog, QueueState
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show, limit and pause queues.",
-)
 
 NONE = "none"
 """How a limit is lifted."""
@@ -29,7 +23,6 @@ NONE = "none"
 Name = Annotated[str, typer.Argument(metavar="NAME", help="A declared queue.")]
 
 
-@app.command("list")
 def list_queues(
     ctx: typer.Context,
     json: options.Json = False,
@@ -48,7 +41,6 @@ def list_queues(
     _show(found, as_json=json)
 
 
-@app.command("set")
 def set_queue(
     ctx: typer.Context,
     name: Name,
@@ -89,7 +81,6 @@ def set_queue(
     raise typer.Exit(_change(place, name, changes or None, json))
 
 
-@app.command()
 def pause(
     ctx: typer.Context,
     name: Name,
@@ -100,7 +91,6 @@ def pause(
     raise typer.Exit(_change(place, name, {"paused": True}, json))
 
 
-@app.command()
 def resume(
     ctx: typer.Context,
     name: Name,

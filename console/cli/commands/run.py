@@ -11,13 +11,13 @@ import typer
 from ucop.engine.jobs.job import OnBusy
 from ucop.engine.jobs.status import ACTIVE
 
-from ...view.display import display_for
 from ...view.exits import Exit, UsageProblem
-from ...view.follow import Interrupts, report
 from ...view.inputs import pairs, read_budget, read_input
+from ...view.jobs.display import display_for
+from ...view.jobs.follow import Interrupts, report
+from ...view.jobs.progress import Spending
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
-from ...view.progress import Spending
 from .. import options
 from ..given import typed_given
 from ..logs import show_warnings
@@ -193,7 +193,7 @@ def order_of(
 def terms_of(place: Place, **given: Any) -> dict[str, Any]:
     """What the options say, as Engine.submit takes it. Raises InvalidInput."""
     from ucop.engine.declared.queue_limits import undeclared
-    from ucop.engine.submission import read_limits, read_terms
+    from ucop.engine.workflows.submission import read_limits, read_terms
 
     terms = {name: value for name, value in given.items() if value is not None}
     if "queue" in terms and terms["queue"] not in place.settings.declared:

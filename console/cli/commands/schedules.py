@@ -26,15 +26,7 @@ if TYPE_CHECKING:
     from ucop.engine.schedules.schedules import Schedule
     from ucop.graphs.workflow import Workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Run workflows again and again.",
-)
 
-
-@app.command()
 def add(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -121,7 +113,6 @@ def add(
     _tell(place, added, as_json=json)
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -150,7 +141,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -161,7 +151,6 @@ def show(
     _tell(place, _one(place, name), as_json=json)
 
 
-@app.command()
 def pause(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -175,7 +164,6 @@ def pause(
     _tell(place, place.write(lambda: schedules.pause(name)), as_json=json)
 
 
-@app.command()
 def resume(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -189,7 +177,6 @@ def resume(
     _tell(place, place.write(lambda: schedules.resume(name)), as_json=json)
 
 
-@app.command()
 def trigger(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -212,7 +199,6 @@ def trigger(
     note(f"follow it with: {place.command(f'jobs watch {job.id}')}")
 
 
-@app.command()
 def remove(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -260,7 +246,7 @@ def _add(
 
 
 def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJob:
-    from ucop.engine.submission import job_of
+    from ucop.engine.workflows.submission import job_of
 
     return job_of(workflow, input, place.settings, **terms)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, TypeVar
@@ -23,12 +22,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Send events to HTTP endpoints.",
-)
 
 Named = Annotated[
     str | None,
@@ -38,7 +31,6 @@ Named = Annotated[
 ]
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -77,7 +69,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def deliveries(
     ctx: typer.Context,
     webhook: Named = None,
@@ -111,7 +102,6 @@ def deliveries(
     table.show()
 
 
-@app.command()
 def retry(
     ctx: typer.Context,
     id: Annotated[
@@ -135,13 +125,14 @@ def retry(
         note(f"{plural(number, 'message')} queued again; a worker sends what is queued")
 
 
-@app.command("test")
 def send_one(
     ctx: typer.Context,
     name: Annotated[str, typer.Argument(metavar="NAME", help="A webhook of the project's file.")],
     json: options.Json = False,
 ) -> None:
     """Send a signed test message now and print the response. Nothing is stored."""
+    import asyncio
+
     from ucop.engine.events.webhook_sender import send_test
 
     place = place_of(ctx)

@@ -14,7 +14,7 @@ import typer
 from ucop.agents.text.secret_url import shown_url
 
 from ...view.exits import Exit
-from ...view.follow import Interrupts
+from ...view.jobs.follow import Interrupts
 from ...view.output import note
 from ...view.place import place_of
 from ..logs import show_activity

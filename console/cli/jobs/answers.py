@@ -13,11 +13,11 @@ from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
 
 from ...view.exits import UsageProblem
-from ...view.follow import nodes_of
 from ...view.inputs import pairs
+from ...view.jobs.follow import nodes_of
+from ...view.jobs.questions import JOB, SHORT, asked_as_text, due, open_questions, typed
 from ...view.output import note, put_json
 from ...view.place import Place, place_of, reader_for
-from ...view.questions import JOB, SHORT, asked_as_text, due, open_questions, typed
 from ...view.tables import Column, Table, first_line, moment
 from .. import options
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,30 +11,20 @@ import typer
 
 from ucop.engine.errors import RefusedChange
 
-from ...view.checkpoints import chosen, differences, pair, tree
 from ...view.exits import Exit
-from ...view.follow import nodes_of
 from ...view.inputs import read_age, read_filter
+from ...view.jobs.checkpoints import chosen, differences, pair, tree
+from ...view.jobs.questions import JOB
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
-from ...view.questions import JOB
 from ...view.tables import Column, Table, first_line, moment, plural, short_enough
 from .. import options
-from ..edits import edited, edited_by_hand
-from ..given import fields_of, typed_given
-from .commands import Wanted, ids_of
+from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
-    from ucop.engine import Engine, JobHandle
-    from ucop.engine.commands import Commands
+    from ucop.engine.commands.commands import Commands
     from ucop.engine.jobs.job import Checkpoint
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show checkpoints and continue from them.",
-)
 
 SHORT = 18
 """Characters of an id in lists: those before tell only the minute."""
@@ -58,7 +48,6 @@ Maybe = Annotated[
 # ---------------------------------------------------------------- list
 
 
-@app.command("list")
 def list_(
     ctx: typer.Context,
     id: options.JobId,
@@ -103,7 +92,6 @@ def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Tab
 # ---------------------------------------------------------------- show
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     id: options.JobId,
@@ -141,7 +129,6 @@ def _text(value: Any, full: bool) -> str:
 # ---------------------------------------------------------------- diff
 
 
-@app.command()
 def diff(
     ctx: typer.Context,
     id: options.JobId,
@@ -177,114 +164,9 @@ def diff(
         note("the states are the same")
 
 
-# ---------------------------------------------------------------- fork and restore
-
-
-@app.command()
-def fork(
-    ctx: typer.Context,
-    id: options.JobId,
-    checkpoint: Maybe = None,
-    set: options.SetPath = None,
-    from_file: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            help="A JSON or YAML file with names of the state and their new values, - for stdin.",
-            show_default=False,
-        ),
-    ] = None,
-    edit: Annotated[
-        bool, typer.Option("--edit", help="Edit the state as YAML in $EDITOR.")
-    ] = False,
-    as_node: options.AsNode = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
-    workflow: Annotated[
-        str | None,
-        typer.Option(
-            "--workflow",
-            metavar="FILE",
-            help="Use another definition: a changed file, or a name.",
-            show_default=False,
-        ),
-    ] = None,
-    detach: options.Detach = False,
-    json: options.Json = False,
-) -> None:
-    """Fork a new job from a checkpoint, optionally with an edited state.
-
-    The job that it comes from stays as it is. Runs here and now, as `ucop run` does.
-    """
-    from ..commands import run
-
-    place = place_of(ctx)
-    with reader_for(place, id) as reader:
-        job = reader.job(id)
-        at = chosen(reader.checkpoints(job.id), job.id, checkpoint)
-        nodes = nodes_of(reader.definition(job.id))
-    replace = edited(at.values, set or (), from_file)
-    if edit:
-        shown = {**at.values, **replace}
-        replace = {**replace, **edited_by_hand(shown, job.id, at.id)}
-    # Where nothing is named, the job is forked as it stands: what finished since then counts.
-    named = at.id if checkpoint is not None or replace else None
-
-    successor = None if workflow is None else run.named(place, workflow)
-    if successor is not None:
-        nodes = successor.shown_nodes()
-
-    def fields() -> Mapping[str, Any]:
-        return fields_of(place, job.workflow) if successor is None else successor.context_fields
-
-    given = typed_given(context, context_file, config, fields)
-
-    def go_on(engine: Engine) -> JobHandle:
-        return engine.job(job.id).fork(
-            named, replace=replace, as_node=as_node, workflow=successor, **given
-        )
-
-    if detach:
-        raise typer.Exit(run.queue(place, go_on, as_json=json))
-    raise typer.Exit(run.attend(place, go_on, as_json=json, title=job.workflow, nodes=nodes))
-
-
-@app.command()
-def restore(
-    ctx: typer.Context,
-    id: options.JobId,
-    checkpoint: CheckpointId,
-    json: options.Json = False,
-) -> None:
-    """Restore a paused or failed job to a checkpoint.
-
-    When it goes on, it goes on from there. What it did after that stays to be read.
-    """
-    from ..commands import run
-
-    place = place_of(ctx)
-    with reader_for(place, id) as reader:
-        whole = reader.find(id)
-        at = chosen(reader.checkpoints(whole), whole, checkpoint)
-    with run.open_engine(place, worker=False) as engine:
-        handle = engine.job(whole)
-        handle.restore(at.id)
-        job = handle.get()
-    if json:
-        put_json(job.model_dump(mode="json"))
-    else:
-        put(job.id)
-    due = ", ".join(at.next) or "its end"
-    note(f"job {job.id} is {job.status}, and stands before {due} again")
-    note(f"next: {place.command(f'jobs resume {job.id}')}")
-    raise typer.Exit(Exit.OK)
-
-
 # ---------------------------------------------------------------- prune
 
 
-@app.command()
 def prune(
     ctx: typer.Context,
     id: options.JobIds = None,

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -19,48 +17,22 @@ from ucop.engine.jobs.status import Change as Step
 from ucop.engine.ledger.commands import read_new_terms
 
 from ...view.exits import Exit, UsageProblem
-from ...view.follow import nodes_of
 from ...view.inputs import read_budget, read_input
-from ...view.job_facts import DONE
+from ...view.jobs.follow import nodes_of
+from ...view.jobs.job_facts import DONE
+from ...view.jobs.questions import how_to_go_on, is_asking
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
-from ...view.questions import how_to_go_on, is_asking
 from ...view.tables import Column, Table, plural
 from .. import options
 from ..given import fields_of, typed_given
+from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
-    from ucop.engine.checkpoints.edits import InputEdit
+    from ucop.engine.edits.edit import InputEdit
     from ucop.engine.jobs.command import Changed
     from ucop.engine.jobs.job import Job
-    from ucop.engine.reading.reader import Reader
-
-T = TypeVar("T")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Wanted:
-    """The jobs that a command line names: by their ids, or by a filter."""
-
-    ids: Sequence[str]
-    filter: Filter
-
-    def __post_init__(self) -> None:
-        if self.ids and not self.filter.is_empty:
-            raise UsageProblem("name jobs by their ids or by a filter, not by both")
-        if not self.ids and self.filter.is_empty:
-            raise UsageProblem("name jobs by their ids, or by a filter such as --workflow NAME")
-
-    @classmethod
-    def of(cls, ids: Sequence[str] | None, filter: Filter) -> Wanted:
-        """Raises UsageProblem."""
-        return cls(ids=ids or (), filter=filter)
-
-    @property
-    def only(self) -> str | None:
-        """The id, where one alone is named."""
-        return self.ids[0] if len(self.ids) == 1 else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -240,72 +212,6 @@ def change(
     return Exit.USAGE if any(one.refused for one in changed) else Exit.OK
 
 
-def ids_of(
-    place: Place,
-    command: str,
-    wanted: Wanted,
-    *,
-    among: frozenset[JobStatus] = frozenset(JobStatus),
-    yes: bool,
-    delayed: bool = False,
-) -> list[JobId]:
-    """Whole ids of what is to be changed, after a person has agreed to what a filter names;
-    `among` are the statuses that the command takes, beside what is `delayed`."""
-    if wanted.ids:
-        with reader_for(place, wanted.ids[0]) as reader:
-            return list(dict.fromkeys(JobId(reader.find(id)) for id in wanted.ids))
-    takes = among | {JobStatus.PENDING} if delayed else among
-    named, failed = wanted.filter.statuses, {JobStatus.FAILED}
-    if not named & takes:
-        raise UsageProblem(
-            f"`{command}` takes jobs that are {_words(takes)}, not {_words(named)}"
-            + ("; `retry` takes those" if command is Command.RESUME and named == failed else "")
-        )
-    found = _named(place, wanted.filter, among, delayed=delayed)
-    if found and not yes:
-        _confirm(command, Counter(status for _, status in found))
-    return [id for id, _ in found]
-
-
-def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> list[T]:
-    """What the ledger says about the jobs of a filter; without a database there are none. Raises
-    InvalidInput for a queue that does not exist."""
-    from ucop.engine.reading.reader import NoDatabase
-
-    declared = place.settings.declared if filter.queue is not None else {}
-    try:
-        with place.reader() as reader:
-            reader.check_queue(filter.queue, declared)
-            return ask(reader)
-    except NoDatabase:  # or a file without tables yet
-        if filter.queue is not None and filter.queue not in declared:
-            from ucop.engine.declared.queue_limits import undeclared
-
-            raise undeclared(filter.queue, declared) from None
-        return []
-
-
-def _named(
-    place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
-) -> list[tuple[JobId, JobStatus]]:
-    return ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))
-
-
-def _words(statuses: frozenset[JobStatus]) -> str:
-    *others, last = sorted(status.value for status in statuses)
-    return f"{', '.join(others)} or {last}" if others else last
-
-
-def _confirm(command: str, counts: Counter[JobStatus]) -> None:
-    listed = ", ".join(f"{number} {status}" for status, number in sorted(counts.items()))
-    question = f"{command} {plural(counts.total(), 'job')} ({listed})?"
-    if not sys.stdin.isatty():
-        raise UsageProblem(f"{question} Nobody can be asked here: say --yes")
-    if not typer.confirm(question, err=True):
-        note("nothing was changed")
-        raise typer.Exit(Exit.FAILED)
-
-
 def _tell(place: Place, command: Command, changed: Sequence[Changed], *, as_json: bool) -> None:
     if as_json:
         put_records(changed)
@@ -349,7 +255,7 @@ def _edit(
     """What was typed, read as the types of the job's own workflow. Raises UsageProblem."""
     if not (typed or set):
         return None
-    from ucop.engine.checkpoints.edits import InputEdit
+    from ucop.engine.edits.edit import InputEdit
     from ucop.graphs.workflows.stored import restore
 
     from ..edits import edited

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...view.exits import Exit
-from ...view.follow import LOOK
-from ...view.lines import event_line
+from ...view.jobs.follow import LOOK
+from ...view.jobs.lines import event_line
 from ...view.output import put
 from ...view.place import Place, place_of
 from .. import options

@@ -16,7 +16,8 @@ from ...view.output import note, put_json
 from ...view.place import Place, place_of
 from ...view.tables import Column, Table, plural
 from .. import options
-from .commands import Wanted, change, ids_of
+from .commands import change
+from .wanted import Wanted, ids_of
 
 
 @options.filtered

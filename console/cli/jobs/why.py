@@ -6,9 +6,9 @@ from dataclasses import asdict
 
 import typer
 
+from ...view.jobs.why import explain
 from ...view.output import put, put_json
 from ...view.place import place_of, reader_for
-from ...view.why import explain
 from .. import options
 
 

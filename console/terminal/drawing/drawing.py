@@ -15,7 +15,7 @@ from ucop.graphs.language.definition import END, START
 from ucop.graphs.language.kind import NodeKind
 from ucop.graphs.pictures.picture import Arrow, Box, Picture
 
-from ...view.progress import NodeState, Row
+from ...view.jobs.progress import NodeState, Row
 from ...view.tables import COLOURS, duration
 from ..signs import NOT_YET, SIGNS, one_line
 from .canvas import Canvas, Cell, cells_of, way_of

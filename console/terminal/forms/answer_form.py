@@ -15,7 +15,7 @@ from textual.widgets import Input, Label, Select, Static, TextArea
 
 from ucop.agents.text.schema import validate
 
-from ...view.questions import asked_as_text, typed
+from ...view.jobs.questions import asked_as_text, typed
 from ..signs import clean
 
 if TYPE_CHECKING:

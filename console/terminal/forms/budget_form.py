@@ -15,8 +15,8 @@ from textual.widgets import Input, Static
 from ucop.engine.errors import UcopError
 
 from ...view.inputs import read_budget
+from ...view.jobs.why import LIMITS, twice, used_up
 from ...view.tables import limit
-from ...view.why import LIMITS, twice, used_up
 from ..signs import clean
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from textual.geometry import Size
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from ...view.progress import NodeState, Row
+from ...view.jobs.progress import NodeState, Row
 from ..drawing.drawing import Drawing
 
 HAPPENING = (NodeState.RUNNING, NodeState.ASKS, NodeState.FAILED)

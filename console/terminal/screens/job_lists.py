@@ -10,9 +10,9 @@ from textual.reactive import reactive
 
 from ucop.engine.jobs.status import StepStatus
 
-from ...view.checkpoints import tree
-from ...view.job_facts import remark_on, took
-from ...view.lines import details
+from ...view.jobs.checkpoints import tree
+from ...view.jobs.job_facts import remark_on, took
+from ...view.jobs.lines import details
 from ...view.tables import ago, duration
 from ..signs import marked, one_line
 from ..widgets.listing import Cells, Column, Listing

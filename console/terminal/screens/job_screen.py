@@ -20,13 +20,13 @@ from ucop.engine.jobs.status import ACTIVE, JobStatus
 from ucop.graphs.pictures.picture import picture_of_kept
 from ucop.graphs.workflow import COMPILER_FORMAT
 
-from ...view.checkpoints import differences
-from ...view.follow import nodes_of
-from ...view.job_facts import facts, lasted, reason_of
-from ...view.progress import Progress
-from ...view.questions import asked_as_text
+from ...view.jobs.checkpoints import differences
+from ...view.jobs.follow import nodes_of
+from ...view.jobs.job_facts import facts, lasted, reason_of
+from ...view.jobs.progress import Progress
+from ...view.jobs.questions import asked_as_text
+from ...view.jobs.why import Explanation, explain
 from ...view.tables import duration, plural
-from ...view.why import Explanation, explain
 from ..drawing.drawing import Drawing
 from ..forms.confirmation import Confirmation
 from ..job_commands import SHORT, JobCommands

@@ -19,7 +19,7 @@ from ucop.agents.text.secret_url import shown_url
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.reading.reader import NoDatabase
 
-from ...view.job_facts import lasted, reason_of
+from ...view.jobs.job_facts import lasted, reason_of
 from ...view.tables import COLOURS, ago, duration, first_line, plural
 from ..forms.filter_form import FilterForm, Wanted
 from ..job_commands import SHORT, JobCommands

@@ -18,7 +18,7 @@ from tests.support.waiting import until
 from ucop.agents import AgentContext, AgentSpec, Models, Registry, ToolUnavailable, call
 from ucop.agents.spec import mcp as mcp_module
 from ucop.agents.spec.agent import spec_agent
-from ucop.agents.spec.mcp import McpServer
+from ucop.agents.spec.mcp_server import McpServer
 from ucop.engine import Settings
 from ucop.engine.errors import InvalidSettings
 

@@ -53,7 +53,7 @@ def test_two_engines_of_one_process_share_the_jobs_of_one_file(
         assert [e.type for e in other.events()] == [e.type for e in job.events()]
     assert sorted(tally.marks) == sorted(marks)
     workers = {attempt.worker for job in jobs for attempt in job.attempts()}
-    assert workers <= {one._worker.id, two._worker.id}  # type: ignore[union-attr]
+    assert workers <= {one._supervisor.worker.id, two._supervisor.worker.id}  # type: ignore[union-attr]
 
 
 def test_when_one_of_two_engines_closes_the_other_finishes_its_jobs(

@@ -181,10 +181,10 @@ def test_a_reader_may_come_and_leave_while_the_graph_runs(engine: Engine) -> Non
     with job.stream("messages") as stream:
         next(stream)
         reached.wait(DEADLINE)
-    outlet = until(lambda: next(iter(engine._worker._live._open.values()), None))  # type: ignore[union-attr]
-    engine._loop.call(engine._live.leave(f"s-{job.id}"))
+    outlet = until(lambda: next(iter(engine._supervisor.worker._live._open.values()), None))  # type: ignore[union-attr]
+    engine._loop.call(engine._parts.live.leave(f"s-{job.id}"))
     engine._loop.call(engine._database.write(lambda: live_rows.leave(f"s-{job.id}")))
-    engine._loop.call(engine._hear_listeners())
+    engine._loop.call(engine._supervisor.hear_listeners())
     until(lambda: not outlet.wanted)
     waits.set()
     job.result(DEADLINE)
@@ -200,7 +200,7 @@ def test_a_reader_of_another_process_is_heard_while_the_graph_runs(
     reached.wait(DEADLINE)
     other = open_engine(worker=False)
     stream = other.job(job.id).stream(("messages", "updates"))
-    outlet = next(iter(engine._worker._live._open.values()))  # type: ignore[union-attr]
+    outlet = next(iter(engine._supervisor.worker._live._open.values()))  # type: ignore[union-attr]
     until(lambda: outlet.wanted == {"messages", "updates"})
     waits.set()
     parts = list(stream)
@@ -213,7 +213,7 @@ def test_the_lease_of_a_reader_that_was_killed_ends(engine: Engine, tmp_path: Pa
     waits, reached = threading.Event(), threading.Event()
     job = engine.submit(engine.add("gated", gated(waits, asked, reached)), HELLO)
     reached.wait(DEADLINE)
-    outlet = next(iter(engine._worker._live._open.values()))  # type: ignore[union-attr]
+    outlet = next(iter(engine._supervisor.worker._live._open.values()))  # type: ignore[union-attr]
     with elsewhere(READER, str(tmp_path), engine._database.url, job.id) as reader:
         assert reader.stdout is not None
         assert reader.stdout.readline() == "reads\n"

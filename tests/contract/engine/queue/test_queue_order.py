@@ -195,7 +195,7 @@ async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
 ) -> None:
     sender = open_engine(worker=False)
     job = await sender.asubmit(sender.add("one", chain("a")))
-    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._knows()))
+    await database.write(lambda: roster.join(WorkerId("w"), "h", 1, sender._workflows.names()))
     committed, gate, begun = asyncio.Event(), asyncio.Event(), list[str]()
 
     class Slow:
@@ -214,7 +214,7 @@ async def test_what_was_claimed_while_a_worker_stops_is_begun_and_not_lost(
         return asyncio.create_task(asyncio.sleep(0))
 
     slow: Any = Slow()
-    claims = Claims(slow, serving=SERVING, known=sender._knows, slots=1)
+    claims = Claims(slow, serving=SERVING, known=sender._workflows.names, slots=1)
     claims.run = run
     taking = asyncio.create_task(claims.take())
     await committed.wait()

@@ -132,14 +132,14 @@ def test_the_loop_goes_on_whatever_code_does_to_it(engine: Engine, way: str) -> 
 
 
 def test_a_loop_of_the_worker_that_ends_gives_it_a_new_one(engine: Engine) -> None:
-    worker = engine._worker
+    worker = engine._supervisor.worker
     assert worker is not None
 
     def end() -> None:
         worker._loops[1].cancel()
 
     engine._loop.soon(end)
-    until(lambda: engine._worker is not None and engine._worker is not worker)
+    until(lambda: engine._supervisor.worker is not None and engine._supervisor.worker is not worker)
     assert "sweep" in (engine.lost or "")
     assert engine.submit(engine.add("after", chain("a"))).result(DEADLINE) == {"log": ["a"]}
 

@@ -32,7 +32,7 @@ from ucop.agents import (
 )
 from ucop.agents.providers.retry import Retry
 from ucop.agents.spec.agent import spec_agent
-from ucop.agents.spec.mcp import McpServer
+from ucop.agents.spec.mcp_server import McpServer
 from ucop.agents.text.source import read_yaml
 from ucop.graphs.workflows.catalog import Catalog
 from ucop.graphs.workflows.gate import doubles_of

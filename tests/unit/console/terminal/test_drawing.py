@@ -16,7 +16,7 @@ from ucop.console.terminal.drawing.canvas import Canvas
 from ucop.console.terminal.drawing.drawing import Drawing
 from ucop.console.terminal.signs import SIGNS, clean, one_line, written
 from ucop.console.terminal.widgets.listing import Column, widths
-from ucop.console.view.progress import NodeState, Row
+from ucop.console.view.jobs.progress import NodeState, Row
 from ucop.graphs.language.definition import END, START
 from ucop.graphs.pictures.picture import Box, picture_of, picture_of_kept
 from ucop.graphs.workflows.python_workflow import PythonWorkflow

@@ -11,9 +11,9 @@ import pytest
 
 from ucop.agents.errors import UcopError
 from ucop.console.view.exits import Exit, UsageProblem, exit_of_error, exit_of_job
-from ucop.console.view.follow import tail
 from ucop.console.view.inputs import pairs, read_input, text_input
-from ucop.console.view.job_facts import remark_on
+from ucop.console.view.jobs.follow import tail
+from ucop.console.view.jobs.job_facts import remark_on
 from ucop.console.view.output import as_text
 from ucop.console.view.place import Place
 from ucop.console.view.schemas import fields_of

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from ucop.console.view.display import LiveTable, describe
-from ucop.console.view.progress import NodeState, Progress, Row, Spending
+from ucop.console.view.jobs.display import LiveTable, describe
+from ucop.console.view.jobs.progress import NodeState, Progress, Row, Spending
 from ucop.engine.jobs.job import Event
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

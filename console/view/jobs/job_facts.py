@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ucop.engine.jobs.command import Command
 from ucop.engine.jobs.status import ACTIVE
 
-from .tables import (
+from ..tables import (
     count,
     duration,
     limit,

@@ -10,15 +10,15 @@ from ucop.graphs.topology.wiring import refusal
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.yaml_workflow import YamlWorkflow
 
+from ..checkpoints.position import standing
+from ..checkpoints.savers import attach
 from ..ledger.lifecycle import ADD_DEFINITION
 from ..ledger.operation import One, Operation
 from ..values.json_text import to_json
-from .position import standing
-from .savers import attach
 
 if TYPE_CHECKING:
+    from ..checkpoints.savers import FencedSaver
     from ..jobs.job import ThreadId
-    from .savers import FencedSaver
 
 
 @dataclass(frozen=True, kw_only=True)

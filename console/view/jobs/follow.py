@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ucop.engine.jobs.status import ACTIVE, JobStatus
 
-from .exits import Exit, exit_of_job
-from .output import as_text, note, put, put_json
+from ..exits import Exit, exit_of_job
+from ..output import as_text, note, put, put_json
+from ..tables import duration, plural
 from .questions import how_to_go_on
-from .tables import duration, plural
 
 if TYPE_CHECKING:
     from ucop.engine.jobs.job import Event, Job
     from ucop.engine.reading.reader import Reader
 
-    from .place import Place
+    from ..place import Place
 
 LOOK = 0.1
 """Seconds between two looks at a job that another process runs."""

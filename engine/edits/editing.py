@@ -16,16 +16,16 @@ from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
+from ..checkpoints.fence import Kept
+from ..checkpoints.savers import attach
 from ..errors import CheckpointNotFound, InvalidInput
 from ..jobs.job import JobId, ThreadId
-from .edits import Edit
-from .fence import Kept
-from .savers import attach
+from .edit import Edit
 
 if TYPE_CHECKING:
     from langgraph.checkpoint.base import CheckpointTuple
 
-    from .savers import FencedSaver
+    from ..checkpoints.savers import FencedSaver
 
 
 async def edited(

@@ -6,7 +6,7 @@ import json
 from datetime import UTC
 from typing import TYPE_CHECKING, Any
 
-from .tables import first_line, on_terminal
+from ..tables import first_line, on_terminal
 
 if TYPE_CHECKING:
     from ucop.engine.jobs.job import Event

@@ -11,29 +11,29 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
-from .database.database import Database, DatabaseSettings
-from .declared.queue_limits import QueueLimits, undeclared
-from .declared.retention import Retention
-from .dialect import SQLITE, dialect_of
-from .errors import JobNotFound, RefusedChange
-from .jobs.command import Changed, Command
-from .jobs.job import JobId, new_job_id
-from .ledger import commands, lifecycle, retention
-from .ledger.commands import NewTerms
-from .ledger.pruning import Pruning, prune
-from .ledger.retention import Rule
-from .notices import Notices
-from .parts import connect
-from .transfer import importing
-from .worker.retention import carry_out
+from ..connect import connect
+from ..database.database import Database, DatabaseSettings
+from ..declared.queue_limits import QueueLimits, undeclared
+from ..declared.retention import Retention
+from ..dialect import SQLITE, dialect_of
+from ..errors import JobNotFound, RefusedChange
+from ..jobs.command import Changed, Command
+from ..jobs.job import JobId, new_job_id
+from ..ledger import commands, lifecycle, retention
+from ..ledger.commands import NewTerms
+from ..ledger.lifecycle import Submitted
+from ..ledger.pruning import Pruning, prune
+from ..ledger.retention import Rule
+from ..notices import Notices
+from ..worker.retention import carry_out
 
 if TYPE_CHECKING:
-    from .transfer.job_parts import Contents
-    from .worker.worker import Worker
+    from ..transfer.job_parts import Contents
+    from ..worker.supervisor import Supervisor
 
 TOGETHER = 50
 """Changes that are under way at the same time; on SQLite they share transactions."""
@@ -44,18 +44,18 @@ class Commands:
 
     Args:
         notices: Who waits for news of jobs in this process.
-        worker: This process's worker, if it has one now.
+        supervisor: Of this process's worker, if it has one.
     """
 
     def __init__(
         self,
         database: Database,
         notices: Notices | None = None,
-        worker: Callable[[], Worker | None] = lambda: None,
+        supervisor: Supervisor | None = None,
     ) -> None:
         self.database = database
         self._notices = notices or Notices()
-        self._worker = worker
+        self._supervisor = supervisor
         self._tables = dialect_of(database.url).tables
 
     async def change(
@@ -120,11 +120,13 @@ class Commands:
     # ------------------------------------------------------------ how long jobs are kept
 
     async def add(self, contents: Contents, new_id: bool) -> JobId:
+        from ..transfer import importing
+
         id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
         return await self.database.write(lambda: importing.add(self._tables, contents, id))
 
     async def prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
-        thread, _ = await self.database.read(lambda: lifecycle.thread(id))
+        thread = (await self._job(id)).thread_id
         return await self.database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
@@ -146,12 +148,15 @@ class Commands:
 
     async def forget(self, namespace: Sequence[str], key: str | None) -> int:
         """Delete what is remembered in a space, or under one key there; returns how many."""
-        from .stores import memory_rows
+        from ..stores import memory_rows
 
         cascades = dialect_of(self.database.url) is not SQLITE
         return await self.database.write(
             lambda: memory_rows.forget(namespace, key, cascades=cascades)
         )
+
+    async def _job(self, id: JobId) -> Submitted:
+        return await self.database.read(lambda: lifecycle.submitted(id))
 
     # ------------------------------------------------------------ queues
 
@@ -159,7 +164,7 @@ class Commands:
         self, name: str, changes: Mapping[str, Any] | None, declared: Mapping[str, QueueLimits]
     ) -> None:
         """`changes` hold in place of the `declared` limits; None lets those hold again."""
-        from .queue import limits
+        from ..queue import limits
 
         if name not in declared:
             raise undeclared(name, declared)
@@ -185,12 +190,12 @@ class Commands:
         await self._watch()
 
     async def _watch(self) -> None:
-        if (worker := self._worker()) is not None:
-            await worker.watch()
+        if self._supervisor is not None:
+            await self._supervisor.watch()
 
     def _wake(self) -> None:
-        if (worker := self._worker()) is not None:
-            worker.wake()
+        if self._supervisor is not None:
+            self._supervisor.wake()
 
 
 @asynccontextmanager

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,26 +13,25 @@ from pydantic import ValidationError
 from ucop.agents.text.duration import LONGEST, seconds_of
 from ucop.graphs.workflow import Workflow
 
-from .declared.queue_limits import undeclared
-from .errors import InvalidInput
-from .jobs.budget import read_budget
-from .jobs.job import OnBusy, Terms, ThreadId, new_job_id
-from .jobs.run_options import (
-    PLAIN,
+from ..declared.queue_limits import undeclared
+from ..errors import InvalidInput
+from ..jobs.budget import read_budget
+from ..jobs.job import OnBusy, Terms, ThreadId, new_job_id
+from ..jobs.run_options import (
+    NO_CONFIG,
     RunConfig,
-    RunOptions,
     check_breakpoints,
     for_factory,
     names_secrets,
     new_run_options,
     read_config,
 )
-from .ledger.records import NewJob
-from .values.inputs import kept_input
-from .values.json_text import to_json
+from ..ledger.records import NewJob
+from ..values.inputs import kept_input
+from ..values.json_text import to_json
 
 if TYPE_CHECKING:
-    from .settings import Settings
+    from ..settings import Settings
 
 Time = float | str
 """Seconds, or a text such as `90s`, `30m` or `2h`."""
@@ -104,66 +104,66 @@ def read_limits(
     return read_budget({**given, "deadline": deadline})
 
 
-def job_of(
-    workflow: Workflow,
-    input: Any,
-    settings: Settings,
+@dataclass(frozen=True, kw_only=True)
+class Submission:
+    """What a caller says of a job beside its workflow and its input."""
+
+    terms: Terms
+    limits: Mapping[str, float]
+    """Its budget with its deadline, as `read_limits` returns them."""
+    context: Any = None
+    config: RunConfig = NO_CONFIG
+
+
+def read_submission(
     *,
-    budget: Mapping[str, float | str] | None = None,
+    budget: Mapping[str, Any] | None = None,
+    deadline: Time | datetime | None = None,
     context: Any = None,
     config: Mapping[str, Any] | None = None,
     **terms: Any,
-) -> NewJob:
+) -> Submission:
+    """From the arguments of `Engine.submit`. Raises InvalidInput."""
+    return Submission(
+        terms=read_terms(**terms),
+        limits=read_limits(budget, deadline),
+        context=context,
+        config=read_config(config),
+    )
+
+
+def job_of(workflow: Workflow, input: Any, settings: Settings, **said: Any) -> NewJob:
     """The job that `Engine.submit` would make of a workflow of the project, without an engine.
     Raises as it does."""
     if settings.mode == "production":
         from ucop.graphs.workflows.gate import refuse_doubles
 
         refuse_doubles(workflow)
-    given = read_config(config)
-    return prepare(
-        workflow.configured(for_factory(given)),
-        input,
-        read_terms(**terms),
-        read_limits(budget, None),
-        context,
-        given,
-        settings,
-    )
-
-
-def prepare(
-    workflow: Workflow,
-    input: Any,
-    terms: Terms,
-    budget: Mapping[str, float],
-    context: Any,
-    config: RunConfig,
-    settings: Settings,
-    notice: str | None = None,
-) -> NewJob:
-    """A job of a workflow that is configured and may run. Raises InvalidInput."""
-    if terms.queue not in (declared := settings.declared):
-        raise undeclared(terms.queue, declared)
-    check_breakpoints(config, workflow)
-    run = new_run_options(workflow.accept_context(context, names_secrets), config, notice)
-    return new_job(workflow, input, terms, budget, run, settings.state.types)
+    submission = read_submission(**said)
+    configured = workflow.configured(for_factory(submission.config))
+    return new_job(configured, input, submission, settings)
 
 
 def new_job(
     workflow: Workflow,
-    data: Any,
-    terms: Terms,
-    budget: Mapping[str, float],
-    run: RunOptions = PLAIN,
-    types: Sequence[str] = (),
+    input: Any,
+    submission: Submission,
+    settings: Settings,
+    notice: str | None = None,
 ) -> NewJob:
-    """A job of its own id, with its input as it was given. Raises InvalidInput."""
-    id, limits = new_job_id(time.time()), {**workflow.limits.given(), **budget}
-    ends_at = limits.pop("ends_at", None)
-    text, typed = kept_input(workflow, data, types)
+    """A job of a workflow that is configured and may run. Raises InvalidInput."""
+    terms, config = submission.terms, submission.config
+    if terms.queue not in (declared := settings.declared):
+        raise undeclared(terms.queue, declared)
+    check_breakpoints(config, workflow)
+    run = new_run_options(
+        workflow.accept_context(submission.context, names_secrets), config, notice
+    )
+    text, typed = kept_input(workflow, input, settings.state.types)
     if typed is not None:
         run = run.model_copy(update={"typed_input": typed})
+    id, limits = new_job_id(time.time()), {**workflow.limits.given(), **submission.limits}
+    ends_at = limits.pop("ends_at", None)
     return NewJob(
         id=id,
         workflow=workflow.name,

@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from ..tables import first_line, until
 from .approvals import approval_of
-from .tables import first_line, until
 
 if TYPE_CHECKING:
     from ucop.engine.jobs.job import Job, Question
     from ucop.engine.reading.reader import Reader
 
-    from .place import Place
+    from ..place import Place
 
 JOB = 12
 """Characters of a job's id where it stands alone: its milliseconds, and some of chance."""

@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ..checkpoints.fence import Kept
+from ..checkpoints.savers import save_on
 from ..dialect import Tables
 from ..errors import JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId
@@ -21,8 +23,6 @@ from ..ledger.events import event
 from ..ledger.lifecycle import ADD_ATTEMPT, existing
 from ..ledger.operation import Enqueue, One, Operation, Row, Save
 from ..ledger.threads import copy_branch
-from .fence import Kept
-from .savers import save_on
 
 if TYPE_CHECKING:
     from .successor import Successor

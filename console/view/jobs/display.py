@@ -10,9 +10,9 @@ from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from .output import harmless, note
+from ..output import harmless, note
+from ..tables import COLOURS, duration, first_line, plural
 from .progress import Progress, Row, Spending
-from .tables import COLOURS, duration, first_line, plural
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

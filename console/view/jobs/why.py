@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from ucop.engine.jobs.status import ACTIVE, JobStatus
 
-from .place import Place
+from ..place import Place
+from ..tables import plural
 from .questions import command as answer_command
-from .tables import plural
 
 if TYPE_CHECKING:
     from ucop.engine.jobs.job import Checkpoint, Job, Question

@@ -14,21 +14,11 @@ from ...view.records import listing_record, workflow_record
 from ...view.schemas import fields_of
 from ...view.tables import Column, Table, first_line
 from .. import options
-from .draw import draw
-from .language import schema
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
-app = typer.Typer(
-    no_args_is_help=True,
-    rich_markup_mode=None,
-    add_completion=False,
-    help="Show, check and draw workflows.",
-)
 
-
-@app.command("list")
 def list_(
     ctx: typer.Context,
     json: options.Json = False,
@@ -46,7 +36,6 @@ def list_(
     table.show()
 
 
-@app.command()
 def show(
     ctx: typer.Context,
     workflow: options.WorkflowName,
@@ -88,7 +77,6 @@ def _nodes(workflow: Workflow) -> list[str]:
     return lines
 
 
-@app.command()
 def check(
     ctx: typer.Context,
     files: Annotated[
@@ -103,7 +91,3 @@ def check(
     production = place.settings.mode == "production"
     checked = {name: check_workflow(place, name, production=production) for name in names}
     raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
-
-
-app.command()(draw)
-app.command()(schema)

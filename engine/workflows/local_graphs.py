@@ -12,10 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .dialect import Tables
-from .errors import InvalidInput
-from .jobs.job import JobId
-from .ledger.operation import One, Operation
+from ..dialect import Tables
+from ..errors import InvalidInput
+from ..jobs.job import JobId
+from ..ledger.operation import One, Operation
 
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
@@ -114,7 +114,7 @@ _ENDED = "select id from jobs where id in {ids} and status in ('completed', 'can
 
 def ended(tables: Tables, jobs: list[str]) -> Operation[list[JobId]]:
     """Which of these jobs no attempt can follow any more."""
-    from .values.json_text import to_json
+    from ..values.json_text import to_json
 
     sql = _ENDED.format(ids=tables.listed.format(name="jobs"))
     return [JobId(row["id"]) for row in (yield One(sql, {"jobs": to_json(jobs)}))]

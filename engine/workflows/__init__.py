@@ -1,0 +1,1 @@
+"""Workflows that this process knows, and jobs made of them."""
