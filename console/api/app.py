@@ -13,8 +13,11 @@ from fastapi import APIRouter, FastAPI
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.routing import APIRoute
 
+from ucop.engine.commands.commands import open_commands
+from ucop.engine.stores import api_keys
+
 from . import border
-from .access import open_gate
+from .access import Gate
 from .body import StrictBodies
 from .border import Border
 from .description import describe, refusals
@@ -26,6 +29,7 @@ from .v1 import (
     checkpoints,
     job_commands,
     jobs,
+    keys,
     memory,
     questions,
     queues,
@@ -56,6 +60,7 @@ ROUTERS = tuple(
         schedules,
         webhooks,
         memory,
+        keys,
     )
 )
 
@@ -71,13 +76,19 @@ EXPOSED = (
 
 
 def make_app(
-    engine: Engine, place: Place, *, hosts: Collection[str], origins: Collection[str]
+    engine: Engine,
+    place: Place,
+    *,
+    hosts: Collection[str],
+    origins: Collection[str],
+    may_be_open: bool,
 ) -> FastAPI:
     """The application over an engine, which its caller closes.
 
     Args:
         hosts: Names of the server beside loopback ones.
         origins: Origins of other pages that may use it.
+        may_be_open: Whether everybody is let in as long as there is no key.
     """
 
     @asynccontextmanager
@@ -85,11 +96,20 @@ def make_app(
         # Enough that runs of agents, which may take minutes, leave threads to those who only read.
         threads = ThreadPoolExecutor(64, thread_name_prefix="ucop-http")
         asyncio.get_running_loop().set_default_executor(threads)
-        app.state.parts = Parts(engine=engine, place=place, news=News(engine.settings.url))
-        try:
-            yield
-        finally:
-            await app.state.parts.close()
+        async with open_commands(engine.settings) as commands:
+            news = News(engine.settings.url)
+            parts = Parts(engine=engine, place=place, news=news, commands=commands)
+            app.state.parts = parts
+            app.state.gate = Gate(
+                parts.read,
+                lambda id: parts.write(lambda: api_keys.used(id)),
+                may_be_open=may_be_open,
+            )
+            await parts.write(api_keys.forget_changes)
+            try:
+                yield
+            finally:
+                await parts.close()
 
     app = FastAPI(
         title="ucop",
@@ -101,7 +121,6 @@ def make_app(
         generate_unique_id_function=_operation,
         redirect_slashes=False,
     )
-    app.state.gate = open_gate
     add_handlers(app)
     describe(app)
     v1 = APIRouter(prefix=V1, responses=refusals())

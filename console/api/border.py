@@ -64,6 +64,11 @@ class Border:
                 )
         finally:
             _log(scope, request, status, time.monotonic() - began)
+            state = scope.get("state", {})
+            if state.get("changes") and 200 <= status < 300:
+                caller = state.get("caller")
+                told = (caller, scope["method"], scope["path"], status, request)
+                scope["app"].state.parts.note_change(*told)
 
     def _check(self, scope: Scope) -> None:
         if "\0" in scope["path"] or b"%00" in scope["query_string"]:

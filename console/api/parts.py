@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Annotated, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias, TypeVar
 
 from fastapi import Depends
 from fastapi.requests import HTTPConnection
+
+from ucop.engine.errors import DatabaseError
+from ucop.engine.stores import api_keys
 
 from ..view.place import Place
 from .access import Caller
@@ -18,11 +22,15 @@ from .problems import Refusal
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
+    from ucop.engine.commands.commands import Commands
+    from ucop.engine.ledger.operation import Operation
     from ucop.engine.reading.reader import Reader
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow
 
 T = TypeVar("T")
+
+log = logging.getLogger("ucop.api")
 
 
 @dataclass(kw_only=True)
@@ -33,12 +41,16 @@ class Parts:
     place: Place
     """The project and database, as commands name them."""
     news: News
+    commands: Commands
+    """What is written beside the engine, on the server's loop."""
     standings: Standings = field(init=False)
     feed: Feed = field(init=False)
     stopping: asyncio.Event = field(default_factory=asyncio.Event)
     """Set when the server begins to stop."""
     streams: Counter[str | None] = field(default_factory=Counter)
     """Streams that are open, by the name of the key."""
+
+    noting: set[asyncio.Future[None]] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.standings = Standings(self.news, self.read)
@@ -51,6 +63,23 @@ class Parts:
     async def read(self, ask: Callable[[Reader], T], /) -> T:
         """Read the ledger on a thread. Raises what `ask` raises, and DatabaseError."""
         return await asyncio.to_thread(lambda: ask(self.engine.reader))
+
+    async def write(self, make: Callable[[], Operation[T]], /) -> T:
+        """Run an operation of the ledger in a transaction."""
+        return await self.commands.database.write(make)
+
+    def note_change(self, *told: Any) -> None:
+        """Note a request that was to change something; see api_keys.note."""
+
+        async def note() -> None:
+            try:
+                await self.write(lambda: api_keys.note(*told))
+            except DatabaseError as error:
+                log.error("a change was not noted: %s", error)
+
+        task = asyncio.ensure_future(note())
+        self.noting.add(task)
+        task.add_done_callback(self.noting.discard)
 
     async def job(self, id: str, caller: Caller) -> JobHandle:
         """A job that the caller may see, by its id or the beginning of it. Raises JobNotFound."""
@@ -77,6 +106,7 @@ class Parts:
         return end
 
     async def close(self) -> None:
+        await asyncio.gather(*self.noting)
         await self.feed.close()
         await self.standings.close()
         await self.news.close()

@@ -64,7 +64,7 @@ class WorkflowCommands(Commands):
         submission = partial(busy_thread.submit, job, self._tables)
         if listens:
             submission = partial(followed, submission, listens)
-        id, new = await self.database.write(submission)
+        id, new = await self._write(submission)
         fault("after submit")
         if new and job.on_busy.stops_others:
             self._notices.tell_all()
@@ -101,7 +101,7 @@ class WorkflowCommands(Commands):
             new = run_options(terms.run or run.to_json())
             again = new.model_copy(update={"typed_input": typed}).to_json()
             terms = replace(terms, run=again)
-            await self.database.write(
+            await self._write(
                 lambda: commands.resume_anew(id, job.attempt, text, edit.names, terms)
             )
             return
@@ -109,7 +109,7 @@ class WorkflowCommands(Commands):
         from ..edits.editing import edited
 
         draft = await edited(workflow, self._saver(), id, job.thread_id, last, written)
-        await self.database.write(
+        await self._write(
             lambda: forks.resume_edited(
                 id, job.attempt, job.thread_id, last, draft, edit.names, terms
             )
@@ -161,7 +161,7 @@ class WorkflowCommands(Commands):
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         self._workflows.keep(new, workflow)
-        await self.database.write(
+        await self._write(
             lambda: forks.fork(
                 tables,
                 id,
@@ -183,7 +183,7 @@ class WorkflowCommands(Commands):
         job, workflow = await self._loaded(id)
         at = await self._checkpoint(id, job, checkpoint)
         draft = await set_back(workflow, self._saver(), job.thread_id, at)
-        await self.database.write(
+        await self._write(
             lambda: forks.restore(id, job.attempt, job.thread_id, at, draft, retry=retry)
         )
         self._queued(id)

@@ -57,7 +57,7 @@ ADD_ATTEMPT = """
 insert into attempts (job_id, number, status, progress, queued_at)
 values (:job, :attempt, 'queued', (select progress from jobs where id = :job), {now})"""
 
-_BY_KEY = "select id, workflow, input, run, status from jobs where key = :key"
+_BY_KEY = "select id, workflow, input, run, status, tenant from jobs where key = :key"
 
 # A thread belongs to the tenant of its jobs; a job's own thread has the job's name.
 _FOREIGN = """
@@ -141,6 +141,8 @@ def _same_key(job: NewJob) -> Operation[JobId]:
     if not found:
         raise KeyConflict(f"job id {job.id} is taken; submit again")
     row = found[0]
+    if row["tenant"] != job.tenant:  # of another tenant's job nothing is told
+        raise KeyConflict(f"key {job.key!r} is in use by another tenant; use another key")
     if what := _otherwise(row, job):
         raise KeyConflict(
             f"key {job.key!r} belongs to job {row['id']} ({row['workflow']}, {row['status']}), "

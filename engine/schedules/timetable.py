@@ -15,6 +15,7 @@ from ucop.agents.text.duration import LONGEST
 from ..errors import InvalidInput
 from ..jobs.job import JobId
 from ..jobs.run_options import names_secrets
+from ..ledger.events import signed
 from ..ledger.records import NewJob
 from ..values.inputs import json_input
 from . import schedules
@@ -227,7 +228,7 @@ class Timetable:
 
     async def _trigger(self, name: str) -> JobId:
         job = await asyncio.to_thread(self.job_of, await self._get(name))
-        id = await self._database.write(lambda: schedules.trigger(name, job))
+        id = await self._database.write(signed(lambda: schedules.trigger(name, job)))
         self._changed()
         return id
 

@@ -17,9 +17,10 @@ from ucop.engine.errors import ResultTimeout, UnknownWorkflow
 from ucop.engine.jobs.job import Attempt, Checkpoint, Event, Job, Question, Step
 from ucop.engine.jobs.run_options import names_secrets
 from ucop.engine.jobs.status import JobStatus
+from ucop.engine.stores.api_keys import Scope
 
 from ...view.jobs.why import explain
-from ..access import Administers, Caller, Reads, Runs, Scope
+from ..access import Administers, Caller, Reads, Runs
 from ..body import JOB_FILE
 from ..parts import Parts, Uses, tenant_for
 from ..problems import Refusal, invalid

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
@@ -99,9 +98,7 @@ async def forget(
     namespace = _namespace(parts, tenant_for(caller, tenant), space)
     if not await _ask(parts, memory_rows.spaces(namespace)):
         return Forgotten(forgotten=0)
-    number = await asyncio.to_thread(
-        lambda: parts.place.carry_out(lambda commands: commands.forget(namespace, key))
-    )
+    number = await parts.commands.forget(namespace, key)
     return Forgotten(forgotten=number)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from typing import Annotated
 
@@ -94,7 +93,7 @@ async def retry_deliveries(parts: Uses, caller: Operates, form: Again) -> Queued
         if ids is None
         else (lambda: webhooks.again(ids, form.webhook))
     )
-    return Queued(queued=await asyncio.to_thread(parts.place.write, make))
+    return Queued(queued=await parts.write(make))
 
 
 @router.post("/{name}/test")

@@ -37,6 +37,14 @@ def serve(
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Start no worker; others run the jobs.")
     ] = False,
+    allow_open: Annotated[
+        bool,
+        typer.Option(
+            "--allow-open",
+            help="Let everybody in at an address that other machines reach, as long as there is "
+            "no key.",
+        ),
+    ] = False,
     json: options.Json = False,
 ) -> None:
     """Serve the HTTP API, and run queued jobs in a worker process beside it.
@@ -45,11 +53,40 @@ def serve(
     """
     place = place_of(ctx)
     show_activity()
-    raise typer.Exit(_serve(place, host, port, with_worker=not no_worker, as_json=json))
+    host = host or place.settings.serve.host
+    may_be_open = allow_open or _is_loopback(host)
+    if not may_be_open:
+        _refuse_without_key(place, host)
+    raise typer.Exit(
+        _serve(place, host, port, may_be_open=may_be_open, with_worker=not no_worker, as_json=json)
+    )
+
+
+def _refuse_without_key(place: Place, host: str) -> None:
+    from ucop.engine.reading.reader import NoDatabase
+    from ucop.engine.stores.api_keys import is_any
+
+    try:
+        with place.reader() as reader:
+            if reader.ask(is_any()):
+                return
+    except NoDatabase:
+        pass
+    add = place.command("keys add NAME --scope admin")
+    raise UsageProblem(
+        f"other machines reach {host}, and there is no key: make one with `{add}`, or let "
+        "everybody in with --allow-open"
+    )
 
 
 def _serve(
-    place: Place, host: str | None, port: int | None, *, with_worker: bool, as_json: bool
+    place: Place,
+    host: str,
+    port: int | None,
+    *,
+    may_be_open: bool,
+    with_worker: bool,
+    as_json: bool,
 ) -> Exit:
     from ...api.app import make_app
     from ...api.server import AddressTaken, listening, url_of
@@ -57,17 +94,14 @@ def _serve(
     from ...api.worker_process import WorkerProcess
 
     settings = place.settings.serve
-    host = host or settings.host
-    if not _is_loopback(host):
-        raise UsageProblem(f"{host} can be reached from other machines, and there is no key yet")
     try:
         listener = listening(host, settings.port if port is None else port)
     except AddressTaken as error:
         raise UsageProblem(str(error)) from None
     with listener, open_engine(place, worker=False) as engine:
-        app = make_app(
-            engine, place, hosts=[host, *settings.host_names], origins=settings.cors_origins
-        )
+        names = [host, *settings.host_names]
+        origins = settings.cors_origins
+        app = make_app(engine, place, hosts=names, origins=origins, may_be_open=may_be_open)
         worker = WorkerProcess(place, grace=engine.settings.grace) if with_worker else None
         url = url_of(listener)
 

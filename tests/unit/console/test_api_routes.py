@@ -11,9 +11,9 @@ import typer
 from fastapi.routing import APIRoute
 
 from tests.support.paths import ROOT
-from ucop.console.api.access import Scope
 from ucop.console.api.app import ROUTERS, V1
 from ucop.console.cli.main import app
+from ucop.engine.stores.api_keys import Scope
 
 ROUTE_OF = {
     "run": "POST /jobs",
@@ -72,6 +72,9 @@ ROUTE_OF = {
     "memory list": "GET /memory",
     "memory search": "POST /memory/search",
     "memory forget": "DELETE /memory/items",
+    "keys add": "POST /keys",
+    "keys list": "GET /keys",
+    "keys remove": "DELETE /keys/{name}",
     "models list": "GET /models",
     "models check": "POST /models/check",
 }
@@ -125,7 +128,9 @@ def test_every_route_says_who_may_use_it_and_what_only_looks_needs_no_more_than_
     name: str,
 ) -> None:
     (scope,) = scopes(ROUTES[name])
-    if name.startswith("GET "):
+    if name in ("GET /keys", "GET /changes"):
+        assert scope is Scope.ADMIN
+    elif name.startswith("GET "):
         assert scope is Scope.READ
     elif scope is Scope.READ:
         # Routes that look, and take a body to say at what.

@@ -143,3 +143,20 @@ def test_a_port_that_is_taken_is_refused_with_a_hint(project: Ucop) -> None:
     assert done.code == 2
     assert "--port" in done.err
     assert server.stop(signal.SIGINT) == 130
+
+
+def test_a_server_that_other_machines_reach_does_not_start_without_a_key(project: Ucop) -> None:
+    done = project("serve", "--host", "0.0.0.0", "--port", "0", "--no-worker")
+    assert done.code == 2
+    assert "keys add" in done.err
+    key = project("keys", "add", "first").out.strip()
+    server = serve(project, "--host", "0.0.0.0", "--no-worker")
+    url = server.url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{url}/api/v1/jobs").status_code == 401
+    assert httpx.get(f"{url}/api/v1/jobs", headers={"x-api-key": key}).status_code == 200
+    assert project("keys", "remove", "first").code == 0
+    assert server.stop() == 0
+    is_open = serve(project, "--host", "0.0.0.0", "--no-worker", "--allow-open")
+    url = is_open.url.replace("0.0.0.0", "127.0.0.1")
+    assert httpx.get(f"{url}/api/v1/jobs").status_code == 200
+    assert is_open.stop() == 0
