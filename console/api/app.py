@@ -36,6 +36,7 @@ from .v1 import (
     schedules,
     streams,
     webhooks,
+    websocket,
     workflows,
 )
 
@@ -126,6 +127,7 @@ def make_app(
     v1 = APIRouter(prefix=V1, responses=refusals())
     for router in ROUTERS:
         v1.include_router(router)
+    v1.include_router(websocket.router)
     app.include_router(v1)
     most = engine.settings.serve.max_body
     app.add_middleware(StrictBodies, most=most, files=f"{V1}/jobs/import")

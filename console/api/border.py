@@ -23,6 +23,9 @@ log = logging.getLogger("ucop.api.access")
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 """Names of this machine that no other page can take."""
 
+SWITCHED = 101
+"""The status of a connection that became a WebSocket."""
+
 LOOPBACK_ORIGIN = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 
 
@@ -47,6 +50,8 @@ class Border:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
                 status = message["status"]
                 message["headers"] = [*message["headers"], (b"x-request-id", request.encode())]
+            elif message["type"] == "websocket.accept":
+                status = SWITCHED
             await send(message)
 
         try:
@@ -56,12 +61,10 @@ class Border:
             refusal = refusal_of(error)
             if refusal.code == "internal":
                 log_defect(error, request)
-            if not status and scope["type"] == "http":
+            if not status:
                 await answer(refusal, request)(scope, receive, send_with_id)
-            elif scope["type"] == "websocket" and not isinstance(error, RuntimeError):
-                await send(
-                    {"type": "websocket.close", "code": 1008, "reason": refusal.detail[:100]}
-                )
+            elif status == SWITCHED:
+                await send({"type": "websocket.close", "code": 1011, "reason": refusal.code})
         finally:
             _log(scope, request, status, time.monotonic() - began)
             state = scope.get("state", {})

@@ -19,7 +19,7 @@ from ucop.engine.jobs.job import Event
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.reading.reader import Reader
 
-from .sse import sse
+from .sse import Told, told
 
 T = TypeVar("T")
 
@@ -143,17 +143,17 @@ class FeedReader:
         self.asked, self.start = asked, start
         self.is_late = False
         """Whether more events came than may wait for it: some are missing then."""
-        self._waiting: deque[tuple[int, bytes]] = deque()
+        self._waiting: deque[tuple[int, Told]] = deque()
         self._news = asyncio.Event()
 
-    def put(self, position: int, event: bytes) -> None:
+    def put(self, position: int, event: Told) -> None:
         if len(self._waiting) >= BACKLOG:
             self.is_late = True
         else:
             self._waiting.append((position, event))
         self._news.set()
 
-    async def take(self) -> tuple[int, bytes] | None:
+    async def take(self) -> tuple[int, Told] | None:
         """The next event and its position; None where it is late."""
         while not self._waiting:
             if self.is_late:
@@ -215,16 +215,16 @@ class Feed:
             of = (found.workflows[job], found.tenants[job])
             takers = [one for one in self._readers if one.asked.takes(event, *of)]
             if takers:
-                told = told_event(event)
+                shared = told_event(event)
                 for reader in takers:
-                    reader.put(event.position, told)
+                    reader.put(event.position, shared)
         self._position = found.position
         return bool(found.events)
 
 
-def told_event(event: Event) -> bytes:
+def told_event(event: Event) -> Told:
     """An event of the stream of all jobs."""
-    return sse(event.type, event.model_dump(mode="json"), event.position)
+    return told(event.type, event.model_dump(mode="json"), event.position)
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fastapi import FastAPI
+from fastapi import FastAPI, WebSocket
 from fastapi.exceptions import RequestValidationError
 from fastapi.requests import HTTPConnection
 from fastapi.responses import Response
@@ -188,6 +188,8 @@ def add_handlers(app: FastAPI) -> None:
 
     async def handle(connection: HTTPConnection, error: Exception) -> Response:
         refusal, request = refusal_of(error), request_id(connection.scope)
+        if isinstance(connection, WebSocket):
+            raise refusal  # border.py answers
         if refusal.code == "internal":
             log_defect(error, request)
         return answer(refusal, request)

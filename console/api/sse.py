@@ -6,6 +6,8 @@ import asyncio
 import json
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from fastapi.responses import StreamingResponse
@@ -23,10 +25,25 @@ RETRY = 500
 """Milliseconds after which a reader whose server stops is to come back."""
 
 
-def sse(event: str | None = None, data: Any = None, id: object = None) -> bytes:
-    """One event, its data as JSON."""
+@dataclass(frozen=True)
+class Told:
+    """One event of a stream. Many readers may share it."""
+
+    type: str
+    text: str
+    """Its data, as JSON."""
+    id: str | None = None
+
+    @cached_property
+    def wire(self) -> bytes:
+        """As it is sent to who reads server-sent events."""
+        return format_sse_event(data_str=self.text, event=self.type, id=self.id)
+
+
+def told(type: str, data: Any, id: object = None) -> Told:
+    """An event with this data."""
     text = json.dumps(data, ensure_ascii=False, separators=(",", ":"))
-    return format_sse_event(data_str=text, event=event, id=None if id is None else str(id))
+    return Told(type, text, None if id is None else str(id))
 
 
 class EventStream(StreamingResponse):
@@ -55,12 +72,12 @@ class EventStream(StreamingResponse):
 
 
 async def lively(
-    events: AsyncGenerator[bytes], stopping: asyncio.Event, *, beat: float = BEAT
+    events: AsyncGenerator[Told], stopping: asyncio.Event, *, beat: float = BEAT
 ) -> AsyncIterator[bytes]:
     """`events`, and a heartbeat where there are none. When the server stops, the stream ends with
     `reconnect`: nothing is lost for a reader that comes back with the last id."""
     stops = asyncio.ensure_future(stopping.wait())
-    following: asyncio.Future[bytes] | None = None
+    following: asyncio.Future[Told] | None = None
     try:
         while True:
             if following is None:
@@ -70,7 +87,7 @@ async def lively(
             )
             if following in done:
                 try:
-                    yield following.result()
+                    yield following.result().wire
                 except StopAsyncIteration:
                     return
                 following = None

@@ -23,7 +23,7 @@ from ..access import Reads
 from ..news import told_event
 from ..parts import Parts, Uses, tenant_for
 from ..problems import invalid
-from ..sse import EventStream, lively, sse
+from ..sse import EventStream, Told, lively, told
 from .forms import Items, Limit
 
 router = APIRouter(tags=["events"])
@@ -58,9 +58,7 @@ async def stream_job(
     Ends with `event: end`."""
     handle = await parts.job(id, caller)
     begin = _begin(last_event_id, after) or 0
-    events = (
-        _with_tokens(parts, handle.id, begin) if tokens else _job_events(parts, handle.id, begin)
-    )
+    events = job_events(parts, handle.id, begin, tokens=tokens)
     return EventStream(lively(_greeted(events), parts.stopping), parts.open_stream(caller))
 
 
@@ -80,7 +78,7 @@ async def stream_events(
     of = tenant_for(caller, tenant)
     whole = None if job is None else (await parts.job(job, caller)).id
     asked, begin = wanted(types, whole, workflow, of), _begin(last_event_id, after)
-    events = lively(_greeted(_all_events(parts, asked, begin)), parts.stopping)
+    events = lively(_greeted(all_events(parts, asked, begin)), parts.stopping)
     return EventStream(events, parts.open_stream(caller))
 
 
@@ -113,14 +111,19 @@ def _begin(last_event_id: str | None, after: int | None) -> int | None:
     return int(last_event_id)
 
 
-async def _greeted(events: AsyncGenerator[bytes]) -> AsyncGenerator[bytes]:
-    yield sse("hello", {"version": version("ucop"), "now": datetime.now(UTC).isoformat()})
+async def _greeted(events: AsyncGenerator[Told]) -> AsyncGenerator[Told]:
+    yield told("hello", {"version": version("ucop"), "now": datetime.now(UTC).isoformat()})
     async with aclosing(events):
         async for event in events:
             yield event
 
 
-async def _job_events(parts: Parts, id: str, after: int) -> AsyncGenerator[bytes]:
+def job_events(parts: Parts, id: str, after: int, *, tokens: bool) -> AsyncGenerator[Told]:
+    """The events of a job behind a number, until it rests; with `tokens` also what models say."""
+    return _with_tokens(parts, id, after) if tokens else _job_events(parts, id, after)
+
+
+async def _job_events(parts: Parts, id: str, after: int) -> AsyncGenerator[Told]:
     def read(reader: Reader) -> tuple[JobStatus, list[Event]]:
         # First the status: what it rests with is then among the events.
         status, _ = reader.status(id)
@@ -132,22 +135,22 @@ async def _job_events(parts: Parts, id: str, after: int) -> AsyncGenerator[bytes
             try:
                 status, events = await parts.read(read)
             except JobNotFound:
-                yield sse("end", {"status": None, "after": after})  # it was deleted
+                yield told("end", {"status": None, "after": after})  # it was deleted
                 return
             for event in events:
-                yield sse(event.type, event.model_dump(mode="json"), event.seq)
+                yield told(event.type, event.model_dump(mode="json"), event.seq)
                 after = event.seq
             if len(events) == PAGE:
                 continue
             if status not in ACTIVE:
-                yield sse("end", {"status": status, "after": after})
+                yield told("end", {"status": status, "after": after})
                 return
             await news.wait()
 
 
-async def _with_tokens(parts: Parts, id: str, after: int) -> AsyncGenerator[bytes]:
+async def _with_tokens(parts: Parts, id: str, after: int) -> AsyncGenerator[Told]:
     """Events and tokens as they come; the end comes last."""
-    queue: asyncio.Queue[bytes | None] = asyncio.Queue(maxsize=100)
+    queue: asyncio.Queue[Told | None] = asyncio.Queue(maxsize=100)
     handle = await parts.engine.ajob(id)
 
     async def put_events() -> None:
@@ -157,7 +160,7 @@ async def _with_tokens(parts: Parts, id: str, after: int) -> AsyncGenerator[byte
     async def put_tokens() -> None:
         async with handle.astream("messages") as live:
             async for part in live:
-                await queue.put(sse("token", _token(part)))
+                await queue.put(told("token", _token(part)))
 
     async def put_all() -> None:
         try:
@@ -168,10 +171,10 @@ async def _with_tokens(parts: Parts, id: str, after: int) -> AsyncGenerator[byte
             await queue.put(None)
 
     task = asyncio.create_task(put_all())
-    last: bytes | None = None
+    last: Told | None = None
     try:
         while (event := await queue.get()) is not None:
-            if event.startswith(b"event: end\n"):
+            if event.type == "end":
                 last = event
             else:
                 yield event
@@ -197,20 +200,22 @@ def _page(asked: Wanted, after: int, reader: Reader) -> Page:
     return reader.ask(page(asked, after))
 
 
-async def _all_events(parts: Parts, asked: Wanted, after: int | None) -> AsyncGenerator[bytes]:
+async def all_events(parts: Parts, asked: Wanted, after: int | None) -> AsyncGenerator[Told]:
+    """Events of all jobs behind a position; None: only what comes. Ends where its reader is too
+    slow."""
     reader = await parts.feed.join(asked)
     try:
         at = reader.start if after is None else after
         while at < reader.start:
             found = await parts.read(partial(_page, asked, at))
-            for event in found.events:
-                if event.position > reader.start:  # the feed has it, too
+            for each in found.events:
+                if each.position > reader.start:  # the feed has it, too
                     break
-                yield told_event(event)
+                yield told_event(each)
             at = found.position
         while (taken := await reader.take()) is not None:
-            position, told = taken
+            position, event = taken
             if after is None or position > after:
-                yield told
+                yield event
     finally:
         parts.feed.leave(reader)
