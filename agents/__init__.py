@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from .models.fallback import ModelFallback
     from .models.interceptor import AgentRun, Interceptor, ModelRun, NodeRun
     from .models.models import Models
-    from .models.serving import ModelUse
-    from .providers.provider import ProviderSettings
+    from .models.provider import ModelUse
+    from .providers.settings import ProviderSettings
     from .run.alone import Ran, run_alone
     from .run.context import AgentContext
     from .run.run import call
@@ -85,11 +85,11 @@ _HOME = {
     "Interceptor": "models.interceptor",
     "ModelFallback": "models.fallback",
     "ModelRun": "models.interceptor",
-    "ModelUse": "models.serving",
+    "ModelUse": "models.provider",
     "Models": "models.models",
     "NodeRun": "models.interceptor",
     "Position": "finding",
-    "ProviderSettings": "providers.provider",
+    "ProviderSettings": "providers.settings",
     "Ran": "run.alone",
     "Registry": "spec.registry",
     "agent": "spec.function",

@@ -11,7 +11,7 @@ UcopError
 ├── AgentOutputError         the output still does not fit after the repairs
 ├── NotJson                  a value that is to be JSON has no form there
 ├── InterceptorMisused       an interceptor kept a node from running
-├── NobodyToAsk              an agent asks for help where it is not called in a mesh
+├── NobodyToAsk              an agent asks for help if it is not called in a mesh
 └── ModelError               a chat model did not give an answer
     ├── ModelUnavailable     nobody serves this model, or the endpoint cannot be reached
     ├── ModelTimeout         the whole call, or the pause between two tokens, took too long

@@ -25,7 +25,7 @@ class Finding:
     """One mistake, or one thing to look at, in a definition.
 
     `code` is stable and made for programs; `message` and `hint` (what would be right) are for
-    people. `position` is None where there is no text to point into.
+    people. `position` is None if there is no text to point into.
     """
 
     severity: Severity
@@ -33,3 +33,17 @@ class Finding:
     position: Position | None
     code: str
     hint: str | None = None
+
+    @classmethod
+    def error(
+        cls, code: str, message: str, position: Position | None = None, hint: str | None = None
+    ) -> Finding:
+        """A mistake, because of which the definition is refused."""
+        return cls(severity="error", code=code, message=message, position=position, hint=hint)
+
+    @classmethod
+    def warning(
+        cls, code: str, message: str, position: Position | None = None, hint: str | None = None
+    ) -> Finding:
+        """Something that is allowed and suspicious."""
+        return cls(severity="warning", code=code, message=message, position=position, hint=hint)

@@ -1,10 +1,8 @@
-"""The engine: the one entry to jobs from Python, and the place where the parts are joined."""
+"""The engine: the one entry to jobs from Python. What it is made of is in parts.py."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import logging
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
@@ -19,7 +17,7 @@ from ucop.agents.spec.registry import Registry
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.catalog import Catalog
 
-from .errors import EngineClosed, InvalidInput, UcopError
+from .errors import EngineClosed, InvalidInput
 from .events.subscriptions import Subscription, wanted
 from .events.webhook_sender import delivered
 from .handle import JobHandle
@@ -30,34 +28,30 @@ from .ledger.commands import read_new_terms
 from .ledger.retention import Rule
 from .live.stream import Modes, read_modes
 from .loop.loop import CLOSED
-from .loop.twins import T, Waitable, aside, awaited, on_loop, waited
-from .parts import Options, Parts
+from .loop.twins import aside, awaited, on_loop, waited
+from .parts import Parts
 from .queue.limits import QueueState
 from .reading.reader import Reader, open_reader
 from .schedules.timetable import Timetable
 from .settings import Settings
 from .transfer.job_file import read_job_file
-from .workflows.submission import read_submission
+from .workflows.submission import new_job, read_submission
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
-
     from ucop.agents.memory.memory import Memory
     from ucop.graphs.workflow import Graph
 
-
-log = logging.getLogger("ucop.engine")
-
-ANSWERS_WITHIN = 5.0
-"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
+    from .ledger.records import NewJob
+    from .workflows.known import Source
+    from .workflows.submission import Submission
 
 
 class Engine:
     """Submits jobs, runs them (unless `worker=False`), and reads them.
 
-    Everything a caller may do has a synchronous method and an `a…` twin; both work inside a
-    running event loop and outside one. Close the engine, or use it in a `with`: a closing
-    engine gives what it runs back to the queue.
+    Each method that waits has an `a…` twin to await; both work inside a running event loop and
+    outside one. Close the engine, or use it in a `with`: a closing engine gives the jobs that it
+    runs back to the queue.
 
     Args:
         url: The database; `sqlite:///path` or `postgresql://…`. Default: the project's.
@@ -65,9 +59,9 @@ class Engine:
         root: The project's folder; default: found from the current folder upward.
         settings: Ready settings; then `url` and `root` must not be given.
         concurrency: Jobs that the worker runs at the same time.
-        own_jobs: Whether the worker runs no jobs but those that `take_on` names.
-        interceptors: What is around the nodes, agents and models of jobs that its worker runs,
-            the first around the others, and all around those of installed packages.
+        own_jobs: Whether the worker runs only the jobs that `take_on` names.
+        interceptors: Wrap the nodes, agents and models of the jobs that the worker runs. The first
+            wraps the others, and all of them wrap those of installed packages.
 
     Raises InvalidSettings and DatabaseError at once, not at the first job.
     """
@@ -91,16 +85,15 @@ class Engine:
         self.settings = settings
         self._subscriptions: WeakSet[Subscription] = WeakSet()
         self._closed = False
-        options = Options(
-            settings=settings,
-            worker=worker,
+        self._parts = parts = Parts(
+            settings,
+            runs_jobs=worker,
             own_jobs=own_jobs,
             catalog=catalog,
             registry=registry,
             models=models,
             interceptors=interceptors,
         )
-        self._parts = parts = Parts(options)
         self._loop, self._database, self._commands = parts.loop, parts.database, parts.commands
         self._workflows, self._supervisor = parts.workflows, parts.supervisor
         try:
@@ -135,17 +128,17 @@ class Engine:
 
     @property
     def schedules(self) -> Timetable:
-        """Jobs that are submitted again and again."""
+        """Jobs that are submitted on a schedule."""
         return self._parts.timetable
 
     @property
     def lost(self) -> str | None:
-        """Why this engine's worker was declared lost, where it was."""
+        """Why this engine's worker was declared lost, if it was."""
         return self._supervisor.lost
 
     @property
     def on_lost(self) -> Callable[[str], None] | None:
-        """Called on the engine's loop when that happens; without it a new worker starts."""
+        """Called on the engine's loop when the worker is lost. Without it a new worker starts."""
         return self._supervisor.on_lost
 
     @on_lost.setter
@@ -153,26 +146,26 @@ class Engine:
         self._supervisor.on_lost = call
 
     def add(self, name: str, graph: Graph) -> Workflow:
-        """Make a LangGraph graph, compiled graph or factory known under `name`. Every process
-        that shall run its jobs must do the same.
+        """Register a LangGraph graph, compiled graph or factory under `name`. Every process that
+        is to run its jobs must do the same.
 
-        A name means one graph: another one takes its place for jobs that are submitted from then
-        on, and for those of other processes. Jobs that this process submitted before keep theirs
-        as long as it lives."""
+        A second graph with the same name replaces the first for jobs submitted later, and for jobs
+        of other processes. Jobs that this process submitted before keep their graph as long as the
+        process lives."""
         return self._workflows.add(name, graph)
 
     def workflow(self, workflow: str | Path | Workflow | Graph) -> Workflow:
-        """A workflow by name, by file, or from a graph. Raises UnknownWorkflow,
+        """Find a workflow by name or file, or make one of a graph. Raises UnknownWorkflow,
         InvalidDefinition."""
         return self._workflows.find(workflow)
 
     def take_on(self, job: str) -> None:
-        """Let the worker run this job, by its whole id, where it runs its own jobs alone."""
+        """Let the worker run this job (a whole id), if it runs only its own jobs."""
         self._parts.take_on(job)
 
     def deliver(self, job: str, *, timeout: float) -> bool:
-        """Wait until the webhooks were told all that happened to a job; False where that takes
-        more than `timeout` seconds."""
+        """Wait until all events of a job were sent to the webhooks. Returns False if that takes more
+        than `timeout` seconds."""
         webhooks, poll = self.settings.webhooks, self.settings.poll
         return self._loop.call(
             delivered(self._database, webhooks, job, timeout=timeout, pause=poll)
@@ -201,25 +194,25 @@ class Engine:
         config: Mapping[str, Any] | None = None,
         stream: Modes | None = None,
     ) -> JobHandle:
-        """Accept a job. When this returns, it survives whatever happens to this process.
+        """Submit a job. When this returns, the job survives whatever happens to this process.
 
         Args:
             workflow: A name, a YAML file, or a LangGraph graph.
-            input: Checked against the workflow's declared input before anything is written. What
-                a Python graph declares as times, enums, messages or objects may be given as such,
-                or as JSON.
+            input: Checked against the workflow's declared input before anything is written. Times,
+                enums, messages and objects that a Python graph declares may be passed as such, or
+                as JSON.
             key: For idempotence: a second submit with this key returns the first one's job.
             queue: One that the settings declare.
             priority: Higher goes first, among the jobs of its tenant.
-            delay: It is not run before so many seconds, or a time such as `30m`, have passed.
-            start_at: It is not run before that.
-            deadline: Where it has not ended by then it fails: a time from now, or a moment.
+            delay: Seconds, or a time such as `30m`, before which the job does not start.
+            start_at: The time before which it does not start.
+            deadline: A time from now, or a moment. The job fails if it has not ended by then.
             tenant: Workers' slots are shared out evenly among the tenants that have work.
-            budget: What the job may use at most, with the keys of a workflow's `limits`, and
-                before them: `deadline`, `steps`, `model_calls`, `tokens`, `cost`.
-            thread_id: The LangGraph thread; default: one of the job's own. Jobs on one
-                thread never run at the same time, and run in the order of their submission.
-            on_busy: Where jobs of that thread are queued or run: `enqueue` waits for them,
+            budget: The most that the job may use: `deadline`, `steps`, `model_calls`, `tokens`,
+                `cost`. Overrides the workflow's `limits`.
+            thread_id: The LangGraph thread. Default: one of the job's own. Jobs on one thread run
+                one at a time, in the order of their submission.
+            on_busy: What to do if jobs of that thread are queued or run: `enqueue` waits for them,
                 `reject` refuses this one, `interrupt` cancels them and goes on from the state
                 that they saved, `rollback` cancels them and deletes what they saved.
             context: What nodes find as `runtime.context`: an instance of the graph's
@@ -228,10 +221,10 @@ class Engine:
             config: LangGraph's config, as far as a job can keep it: `configurable`, `tags`,
                 `metadata`, `recursion_limit`; and `interrupt_before`, `interrupt_after`: names of
                 nodes, or `"*"`, in place of those that the graph was compiled with. `${env:NAME}`
-                in a text of the context or the config is a secret, which is looked up where the
-                job runs and never stored.
-            stream: Stream modes of which nothing is missed by who calls the job's `stream` or
-                `astream` within 30 seconds. Without it they begin with what is emitted then.
+                in a text of the context or the config is a secret. It is looked up where the job
+                runs, and never stored.
+            stream: Stream modes to keep from the start, for a `stream` or `astream` that is called
+                within 30 seconds. Without it a stream begins with what is emitted then.
 
         Raises UnknownWorkflow, InvalidDefinition, DoublesRefused (in production mode),
         InvalidInput, KeyConflict, ThreadBusy, DatabaseError.
@@ -252,11 +245,18 @@ class Engine:
             config=config,
         )
         listens = read_modes(stream) if stream is not None else frozenset()
-        job = await aside(self._workflows.new_job, workflow, input, submission, mine=True)
-        id = await self._on_loop(self._commands.submit(job, listens))
+        job = await aside(self._new_job, workflow, input, submission)
+        id = await on_loop(self._loop, self._commands.submit(job, listens))
         return self._handle(id, is_new=id == job.id)
 
     asubmit = awaited(submit)
+
+    def _new_job(self, source: Source, input: Any, submission: Submission) -> NewJob:
+        workflow, notice = self._workflows.ready(source, submission.config)
+        job = new_job(workflow, input, submission, self.settings, notice)
+        if self._parts.runs_jobs:
+            self._workflows.keep(job.id, workflow)
+        return job
 
     @waited
     async def job(self, id: str) -> JobHandle:
@@ -279,10 +279,10 @@ class Engine:
         archived: bool | None = False,
         limit: int = 50,
     ) -> list[Job]:
-        """Jobs, the newest first, with their usage and without their steps: those that have all of what is
-        given, as Filter says. `status` names one or several; archived jobs are left out, or with
-        `archived=True` the others; None lists both. Raises InvalidInput for a status or a queue
-        that does not exist."""
+        """List jobs, the newest first, with their usage and without their steps. All given conditions
+        must hold; see Filter. `status` names one or several. Archived jobs are left out;
+        `archived=True` lists only them, and None lists both. Raises InvalidInput for a status or a
+        queue that does not exist."""
         filter = Filter(
             status=status,
             queue=queue,
@@ -314,79 +314,78 @@ class Engine:
         budget: Mapping[str, float | str] | None = None,
         priority: int | None = None,
     ) -> list[Changed]:
-        """Pause, resume, cancel, retry, archive or delete many jobs; each change is a transaction
-        of its own.
+        """Pause, resume, cancel, retry, archive or delete many jobs, each in a transaction of its own.
 
         Args:
-            action: What to do; as JobHandle's method of this name does it.
-            jobs: Whole ids, or a filter: then those jobs whose status takes the action.
-            now: For `pause`: in the middle of running nodes. For `resume`: at once, also those
-                that were delayed.
-            budget: For `resume` and `retry`: limits that are to hold from now on.
+            action: What to do, as JobHandle's method of this name does it.
+            jobs: Whole ids, or a filter, which selects the jobs whose status allows the action.
+            now: For `pause`: in the middle of running nodes. For `resume`: at once, also jobs that
+                were delayed.
+            budget: For `resume` and `retry`: limits from now on.
             priority: For `resume` and `retry`: the priority from now on.
 
-        A context belongs to one workflow, and the jobs may be of many: give it to each by
-        JobHandle's `resume` or `retry`.
+        A context belongs to one workflow, and the jobs may be of many: pass it to JobHandle's
+        `resume` or `retry` of each job.
 
-        Returns what became of each; one that refused, or was not found, keeps no other back.
-        Raises InvalidInput for a budget or a priority that is none, and where `jobs` is a text.
+        Returns what became of each job. A job that refuses, or is not found, does not stop the
+        others. Raises InvalidInput for an invalid budget or priority, and if `jobs` is a text.
         """
         terms = read_new_terms(budget, priority, at_once=now)
         command, declared = read_command(action), self.settings.declared
         ids = await aside(lambda: self.reader.taken(command, jobs, declared, now=now))
-        return await self._on_loop(self._commands.change(command, ids, now, terms))
+        return await on_loop(self._loop, self._commands.change(command, ids, now, terms))
 
     achange = awaited(change)
 
     @waited
     async def import_job(self, path: Path | str, *, new_id: bool = False) -> JobHandle:
-        """A job from a file of `JobHandle.export`, here under its own id, or a new one. It starts
-        nothing: a job that ran is paused; it can be looked at, forked and resumed.
+        """Read a job from a file of `JobHandle.export`, under its own id or a new one. It starts
+        nothing: a job that ran is paused, and can be read, forked and resumed.
 
         Raises InvalidJobFile, before anything is written, JobExists, OSError.
         """
         contents = await aside(read_job_file, path)
-        return self._handle(await self._on_loop(self._commands.add(contents, new_id)))
+        return self._handle(await on_loop(self._loop, self._commands.add(contents, new_id)))
 
     aimport_job = awaited(import_job)
 
     @waited
     async def tidy(self, *, dry_run: bool = False) -> dict[Rule, int]:
-        """Do now, for all jobs, what the setting `retention` says: delete, archive, or prune the
-        states of those that ended so long ago. Its workers do the same, a few jobs at a time.
+        """Apply the setting `retention` to all jobs now: delete or archive those that ended long
+        ago, or prune their states. Workers do the same, a few jobs at a time.
 
-        Returns how many jobs each rule meant; with `dry_run` how many it would.
+        Returns how many jobs each rule changed, or with `dry_run` would change.
         """
-        return await self._on_loop(self._commands.tidy(self.settings.retention, dry_run))
+        return await on_loop(self._loop, self._commands.tidy(self.settings.retention, dry_run))
 
     atidy = awaited(tidy)
 
     @waited
     async def queues(self) -> list[QueueState]:
-        """All queues: what each allows, and what is in it, by tenant."""
+        """List all queues: their limits, and what is in them by tenant."""
         return await aside(lambda: self.reader.queues(self.settings.declared))
 
     aqueues = awaited(queues)
 
     @waited
     async def set_queue(self, name: str, **changes: Any) -> None:
-        """Let values hold for a queue from now on, in place of the declared ones: `concurrency`,
-        `worker_concurrency`, `rate`, `paused`; None lifts a limit. All workers heed it, and it
-        outlives them. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, changes, self.settings.declared))
+        """Override the declared limits of a queue: `concurrency`, `worker_concurrency`, `rate`,
+        `paused`. None lifts a limit. It holds for all workers until it is reset. Raises
+        InvalidInput."""
+        await on_loop(self._loop, self._commands.set_queue(name, changes, self.settings.declared))
 
     aset_queue = awaited(set_queue)
 
     @waited
     async def reset_queue(self, name: str) -> None:
-        """Let the declared values hold again. Raises InvalidInput."""
-        await self._on_loop(self._commands.set_queue(name, None, self.settings.declared))
+        """Return to the declared limits of a queue. Raises InvalidInput."""
+        await on_loop(self._loop, self._commands.set_queue(name, None, self.settings.declared))
 
     areset_queue = awaited(reset_queue)
 
     def memory(self, *, tenant: str | None = None) -> Memory:
         """What the agents of this project remember for a tenant: `memory().documents()`,
-        `memory().of("agents", NAME)`, `memory().shared`. It works as long as the engine is open."""
+        `memory().of("agents", NAME)`, `memory().shared`. Usable as long as the engine is open."""
         if (store := self._parts.store) is None or self._closed:
             raise EngineClosed(CLOSED)
         return store.memory(self.settings.memory.project, tenant)
@@ -401,17 +400,17 @@ class Engine:
         workflow: Collection[str] | str | None = None,
         after: int | None = None,
     ) -> Subscription:
-        """Events of all jobs as they are committed, by any process; see Subscription.
+        """Follow the events of all jobs, of any process, as they are committed; see Subscription.
 
         Args:
-            callback: Called with each event, on a thread of its own. What it raises is logged,
-                and it gets the next one. Without it the subscription is there to iterate over.
+            callback: Called with each event, on a thread of its own. If it raises, the error is
+                logged and the next event follows. Without it, iterate over the subscription.
             types: Only events of these types, such as `job.failed`, or `job.*`.
-            job: Only those of the job with this whole id.
-            workflow: Only those of jobs of this workflow, or of these.
-            after: The position to go on behind; 0 is the beginning. Default: only what comes.
+            job: Only events of the job with this whole id.
+            workflow: Only events of jobs of this workflow, or of these.
+            after: The position to continue from; 0 is the beginning. Default: only new events.
 
-        A subscriber reads at its own pace: one that is slow, or fails, holds no job up.
+        Subscribers read at their own pace: one that is slow, or fails, delays no job.
         """
         wants = wanted(types, job, workflow)
         open_one, listen = partial(open_reader, self._database.url), self._parts.notices.listen
@@ -424,27 +423,16 @@ class Engine:
     def _handle(self, id: JobId, *, is_new: bool = False) -> JobHandle:
         return JobHandle(self._parts.access, id, is_new=is_new)
 
-    def _on_loop(self, work: Coroutine[Any, Any, T]) -> Waitable[T]:
-        return on_loop(self._loop, work)
-
     # ------------------------------------------------------------ close
 
     def close(self, *, grace: float | None = None) -> None:
-        """Stop the worker (see Settings.grace, in seconds), and let go of the database."""
+        """Stop the worker within `grace` seconds (default: Settings.grace), and close the database."""
         if self._closed:
             return
         self._closed = True
         for subscription in list(self._subscriptions):
             subscription.close()
-        if self.lost is not None and not self._loop.answers(ANSWERS_WITHIN):
-            log.error("the engine's loop is blocked, and is left as it is")
-            return
-        try:
-            with contextlib.suppress(UcopError):
-                self._loop.call(self._parts.close(grace))
-        finally:
-            self._loop.stop()
-            self._parts.close_reader()
+        self._parts.shut(grace)
 
     async def aclose(self, *, grace: float | None = None) -> None:
         """`close`, awaited."""

@@ -7,15 +7,16 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ucop.agents.models.models import Models
 
+from .attempts.model_news import follow_models
 from .commands.workflow_commands import WorkflowCommands
 from .connect import connect
 from .dialect import SQLITE, dialect_of
+from .errors import UcopError
 from .events.listeners import Post
 from .events.plugins import plugins
 from .events.waiting import Waiting
@@ -26,17 +27,16 @@ from .loop.cancellation import end
 from .loop.duty import Duty, repeat
 from .loop.loop import LoopThread
 from .notices import Notices
-from .queue import Queue
 from .queue.claims import Claims
 from .queue.embedded import EmbeddedQueue
 from .queue.order import Serving
+from .queue.queue import Queue
 from .reading.reader import Reader, open_reader
 from .schedules.scheduler import Scheduler
 from .schedules.timetable import Timetable
 from .stores.answers import ModelAnswers
 from .stores.model_rates import DatabaseRates
 from .worker.interceptors import interceptors_of
-from .worker.model_news import follow_models
 from .worker.supervisor import Supervisor
 from .worker.worker import Worker
 from .workflows.known import KnownWorkflows, names
@@ -53,40 +53,41 @@ if TYPE_CHECKING:
 log = logging.getLogger("ucop.engine")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What an engine is given; see Engine."""
-
-    settings: Settings
-    worker: bool
-    own_jobs: bool
-    catalog: Catalog | None
-    registry: Registry | None
-    models: Models | None
-    interceptors: Sequence[Interceptor]
+ANSWERS_WITHIN = 5.0
+"""Seconds in which a loop whose worker was lost must answer, to be closed in good order."""
 
 
 class Parts:
-    """All that lives as long as the engine. `open` and `close` run on `loop`."""
+    """All that lives as long as the engine; for the arguments see Engine. `open` and `close` run on
+    `loop`."""
 
-    def __init__(self, options: Options) -> None:
-        self._options = options
-        self._settings = settings = options.settings
-        self._interceptors = interceptors_of(options.interceptors)
-        self._own_jobs: frozenset[str] | None = frozenset() if options.own_jobs else None
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        runs_jobs: bool,
+        own_jobs: bool,
+        catalog: Catalog | None,
+        registry: Registry | None,
+        models: Models | None,
+        interceptors: Sequence[Interceptor],
+    ) -> None:
+        self._settings, self.runs_jobs = settings, runs_jobs
+        self._interceptors = interceptors_of(interceptors)
+        self._own_jobs: frozenset[str] | None = frozenset() if own_jobs else None
         """The jobs that the worker takes, if it takes no others."""
         self.notices = Notices()
         self.database = connect(settings)
         self.loop = LoopThread("ucop-engine", lambda why: self.supervisor.let_go(why))
-        self.models = options.models or self._new_models()
+        self.models, self._owns_models = models or self._new_models(), models is None
         follow_models(self.models)
         self.workflows = KnownWorkflows(
             settings,
             self.database,
             self.models,
-            registry=options.registry,
-            catalog=options.catalog,
-            runs_jobs=options.worker,
+            registry=registry,
+            catalog=catalog,
+            runs_jobs=runs_jobs,
             on_new=lambda: self.loop.soon(self.supervisor.learned),
         )
         self.supervisor = Supervisor(self.database, self._new_worker, self.workflows.names)
@@ -139,9 +140,21 @@ class Parts:
 
         await self.database.open()
         self.store = JobStore(self.database.url, self.models, model=self._settings.memory.model)
-        if self._options.worker:
+        if self.runs_jobs:
             await self.supervisor.start()
         self._ear = asyncio.create_task(self._listen(), name="ucop-ear")
+
+    def shut(self, grace: float | None) -> None:
+        """`close`, and end the loop; from any other thread."""
+        if self.supervisor.lost is not None and not self.loop.answers(ANSWERS_WITHIN):
+            log.error("the engine's loop is blocked, and is left as it is")
+            return
+        try:
+            with contextlib.suppress(UcopError):
+                self.loop.call(self.close(grace))
+        finally:
+            self.loop.stop()
+            self.close_reader()
 
     async def close(self, grace: float | None) -> None:
         """From the last to the first; each ends though another could not."""
@@ -149,8 +162,7 @@ class Parts:
             parts.push_async_callback(self.database.close)
             # Before: the last to close writes SQLite's log back.
             parts.push_async_callback(asyncio.to_thread, self.close_reader)
-            given = self._options.models is not None
-            parts.push_async_callback(self.models.aclose, connections_only=given)
+            parts.push_async_callback(self.models.aclose, connections_only=not self._owns_models)
             if self.store is not None:
                 parts.push_async_callback(self.store.aclose)
             parts.push_async_callback(self.supervisor.stop, grace)
@@ -189,7 +201,7 @@ class Parts:
     # ------------------------------------------------------------ the worker
 
     def take_on(self, job: str) -> None:
-        """Let the worker run this job, where it runs its own jobs alone."""
+        """Let the worker run this job, if it runs its own jobs alone."""
         if self._own_jobs is not None:
             self._own_jobs |= {job}
             self.loop.soon(self.supervisor.wake)

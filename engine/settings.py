@@ -17,7 +17,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.settings import ProviderSettings
 from ucop.agents.spec.mcp_server import McpServer
 from ucop.agents.text.secret_url import shown_url
 

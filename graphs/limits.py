@@ -39,7 +39,7 @@ class Limits:
 
 
 def refused(name: str, value: Any) -> str | None:
-    """What is wrong with a limit; None where nothing is."""
+    """What is wrong with a limit; None if nothing is."""
     if name in TIMES:
         if seconds_of(value) is None:
             return "must be a time such as 60s, 5m or 1h"

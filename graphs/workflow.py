@@ -56,7 +56,7 @@ class Workflow(ABC):
     input_schema: dict[str, Any] | None
     warnings: tuple[Finding, ...] = ()
     context_schema: Any = None
-    """The class that declares the names of its context; None where none does."""
+    """The class that declares the names of its context; None if none does."""
     takes_values: bool = True
     """Whether its input is an object of names and values, and not any value."""
     nested: bool = False
@@ -152,7 +152,7 @@ class Workflow(ABC):
         return task.routes
 
     def loose_update(self, due: Sequence[str], values: Mapping[str, Any], node: str) -> Update:
-        """What LangGraph's `update_state` is given where nobody knows what made a checkpoint, or
+        """What LangGraph's `update_state` is given if nobody knows what made a checkpoint, or
         `node` had no part in it."""
         return values, node
 

@@ -12,7 +12,7 @@ import threading
 from weakref import WeakSet
 
 from ..errors import ModelUnavailable
-from .weights import installed
+from .weights import is_installed
 
 START_TIMEOUT = 120.0
 STOP_TIMEOUT = 5.0
@@ -33,13 +33,13 @@ class EmbeddedModel:
         _all.add(self)
 
     def available(self) -> bool:
-        """True where the extra `local` is installed; starts and imports nothing."""
-        return installed()
+        """True if the extra `local` is installed; starts and imports nothing."""
+        return is_installed()
 
     async def endpoint(self) -> str:
-        """The address of the running model; starts it where it does not run.
+        """The address of the running model; starts it if it does not run.
 
-        Raises ModelUnavailable where it cannot be started.
+        Raises ModelUnavailable if it cannot be started.
         """
         if self._alive():
             return self._url

@@ -52,7 +52,7 @@ def load(port: int = 0) -> OllamaServer:
 def serve(port: int = 0, *, ready: Callable[[str], None] = print) -> None:
     """Serve in the foreground until Ctrl-C; `ready` is given the address.
 
-    Raises ModelUnavailable where the model is not installed or its file is damaged, and
+    Raises ModelUnavailable if the model is not installed or its file is damaged, and
     OSError where the port is taken.
     """
     with load(port) as server:

@@ -206,7 +206,7 @@ def _one_call(function: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _parse_call(text: str) -> dict[str, Any] | None:
-    """The forced call; None where `num_predict` cut it short."""
+    """The forced call; None if `num_predict` cut it short."""
     try:
         call = json.loads(text)
         return {"name": call["name"], "arguments": call["arguments"]}

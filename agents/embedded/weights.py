@@ -36,8 +36,8 @@ class Weights:
         return {"size": stat.st_size, "mtime_ns": stat.st_mtime_ns, "sha256": self.sha256}
 
 
-def installed() -> bool:
-    """True where the extra `local` is there; imports neither part of it."""
+def is_installed() -> bool:
+    """True if the extra `local` is there; imports neither part of it."""
     return all(importlib.util.find_spec(module) for module in (_RUNTIME_MODULE, _WEIGHTS_MODULE))
 
 

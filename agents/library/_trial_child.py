@@ -157,7 +157,7 @@ def execute(statement: ast.stmt, scope: dict[str, Any]) -> None:
 
 
 class Telling(ast.NodeTransformer):
-    """Lets `assert a == b` say what a was; the message is made only where it fails."""
+    """Lets `assert a == b` say what a was; the message is made only if it fails."""
 
     def visit_Assert(self, node: ast.Assert) -> ast.Assert:
         if node.msg is not None:

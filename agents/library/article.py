@@ -1,19 +1,25 @@
-"""`assembler` and `article_writer`: from sections to a Markdown file."""
+"""`assembler`, `article_writer` and `duplicate_finder`: from sections to a Markdown file, unless there
+is one on the same topic."""
 
 from __future__ import annotations
 
-import hashlib
 import os
-import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from ..run.context import AgentContext
 from ..spec.function import agent
-from .folder import inside
-from .section import WrittenSection
-from .text import slug
+from .files import inside, job_part, path_in, publish
+from .outline import WrittenSection
+from .text import slug, stems
+
+MAX_FILES = 2_000
+READ = 4_096
+"""Bytes of a file in which its title is looked for."""
+ALIKE = 0.8
+"""Share of two titles' words that they have in common, of all that either has."""
 
 
 class Article(BaseModel):
@@ -55,35 +61,59 @@ def article_writer(
     The file is named after the topic and the job: run again by the same job, it is the same
     file; another job never overwrites it. It appears whole or not at all.
     """
-    directory = inside(context.folder, folder)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / _file_name(topic, context.job_id)
-    write_whole(path, article.markdown)
-    relative = Path(os.path.relpath(path, context.folder)).as_posix()
-    context.progress(f"wrote {relative}")
-    return PublishedArticle(path=relative, words=article.words, sections=article.sections)
+    name = f"{slug(topic) or 'article'}-{job_part(context.job_id)}.md"
+    path = publish(context, folder, name, article.markdown)
+    context.progress(f"wrote {path}")
+    return PublishedArticle(path=path, words=article.words, sections=article.sections)
 
 
-def _file_name(topic: str, job_id: str) -> str:
-    return f"{slug(topic) or 'article'}-{job_part(job_id)}.md"
+class EarlierArticle(BaseModel):
+    """Whether a topic was written about, and where."""
+
+    found: bool
+    path: str | None
+    """Relative to the project's folder."""
 
 
-def job_part(job_id: str) -> str:
-    """A job's id as a part of a file name."""
-    plain = slug(job_id) == job_id and len(job_id) <= 40
-    return job_id if plain else hashlib.sha256(job_id.encode()).hexdigest()[:16]
+@agent(capabilities=["search"], category="files")
+def duplicate_finder(topic: str, context: AgentContext, folder: str = "articles") -> EarlierArticle:
+    """Look for an article on the same topic in a folder of the project.
+
+    Two topics are the same when their words of meaning are, whatever their order and endings.
+    What this job wrote itself does not count.
+    """
+    own = f"-{job_part(context.job_id)}.md"
+    for path in _articles(inside(context.folder, folder)):
+        if not path.name.endswith(own) and _same(topic, _title(path)):
+            found = path_in(context, path)
+            context.progress(f"there is an article on it already: {found}")
+            return EarlierArticle(found=True, path=found)
+    return EarlierArticle(found=False, path=None)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=".part")
+def _articles(folder: Path) -> Iterator[Path]:
+    """The Markdown files of a folder, by name, as many as are worth a look."""
+    if not folder.is_dir():
+        return
+    names = sorted(name for name in os.listdir(folder) if name.endswith(".md"))
+    for name in names[:MAX_FILES]:
+        if not name.startswith(".") and (folder / name).is_file():
+            yield folder / name
+
+
+def _title(path: Path) -> str:
+    """Its first heading; its name if it has none."""
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8", newline="\n") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+        with path.open("rb") as stream:
+            text = stream.read(READ).decode("utf-8", "replace")
+    except OSError:
+        return path.stem
+    headings = [line[2:] for line in text.splitlines() if line.startswith("# ")]
+    return headings[0] if headings else path.stem
+
+
+def _same(topic: str, title: str) -> bool:
+    one, other = set(stems(topic)), set(stems(title))
+    if not one or not other:
+        return bool(slug(topic)) and slug(topic) == slug(title)
+    return len(one & other) / len(one | other) >= ALIKE

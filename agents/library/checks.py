@@ -1,4 +1,4 @@
-"""Named checks of a text, in plain Python: what a gate rests on, whatever the model's size.
+"""Named checks of a text, in plain Python, and the gate that rests on them, whatever the model's size.
 
 A check says what it looked at and why it did not pass. The model's score is one check among
 the others, and none at all where the small embedded model gave it: that model repeats the
@@ -13,9 +13,10 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from ..errors import ModelError
+from ..errors import AgentOutputError, ModelError
 from ..production.placeholders import placeholders
 from ..run.context import AgentContext
+from ..run.model_agent import ask
 from ..spec.function import agent
 from .specs import bundled_spec
 from .text import paragraphs, repeats_itself, sentences, stems
@@ -24,6 +25,8 @@ GROUNDED = 0.5
 """How much of a sentence must occur in its sources, if nothing else is said."""
 SHOWN = 3
 """Sentences that a remark quotes."""
+READ_EMBEDDED = 6000
+"""Characters of a text that fit into the small embedded model's window."""
 
 
 class Check(BaseModel):
@@ -44,10 +47,23 @@ class Verdict(BaseModel):
     failed: list[str]
     """The names of those that count and did not pass."""
     remarks: str | None
-    """What to do better, for whoever writes the text again; null where it passed."""
+    """What to do better, for whoever writes the text again; null if it passed."""
     round: int
     """How often the text was checked in this job, this time included."""
     words: int
+
+
+class Score(BaseModel):
+    """A reviewer's opinion."""
+
+    comments: str
+    score: int
+
+
+class Outcome(BaseModel):
+    """Whether a gate is open."""
+
+    passed: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +93,7 @@ async def text_checker(
     """Check a text by name: length, placeholders, repetition, grounding, score.
 
     `grounding` is the share of each sentence's words that must occur in `sources`. `round` is
-    that of the last verdict, null for the first. The score of a reviewer counts where a model
+    that of the last verdict, null for the first. The score of a reviewer counts if a model
     gave it that is larger than the embedded one; its comments are then the remark.
     """
     rules = Rules(
@@ -92,6 +108,33 @@ async def text_checker(
     found = verdict(checks, round=(round or 0) + 1, words=len(text.split()), comments=comments)
     context.progress(f"round {found.round}: {told(found)}")
     return found
+
+
+@agent(capabilities=["review"], category="checks")
+async def text_reviewer(text: str, context: AgentContext) -> Score:
+    """Review a text of any length.
+
+    The small embedded model reads how a long text begins.
+    """
+    spec = bundled_spec("reviewer")
+    use = await context.models.resolve(spec.model)
+    read = text[:READ_EMBEDDED] if use.embedded else text
+    answer = await ask(spec, {"article": read}, context=context)
+    return Score(**answer)
+
+
+@agent(capabilities=["gate"], category="checks")
+def gatekeeper(
+    passed: bool, context: AgentContext, must_pass: bool = False, remarks: str | None = None
+) -> Outcome:
+    """Let a job end with what it found, or fail where it must pass and did not."""
+    if must_pass and not passed:
+        why = f" ({remarks.rstrip('.')})" if remarks else ""
+        raise AgentOutputError(
+            f"node {context.node!r} of job {context.job_id}: the checks did not pass{why}. "
+            "The steps of the job hold what was tried; without `must_pass` it is the job's output."
+        )
+    return Outcome(passed=passed)
 
 
 def check_text(text: str, rules: Rules) -> list[Check]:

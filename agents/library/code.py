@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import textwrap
-from pathlib import Path
 from typing import Annotated
 
 from pydantic import BaseModel, Field
@@ -14,11 +12,10 @@ from ..errors import AgentOutputError
 from ..run.context import AgentContext
 from ..run.model_agent import ask
 from ..spec.function import agent
-from ..text.schema import Problem
-from .article import job_part, write_whole
+from ..text.validation import Problem
 from .exercise import Exercise
-from .folder import inside
-from .specs import bundled_spec, reseeded
+from .files import job_part, publish
+from .specs import bundled_spec, with_new_seed
 from .trial import Limits, Report, try_code
 
 
@@ -31,7 +28,7 @@ class Trial(BaseModel):
     report: Report
     summary: str
     remarks: str | None
-    """What went wrong, for the next attempt; null where all tests passed."""
+    """What went wrong, for the next attempt; null if all tests passed."""
     tried: list[str]
     """Every code that was tried in this job, this one last."""
 
@@ -46,7 +43,7 @@ class KeptCode(BaseModel):
     """Where a function lies."""
 
     path: str | None
-    """Relative to the project's folder; null where the tests did not pass."""
+    """Relative to the project's folder; null if the tests did not pass."""
 
 
 @agent(capabilities=["code"], category="code")
@@ -73,7 +70,7 @@ async def coder(exercise: Exercise, context: AgentContext, last: Trial | None = 
     more = {"remarks": remarks} if small else {"remarks": remarks, "tests": exercise.tests}
     try:
         answer = await ask(
-            reseeded(spec, last.attempt if last else 0),
+            with_new_seed(spec, last.attempt if last else 0),
             {**asked, **more},
             context=context,
             check=is_new,
@@ -131,13 +128,10 @@ def code_writer(
     if not trial.passed:
         context.progress(f"not kept: {trial.summary}")
         return KeptCode(path=None)
-    directory = inside(context.folder, folder)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{exercise.name}_{job_part(context.job_id)}.py"
-    write_whole(path, solution.code.rstrip("\n") + "\n")
-    relative = Path(os.path.relpath(path, context.folder)).as_posix()
-    context.progress(f"wrote {relative}")
-    return KeptCode(path=relative)
+    name = f"{exercise.name}_{job_part(context.job_id)}.py"
+    path = publish(context, folder, name, solution.code.rstrip("\n") + "\n")
+    context.progress(f"wrote {path}")
+    return KeptCode(path=path)
 
 
 def _whole(text: str, exercise: Exercise) -> str:

@@ -14,7 +14,7 @@ from pydantic import BaseModel, Field
 from ..errors import AgentInputError
 from ..run.context import AgentContext
 from ..spec.function import agent
-from .folder import inside
+from .files import inside
 from .text import groups, paragraphs, sentences, stems
 
 DEMO_DOCUMENTS = Path(__file__).parent

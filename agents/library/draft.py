@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -11,9 +10,8 @@ from ..errors import AgentInputError
 from ..run.context import AgentContext
 from ..run.model_agent import ask
 from ..spec.function import agent
-from .article import write_whole
-from .folder import inside
-from .specs import bundled_spec, reseeded
+from .files import inside, path_in, write_whole
+from .specs import bundled_spec, with_new_seed
 
 SUFFIXES = (".md", ".markdown", ".txt")
 
@@ -30,7 +28,7 @@ class KeptText(BaseModel):
     text: str
     words: int
     path: str | None
-    """Relative to the project's folder; null where no file was asked for."""
+    """Relative to the project's folder; null if no file was asked for."""
 
 
 @agent(capabilities=["draft"], category="writing")
@@ -42,7 +40,7 @@ async def drafter(
     `round` counts the drafts before this one: each is asked for with another seed, which
     repairs more on a small model than remarks do.
     """
-    spec = reseeded(bundled_spec("draft_writer"), round or 0)
+    spec = with_new_seed(bundled_spec("draft_writer"), round or 0)
     remark = f"\nThe last draft was not good enough. {remarks}" if remarks else ""
     answer = await ask(spec, {"topic": topic, "remarks": remark}, context=context)
     return Draft(text=answer["text"])
@@ -63,7 +61,7 @@ def text_writer(text: str, context: AgentContext, file: str | None = None) -> Ke
     if not _holds(path, content):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
-    relative = Path(os.path.relpath(path, context.folder)).as_posix()
+    relative = path_in(context, path)
     context.progress(f"wrote {relative}")
     return KeptText(text=text, words=words, path=relative)
 

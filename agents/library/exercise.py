@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from ..errors import AgentInputError
 from ..run.context import AgentContext
 from ..spec.function import agent
-from .folder import inside
+from .files import inside
 
 LONGEST_TESTS = 20_000
 """Characters."""
@@ -45,13 +45,13 @@ def code_planner(
     """Read what a function must do: a task in words, a signature, and tests that must pass.
 
     The tests are Python: asserts, or functions named test_…; `tests_file` is a file under the
-    project's folder that holds them. The signature follows from them where it is not given. A
+    project's folder that holds them. The signature follows from them if it is not given. A
     task that is the name of a demo (add, largest, is_even, …) brings both along.
     """
     written = _tests(tests, tests_file, context)
     if written is None:
         return _demo_named(task, signature)
-    tree = _parsed(written)
+    tree = _parse(written)
     header = _header(signature) if signature else _called_in(tree)
     name = _NAME.findall(header)[0]
     context.progress(f"{header}, {sum(map(_is_test, tree.body))} tests")
@@ -88,7 +88,7 @@ def _demo_named(task: str, signature: str | None) -> Exercise:
     return found
 
 
-def _parsed(tests: str) -> ast.Module:
+def _parse(tests: str) -> ast.Module:
     if len(tests) > LONGEST_TESTS:
         raise AgentInputError(f"the tests are longer than {LONGEST_TESTS} characters.")
     try:

@@ -1,4 +1,4 @@
-"""`outliner`: from research notes to the outline of an article."""
+"""`outliner` and `section_writer`: from research notes to an outline, and from its entries to texts."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from ..errors import AgentOutputError
 from ..run.context import AgentContext
 from ..run.model_agent import ask
 from ..spec.function import agent
-from ..text.schema import Problem
+from ..text.validation import Problem
 from .specs import bundled_spec
-from .text import ends_open, has_twin_words, share_of_stems
+from .text import ends_open, has_twin_words, repeats_itself, share_of_stems
 
 GROUNDED = 0.5
-"""How much of a heading must be words of its text. Small models forget what they read."""
+"""How much of a heading, or of a section, must be words of its text: models forget what they read."""
+GROUNDED_SMALL = 0.8
+"""The same for sections of the embedded model. Large models say the same in other words, small ones
+say something else."""
 
 
 class Note(BaseModel):
@@ -40,6 +43,16 @@ class Outline(BaseModel):
     sections: list[Section]
 
 
+class WrittenSection(BaseModel):
+    """One section of an article."""
+
+    heading: str
+    text: str
+    source: str
+    quoted: bool
+    """Whether the text is the note itself, because no paragraph kept to it."""
+
+
 @agent(capabilities=["outline"], category="writing")
 async def outliner(topic: str, notes: list[Note], context: AgentContext) -> Outline:
     """Plan an article: one section for each note, each with a heading of its own.
@@ -54,6 +67,39 @@ async def outliner(topic: str, notes: list[Note], context: AgentContext) -> Outl
         sections.append(Section(heading=heading, note=text, source=note.source))
     title = " ".join(topic.split())
     return Outline(title=title[:1].upper() + title[1:], sections=sections)
+
+
+@agent(capabilities=["section"], category="writing")
+async def section_writer(
+    topic: str, section: Section, context: AgentContext, remarks: str | None = None
+) -> WrittenSection:
+    """Write the section of an outline's entry from its note and nothing else.
+
+    A paragraph that says what the note does not, or goes in circles, is written again; after
+    the last try the note is quoted. `remarks` of a reviewer are passed on to the model.
+    """
+    spec = bundled_spec("paragraph_writer")
+    use = await context.models.resolve(spec.model)
+    share = GROUNDED_SMALL if use.embedded else GROUNDED
+
+    def keeps_to_note(value: dict[str, str]) -> list[Problem]:
+        text = value["text"]
+        if share_of_stems(text, (section.note, topic)) < share:
+            return [Problem(("text",), "says things that the input does not say")]
+        return [Problem(("text",), "repeats itself")] if repeats_itself(text) else []
+
+    note = section.note if not remarks else f"{section.note}\n(A reviewer said: {remarks})"
+    try:
+        answer = await ask(spec, {"note": note}, context=context, check=keeps_to_note)
+    except AgentOutputError:
+        context.progress(f"{section.heading}: the note is quoted")
+        answer = None
+    return WrittenSection(
+        heading=section.heading,
+        text=section.note if answer is None else answer["text"],
+        source=section.source,
+        quoted=answer is None,
+    )
 
 
 async def _heading(text: str, source: str, used: list[str], context: AgentContext) -> str:

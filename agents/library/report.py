@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections import Counter
 from itertools import pairwise
@@ -13,11 +12,9 @@ from pydantic import BaseModel
 
 from ..run.context import AgentContext
 from ..spec.function import agent
-from .article import job_part, write_whole
 from .documents import Passage
-from .folder import inside
-from .outline import Section
-from .section import WrittenSection
+from .files import job_part, publish
+from .outline import Section, WrittenSection
 from .text import ends_open, has_twin_words, sentences, slug, stems
 
 TOPICS = 6
@@ -118,15 +115,10 @@ def report_writer(
     and the job.
     """
     found = _findings(topic, notes, drafts)
-    directory = inside(context.folder, folder)
-    directory.mkdir(parents=True, exist_ok=True)
-    path = directory / f"{slug(topic) or 'report'}-{job_part(context.job_id)}.md"
-    write_whole(path, _markdown(found))
-    data = path.with_suffix(".json")
-    write_whole(data, json.dumps(found.model_dump(), ensure_ascii=False, indent=2) + "\n")
-    report, summary = (
-        Path(os.path.relpath(file, context.folder)).as_posix() for file in (path, data)
-    )
+    name = f"{slug(topic) or 'report'}-{job_part(context.job_id)}"
+    report = publish(context, folder, f"{name}.md", _markdown(found))
+    data = json.dumps(found.model_dump(), ensure_ascii=False, indent=2) + "\n"
+    summary = publish(context, folder, f"{name}.json", data)
     context.progress(f"wrote {report}")
     return WrittenReport(report=report, summary=summary, findings=found)
 

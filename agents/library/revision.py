@@ -13,7 +13,7 @@ from ..run.context import AgentContext
 from ..run.model_agent import ask
 from ..spec.function import agent
 from .checks import GROUNDED, Rules, Verdict, check_text, prose, repeated, ungrounded, verdict
-from .specs import bundled_spec, reseeded
+from .specs import bundled_spec, with_new_seed
 from .text import sentences, share_of_stems
 
 KEPT = 0.5
@@ -57,11 +57,11 @@ async def reviser(
     revised = await _by_model(text, verdict, context)
     better = revised is not None and _faults(revised, rules) < max(1, _faults(text, rules))
     if revised is not None and better and _is_of(revised, text, rules):
-        return _told(Revision(text=revised, by="model"), context)
+        return _announce(Revision(text=revised, by="model"), context)
     repaired = by_rules(text, rules)
     if repaired != text and _faults(repaired, rules) <= _faults(text, rules):
-        return _told(Revision(text=repaired, by="rules"), context)
-    return _told(Revision(text=text, by="nobody"), context)
+        return _announce(Revision(text=repaired, by="rules"), context)
+    return _announce(Revision(text=text, by="nobody"), context)
 
 
 async def _by_model(text: str, last: Verdict, context: AgentContext) -> str | None:
@@ -75,7 +75,7 @@ async def _by_model(text: str, last: Verdict, context: AgentContext) -> str | No
         "longest": len(text) + 200 if use.embedded else 2 * len(text) + 400,
     }
     try:
-        answer = await ask(reseeded(spec, last.round - 1), asked, context=context)
+        answer = await ask(with_new_seed(spec, last.round - 1), asked, context=context)
     except AgentOutputError:  # cut off, most of the time: the text went in circles
         return None
     return str(answer["text"])
@@ -89,11 +89,11 @@ def by_rules(text: str, rules: Rules) -> str:
     gone += [s for paragraph in prose(text) for s in paragraph if placeholders(s)]
     for sentence in gone:
         text = _without(text, sentence)
-    return _lengthened(_shortened(text, rules), rules)
+    return _lengthen(_shorten(text, rules), rules)
 
 
 def _place(text: str, sentence: str, start: int = 0) -> tuple[int, int] | None:
-    """Where a sentence stands, also where its lines are broken elsewhere."""
+    """Where a sentence stands, even if its lines are broken elsewhere."""
     at = text.find(sentence, start)
     if at >= 0:
         return at, at + len(sentence)
@@ -123,7 +123,7 @@ def _cut(text: str, place: tuple[int, int]) -> str:
     return joined + ("\n" if text.endswith("\n") else "")
 
 
-def _shortened(text: str, rules: Rules) -> str:
+def _shorten(text: str, rules: Rules) -> str:
     """Sentences from the end go, until the text is short enough; one stays."""
     said = [sentence for paragraph in prose(text) for sentence in paragraph]
     words = len(text.split())
@@ -138,7 +138,7 @@ def _shortened(text: str, rules: Rules) -> str:
     return text
 
 
-def _lengthened(text: str, rules: Rules) -> str:
+def _lengthen(text: str, rules: Rules) -> str:
     """Sentences of the sources follow, until the text is long enough."""
     for source in rules.sources:
         for sentence in sentences(" ".join(source.split())):
@@ -159,6 +159,6 @@ def _faults(text: str, rules: Rules) -> int:
     return len(verdict(check_text(text, rules), round=0, words=0).failed)
 
 
-def _told(revision: Revision, context: AgentContext) -> Revision:
+def _announce(revision: Revision, context: AgentContext) -> Revision:
     context.progress(f"revised by {revision.by}")
     return revision

@@ -21,7 +21,7 @@ def bundled_spec(name: str) -> AgentSpec:
     return agent.spec
 
 
-def reseeded(spec: AgentSpec, round: int) -> AgentSpec:
+def with_new_seed(spec: AgentSpec, round: int) -> AgentSpec:
     """The spec for another round of a loop: another seed and a little more warmth.
 
     Without it a model at temperature 0 writes in every round what it wrote in the first.

@@ -49,7 +49,7 @@ class Report(BaseModel):
     passed: bool
     tests: list[TestResult]
     error: str | None
-    """Why the code could not be tried to the end; null where every test ran."""
+    """Why the code could not be tried to the end; null if every test ran."""
     printed: str
     limits: list[str]
     """What bounded the process: time, cpu, memory, network (off), …"""
@@ -94,7 +94,7 @@ async def _run(order: str, folder: str, limits: Limits) -> Report:
             )
             await process.wait()
     except TimeoutError:
-        return _broken(f"it ran for longer than {limits.seconds} s")
+        return _failed_report(f"it ran for longer than {limits.seconds} s")
     finally:
         await _end(process)
     return _report(reported, printed.decode("utf-8", "replace"), process.returncode, limits)
@@ -173,5 +173,5 @@ def _ended_early(code: int | None, limits: Limits) -> str:
     return f"the process ended before the tests did (exit {code})"
 
 
-def _broken(error: str) -> Report:
+def _failed_report(error: str) -> Report:
     return Report(passed=False, tests=[], error=error, printed="", limits=["time"])

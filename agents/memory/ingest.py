@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from .memory import TEXT, Memory
 
 if TYPE_CHECKING:
     from langchain_text_splitters import TextSplitter
-
-T = TypeVar("T")
 
 MARKDOWN = (".md", ".markdown")
 SUFFIXES = (*MARKDOWN, ".txt")
@@ -56,6 +54,8 @@ async def ingest(
     the longest passage, in characters; neighbours share a tenth of it. `tell` hears which file
     is being read. Raises MemoryUnavailable and ModelError; what was written till then stays.
     """
+    from langchain_core.utils.iter import batch_iterate
+
     known = {one.key: one.value for one in await memory.aall()}
     kept, unread = set[str](), dict[str, str]()
     files = unchanged = 0
@@ -78,7 +78,7 @@ async def ingest(
                 unchanged += 1
             else:
                 news[key] = value
-    for some in _batched(list(news.items())):
+    for some in batch_iterate(TOGETHER, news.items()):
         await memory.aput_all(dict(some))
     gone = known.keys() - kept
     for key in sorted(gone):
@@ -86,11 +86,6 @@ async def ingest(
     return Ingested(
         files=files, added=len(news), unchanged=unchanged, removed=len(gone), unread=unread
     )
-
-
-def _batched(items: list[T]) -> Iterator[list[T]]:
-    for start in range(0, len(items), TOGETHER):
-        yield items[start : start + TOGETHER]
 
 
 def _files(folder: Path) -> Iterator[Path]:

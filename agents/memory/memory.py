@@ -21,7 +21,7 @@ T = TypeVar("T")
 ROOT = "ucop"
 TEXT = "text"
 NOBODY = "-"
-"""The label where there is no tenant."""
+"""The label if there is no tenant."""
 PAGE = 500
 
 
@@ -32,7 +32,7 @@ class Remembered:
     key: str
     value: dict[str, Any]
     score: float | None
-    """How near it is to what was searched for, 1 for the same; None where nothing was."""
+    """How near it is to what was searched for, 1 for the same; None if nothing was."""
     updated_at: datetime
     space: tuple[str, ...]
     """Where it is: `("agents", NAME)`, `("shared",)` or `("documents", COLLECTION)`."""

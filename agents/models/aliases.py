@@ -1,6 +1,6 @@
 """Names of models: `provider:model`, and aliases that stand for one, or for a chain of them.
 
-Pure: who really serves a name is found by serving.py.
+Pure: providers say who really serves a name (provider.py).
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class Aliases:
             )
         meaning = self._given.get(name)
         if meaning is None:
-            return [self._qualified(name)]
+            return [self._full_name(name)]
         links = [meaning] if isinstance(meaning, str) else list(meaning)
         return [found for link in links for found in self._expand(link, (*seen, name))]
 
-    def _qualified(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         if name == EMBEDDED:
             return f"{EMBEDDED}:{EMBEDDED_MODEL}"
         if ":" not in name:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,13 +21,13 @@ FROM_CACHE = "ucop_cached"
 
 
 class KeptAnswers(Protocol):
-    """Keeps answers of models beyond the process."""
+    """Keeps answers of models and nodes, as JSON, for all jobs and beyond the process."""
 
     async def find(self, key: str) -> str | None:
         """The answer under `key`, unless its time is over."""
 
     async def keep(self, key: str, answer: str, seconds: float) -> None:
-        """Keep an answer for so long."""
+        """Keep an answer for so many seconds, in place of the one before."""
 
     async def drop(self, key: str) -> None:
         """Keep it no longer."""
@@ -49,15 +49,9 @@ class Question:
 class AnswerCache:
     """The answers of one process's models."""
 
-    def __init__(
-        self,
-        answers: KeptAnswers | None,
-        seconds: float | None,
-        key: Callable[[ModelRequest, str], str | None],
-    ) -> None:
-        """`seconds`: how long answers are kept that can only be the same again; `key`: under
-        which a model's answer to a request is kept, None where it has none."""
-        self._answers, self._seconds, self._key = answers, seconds, key
+    def __init__(self, answers: KeptAnswers | None, seconds: float | None) -> None:
+        """`seconds` is how long to keep answers that would be the same again."""
+        self._answers, self._seconds = answers, seconds
 
     def seconds_of(self, request: ModelRequest, given: float | None) -> float | None:
         """How long the answer to a request is kept, which may say it itself."""
@@ -67,16 +61,16 @@ class AnswerCache:
             return given
         return self._seconds if request.is_repeatable else None
 
-    async def find(self, question: Question, models: Sequence[str]) -> AIMessage | None:
-        """The kept answer of the first of `models` that has one: also a fallback's was paid."""
-        if self._answers is None or question.keep_for is None:
+    async def find(self, question: Question, keys: Mapping[str, str | None]) -> AIMessage | None:
+        """The answer that is kept under the first key; `keys` has the key of each model, None for
+        a request that has none. A fallback's answer was paid for too."""
+        if self._answers is None:
             return None
         from langchain_core.messages import AIMessage
 
         from .meter import Usage, note
 
-        for model in models:
-            key = self._key(question.request, model)
+        for model, key in keys.items():
             text = await self._answers.find(key) if key else None
             if text is not None:
                 note(question.config, Usage(cached_calls=1, models=(model,)))
@@ -85,11 +79,9 @@ class AnswerCache:
                 return answer
         return None
 
-    async def keep(self, question: Question, model: str, answer: AIMessage) -> None:
-        """Keep what a model answered, where it is to be kept."""
-        if self._answers is None or question.keep_for is None:
-            return
-        if key := self._key(question.request, model):
+    async def keep(self, question: Question, key: str | None, answer: AIMessage) -> None:
+        """Keep the answer if the question asks for it."""
+        if self._answers is not None and question.keep_for is not None and key:
             text = json.dumps(answer.model_dump(mode="json"), ensure_ascii=False)
             await self._answers.keep(key, text, question.keep_for)
             answer.response_metadata[KEPT_UNDER] = key

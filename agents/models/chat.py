@@ -16,7 +16,7 @@ from langchain_core.runnables import Runnable, RunnableConfig
 from langchain_core.runnables.config import ensure_config, merge_configs
 from pydantic import Field, PrivateAttr
 
-from ..providers.thinking import REASONING, Thinking
+from ..providers.thinking import Thinking, with_reasoning
 from .meter import AROUND
 
 TOOLS = "tools"
@@ -73,16 +73,7 @@ class ModelChat(BaseChatModel):
         run_manager: AsyncRunManager | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        message = await self._models.ask(
-            self.name_asked,
-            messages,
-            options={**self.options, **({"stop": stop} if stop else {})},
-            schema=self.answer_schema,
-            tools=kwargs.get(TOOLS, ()),
-            binding={key: value for key, value in kwargs.items() if key not in _NOT_BOUND},
-            config=_inside(run_manager),
-            cache=self.cache_for,
-        )
+        message = await self._ask(messages, stop, kwargs, config=_inside(run_manager))
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     async def astream(
@@ -99,15 +90,11 @@ class ModelChat(BaseChatModel):
         heard: RunnableConfig = {"callbacks": [pieces]}
         live = self.answer_schema is None
         work = asyncio.create_task(
-            self._models.ask(
-                self.name_asked,
+            self._ask(
                 self._convert_input(input).to_messages(),
-                options={**self.options, **({"stop": stop} if stop else {})},
-                schema=self.answer_schema,
-                tools=kwargs.get(TOOLS, ()),
-                binding={key: value for key, value in kwargs.items() if key not in _NOT_BOUND},
+                stop,
+                kwargs,
                 config=merge_configs(ensure_config(config), heard) if live else config,
-                cache=self.cache_for,
                 passed_on=lambda: pieces.any,
             )
         )
@@ -140,6 +127,24 @@ class ModelChat(BaseChatModel):
             raise RuntimeError("inside an event loop, await the chat's `ainvoke` or `astream`")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
+    async def _ask(
+        self,
+        messages: Sequence[BaseMessage],
+        stop: list[str] | None,
+        bound: Mapping[str, Any],
+        **more: Any,
+    ) -> AIMessage:
+        return await self._models.ask(
+            self.name_asked,
+            messages,
+            options={**self.options, **({"stop": stop} if stop else {})},
+            schema=self.answer_schema,
+            tools=bound.get(TOOLS, ()),
+            binding={key: value for key, value in bound.items() if key not in _NOT_BOUND},
+            cache=self.cache_for,
+            **more,
+        )
+
     async def _alone(self, work: Any) -> ChatResult:
         try:
             result: ChatResult = await work
@@ -162,24 +167,14 @@ class _Pieces(AsyncCallbackHandler):
         message = getattr(chunk, "message", None)
         if isinstance(message, AIMessageChunk):
             self.any = True
-            self.queue.put_nowait(self._without_thinking(message))
+            if isinstance(message.content, str):
+                message = with_reasoning(message, *self._thinking.feed(message.content))
+            self.queue.put_nowait(message)
 
     def rest(self) -> AIMessageChunk | None:
         """What was held back, because it might have been the beginning of a tag."""
         _, answer = self._thinking.end()
         return AIMessageChunk(content=answer) if answer else None
-
-    def _without_thinking(self, message: AIMessageChunk) -> AIMessageChunk:
-        if not isinstance(message.content, str):
-            return message
-        reasoning, answer = self._thinking.feed(message.content)
-        if answer == message.content:
-            return message
-        known = message.additional_kwargs
-        if reasoning:
-            known = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
-        update = {"content": answer, "additional_kwargs": known}
-        return message.model_copy(update=update)
 
 
 def _running_loop() -> asyncio.AbstractEventLoop | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import ModelError, ModelUnavailable
-from .serving import Absence
+from .provider import Absence
 
 FIRST_BAD_REQUEST = frozenset({400, 405, 409, 411, 413, 414, 415, 422})
 """Statuses that say that the request is at fault: another model would get the same."""
@@ -44,4 +44,22 @@ def error_of_chain(failures: Sequence[ModelError], absences: Mapping[str, Absenc
         reached=any(failure.reached for failure in failures),
         transient=last.transient,
         status=last.status,
+    )
+
+
+def error_of_absences(
+    asked: str, absences: Mapping[str, Absence], may_stand_in: bool
+) -> ModelUnavailable:
+    """That no model of a chain is there; `may_stand_in` if the embedded model would help."""
+    reasons = "\n".join(f"  {name}: {absence.reason}" for name, absence in absences.items())
+    steps = []
+    if any(name.startswith("ollama:") for name in absences):
+        steps.append("Start Ollama or set OLLAMA_HOST")
+    if may_stand_in:
+        steps.append("or run `ucop models install` for the small embedded model")
+    advice = f"{', '.join(steps)}. " if steps else ""
+    return ModelUnavailable(
+        f"no model for {asked!r}:\n{reasons}\n{advice}A job keeps what it finished.",
+        reached=False,
+        transient=True,
     )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError
-from .serving import Absence
+from .provider import Absence
 
 if TYPE_CHECKING:
     from .models import Models

@@ -85,7 +85,7 @@ class Interceptor:
         return await call_next()
 
     async def wrap_model_call(self, run: ModelRun, call_next: CallNext[AIMessage]) -> AIMessage:
-        """Around a question to a model, also where the answer is taken from the cache."""
+        """Around a question to a model, even if the answer is taken from the cache."""
         return await call_next()
 
 
@@ -116,7 +116,7 @@ def _methods(interceptors: Sequence[Interceptor], name: str) -> tuple[Any, ...]:
 
 
 current: ContextVar[tuple[Interceptors, NodeRun] | None] = ContextVar("current", default=None)
-"""The interceptors of the node's run in which this code runs; None where there are none."""
+"""The interceptors of the node's run in which this code runs; None if there are none."""
 
 
 async def through(methods: Sequence[Any], run: R, call_next: CallNext[T]) -> T:

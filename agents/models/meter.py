@@ -57,7 +57,7 @@ class Usage:
     cached_calls: int = 0
     """Calls that were not made, because their answer was kept."""
     cost: float | None = None
-    """In US dollars; None where no price is known."""
+    """In US dollars; None if no price is known."""
     models: tuple[str, ...] = ()
     """`provider:model` of everything that was asked, in order of first use."""
 
@@ -214,10 +214,10 @@ class Meter(BaseCallbackHandler):
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         with self._lock:
             call = self._running.get(run_id)
-        self._end(run_id, _reported(response, call.model if call else ""))
+        self._end(run_id, _usage_of(response, call.model if call else ""))
 
     def on_llm_error(self, error: BaseException, *, run_id: UUID, **kwargs: Any) -> None:
-        self._end(run_id, _NOTHING if _reached(error) else Usage(model_calls=-1))
+        self._end(run_id, _NOTHING if _has_reached(error) else Usage(model_calls=-1))
 
     def _start(self, run_id: UUID, metadata: dict[str, Any]) -> None:
         way = way_of(metadata)
@@ -287,7 +287,7 @@ def note(config: RunnableConfig, more: Usage) -> None:
             handler.note(metadata, more)
 
 
-def _reported(response: LLMResult, model: str) -> Usage:
+def _usage_of(response: LLMResult, model: str) -> Usage:
     """Tokens as reported: on a chat's message, or on OllamaLLM's generation; and their price."""
     total = _NOTHING
     for generation in (one for batch in response.generations for one in batch):
@@ -312,8 +312,8 @@ def _count(usage: Mapping[str, Any], name: str) -> int:
     return max(count, 0) if isinstance(count, int) else 0
 
 
-def _reached(error: BaseException) -> bool:
-    """False where the request never arrived: a connection that could not be made."""
+def _has_reached(error: BaseException) -> bool:
+    """False if the request never arrived: a connection that could not be made."""
     if isinstance(error, ModelError):
         return error.reached
     return not any(is_unconnected(cause) for cause in causes_of(error))

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
 from ..errors import ModelError, ModelTimeout
-from ..providers.rates import Rate, Rates, Reservation
+from ..providers.rates import Rates, Reservation
 from ..providers.request import ModelRequest
 from ..providers.retry import Retry
-from .serving import ModelUse
+from .provider import ModelUse, Provider
 
 if TYPE_CHECKING:
     from langchain_core.messages import AIMessage
@@ -32,19 +32,18 @@ class ModelCall:
     """A request on its way to one model."""
 
     use: ModelUse
+    provider: Provider
     request: ModelRequest
+    """As the provider takes it."""
     config: RunnableConfig
     place: asyncio.Semaphore | None
     """Of the provider's calls at the same time."""
-    rate: Rate | None
     rates: Rates
     retry: Retry
     timeout: float
     """Seconds from the first request on; waiting for a place or a rate does not count."""
     passed_on: Callable[[], bool]
     """Whether a piece of a failed try has been passed on: then there is no next one."""
-    once: Callable[[ModelUse, ModelRequest, RunnableConfig], Awaitable[AIMessage]]
-    """Makes one request. Raises ModelError."""
 
     async def answer(self) -> AIMessage:
         """The model's answer. Raises ModelError."""
@@ -72,18 +71,19 @@ class ModelCall:
             return
         began = time.monotonic()
         async with self.place:
-            self._waited(time.monotonic() - began)
+            self._note_waiting(time.monotonic() - began)
             yield
 
     async def _try(self, clock: asyncio.Timeout) -> AIMessage:
         turn = await self._turn(clock)
         try:
-            answer = await self.once(self.use, self.request, self.config)
+            model = self.use.name.partition(":")[2]
+            answer = await self.provider.answer(model, self.request, self.config)
         except ModelError as error:
             if turn is not None and not error.reached:
                 await self.rates.release(turn)
             raise
-        if turn is not None and self.rate is not None and self.rate.tokens is not None:
+        if turn is not None and self.provider.settings.tokens_per_minute is not None:
             usage = answer.usage_metadata
             if usage is not None:
                 await self.rates.settle(turn, usage["input_tokens"] + usage["output_tokens"])
@@ -91,26 +91,27 @@ class ModelCall:
 
     async def _turn(self, clock: asyncio.Timeout) -> Reservation | None:
         """Wait until the provider may be asked; the deadline waits too."""
-        if self.rate is None:
+        rate = self.provider.settings.rate
+        if rate is None:
             return None
         began = time.monotonic()
         deadline = clock.when()
         clock.reschedule(None)
         provider = self.use.name.partition(":")[0]
-        turn = await self.rates.reserve(provider, self.rate, self.request.tokens())
+        turn = await self.rates.reserve(provider, rate, self.request.tokens())
         try:
             await asyncio.sleep(turn.wait)
         except asyncio.CancelledError:
             await asyncio.shield(self.rates.release(turn))
             raise
         waited = time.monotonic() - began
-        self._waited(waited)
+        self._note_waiting(waited)
         if deadline is not None:
             clock.reschedule(deadline + waited)
         return turn
 
     async def _pause(self, error: ModelError, tries: int, clock: asyncio.Timeout) -> None:
-        """Wait before the next try. Raises `error` where there is none."""
+        """Wait before the next try. Raises `error` if there is none."""
         pause = None if self.passed_on() else self.retry.pause(error, tries)
         deadline = clock.when()
         now = asyncio.get_running_loop().time()
@@ -118,9 +119,9 @@ class ModelCall:
             raise error
         log.info("%s failed (try %d), again in %.1f s: %s", self.use.name, tries, pause, error)
         await asyncio.sleep(pause)
-        self._waited(pause)
+        self._note_waiting(pause)
 
-    def _waited(self, seconds: float) -> None:
+    def _note_waiting(self, seconds: float) -> None:
         from .meter import Usage, note
 
         note(self.config, Usage(seconds_waited=seconds))

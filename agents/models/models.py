@@ -2,45 +2,39 @@
 
 A name is `provider:model` or an alias; an alias may be a chain of names, which are asked in
 their order until one answers. This module is read by commands that only list things, so
-LangChain and httpx are imported where a model is really asked.
+LangChain and httpx are imported when a model is really asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import partial
-from itertools import count
 from typing import TYPE_CHECKING, Any
-from weakref import WeakKeyDictionary
 
 from ..embedded import EmbeddedModel
-from ..errors import ModelError, ModelTimeout, ModelUnavailable
-from ..providers.endpoint import Endpoint, ollama_endpoint
-from ..providers.provider import UNLIMITED, ProviderSettings
+from ..errors import ModelError, ModelTimeout
+from ..providers.endpoint import ollama_endpoint
 from ..providers.rates import ProcessRates, Rates
 from ..providers.request import ModelRequest
 from ..providers.retry import Retry
-from ..providers.thinking import without_thinking
+from ..providers.settings import UNLIMITED, ProviderSettings
 from ..providers.window import truncation
 from .aliases import DEFAULT_ALIAS, EMBEDDED, Aliases
 from .answer_cache import AnswerCache, KeptAnswers, Question
-from .fallback import ModelFallback, error_of_chain, may_fall_back
+from .fallback import ModelFallback, error_of_absences, error_of_chain, may_fall_back
 from .interceptor import ModelRun, current, through
+from .langchain_provider import LangChainProvider
 from .model_call import ModelCall
-from .serving import Absence, ModelUse, Serving
+from .ollama_provider import EmbeddedProvider, OllamaProvider
+from .provider import Absence, ModelUse, PerLoop, Provider
 
 if TYPE_CHECKING:
     from langchain_core.language_models import BaseChatModel
     from langchain_core.messages import AIMessage, BaseMessage
     from langchain_core.runnables import RunnableConfig
-
-    from ..providers.ollama import OllamaChat
-
-log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,16 +48,6 @@ class ModelWarning:
 
 def _never() -> bool:
     return False
-
-
-@dataclass
-class _LoopState:
-    """What belongs to one event loop: open chats, and the providers' places."""
-
-    ollama: dict[tuple[str, str], OllamaChat] = field(default_factory=dict)
-    others: dict[str, BaseChatModel] = field(default_factory=dict)
-    opening: asyncio.Lock = field(default_factory=asyncio.Lock)
-    places: dict[str, asyncio.Semaphore] = field(default_factory=dict)
 
 
 class Models:
@@ -94,26 +78,25 @@ class Models:
         on_fallback: Callable[[ModelFallback], None] | None = None,
     ) -> None:
         self._aliases = Aliases(aliases)
-        self._providers = dict(providers or {})
-        self._ollama = ollama_endpoint(ollama_host or self._settings("ollama").base_url)
-        self._embedded = embedded if isinstance(embedded, EmbeddedModel) else EmbeddedModel()
-        self._owns_embedded = self._embedded is not embedded
-        self._timeout = timeout
-        self._idle_timeout = idle_timeout
+        self._settings = dict(providers or {})
+        self._timeout, self._idle_timeout = timeout, idle_timeout
         self._retry = retry or Retry()
         self._rates = rates or ProcessRates()
-        self._kept = AnswerCache(answers, cache, self._key)
+        self._answers = AnswerCache(answers, cache)
         self._on_use = [on_use] if on_use else []
         self._on_fallback = [on_fallback] if on_fallback else []
         self._on_warning: list[Callable[[ModelWarning], None]] = []
-        self._serving = Serving(
-            ollama=self._ollama,
-            embedded=self._embedded,
-            may_stand_in=embedded is not False,
-            retry=self._retry,
-            other=self._other_endpoint,
-        )
-        self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopState] = WeakKeyDictionary()
+        self._places: PerLoop[dict[str, asyncio.Semaphore]] = PerLoop(dict)
+        self._embedded = embedded if isinstance(embedded, EmbeddedModel) else EmbeddedModel()
+        self._owns_embedded = self._embedded is not embedded
+        self._stand_in = EmbeddedProvider(self._embedded, *self._terms(EMBEDDED), self._retry)
+        self._may_stand_in = embedded is not False
+        settings, idle = self._terms("ollama")
+        address = ollama_endpoint(ollama_host or settings.base_url)
+        self._providers: dict[str, Provider] = {
+            EMBEDDED: self._stand_in,
+            "ollama": OllamaProvider(address, settings, idle, self._retry),
+        }
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,30 +118,21 @@ class Models:
         asked = name or DEFAULT_ALIAS
         absences: dict[str, Absence] = {}
         for candidate in self.candidates(name):
-            use = await self._serving.serve(candidate, asked)
+            use = await self._find(candidate, asked)
             if isinstance(use, ModelUse):
                 return use
             absences[candidate] = use
-        return await self._serving.stand_in(asked, absences)
+        return await self._embedded_instead(asked, absences)
 
     async def look_up(self, candidate: str) -> ModelUse | Absence:
         """Ask the endpoint of one `provider:model` whether it has it; who would answer."""
-        provider = candidate.partition(":")[0]
-        use = await self._serving.serve(candidate, candidate)
-        if isinstance(use, Absence):
-            try:
-                return await self._serving.stand_in(candidate, {candidate: use})
-            except ModelUnavailable:
-                return use
-        if provider in {EMBEDDED, "ollama"}:
-            return use
-        from ..providers import langchain_chat
-
-        idle = self._settings(provider).idle_timeout or self._idle_timeout
+        use = await self._find(candidate, candidate)
         try:
-            await langchain_chat.look_up(await self._other(candidate), candidate, idle)
+            if isinstance(use, Absence):
+                return await self._embedded_instead(candidate, {candidate: use})
+            await self._provider(candidate).look_up(_model_of(candidate))
         except ModelError as error:
-            return Absence(reason=str(error))
+            return use if isinstance(use, Absence) else Absence(reason=str(error))
         return use
 
     async def chat(
@@ -220,7 +194,7 @@ class Models:
             asked=name or DEFAULT_ALIAS,
             request=request,
             config=ensure_config(config),
-            keep_for=self._kept.seconds_of(request, cache),
+            keep_for=self._answers.seconds_of(request, cache),
             passed_on=passed_on,
         )
         if (intercepted := current.get()) is not None and intercepted[0].model_call:
@@ -233,13 +207,13 @@ class Models:
 
     async def _from_chain(self, question: Question, name: str | None) -> AIMessage:
         candidates = self.candidates(name)
-        if kept := await self._kept.find(question, candidates):
+        if kept := await self._kept_answer(question, candidates):
             return kept
         return await self._first_answer(question, candidates)
 
     async def forget(self, answers: Sequence[AIMessage]) -> None:
         """Keep these answers no longer: they were no good, and would be the same again."""
-        await self._kept.forget(answers)
+        await self._answers.forget(answers)
 
     def listen(
         self,
@@ -262,48 +236,25 @@ class Models:
         Raises ModelError. Embeddings are no model calls: no budget is asked.
         """
         use = await self.resolve(name)
-        provider = use.name.partition(":")[0]
-        settings = self._settings(provider)
-        async with self._place(provider, settings) or nullcontext():
-            seconds = settings.timeout or self._timeout
+        provider = self._provider(use.name)
+        seconds = provider.settings.timeout or self._timeout
+        retry = self._retry.with_retries(provider.settings.retries)
+        async with self._place(use.name) or nullcontext():
             try:
                 async with asyncio.timeout(seconds):
-                    return await self._vectors(use, texts, settings)
+                    return await retry.run(lambda: provider.embed(_model_of(use.name), texts))
             except TimeoutError as error:
                 raise ModelTimeout(
                     f"{use.name} at {use.endpoint}: no vectors within {seconds:g} s"
                 ) from error
 
-    async def _vectors(
-        self, use: ModelUse, texts: Sequence[str], settings: ProviderSettings
-    ) -> list[list[float]]:
-        from ..memory.embedding import embed
-
-        retry = self._retry.with_retries(settings.retries)
-        idle = settings.idle_timeout or self._idle_timeout
-        for tries in count(1):
-            try:
-                return await embed(use.name, await self._endpoint(use), texts, idle)
-            except ModelError as error:
-                pause = retry.pause(error, tries)
-                if pause is None:
-                    raise
-                await asyncio.sleep(pause)
-        raise AssertionError("counting has no end")
-
     async def aclose(self, *, connections_only: bool = False) -> None:
-        """Close this loop's connections, and the embedded model where it is ours.
+        """Close this loop's connections, and the embedded model if it is ours.
 
         Connections belong to the loop that opened them; another loop closes its own.
         """
-        state = self._loops.pop(asyncio.get_running_loop(), None)
-        for chat in state.ollama.values() if state else ():
-            await chat.aclose()
-        if state and state.others:
-            from ..providers import langchain_chat
-
-            for other in state.others.values():
-                await langchain_chat.close(other)
+        for provider in self._providers.values():
+            await provider.aclose()
         if self._owns_embedded and not connections_only:
             await asyncio.to_thread(self._embedded.close)
 
@@ -315,7 +266,7 @@ class Models:
         absences: dict[str, Absence] = {}
         failures: list[ModelError] = []
         for candidate in candidates:
-            use = await self._serving.serve(candidate, question.asked)
+            use = await self._find(candidate, question.asked)
             if isinstance(use, Absence):
                 absences[candidate] = use
                 passed_over[candidate] = use.reason
@@ -330,8 +281,10 @@ class Models:
                     break
                 passed_over[candidate] = str(error)
         if not failures:
-            use = await self._serving.stand_in(question.asked, absences)
-            return await self._kept.find(question, [use.name]) or await self._answer(use, question)
+            use = await self._embedded_instead(question.asked, absences)
+            return await self._kept_answer(question, [use.name]) or await self._answer(
+                use, question
+            )
         raise error_of_chain(failures, absences)
 
     async def _answer(self, use: ModelUse, question: Question) -> AIMessage:
@@ -341,111 +294,68 @@ class Models:
             answer = await self._call(use, question).answer()
         except ModelError as error:
             if error.status == 404:
-                self._serving.forget()  # the model was there and is not: look again next time
+                # The model was there and is gone.
+                self._provider(use.name).forget()
             raise
-        if told := truncation(answer):
-            for warned in self._on_warning:
-                warned(ModelWarning(name=use.name, message=told))
-        await self._kept.keep(question, use.name, answer)
+        if text := truncation(answer):
+            for warn in self._on_warning:
+                warn(ModelWarning(name=use.name, message=text))
+        await self._answers.keep(question, self._key(question.request, use.name), answer)
         return answer
 
     def _call(self, use: ModelUse, question: Question) -> ModelCall:
         from .meter import MODELS_NAME
 
-        provider = use.name.partition(":")[0]
-        settings = self._settings(provider)
-        config = question.config
-        named = {**config.get("metadata", {}), MODELS_NAME: use.name}
+        provider = self._provider(use.name)
+        settings, config = provider.settings, question.config
+        metadata = {**config.get("metadata", {}), MODELS_NAME: use.name}
         return ModelCall(
             use=use,
-            request=question.request,
+            provider=provider,
+            request=provider.prepare(question.request),
             passed_on=question.passed_on,
-            config={**config, "metadata": named},
-            place=self._place(provider, settings),
-            rate=settings.rate,
+            config={**config, "metadata": metadata},
+            place=self._place(use.name),
             rates=self._rates,
             retry=self._retry.with_retries(settings.retries),
             timeout=settings.timeout or self._timeout,
-            once=self._once,
         )
 
-    async def _once(
-        self, use: ModelUse, request: ModelRequest, config: RunnableConfig
-    ) -> AIMessage:
-        provider, _, model = use.name.partition(":")
-        request = self._thinking(request, provider)
-        if provider not in {EMBEDDED, "ollama"}:
-            from ..providers import langchain_chat
+    async def _find(self, name: str, asked: str) -> ModelUse | Absence:
+        return await self._provider(name).find(_model_of(name), asked)
 
-            chat = await self._other(use.name)
-            idle = self._settings(provider).idle_timeout or self._idle_timeout
-            return without_thinking(
-                await langchain_chat.ask(chat, request, config, name=use.name, idle_timeout=idle)
-            )
-        from ..providers import ollama
+    async def _embedded_instead(self, asked: str, absences: Mapping[str, Absence]) -> ModelUse:
+        """The embedded model, if it may stand in for any of the models that are absent.
 
-        chat = self._connected(await self._endpoint(use), model, provider)
-        return await ollama.ask(chat, request, config)
+        Raises ModelUnavailable, with the next step, if nobody is left.
+        """
+        may_stand_in = self._may_stand_in and any(one.may_stand_in for one in absences.values())
+        if may_stand_in and self._embedded.available():
+            reasons = "; ".join(absence.reason for absence in absences.values())
+            return await self._stand_in.use(asked, reasons)
+        for name in absences:
+            # Whoever asks next may have mended it.
+            self._provider(name).forget()
+        raise error_of_absences(asked, absences, may_stand_in)
 
-    def _thinking(self, request: ModelRequest, provider: str) -> ModelRequest:
-        """The request with what the settings say of thinking, where it says nothing itself."""
-        if provider == EMBEDDED:  # it has no thoughts, and refuses to be asked for them
-            kept = {name: value for name, value in request.options.items() if name != "think"}
-            return replace(request, options=kept)
-        think = self._settings(provider).think
-        if think is None or request.options.get("think") is not None:
-            return request
-        return replace(request, options={**request.options, "think": think})
+    def _provider(self, name: str) -> Provider:
+        """The provider of a `provider:model`."""
+        provider = _provider_of(name)
+        if provider not in self._providers:
+            self._providers[provider] = LangChainProvider(provider, *self._terms(provider))
+        return self._providers[provider]
 
-    async def _endpoint(self, use: ModelUse) -> Endpoint:
-        """An Ollama's, asked anew at each try: a child that died has a new address."""
-        return Endpoint(url=await self._embedded.endpoint()) if use.embedded else self._ollama
+    def _terms(self, provider: str) -> tuple[ProviderSettings, float]:
+        """What is set for a provider, and its idle timeout in seconds."""
+        settings = self._settings.get(provider, UNLIMITED)
+        return settings, settings.idle_timeout or self._idle_timeout
 
-    def _connected(self, endpoint: Endpoint, model: str, provider: str) -> OllamaChat:
-        from ..providers.ollama import open_chat
-
-        chats = self._loop.ollama
-        key = (endpoint.url, model)
-        if key not in chats:
-            idle = self._settings(provider).idle_timeout or self._idle_timeout
-            chats[key] = open_chat(endpoint, model, idle_timeout=idle)
-        return chats[key]
-
-    async def _other(self, name: str) -> BaseChatModel:
-        """The chat of another provider, opened in a thread: its library takes seconds."""
-        from ..providers import langchain_chat
-
-        state = self._loop
-        async with state.opening:
-            if name not in state.others:
-                settings = self._settings(name.partition(":")[0])
-                state.others[name] = await asyncio.to_thread(
-                    langchain_chat.open_chat, name, settings
-                )
-            return state.others[name]
-
-    async def _other_endpoint(self, name: str) -> str:
-        """Where another provider is asked. Raises ModelUnavailable where it cannot be."""
-        from ..providers.langchain_chat import endpoint_of
-
-        return endpoint_of(await self._other(name), name.partition(":")[0])
-
-    def _settings(self, provider: str) -> ProviderSettings:
-        return self._providers.get(provider, UNLIMITED)
-
-    def _place(self, provider: str, settings: ProviderSettings) -> asyncio.Semaphore | None:
-        # The embedded model has one: calls wait here, so that waiting is not taken for silence.
-        most = settings.concurrency or (1 if provider == EMBEDDED else None)
-        if most is None:
+    def _place(self, name: str) -> asyncio.Semaphore | None:
+        """What bounds the calls at the same time; None if nothing does."""
+        limit = self._provider(name).settings.concurrency
+        if limit is None:
             return None
-        return self._loop.places.setdefault(provider, asyncio.Semaphore(most))
-
-    @property
-    def _loop(self) -> _LoopState:
-        running = asyncio.get_running_loop()
-        if running not in self._loops:
-            self._loops[running] = _LoopState()
-        return self._loops[running]
+        return self._places.get().setdefault(_provider_of(name), asyncio.Semaphore(limit))
 
     def _tell_fallback(self, asked: str, passed_over: Mapping[str, str], name: str) -> None:
         failed, reason = list(passed_over.items())[-1]
@@ -453,6 +363,21 @@ class Models:
         for listener in self._on_fallback:
             listener(fallback)
 
-    def _key(self, request: ModelRequest, model: str) -> str | None:
-        provider = model.partition(":")[0]
-        return self._thinking(request, provider).key(model, self._settings(provider).base_url)
+    async def _kept_answer(self, question: Question, names: Sequence[str]) -> AIMessage | None:
+        """An answer that one of the models gave to the same question before."""
+        if question.keep_for is None:
+            return None
+        keys = {name: self._key(question.request, name) for name in names}
+        return await self._answers.find(question, keys)
+
+    def _key(self, request: ModelRequest, name: str) -> str | None:
+        provider = self._provider(name)
+        return provider.prepare(request).key(name, provider.settings.base_url)
+
+
+def _provider_of(name: str) -> str:
+    return name.partition(":")[0]
+
+
+def _model_of(name: str) -> str:
+    return name.partition(":")[2]

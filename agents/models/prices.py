@@ -21,7 +21,7 @@ PROVIDERS = {
 
 
 def price_of(model: str, usage: Mapping[str, Any]) -> float | None:
-    """US dollars of one call of `provider:model`, or None where no price is known.
+    """US dollars of one call of `provider:model`, or None if no price is known.
 
     `usage` is LangChain's `UsageMetadata`, whose totals hold what was read from a cache.
     """

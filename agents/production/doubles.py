@@ -58,7 +58,7 @@ class Double:
     way: str
     """How it was reached: `write > llm.fallbacks[0]`."""
     position: Position | None
-    """Where code refers to it; None where no code of the project does."""
+    """Where code refers to it; None if no code of the project does."""
 
     def __str__(self) -> str:
         position = self.position
@@ -87,7 +87,7 @@ def doubles_in(value: Any, name: str) -> list[Double]:
 
 
 def kind_of_double(value: Any) -> str | None:
-    """What kind of test double `value` itself is; None where it is none."""
+    """What kind of test double `value` itself is; None if it is none."""
     if type(value) is types.ModuleType:
         return f"the module {value.__name__}" if value.__name__ in _MOCKS else None
     if type(value) is types.FunctionType and "mock" in value.__dict__:
@@ -116,7 +116,7 @@ class _Place:
     root: bool = False
     """Whether it is what was asked about, or what that wraps."""
     home: str = ""
-    """The package of what was asked about: its code is looked into also where it is installed."""
+    """The package of what was asked about: its code is looked into even if it is installed."""
 
     def part(self, name: str, value: Any) -> _Place:
         """A field of it."""
@@ -240,14 +240,14 @@ def _references(
                 name = step.argval
                 value = imported = sys.modules.get(name) or types.ModuleType(name)
             case "IMPORT_FROM":
-                name, value = step.argval, _taken(imported, step.argval)
+                name, value = step.argval, _import_of(imported, step.argval)
             case "LOAD_ATTR" | "LOAD_METHOD" if type(value) is types.ModuleType:
                 name, value = f"{name}.{step.argval}", vars(value).get(step.argval)
             case "STORE_FAST":
-                local[step.argval], value = _bound(value, step.argval), None
+                local[step.argval], value = _local_of(value, step.argval), None
             case "STORE_FAST_LOAD_FAST":  # two steps in one, from Python 3.13 on
                 stored, name = step.argval
-                local[stored] = _bound(value, stored)
+                local[stored] = _local_of(value, stored)
                 value = local.get(name)
             case load if load.startswith("LOAD_FAST"):
                 name = step.argval[-1] if isinstance(step.argval, tuple) else step.argval
@@ -261,13 +261,13 @@ def _references(
             yield from _references(inner, known)
 
 
-def _taken(module: types.ModuleType, name: str) -> Any:
+def _import_of(module: types.ModuleType, name: str) -> Any:
     """What an import takes out of a module; `import a.b as c` takes the module itself."""
     whole = module.__name__.rpartition(".")[2] == name
     return vars(module).get(name, module if whole else None)
 
 
-def _bound(value: Any, name: str) -> Any:
+def _local_of(value: Any, name: str) -> Any:
     """What a local name means: `import a.b` binds `a`."""
     is_top = type(value) is types.ModuleType and value.__name__.startswith(f"{name}.")
     return sys.modules.get(name) if is_top else value
@@ -323,11 +323,11 @@ def _is_own_class(kind: type, home: str) -> bool:
 @functools.lru_cache(maxsize=4096)
 def _is_outside(file: str) -> bool:
     """Whether a file is neither Python's nor an installed package's."""
-    return not file.startswith(("<frozen", *_installed()))
+    return not file.startswith(("<frozen", *_installed_folders()))
 
 
 @functools.cache
-def _installed() -> tuple[str, ...]:
+def _installed_folders() -> tuple[str, ...]:
     paths = sysconfig.get_paths()
     return tuple(str(Path(paths[name])) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
 

@@ -3,7 +3,7 @@
 The rules read as little into a text as they can, because most brackets, braces and ellipses are
 honest. What stands in code is left alone, and so is what is quoted, and what a text about
 templates says of them. Most rules look for a field's noun (`name`, `date`, `company`); a few
-hold only where the field is the whole text or a whole line.
+hold only if the field is the whole text or a whole line.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
-from ..text.schema import Problem, Schema, subschemas
+from ..text.schema import subschemas
 from ..text.source import DataPath
+from ..text.validation import Problem, Schema
 
 NEAR = 500
 """Characters before and after a field that may tell that it is spoken about."""
@@ -166,11 +167,11 @@ def placeholders(text: str, names: Collection[str] = ()) -> list[str]:
     if _is_code(text):
         return []
     prose = _without_code(text)
-    found = islice(_unfilled(prose, names), MOST)
+    found = islice(_find(prose, names), MOST)
     return list(dict.fromkeys(one.strip() for one in found))
 
 
-def unfilled(
+def placeholder_problems(
     value: Any,
     schema: Schema | None = None,
     *,
@@ -185,7 +186,7 @@ def unfilled(
     that is empty counts, unless its schema has a `minLength` (0, where it may be) or
     `may_be_empty`.
     """
-    prescribed = set(_prescribed(schema))
+    prescribed = set(_prescribed_texts(schema))
     passed_on = "\0".join(text for _, text in _texts(given))
     problems = []
     for path, text in _texts(value, schema):
@@ -203,7 +204,7 @@ def unfilled(
 # ---- in a text ----
 
 
-def _unfilled(text: str, names: Collection[str]) -> Iterator[str]:
+def _find(text: str, names: Collection[str]) -> Iterator[str]:
     yield from _fields(text, names)
     links = {match.group(1).lower() for match in _LINK.finditer(text)}
     for pattern in _BRACKETS:
@@ -296,13 +297,13 @@ def _texts(value: Any, schema: Any = None, path: DataPath = ()) -> Iterator[tupl
             yield from _texts(held, declared.get("items"), (*path, at))
 
 
-def _prescribed(schema: Any) -> Iterator[str]:
+def _prescribed_texts(schema: Any) -> Iterator[str]:
     if not isinstance(schema, Mapping):
         return
     chosen: Iterable[Any] = [*(schema.get("enum") or ()), schema.get("const")]
     yield from (text for one in chosen for _, text in _texts(one))
     for _, inner in subschemas(schema):
-        yield from _prescribed(inner)
+        yield from _prescribed_texts(inner)
 
 
 def _empty(value: Any, schema: Any, path: DataPath = ()) -> Iterator[DataPath]:

@@ -24,7 +24,7 @@ class Endpoint:
 
     @property
     def is_loopback(self) -> bool:
-        """True where a proxy from the environment must not be asked."""
+        """True if a proxy from the environment must not be asked."""
         host = urlsplit(self.url).hostname or ""
         if host == "localhost":
             return True
@@ -54,6 +54,11 @@ def ollama_endpoint(
         name = f"[{name}]"
     url = f"{scheme.lower()}://{name}:{_port(parts.netloc, default_port)}{parts.path.rstrip('/')}"
     return Endpoint(url=url, headers=_credentials(parts.username, parts.password, environment))
+
+
+def with_tag(model: str) -> str:
+    """The full name of an Ollama's model, whose tag is `latest` unless it is named."""
+    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
 
 
 def _port(netloc: str, default: int) -> int:

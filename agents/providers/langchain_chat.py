@@ -19,12 +19,23 @@ from langchain_core.messages import AIMessage, AIMessageChunk, message_chunk_to_
 from langchain_core.runnables import Runnable, RunnableBinding, RunnableConfig, RunnableSequence
 from pydantic import SecretStr
 
-from ..errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
-from ..text.secret_url import shown_url
-from .http_errors import causes_of, is_broken, is_timeout, is_unconnected
-from .provider import ProviderSettings
+from ..errors import ModelError, ModelResponseError, ModelUnavailable
+from .http_errors import (
+    CONNECT_TIMEOUT,
+    RESUME,
+    broken_off,
+    causes_of,
+    error_text,
+    is_broken,
+    is_timeout,
+    is_unconnected,
+    not_connected,
+    rejection,
+    too_silent,
+)
 from .request import ModelRequest
 from .retry import parse_retry_after
+from .settings import ProviderSettings
 
 log = logging.getLogger(__name__)
 
@@ -46,8 +57,6 @@ SHARED_CLIENTS = frozenset({"anthropic", "azure_openai", "openai"})
 timeout. Its connections belong to one event loop and fail in the next, so each model gets a client of
 its own: a timeout that has no hash is never shared."""
 
-CONNECT_TIMEOUT = 10.0
-
 OPTIONS = {
     "num_predict": ("max_output_tokens", "max_tokens"),
     "think": ("reasoning_effort",),
@@ -68,18 +77,13 @@ ENDINGS = {
 
 ANSWER = "answer"
 
-_RESUME = "A job keeps what it finished: `ucop jobs resume` goes on from there."
-_TRANSIENT = frozenset({408, 425, 429})
-_SHOWN = 400
-_READ = 10_000
-"""Characters of an error that are looked at: it may hold a whole answer."""
 _UNREADABLE = (ValueError, LookupError, TypeError, AttributeError)
 
 
 def open_chat(name: str, settings: ProviderSettings) -> BaseChatModel:
     """The chat model `provider:model`, without retries of its own. Takes seconds at first.
 
-    Raises ModelUnavailable, with what to install or to set, where it cannot be had.
+    Raises ModelUnavailable, with what to install or to set, if it cannot be had.
     """
     from langchain.chat_models import init_chat_model
 
@@ -101,7 +105,7 @@ def open_chat(name: str, settings: ProviderSettings) -> BaseChatModel:
             text = f"there is no provider {provider!r}; there is embedded, {known}"
         else:
             key = KEYS.get(provider)
-            text = f"{name} has no key: set {key}" if key else f"{name}: {_shown(error)}"
+            text = f"{name} has no key: set {key}" if key else f"{name}: {error_text(error)}"
         raise _unavailable(text) from error
     if missing := _missing_key(chat):
         raise _unavailable(f"{name} has no key: set {missing}")
@@ -128,13 +132,15 @@ async def ask(
 ) -> AIMessage:
     """One try. Raises ModelError, and what a callback raises to stop the call."""
     try:
-        bound = _prepared(chat, request, name)
-        whole = await _streamed(bound, request, config, idle_timeout if _streams(chat) else None)
+        bound = _bind(chat, request, name)
+        whole = await _whole_answer(
+            bound, request, config, idle_timeout if _streams(chat) else None
+        )
         _check_ended(whole, name)
     except ModelError:
         raise
     except Exception as error:
-        translated = _translated(error, name, idle_timeout)
+        translated = _model_error(error, name, idle_timeout)
         if translated is None:
             raise
         raise translated from error
@@ -154,7 +160,7 @@ async def look_up(chat: BaseChatModel, name: str, timeout: float) -> None:
                 case "anthropic" if client := getattr(chat, "_async_client", None):
                     await client.models.retrieve(model)
     except Exception as error:
-        translated = _translated(error, name, timeout)
+        translated = _model_error(error, name, timeout)
         if translated is None:
             raise
         raise translated from error
@@ -170,7 +176,7 @@ async def close(chat: BaseChatModel) -> None:
         await inner.aclose()
 
 
-async def _streamed(
+async def _whole_answer(
     bound: Runnable[LanguageModelInput, AIMessage],
     request: ModelRequest,
     config: RunnableConfig,
@@ -203,16 +209,13 @@ def _streams(chat: BaseChatModel) -> bool:
 def _check_ended(answer: AIMessage, name: str) -> None:
     reason = ENDINGS.get(name.partition(":")[0])
     if reason and not answer.response_metadata.get(reason):
-        raise ModelResponseError(
-            f"{name}: the answer broke off (it ended without `{reason}`). {_RESUME}",
-            transient=True,
-        )
+        raise broken_off(name, f"it ended without `{reason}`")
 
 
 # ---- what is sent ----
 
 
-def _prepared(
+def _bind(
     chat: BaseChatModel, request: ModelRequest, name: str
 ) -> Runnable[LanguageModelInput, AIMessage]:
     chat = _with_fields(chat, _options(chat, request.options, name))
@@ -295,60 +298,43 @@ def _read(answer: AIMessage, schema: Mapping[str, Any] | None) -> AIMessage:
 # ---- what goes wrong ----
 
 
-def _translated(error: Exception, name: str, idle_timeout: float) -> ModelError | None:
-    """What a provider's library raised; None where it comes from somebody else."""
+def _model_error(error: Exception, name: str, idle_timeout: float) -> ModelError | None:
+    """What a provider's library raised; None if it comes from somebody else."""
     causes = list(causes_of(error))
     if any(map(is_unconnected, causes)):
-        return ModelUnavailable(
-            f"{name}: cannot connect ({_shown(causes[-1])}). {_RESUME}",
-            reached=False,
-            transient=True,
-        )
+        return not_connected(name, causes[-1])
     if isinstance(error, langchain.ModelTimeoutError) or any(map(is_timeout, causes)):
-        return ModelTimeout(
-            f"{name}: nothing came for longer than the idle timeout of {idle_timeout:g} s allows. "
-            f"{_RESUME}"
-        )
+        return too_silent(name, idle_timeout)
     status = next((code for cause in causes if (code := _status_of(cause)) is not None), None)
     if status is not None:
-        return _refusal(name, status, error, causes)
+        return _rejection(name, status, error, causes)
     if isinstance(error, langchain.ModelConnectionError) or any(map(is_broken, causes)):
-        return ModelResponseError(
-            f"{name}: the answer broke off ({_shown(causes[-1])}). {_RESUME}", transient=True
-        )
+        return broken_off(name, error_text(causes[-1]))
     if isinstance(error, _UNREADABLE):
         return ModelResponseError(
-            f"{name}: the answer cannot be read ({_shown(error)}). {_RESUME}", transient=True
+            f"{name}: the answer cannot be read ({error_text(error)}). {RESUME}", transient=True
         )
     if isinstance(error, langchain.ModelError) or _is_of_a_library(error):
         # OpenAI's APIError without a status is an error that was told inside the answer.
         inside = any(kind.__name__ == "APIError" for kind in type(error).__mro__)
         return ModelResponseError(
-            f"{name}: {_shown(error)}. {_RESUME}",
+            f"{name}: {error_text(error)}. {RESUME}",
             transient=inside or getattr(error, "is_retryable", False),
         )
     return None
 
 
-def _refusal(name: str, status: int, error: Exception, causes: list[BaseException]) -> ModelError:
-    wait = next((w for cause in causes if (w := _wait_of(cause)) is not None), None)
-    asks = f" It asks to wait {wait:g} s." if wait else ""
-    advice = _RESUME
+def _rejection(name: str, status: int, error: Exception, causes: list[BaseException]) -> ModelError:
+    advice = "The request itself was refused: change the prompt or the agent's options."
     if status in {401, 403}:
         key = KEYS.get(name.partition(":")[0], "the provider's key")
         advice = f"Check {key}."
     elif status == 404:
         advice = "Check the model's name."
-    elif status < 500 and status not in _TRANSIENT:
-        advice = "The request itself was refused: change the prompt or the agent's options."
     # Providers repeat parts of a key that they refuse, and this goes into a job's events.
-    said = "the key was refused" if status == 401 else _shown(error)
-    return ModelResponseError(
-        f"{name}: HTTP {status}: {said}.{asks} {advice}",
-        status=status,
-        transient=status in _TRANSIENT or status >= 500,
-        retry_after=wait,
-    )
+    reason = "the key was refused" if status == 401 else error_text(error)
+    wait = next((w for cause in causes if (w := _wait_of(cause)) is not None), None)
+    return rejection(name, status, reason, wait, advice)
 
 
 def _unavailable(text: str) -> ModelUnavailable:
@@ -393,8 +379,3 @@ def _missing_key(chat: BaseChatModel) -> str | None:
         if isinstance(value, SecretStr) and not value.get_secret_value():
             return variable
     return None
-
-
-def _shown(error: BaseException) -> str:
-    text = shown_url(" ".join(str(error)[:_READ].split())) or type(error).__name__
-    return text[:_SHOWN].rstrip(".")

@@ -1,6 +1,6 @@
 """Ollama over HTTP: a ChatOllama that tells the truth about failures.
 
-Only imported where a model is really asked: httpx and langchain-ollama take most of a
+Only imported when a model is really asked: httpx and langchain-ollama take most of a
 second.
 """
 
@@ -14,33 +14,39 @@ from typing import Any
 
 import httpx
 import ollama
-from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.messages import AIMessage, BaseMessage
-from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.runnables import RunnableConfig
 from langchain_ollama import ChatOllama
 from pydantic import Field, ValidationError
 
-from ..errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
+from ..errors import ModelError, ModelResponseError
 from ..text.secret_url import shown_url
 from .endpoint import Endpoint
-from .ollama_list import READ, RESUME, SHOWN, client_options, shown_error
-from .ollama_loading import begun, loaded_window, shown
+from .http_errors import (
+    CONNECT_TIMEOUT,
+    LONGEST_READ,
+    LONGEST_SHOWN,
+    RESUME,
+    broken_off,
+    error_text,
+    not_connected,
+    rejection,
+    too_silent,
+)
+from .ollama_list import client_options
+from .ollama_loading import facts_of, loaded_window, wait_for_start
 from .request import ModelRequest
 from .retry import parse_retry_after
-from .thinking import REASONING, ROOM, Thinking
+from .thinking import ROOM, Thinking, with_reasoning
 from .window import TRUNCATED, may_be_cut
-
-CONNECT_TIMEOUT = 10.0
-_TRANSIENT = frozenset({408, 425, 429})
 
 
 class OllamaChat(ChatOllama):
     """ChatOllama with timeouts, `ModelError`s, and no half answers.
 
-    langchain-ollama takes a stream that ends without `done` for a whole answer, and its
-    client drops the Retry-After header; both are put right here, for `ainvoke`, `astream`
-    and their sync twins alike.
+    langchain-ollama takes a stream that ends without `done` for a whole answer, and its client
+    drops the Retry-After header; both are put right here, for `ainvoke` and `astream`.
     """
 
     request_options: dict[str, Any] = Field(default_factory=dict)
@@ -57,8 +63,8 @@ class OllamaChat(ChatOllama):
         if self.think is not None:
             return bool(self.think)
         if self.model not in self.thinkers:
-            told = await shown(self._async_client, self.model)
-            self.thinkers[self.model] = "thinking" in (told.get("capabilities") or ())
+            facts = await facts_of(self._async_client, self.model)
+            self.thinkers[self.model] = "thinking" in (facts.get("capabilities") or ())
         return self.thinkers[self.model]
 
     async def aclose(self) -> None:
@@ -66,73 +72,13 @@ class OllamaChat(ChatOllama):
         await self._async_client.close()  # type: ignore[no-untyped-call]
         self._client.close()  # type: ignore[no-untyped-call]
 
-    async def _agenerate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with translated(self.model, str(self.base_url)):
-            result = await super()._agenerate(
-                messages, None, run_manager, **self._with_options(stop, kwargs)
-            )
-            self._check_ended(result.generations[0].generation_info)
-            return result
-
-    def _generate(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> ChatResult:
-        with translated(self.model, str(self.base_url)):
-            result = super()._generate(
-                messages, None, run_manager, **self._with_options(stop, kwargs)
-            )
-            self._check_ended(result.generations[0].generation_info)
-            return result
-
-    async def _astream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: AsyncCallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> AsyncIterator[ChatGenerationChunk]:
-        last: dict[str, Any] | None = None
-        with translated(self.model, str(self.base_url)):
-            async for chunk in super()._astream(
-                messages, None, run_manager, **self._with_options(stop, kwargs)
-            ):
-                last = chunk.generation_info
-                yield chunk
-            self._check_ended(last)
-
-    def _stream(
-        self,
-        messages: list[BaseMessage],
-        stop: list[str] | None = None,
-        run_manager: CallbackManagerForLLMRun | None = None,
-        **kwargs: Any,
-    ) -> Iterator[ChatGenerationChunk]:
-        last: dict[str, Any] | None = None
-        with translated(self.model, str(self.base_url)):
-            for chunk in super()._stream(
-                messages, None, run_manager, **self._with_options(stop, kwargs)
-            ):
-                last = chunk.generation_info
-                yield chunk
-            self._check_ended(last)
-
     async def _acreate_chat_stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
     ) -> AsyncIterator[Mapping[str, Any] | str]:
         parts = super()._acreate_chat_stream(messages, stop, **kwargs)
         first = asyncio.ensure_future(anext(parts, None))
         try:
-            await begun(first, self._async_client, self.model, self.idle_timeout)
+            await wait_for_start(first, self._async_client, self.model, self.idle_timeout)
             if (part := first.result()) is not None:
                 yield part
                 async for part in parts:
@@ -145,54 +91,44 @@ class OllamaChat(ChatOllama):
     async def _aiterate_over_stream(
         self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
     ) -> AsyncIterator[ChatGenerationChunk]:
+        """See ChatOllama. All ways to ask, streamed or not, lead through here."""
         thinking = Thinking()
-        given = {**kwargs, "reasoning": True}  # else LangChain drops what the server parted
-        async for chunk in super()._aiterate_over_stream(messages, stop, **given):
-            yield _parted(chunk, thinking)
-
-    def _iterate_over_stream(
-        self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
-    ) -> Iterator[ChatGenerationChunk]:
-        thinking = Thinking()
-        given = {**kwargs, "reasoning": True}
-        for chunk in super()._iterate_over_stream(messages, stop, **given):
-            yield _parted(chunk, thinking)
+        last: ChatGenerationChunk | None = None
+        with model_errors(self.model, str(self.base_url), self.idle_timeout):
+            # Unless asked for reasoning, LangChain drops the thinking that the server sent apart.
+            chunks = super()._aiterate_over_stream(messages, stop, **{**kwargs, "reasoning": True})
+            async for chunk in chunks:
+                last = chunk
+                yield _without_thinking(chunk, thinking)
+            if last is None or not _is_done(last):
+                reason = "the stream ended without `done`" if last else "the answer is empty"
+                raise broken_off(f"{self.model} at {self.base_url}", reason)
 
     def _chat_params(
         self, messages: list[BaseMessage], stop: list[str] | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        params: dict[str, Any] = super()._chat_params(messages, stop, **kwargs)
-        return {**params, "think": self.think}
-
-    def _with_options(self, stop: list[str] | None, kwargs: dict[str, Any]) -> dict[str, Any]:
         options = {**self.request_options, **(kwargs.pop("options", None) or {})}
         if stop:
             options["stop"] = stop
-        return {**kwargs, "options": options}
-
-    def _check_ended(self, last: Mapping[str, Any] | None) -> None:
-        if not last or last.get("done") is not True:
-            raise _broken_off(self.model, str(self.base_url), "the stream ended without `done`")
+        params = super()._chat_params(messages, **{**kwargs, "options": options})
+        return {**params, "think": self.think}
 
 
-def _parted(chunk: ChatGenerationChunk, thinking: Thinking) -> ChatGenerationChunk:
-    """A piece without the reasoning in its text, which stands beside it."""
+def _is_done(chunk: ChatGenerationChunk) -> bool:
+    return (chunk.generation_info or {}).get("done") is True
+
+
+def _without_thinking(chunk: ChatGenerationChunk, thinking: Thinking) -> ChatGenerationChunk:
+    """A piece whose reasoning stands beside its text."""
     message = chunk.message
     if not isinstance(message.content, str):
         return chunk
     reasoning, answer = thinking.feed(message.content)
-    if (chunk.generation_info or {}).get("done") is True:
+    if _is_done(chunk):
         more, rest = thinking.end()
         reasoning, answer = reasoning + more, answer + rest
-    if answer == message.content:
-        return chunk
-    known = message.additional_kwargs
-    if reasoning:
-        known = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
-    update = {"content": answer, "additional_kwargs": known}
-    return ChatGenerationChunk(
-        message=message.model_copy(update=update), generation_info=chunk.generation_info
-    )
+    message = with_reasoning(message, reasoning, answer)
+    return ChatGenerationChunk(message=message, generation_info=chunk.generation_info)
 
 
 async def ask(chat: OllamaChat, request: ModelRequest, config: RunnableConfig) -> AIMessage:
@@ -223,22 +159,16 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
     """
 
     async def unhurried(request: httpx.Request) -> None:
-        # Until the answer begins, `begun` keeps the time: it knows of models that are loaded.
+        # Until the answer begins, `wait_for_start` keeps the time: it knows of models that are loaded.
         request.extensions["timeout"]["read"] = None
 
-    def refuse(response: httpx.Response) -> None:
-        if not response.is_success:
-            body = _beginning(response.iter_bytes())
-            raise _refusal(model, endpoint.url, response, body)
-
-    async def arefuse(response: httpx.Response) -> None:
+    async def refuse(response: httpx.Response) -> None:
         response.request.extensions["timeout"]["read"] = idle_timeout
         if not response.is_success:
-            body = await _abeginning(response.aiter_bytes())
-            raise _refusal(model, endpoint.url, response, body)
+            raise _rejection(model, endpoint.url, response, await _beginning(response))
 
     # A redirect is an answer to be told: followed, one call would be several requests, and go
-    # where nobody said. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
+    # to an address that nobody gave. `pool=None`: waiting for a free connection is our own queue, not the model's silence.
     timeout = httpx.Timeout(idle_timeout, connect=CONNECT_TIMEOUT, pool=None)
     return OllamaChat(
         model=model,
@@ -248,84 +178,55 @@ def open_chat(endpoint: Endpoint, model: str, *, idle_timeout: float) -> OllamaC
             "timeout": timeout,
             "follow_redirects": False,
         },
-        sync_client_kwargs={"event_hooks": {"response": [refuse]}},
-        async_client_kwargs={"event_hooks": {"request": [unhurried], "response": [arefuse]}},
+        async_client_kwargs={"event_hooks": {"request": [unhurried], "response": [refuse]}},
         idle_timeout=idle_timeout,
     )
 
 
 @contextmanager
-def translated(model: str, url: str) -> Iterator[None]:
+def model_errors(model: str, url: str, idle_timeout: float) -> Iterator[None]:
     """Turn what can go wrong between here and an Ollama into a ModelError."""
     where = f"{model} at {url}"
     try:
         yield
     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
-        raise ModelUnavailable(
-            f"{where}: cannot connect ({shown_error(error)}). {RESUME}",
-            reached=False,
-            transient=True,
-        ) from error
+        raise not_connected(where, error) from error
     except httpx.TimeoutException as error:
-        raise ModelTimeout(
-            f"{where}: nothing came for longer than the idle timeout allows. "
-            f"Give `idle_timeout` more seconds if the model is only slow. {RESUME}"
-        ) from error
+        raise too_silent(where, idle_timeout) from error
     except (httpx.HTTPError, httpx.StreamError) as error:
-        raise _broken_off(model, url, shown_error(error)) from error
+        raise broken_off(where, error_text(error)) from error
     except ollama.ResponseError as error:
         raise ModelResponseError(
             f"{where}: the endpoint reported an error inside its answer: "
-            f"{shown_url(error.error[:SHOWN])}. {RESUME}",
+            f"{shown_url(error.error[:LONGEST_SHOWN])}. {RESUME}",
             transient=True,
         ) from error
     except ValidationError as error:
         if error.title != "ChatResponse":
             raise ModelResponseError(
-                f"{where}: the request is not one that Ollama takes ({shown_error(error)}). "
+                f"{where}: the request is not one that Ollama takes ({error_text(error)}). "
                 "Change the agent's options.",
                 reached=False,
             ) from error
         raise _garbage(where, error) from error
     except (json.JSONDecodeError, AttributeError) as error:
         raise _garbage(where, error) from error
-    except ValueError as error:
-        # langchain-ollama raises a bare ValueError for an empty stream.
-        if "No data received" not in str(error):
-            raise
-        raise _broken_off(model, url, "the answer is empty") from error
 
 
-def _beginning(pieces: Iterator[bytes]) -> bytes:
-    """As much of an error's body as is looked at: nothing says how long it is."""
+async def _beginning(response: httpx.Response) -> bytes:
+    """The part of an error's body that is looked at: nothing says how long it is."""
     body = b""
-    for piece in pieces:
-        body += piece[: READ - len(body)]
-        if len(body) >= READ:
+    async for piece in response.aiter_bytes():
+        body += piece[: LONGEST_READ - len(body)]
+        if len(body) >= LONGEST_READ:
             break
     return body
 
 
-async def _abeginning(pieces: AsyncIterator[bytes]) -> bytes:
-    body = b""
-    async for piece in pieces:
-        body += piece[: READ - len(body)]
-        if len(body) >= READ:
-            break
-    return body
-
-
-def _refusal(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
-    status = response.status_code
-    wait = parse_retry_after(response.headers.get("Retry-After"))
-    return ModelResponseError(
-        f"{model} at {url}: HTTP {status}: {_reason(response, body)}. "
-        + (f"It asks to wait {wait:g} s. " if wait else "")
-        + _advice(model, status),
-        status=status,
-        transient=status in _TRANSIENT or status >= 500,
-        retry_after=wait,
-    )
+def _rejection(model: str, url: str, response: httpx.Response, body: bytes) -> ModelError:
+    status, wait = response.status_code, parse_retry_after(response.headers.get("Retry-After"))
+    where = f"{model} at {url}"
+    return rejection(where, status, _reason(response, body), wait, _advice(model, status))
 
 
 def _reason(response: httpx.Response, body: bytes) -> str:
@@ -334,7 +235,7 @@ def _reason(response: httpx.Response, body: bytes) -> str:
         text = str(json.loads(body)["error"])
     except (ValueError, KeyError, TypeError):
         text = body.decode(errors="replace").strip() or response.reason_phrase
-    return shown_url(text[:SHOWN]).rstrip(".")
+    return shown_url(text[:LONGEST_SHOWN]).rstrip(".")
 
 
 def _advice(model: str, status: int) -> str:
@@ -344,20 +245,12 @@ def _advice(model: str, status: int) -> str:
         return "Check OLLAMA_API_KEY, or the credentials in OLLAMA_HOST."
     if status == 404:
         return f"`ollama pull {model}` fetches the model."
-    if status in _TRANSIENT or status >= 500:
-        return RESUME
     return "The request itself was refused: shorten the prompt or change the agent's options."
-
-
-def _broken_off(model: str, url: str, what: str) -> ModelError:
-    return ModelResponseError(
-        f"{model} at {url}: the answer broke off ({what}). {RESUME}", transient=True
-    )
 
 
 def _garbage(where: str, error: Exception) -> ModelError:
     return ModelResponseError(
-        f"{where}: the answer is not Ollama's NDJSON ({shown_error(error)}). "
+        f"{where}: the answer is not Ollama's NDJSON ({error_text(error)}). "
         f"Check that an Ollama answers there. {RESUME}",
         transient=True,
     )

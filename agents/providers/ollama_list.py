@@ -11,26 +11,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from ..errors import ModelError, ModelUnavailable
-from ..text.secret_url import shown_url
 from .endpoint import Endpoint
+from .http_errors import RESUME, error_text
 
 if TYPE_CHECKING:
     import ssl
 
 LIST_TIMEOUT = 5.0
-RESUME = (
-    "A job keeps what it finished: `ucop jobs resume` goes on from there "
-    "when the endpoint answers again."
-)
-SHOWN = 400
-READ = 10_000
-"""Characters, or bytes, of an error that are looked at: it may hold a whole answer."""
 
 
 async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
-    """The names an Ollama has, each with its tag; None where no Ollama answers.
+    """The names an Ollama has, each with its tag; None if no Ollama answers.
 
-    Raises ModelUnavailable where something answers but cannot say which models it has:
+    Raises ModelUnavailable if something answers but cannot say which models it has:
     an endpoint in trouble is not the same as no endpoint.
     """
     if endpoint.is_loopback and not await _is_open(endpoint):
@@ -44,7 +37,7 @@ async def list_models(endpoint: Endpoint) -> frozenset[str] | None:
     except (httpx.ConnectError, httpx.ConnectTimeout):
         return None
     except (httpx.HTTPError, httpx.InvalidURL) as error:
-        raise _listless(endpoint, shown_error(error)) from error
+        raise _listless(endpoint, error_text(error)) from error
     if response.status_code == 404:
         return None
     if response.is_error:
@@ -76,11 +69,6 @@ def _listless(endpoint: Endpoint, what: str, status: int | None = None) -> Model
         transient=True,
         status=status,
     )
-
-
-def shown_error(error: BaseException) -> str:
-    text = shown_url(str(error)[:READ]).strip()
-    return (text or type(error).__name__)[:SHOWN]
 
 
 def client_options(endpoint: Endpoint) -> dict[str, Any]:

@@ -1,5 +1,5 @@
-"""What an Ollama tells of its models beside their answers: whether one is still loaded (then its
-silence is no silence of the model), its window, what it can do."""
+"""What an Ollama says about its models: whether one is still being loaded (then its silence is not
+the model's), its window, what it can do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 import httpx
+
+from .endpoint import with_tag
 
 if TYPE_CHECKING:
     from ollama import AsyncClient
@@ -18,7 +20,7 @@ UNKNOWN = (TimeoutError, httpx.HTTPError, ValueError, KeyError, TypeError, Attri
 """It did not answer, or not as an Ollama does."""
 
 
-async def begun(
+async def wait_for_start(
     answer: asyncio.Future[Any], client: AsyncClient, model: str, idle_timeout: float
 ) -> None:
     """Wait until an answer begins; as long as it takes where the model is loaded meanwhile. The
@@ -29,7 +31,7 @@ async def begun(
 
 
 async def is_loading(client: AsyncClient, model: str) -> bool:
-    """Whether the Ollama behind `client` has not finished loading `model`. False where it does
+    """Whether the Ollama behind `client` has not finished loading `model`. False if it does
     not say: then the idle timeout holds."""
     try:
         async with asyncio.timeout(TIMEOUT):
@@ -44,7 +46,7 @@ async def is_loading(client: AsyncClient, model: str) -> bool:
 
 
 async def loaded_window(client: AsyncClient, model: str) -> int | None:
-    """The size of a loaded model's window, in tokens; None where that is not told."""
+    """The size of a loaded model's window, in tokens; None if that is not told."""
     try:
         async with asyncio.timeout(TIMEOUT):
             window = (await _loaded(client, model) or {}).get("context_length")
@@ -54,7 +56,7 @@ async def loaded_window(client: AsyncClient, model: str) -> int | None:
 
 
 async def _expiry(client: AsyncClient, model: str) -> str | None:
-    """When a model is to be unloaded, None where it is not among those that are loaded."""
+    """When a model is to be unloaded, None if it is not among those that are loaded."""
     loaded = await _loaded(client, model)
     return None if loaded is None else str(loaded.get("expires_at"))
 
@@ -63,22 +65,18 @@ async def _loaded(client: AsyncClient, model: str) -> dict[str, Any] | None:
     response = await client._client.get("/api/ps")
     response.raise_for_status()
     for loaded in response.json()["models"]:
-        if _tagged(model) in (loaded.get("name"), loaded.get("model")):
+        if with_tag(model) in (loaded.get("name"), loaded.get("model")):
             return dict(loaded)
     return None
 
 
-def _tagged(model: str) -> str:
-    return model if ":" in model.rpartition("/")[2] else f"{model}:latest"
-
-
-async def shown(client: AsyncClient, model: str) -> dict[str, Any]:
-    """What the Ollama tells of a model; nothing where it does not."""
+async def facts_of(client: AsyncClient, model: str) -> dict[str, Any]:
+    """What the Ollama says about a model; nothing if it does not answer."""
     try:
         async with asyncio.timeout(TIMEOUT):
             response = await client._client.post("/api/show", json={"model": model})
             response.raise_for_status()
-            told = response.json()
-            return told if isinstance(told, dict) else {}
+            facts = response.json()
+            return facts if isinstance(facts, dict) else {}
     except (TimeoutError, httpx.HTTPError, ValueError):
         return {}

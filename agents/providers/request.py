@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ LETTERS_PER_TOKEN = 4
 """About; for what a request will count against a provider's rate, before it is known."""
 
 ANSWER_TOKENS = 500
-"""How long an answer is taken to be where nothing limits it."""
+"""How long an answer is taken to be if nothing limits it."""
 
 _NOT_SAID = {"id", "response_metadata", "usage_metadata"}
 """Of a message, what is not sent to the model."""
@@ -40,6 +40,16 @@ class ModelRequest:
         """Whether the same question has the same answer: no temperature, or a seed."""
         return self.options.get("temperature") == 0 or "seed" in self.options
 
+    def with_think(self, think: bool | str | None) -> ModelRequest:
+        """The request with the option `think`, unless it has one itself."""
+        if think is None or self.options.get("think") is not None:
+            return self
+        return replace(self, options={**self.options, "think": think})
+
+    def without_think(self) -> ModelRequest:
+        options = {name: value for name, value in self.options.items() if name != "think"}
+        return replace(self, options=options)
+
     def tokens(self) -> int:
         """About how many tokens it has, its answer included."""
         letters = sum(len(message.text) for message in self.messages)
@@ -47,7 +57,7 @@ class ModelRequest:
         return letters // LETTERS_PER_TOKEN + int(longest)
 
     def key(self, model: str, base_url: str | None) -> str | None:
-        """Of `provider:model` at `base_url` and all that it is asked; None where something in it
+        """Of `provider:model` at `base_url` and all that it is asked; None if something in it
         cannot be written down."""
         from langchain_core.utils.function_calling import convert_to_openai_tool
 

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import count
+from typing import TypeVar
 
 from ..errors import ModelError
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +40,18 @@ class Retry:
         if error.retry_after is not None:
             return error.retry_after
         return min(self.longest, self.backoff * 2.0 ** (tries - 1)) * (0.5 + self.draw() / 2)
+
+    async def run(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Await attempts until one succeeds. Raises the last one's ModelError."""
+        for tries in count(1):
+            try:
+                return await attempt()
+            except ModelError as error:
+                pause = self.pause(error, tries)
+                if pause is None:
+                    raise
+                await asyncio.sleep(pause)
+        raise AssertionError("counting has no end")
 
 
 def parse_retry_after(text: str | None, now: datetime | None = None) -> float | None:

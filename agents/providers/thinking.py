@@ -7,10 +7,12 @@ anywhere, and an answer that was cut off never closes them.
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from langchain_core.messages import AIMessage, BaseMessage
+    from langchain_core.messages import BaseMessage
+
+M = TypeVar("M", bound="BaseMessage")
 
 REASONING = "reasoning_content"
 """The key in a message's `additional_kwargs`, as LangChain has it."""
@@ -85,7 +87,7 @@ class Thinking:
         return answer.lstrip() if self._thought else answer
 
 
-def parted(text: str) -> tuple[str, str]:
+def split_thinking(text: str) -> tuple[str, str]:
     """(reasoning, answer) of a whole text."""
     if alone := _CLOSED_ALONE.match(text):
         before = alone.group(1)
@@ -97,16 +99,21 @@ def parted(text: str) -> tuple[str, str]:
     return reasoning + more, answer + rest
 
 
-def without_thinking(message: AIMessage) -> AIMessage:
+def without_thinking(message: M) -> M:
     """A message whose text is the answer alone; its reasoning is kept beside it."""
     if not isinstance(message.content, str):
         return message
-    reasoning, answer = parted(message.content)
+    return with_reasoning(message, *split_thinking(message.content))
+
+
+def with_reasoning(message: M, reasoning: str, answer: str) -> M:
+    """`message` with `answer` as its text, and more reasoning beside it."""
     if answer == message.content:
         return message
-    known = message.additional_kwargs
-    kept = {**known, REASONING: str(known.get(REASONING) or "") + reasoning}
-    return message.model_copy(update={"content": answer, "additional_kwargs": kept})
+    beside = message.additional_kwargs
+    if reasoning:
+        beside = {**beside, REASONING: str(beside.get(REASONING) or "") + reasoning}
+    return message.model_copy(update={"content": answer, "additional_kwargs": beside})
 
 
 def has_thought(message: BaseMessage) -> bool:

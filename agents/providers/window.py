@@ -20,7 +20,7 @@ def may_be_cut(read: Any) -> bool:
 
 
 def truncation(answer: AIMessage) -> str | None:
-    """What to tell of an answer whose prompt was cut; None where it was not."""
+    """What to tell of an answer whose prompt was cut; None if it was not."""
     window = answer.response_metadata.get(TRUNCATED)
     if window is None:
         return None

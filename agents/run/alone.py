@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from .context import AgentContext
+from .context import AgentContext, no_progress
 from .run import accept, call
 
 if TYPE_CHECKING:
     from ..models.meter import Usage
     from ..models.models import Models
     from ..spec.agent import Agent
-
-
-def _silent(text: str) -> None:
-    """Progress that nobody listens to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +37,7 @@ async def run_alone(
     models: Models,
     folder: Path | None = None,
     production: bool = False,
-    progress: Callable[[str], None] = _silent,
+    progress: Callable[[str], None] = no_progress,
     context: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Ran:

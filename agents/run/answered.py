@@ -9,6 +9,9 @@ from typing import Any
 
 from ..errors import AgentOutputError
 
+ANSWER, ASK = "answer", "ask"
+"""The fields of what an agent says: it answers, or asks for a capability."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answered:
@@ -31,7 +34,7 @@ class Ask(BaseException):
 def answer_to(
     capability: str, data: Mapping[str, Any] | None, answered: Sequence[Answered], asker: str
 ) -> Any:
-    """What was answered to this very question. Raises Ask where it was not asked yet."""
+    """What was answered to this very question. Raises Ask if it was not asked yet."""
     from pydantic_core import PydanticSerializationError, to_jsonable_python
 
     try:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 from ..errors import AgentOutputError
 from ..spec.agent import Agent
 from ..spec.spec import AgentSpec
-from ..text.schema import Problem, Schema, map_subschemas, validate
-from .answered import Answered, Ask, find_answer
+from ..text.schema import map_subschemas
+from ..text.validation import Problem, Schema, validate
+from .answered import ANSWER, ASK, Answered, Ask, find_answer
 from .model_agent import ask
 from .run import accept, call
 
 if TYPE_CHECKING:
     from .context import AgentContext
-
-ANSWER, ASK = "answer", "ask"
 
 ANSWERS = "answers_so_far"
 """The input in which a prompt gets what it was answered."""
@@ -76,7 +75,7 @@ async def _choose(
 ) -> dict[str, Any]:
     assert isinstance(agent.body, AgentSpec)
     given = accept(agent, data, context=context)
-    told = {**given, ANSWERS: _told(answered)}
+    told = {**given, ANSWERS: _answers_text(answered)}
 
     def is_new(value: Mapping[str, Any]) -> list[Problem]:
         asked = value.get(ASK)
@@ -112,9 +111,9 @@ def asking_schema(output: Schema | None, may: Mapping[str, Schema]) -> Schema:
     """An answer that fits `output`, or a question about one of the capabilities."""
     definitions: dict[str, Any] = {}
     answer = output if output is not None else {"type": "string", "minLength": 1}
-    ways = [_only(ANSWER, _moved(answer, "answer", definitions))]
+    ways = [_only(ANSWER, _embed(answer, "answer", definitions))]
     for number, (name, schema) in enumerate(may.items()):
-        data = _moved(schema, f"ask{number}", definitions)
+        data = _embed(schema, f"ask{number}", definitions)
         said = {"capability": {"const": name}, "data": data}
         ways.append(_only(ASK, _exactly(said)))
     return {"anyOf": ways, **({"$defs": definitions} if definitions else {})}
@@ -133,20 +132,22 @@ def _exactly(fields: Mapping[str, Any]) -> Schema:
     }
 
 
-def _moved(schema: Any, prefix: str, definitions: dict[str, Any]) -> Any:
+def _embed(schema: Any, prefix: str, definitions: dict[str, Any]) -> Any:
     """A schema as a part of another: what its references lead to moves to the root with them."""
     if not isinstance(schema, Mapping):
         return schema
     for word in ("$defs", "definitions"):
         for name, inner in (schema.get(word) or {}).items():
-            definitions[f"{prefix}.{name}"] = _renamed(inner, prefix)
-    return _renamed({k: v for k, v in schema.items() if k not in ("$defs", "definitions")}, prefix)
+            definitions[f"{prefix}.{name}"] = _rename_references(inner, prefix)
+    return _rename_references(
+        {k: v for k, v in schema.items() if k not in ("$defs", "definitions")}, prefix
+    )
 
 
-def _renamed(schema: Any, prefix: str) -> Any:
+def _rename_references(schema: Any, prefix: str) -> Any:
     if not isinstance(schema, Mapping):
         return schema
-    change: Callable[[Any], Any] = lambda inner: _renamed(inner, prefix)  # noqa: E731
+    change: Callable[[Any], Any] = lambda inner: _rename_references(inner, prefix)  # noqa: E731
     found = {
         key: map_subschemas(key, value, change, otherwise=lambda same: same)
         for key, value in schema.items()
@@ -169,7 +170,7 @@ def _fields(schema: Schema) -> str:
     return "{" + ", ".join(fields) + "}"
 
 
-def _told(answered: Sequence[Answered]) -> str:
+def _answers_text(answered: Sequence[Answered]) -> str:
     """What came back, as the end of a prompt."""
     lines = [
         f"\nYou asked for {one.capability} with {_json(one.data)}, and were answered: "

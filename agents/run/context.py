@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import NobodyToAsk
 from ..memory.memory import Memory, NoMemory
-from ..text.schema import Problem
+from ..text.validation import Problem
 from .answered import Answered, answer_to
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHOWN_PROBLEMS = 5
 
 
-def _no_progress(text: str) -> None:
+def no_progress(text: str) -> None:
     """Where nobody listens."""
 
 
@@ -35,7 +35,7 @@ class AgentContext:
     job_id: str
     """Of an agent that runs alone, an id that no job has."""
     node: str
-    """The workflow's node that calls; empty where the agent runs alone."""
+    """The workflow's node that calls; empty if the agent runs alone."""
     key: str
     """The same over all attempts at this call, and different for every other call: an agent
     that acts on the world uses it to act once."""
@@ -43,17 +43,17 @@ class AgentContext:
     folder: Path
     """The project's folder: relative paths of files start here."""
     given: Mapping[str, Any] | None = None
-    """The context that the run was given (`ucop run --context`); None where it was given none."""
+    """The context that the run was given (`ucop run --context`); None if it was given none."""
     production: bool = False
     """Whether an output that is a placeholder is refused."""
-    progress: Callable[[str], None] = _no_progress
+    progress: Callable[[str], None] = no_progress
     """Tells people who watch the job what is being done."""
     memory: Memory = field(default_factory=NoMemory)
     """What this agent remembers beyond the job; `memory.shared` is that of all agents,
     `memory.documents()` an ingested folder."""
     logger: logging.Logger = field(default_factory=lambda: logging.getLogger("ucop.agent"))
     answered: Sequence[Answered] | None = None
-    """In a mesh: what it asked for and was given so far. None where nobody can be asked."""
+    """In a mesh: what it asked for and was given so far. None if nobody can be asked."""
 
     _loop: asyncio.AbstractEventLoop | None = None
     """The event loop, for a function that runs outside of it."""

@@ -10,11 +10,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import AgentInputError, AgentOutputError
-from ..production.placeholders import unfilled
+from ..production.placeholders import placeholder_problems
 from ..spec.agent import Agent
 from ..spec.function_body import CONTEXT, FunctionBody
 from ..text.raised import escaped
-from ..text.schema import Problem
+from ..text.validation import Problem
 from .answered import Ask
 from .context import AgentContext, does_not_fit
 
@@ -84,9 +84,9 @@ def _as_json(
 def _refuse_placeholders(
     agent: Agent, output: Any, data: Mapping[str, Any], context: AgentContext
 ) -> None:
-    """A function may pass on what it was given, and say nothing where it has nothing to say."""
+    """A function may pass on what it was given, and say nothing if it has nothing to say."""
     schema = agent.output_schema
-    if problems := unfilled(output, schema, names=data, given=data, may_be_empty=True):
+    if problems := placeholder_problems(output, schema, names=data, given=data, may_be_empty=True):
         raise AgentOutputError(does_not_fit("output", agent.name, context, problems))
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import AgentInputError, AgentOutputError
-from ..production.placeholders import unfilled
+from ..production.placeholders import placeholder_problems
 from ..spec.spec import AgentSpec, filled_schema
-from ..text.schema import Problem
 from ..text.template import TemplateError, path_lookup
+from ..text.validation import Problem
 from .context import SHOWN_PROBLEMS, AgentContext, where
 from .prompt import Answer, Prompt, read_answer
 
@@ -63,7 +63,7 @@ def gate(prompt: Prompt, data: Mapping[str, Any], context: AgentContext) -> Chec
     """Finds placeholders in an answer, which goes back to the model then; in production."""
     if not context.production:
         return None
-    return lambda value: unfilled(value, prompt.schema, names=data)
+    return lambda value: placeholder_problems(value, prompt.schema, names=data)
 
 
 def all_of(*checks: Check | None) -> Check:

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..providers.thinking import has_thought, without_thinking
 from ..spec.spec import AgentSpec
-from ..text.schema import Problem, Schema, validate, with_defaults
+from ..text.schema import with_defaults
 from ..text.template import parse, path_lookup
+from ..text.validation import Problem, Schema, validate
 from ..text.whole_numbers import with_whole_numbers
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Prompt:
             examples=tuple(
                 (
                     template.render_text(path_lookup(_input_of(spec, example.input))),
-                    _written(with_whole_numbers(spec.output_schema, example.output)),
+                    _text_of(with_whole_numbers(spec.output_schema, example.output)),
                 )
                 for example in spec.examples
             ),
@@ -110,7 +111,7 @@ def read_answer(
     if not problems and check is not None:
         problems = check(value)
     if _was_cut(message):
-        problems = [Problem((), _cut(message, text))]
+        problems = [Problem((), _cut_message(message, text))]
     return Answer(text=text, value=value, problems=tuple(problems))
 
 
@@ -139,7 +140,7 @@ def _was_cut(message: AIMessage) -> bool:
     return str(reason).lower() in ("length", "max_tokens")
 
 
-def _cut(message: AIMessage, text: str) -> str:
+def _cut_message(message: AIMessage, text: str) -> str:
     if text or not has_thought(message):
         return "the answer was cut off at `num_predict` tokens; raise it"
     return (
@@ -164,7 +165,7 @@ def feedback(answer: Answer) -> str:
     return f"That answer cannot be used:\n{listed}\nAnswer again, with this corrected."
 
 
-def _written(output: Any) -> str:
+def _text_of(output: Any) -> str:
     return output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)
 
 

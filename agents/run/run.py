@@ -12,7 +12,8 @@ from ..models.interceptor import AgentRun, current, through
 from ..spec.agent import Agent
 from ..spec.spec import AgentSpec
 from ..text.raised import escaped
-from ..text.schema import validate, with_defaults
+from ..text.schema import with_defaults
+from ..text.validation import validate
 from ..text.whole_numbers import with_whole_numbers
 from .answered import Ask
 from .context import AgentContext, does_not_fit
@@ -25,7 +26,7 @@ async def call(agent: Agent, data: Mapping[str, Any], *, context: AgentContext) 
 
     Raises AgentInputError before anything runs, AgentOutputError for an output that does not
     fit, or in production is a placeholder (an AgentSpec's after the repairs), ModelError, and
-    whatever a function raises: as Escaped, where that is no Exception.
+    whatever a function raises: as Escaped, if that is no Exception.
     """
     given = accept(agent, data, context=context)
     context = context.for_agent(agent.name)

@@ -89,7 +89,7 @@ async def _run(
         form,  # the first looks at an answer last: when it was counted
         ModelCallLimitMiddleware(run_limit=limits.model_calls, exit_behavior="error"),
         ToolCallLimitMiddleware(run_limit=limits.tool_calls),
-        ToolErrorMiddleware(_told),
+        ToolErrorMiddleware(_error_text),
         _Calls(),
     ]
     graph: Any = create_agent(
@@ -149,8 +149,8 @@ def _agent_tool(agent: Agent, call: Callable[..., Awaitable[Any]]) -> BaseTool:
     )
 
 
-def _told(error: Exception, request: ToolCallRequest) -> str | None:
-    """What the model is told of a tool that raised; None where the step must fail: a model or an
+def _error_text(error: Exception, request: ToolCallRequest) -> str | None:
+    """What the model is told of a tool that raised; None if the step must fail: a model or an
     agent inside that gave up has its own retries behind it, and limits are not the model's."""
     if isinstance(error, UcopError) and not isinstance(error, AgentInputError):
         return None
@@ -243,7 +243,7 @@ class _Form(AgentMiddleware[AgentState[Any], AgentContext, Any]):
         return {"messages": [HumanMessage(feedback(answer))], "jump_to": "model"}
 
     def _count(self, last: AIMessage, answer: Answer) -> None:
-        """Raises AgentOutputError where the repairs are used up."""
+        """Raises AgentOutputError if the repairs are used up."""
         self._bad.append(answer)
         self._context.logger.info(
             "%s: answer %d does not fit: %s", self._spec.name, len(self._bad), answer.problems[0]

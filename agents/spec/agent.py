@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..finding import Position
-from ..text.schema import Schema
+from ..text.validation import Schema
 from .spec import AgentSpec, without_references
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ class Agent:
     bundled: bool = False
     """Whether it comes with ucop, and so exists in every project."""
     position: Position | None = None
-    """Where it was defined, for messages about it; None where no file of the project says."""
+    """Where it was defined, for messages about it; None if no file of the project says."""
     tools: Mapping[str, Bound] = field(default_factory=dict, repr=False)
     """What the names in its spec's `tools` mean, once a registry has found them."""
 

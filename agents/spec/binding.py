@@ -67,9 +67,7 @@ class Binder:
 
     def _missing(self, agent: Agent, message: str) -> Bound | None:
         told = f"agent {agent.name!r}: {message}"
-        self.findings.append(
-            Finding(severity="error", message=told, position=agent.position, code="tool")
-        )
+        self.findings.append(Finding.error("tool", told, agent.position))
         return None
 
 

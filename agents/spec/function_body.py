@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import InvalidDefinition
 from ..finding import Finding, Position
-from ..text.schema import Schema
+from ..text.raised import first_line
+from ..text.validation import Schema
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -38,7 +39,7 @@ class FunctionBody:
 
     @cached_property
     def source(self) -> str:
-        """Its source text; the name of its module where there is none to read."""
+        """Its source text; the name of its module if there is none to read."""
         try:
             return inspect.getsource(self.function)
         except OSError:
@@ -115,10 +116,6 @@ class FunctionBody:
             refuse(self.function, f"{what} cannot be read from JSON: {first_line(error)}")
 
 
-def first_line(error: Exception) -> str:
-    return str(error).partition("\n")[0]
-
-
 def position_of(function: Callable[..., Any]) -> Position:
     code = inspect.unwrap(function).__code__
     return Position(code.co_filename, code.co_firstlineno, 1)
@@ -130,10 +127,6 @@ def origin_of(function: Callable[..., Any]) -> str:
 
 
 def refuse(function: Callable[..., Any], message: str) -> NoReturn:
-    finding = Finding(
-        severity="error",
-        message=f"{function.__name__}: {message}",
-        position=position_of(function),
-        code="function",
-    )
-    raise InvalidDefinition([finding])
+    """Raise InvalidDefinition, with the place of the function."""
+    said = f"{function.__name__}: {message}"
+    raise InvalidDefinition([Finding.error("function", said, position_of(function))])

@@ -51,14 +51,14 @@ async def open_tools(asked: list[McpTools], folder: Path) -> AsyncIterator[list[
     async with AsyncExitStack() as stack:
         found: list[BaseTool] = []
         for name, server in {one.server: one.settings for one in asked}.items():
-            tools = await stack.enter_async_context(_served(name, server, folder))
+            tools = await stack.enter_async_context(_tools_of_server(name, server, folder))
             for one in asked:
-                found += _chosen(one, tools) if one.server == name else []
+                found += _tools_named(one, tools) if one.server == name else []
         yield found
 
 
 @asynccontextmanager
-async def _served(
+async def _tools_of_server(
     name: str, server: McpServer, folder: Path
 ) -> AsyncIterator[Mapping[str, BaseTool]]:
     """All tools of a server, while a task of their own holds its session: a session's task group
@@ -97,7 +97,7 @@ def _error_of(ended: asyncio.Task[None]) -> BaseException | None:
     return error
 
 
-def _chosen(one: McpTools, tools: Mapping[str, BaseTool]) -> list[BaseTool]:
+def _tools_named(one: McpTools, tools: Mapping[str, BaseTool]) -> list[BaseTool]:
     if one.only is None:
         return list(tools.values())
     if one.only not in tools:

@@ -14,11 +14,10 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar, overload
+from typing import Any, TypeVar, overload
 
-from ..errors import InvalidDefinition
-from ..finding import Finding, Position
+from ..finding import Position
+from .function_body import origin_of, position_of, refuse
 
 F = TypeVar("F", bound=Callable[[Any, Any], Any])
 
@@ -77,33 +76,17 @@ def merge_of(value: Any) -> MergeFunction | None:
 def _merge_of_function(function: Callable[[Any, Any], Any], name: str) -> MergeFunction:
     if not inspect.isfunction(inspect.unwrap(function)):
         raise TypeError("@merge marks functions that are written with def")
-    position = _position(function)
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
-        _refuse(function, "a merge is called between two steps and cannot be async", position)
+        refuse(function, "a merge is called between two steps and cannot be async")
     if inspect.isgeneratorfunction(function):
-        _refuse(function, "a generator cannot be a merge: return the whole value", position)
+        refuse(function, "a generator cannot be a merge: return the whole value")
     try:
         inspect.signature(function).bind(None, None)
     except TypeError:
-        _refuse(function, "a merge takes two values: what is there, and what is written", position)
+        refuse(function, "a merge takes two values: what is there, and what is written")
     return MergeFunction(
         name=name,
         function=function,
-        origin=f"{Path(position.file).name}:{position.line}",
-        position=position,
+        origin=origin_of(function),
+        position=position_of(function),
     )
-
-
-def _position(function: Callable[..., Any]) -> Position:
-    code = inspect.unwrap(function).__code__
-    return Position(code.co_filename, code.co_firstlineno, 1)
-
-
-def _refuse(function: Callable[..., Any], message: str, position: Position) -> NoReturn:
-    finding = Finding(
-        severity="error",
-        message=f"{function.__name__}: {message}",
-        position=position,
-        code="function",
-    )
-    raise InvalidDefinition([finding])

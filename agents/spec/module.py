@@ -10,8 +10,10 @@ import importlib
 import importlib.util
 import sys
 import traceback
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from ..errors import InvalidDefinition
 from ..finding import Finding, Position
@@ -27,6 +29,25 @@ def load_module(reference: str, root: Path) -> ModuleType:
     if reference.endswith(".py"):
         return _load_file((root / reference).resolve(), root.resolve())
     return _import(reference)
+
+
+def load_entry_point(entry_point: EntryPoint) -> Any:
+    """What an entry point of an installed package names. Raises InvalidDefinition."""
+    try:
+        return entry_point.load()
+    except (InvalidDefinition, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # one that ends the process would take the command with it
+        message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
+        raise InvalidDefinition([_finding(message, _place_of_failure(error))]) from error
+
+
+def files_of(pattern: str, root: Path) -> list[Path]:
+    """The files of a pattern; one without a wildcard is there, or is reported when it is read."""
+    if not any(character in pattern for character in "*?["):
+        return [root / pattern]
+    anchor = Path(pattern).anchor
+    return sorted(Path(anchor or root).glob(pattern.removeprefix(anchor)))
 
 
 def _put_on_path(root: Path) -> None:
@@ -61,7 +82,7 @@ def _is_at(name: str, path: Path) -> bool:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # the package around it is imported on the way
-        raise _failed(name, error) from error
+        raise _import_error(name, error) from error
     return found is not None and found.origin is not None and Path(found.origin).resolve() == path
 
 
@@ -80,7 +101,7 @@ def _load_as(name: str, path: Path) -> ModuleType:
         raise
     except BaseException as error:  # one that ends the process would take the command with it
         del sys.modules[name]
-        raise _failed(str(path), error) from error
+        raise _import_error(str(path), error) from error
     return module
 
 
@@ -91,23 +112,23 @@ def _import(name: str) -> ModuleType:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
             message = f"there is no module {name!r} in the project or the environment"
             raise InvalidDefinition([_finding(message, None)]) from error
-        raise _failed(name, error) from error
+        raise _import_error(name, error) from error
     except InvalidDefinition:
         raise
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # one that ends the process would take the command with it
-        raise _failed(name, error) from error
+        raise _import_error(name, error) from error
 
 
-def _failed(what: str, error: BaseException) -> InvalidDefinition:
+def _import_error(what: str, error: BaseException) -> InvalidDefinition:
     if isinstance(error, InvalidDefinition):
         return error
     message = f"importing {Path(what).name} failed: {type(error).__name__}: {error}"
-    return InvalidDefinition([_finding(message, place_of_failure(error))])
+    return InvalidDefinition([_finding(message, _place_of_failure(error))])
 
 
-def place_of_failure(error: BaseException) -> Position | None:
+def _place_of_failure(error: BaseException) -> Position | None:
     """Where the module's own code failed: the last line that is not Python's machinery."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return Position(error.filename, error.lineno, error.offset or 1)
@@ -120,4 +141,4 @@ def place_of_failure(error: BaseException) -> Position | None:
 
 
 def _finding(message: str, position: Position | None) -> Finding:
-    return Finding(severity="error", message=message, position=position, code="import")
+    return Finding.error("import", message, position)

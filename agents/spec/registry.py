@@ -5,9 +5,10 @@ A project's `@merge` functions and its tools are found with them.
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -22,7 +23,7 @@ from .binding import Binder
 from .function import agent_of
 from .mcp_server import McpServer
 from .merging import MergeFunction, merge_of
-from .module import load_module, place_of_failure
+from .module import files_of, load_entry_point, load_module
 from .spec import AGENT_NAME
 from .tool import Tool, tool_of
 
@@ -46,19 +47,24 @@ class Registry:
         merges: Mapping[str, MergeFunction] | None = None,
         tools: Mapping[str, Tool] | None = None,
         servers: Mapping[str, McpServer] | None = None,
+        below: Mapping[str, Agent] | None = None,
     ) -> None:
-        """Raises InvalidDefinition where an agent names tools that are not there."""
+        """`below`: agents that have no tools, each read when it is asked for; one of `agents` with
+        the same name wins. Raises InvalidDefinition if an agent names tools that are not there."""
         self.merges: Mapping[str, MergeFunction] = MappingProxyType(dict(merges or {}))
         """The project's `@merge` functions by name."""
         self.tools: Mapping[str, Tool] = MappingProxyType(dict(tools or {}))
         """The project's tool objects of LangChain by name."""
         self.servers: Mapping[str, McpServer] = MappingProxyType(dict(servers or {}))
         """The project's MCP servers by name."""
-        binder = Binder(agents, self.tools, self.servers)
+        self._below: Mapping[str, Agent] = {} if below is None else below
+        binder = Binder(_layers(agents, self._below), self.tools, self.servers)
         bound = {name: binder.bind(agent) for name, agent in agents.items()}
         if binder.findings:
             raise InvalidDefinition(tuple(dict.fromkeys(binder.findings)))
-        self._agents = MappingProxyType(bound)
+        self.own: Mapping[str, Agent] = MappingProxyType(bound)
+        """The agents without those `below`, by name."""
+        self._agents = _layers(bound, self._below)
 
     @classmethod
     def of(cls, *agents: Any, servers: Mapping[str, McpServer] | None = None) -> Registry:
@@ -66,7 +72,7 @@ class Registry:
         Raises InvalidDefinition for a clash."""
         found = _Found()
         for given in agents:
-            made = _named(given)
+            made = _item_of(given)
             if made is None:
                 raise TypeError(f"{given!r} is neither an Agent nor marked with @agent")
             found.add(made)
@@ -77,7 +83,7 @@ class Registry:
         try:
             return self._agents[name]
         except KeyError:
-            raise UnknownAgent(self._unknown(name)) from None
+            raise UnknownAgent(self._unknown_message(name)) from None
 
     def merge(self, name: str) -> MergeFunction:
         """The merge of that name. Raises UnknownMerge, which names the nearest one."""
@@ -100,15 +106,15 @@ class Registry:
 
     def extended(self, agents: Iterable[Agent]) -> Registry:
         """This registry with `agents` added; they win over agents of the same name."""
-        own = {agent.name: agent for agent in agents}
-        return Registry({**self._agents, **own}, self.merges, self.tools, self.servers)
+        own = {**self.own, **{agent.name: agent for agent in agents}}
+        return Registry(own, self.merges, self.tools, self.servers, self._below)
 
     def mistakes(self, agents: Iterable[Agent]) -> dict[str, list[Finding]]:
         """What is wrong with the tools of `agents`, by agent, were this extended by them."""
         own = {agent.name: agent for agent in agents}
         wrong: dict[str, list[Finding]] = {}
         for name, agent in own.items():
-            binder = Binder({**self._agents, **own}, self.tools, self.servers)
+            binder = Binder(_layers(own, self._agents), self.tools, self.servers)
             binder.bind(agent)
             if binder.findings:
                 wrong[name] = binder.findings
@@ -126,7 +132,7 @@ class Registry:
     def __repr__(self) -> str:
         return f"Registry({', '.join(self.names())})"
 
-    def _unknown(self, name: str) -> str:
+    def _unknown_message(self, name: str) -> str:
         meant = did_you_mean(name, self._agents) or "`ucop agents list` shows all."
         return f"there is no agent named {name!r}; {meant}"
 
@@ -154,17 +160,46 @@ def load_registry(
     return found.registry(bundled_agents() if bundled else {}, servers)
 
 
+def _layers(above: Mapping[str, Agent], below: Mapping[str, Agent]) -> Mapping[str, Agent]:
+    layers: list[Any] = [above, below]  # ChainMap reads them, and never writes
+    return ChainMap(*layers)
+
+
+class _Bundled(Mapping[str, Agent]):
+    """The agents that come with ucop. One in YAML has its file's name and is read when it is asked
+    for; those in Python are all imported for the first name that none of the files has."""
+
+    def __init__(self) -> None:
+        self._files = {path.stem: path for path in sorted(LIBRARY.glob("*.yaml"))}
+        self._read: dict[str, Agent] = {}
+
+    def __getitem__(self, name: str) -> Agent:
+        if name not in self._files:
+            return self._python[name]
+        if name not in self._read:
+            (self._read[name],) = _of_yaml(self._files[name], bundled=True)
+        return self._read[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*self._files, *self._python))
+
+    def __len__(self) -> int:
+        return len(self._files) + len(self._python)
+
+    @cached_property
+    def _python(self) -> Mapping[str, Agent]:
+        found = _Found()
+        for path in sorted(LIBRARY.glob("[!_]*.py")):
+            module = import_module(f"..library.{path.stem}", __package__)
+            agents = [named for named in _of_module(module) if isinstance(named, Agent)]
+            found.add(*(replace(agent, bundled=True) for agent in agents))
+        return found.agents
+
+
 @lru_cache(maxsize=1)
 def bundled_agents() -> Mapping[str, Agent]:
     """The agents that come with ucop, by name."""
-    found = _Found()
-    for path in sorted(LIBRARY.glob("*.yaml")):
-        found.add(*_of_yaml(path, bundled=True))
-    for path in sorted(LIBRARY.glob("[!_]*.py")):
-        module = import_module(f"..library.{path.stem}", __package__)
-        agents = [named for named in _of_module(module) if isinstance(named, Agent)]
-        found.add(*(replace(agent, bundled=True) for agent in agents))
-    return MappingProxyType(found.agents)
+    return _Bundled()
 
 
 class _Found:
@@ -185,7 +220,7 @@ class _Found:
     def add(self, *named: Named) -> None:
         for each in named:
             if not isinstance(each, MergeFunction) and not AGENT_NAME.fullmatch(each.name):
-                self.findings.append(_misnamed(each))
+                self.findings.append(_bad_name(each))
             first = self._first(each)
             if first is not each and first.body is not each.body:
                 self.findings.append(_clash(first, each))
@@ -195,7 +230,7 @@ class _Found:
     ) -> Registry:
         if self.findings:
             raise InvalidDefinition(self.findings)
-        return Registry({**below, **self.agents}, self.merges, self.tools, servers)
+        return Registry(self.agents, self.merges, self.tools, servers, below)
 
     def _first(self, named: Named) -> Named:
         """What has the name already; else this, from now on."""
@@ -213,22 +248,14 @@ class _Found:
 def _sources(pattern: str, root: Path) -> list[Callable[[], Sequence[Named]]]:
     """What gives the agents and merges of each file or module that a pattern names."""
     if pattern.endswith((".yaml", ".yml")):
-        return [partial(_of_yaml, path, root=root) for path in _files(pattern, root)]
+        return [partial(_of_yaml, path, root=root) for path in files_of(pattern, root)]
     if pattern.endswith(".py"):
-        return [partial(_of_python, str(path), root) for path in _files(pattern, root)]
+        return [partial(_of_python, str(path), root) for path in files_of(pattern, root)]
     return [partial(_of_python, pattern, root)]
 
 
 def _of_python(reference: str, root: Path) -> list[Named]:
     return _of_module(load_module(reference, root))
-
-
-def _files(pattern: str, root: Path) -> list[Path]:
-    """The files of a pattern; one without a wildcard must exist."""
-    if not any(character in pattern for character in "*?["):
-        return [root / pattern]
-    anchor = Path(pattern).anchor
-    return sorted(Path(anchor or root).glob(pattern.removeprefix(anchor)))
 
 
 def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> list[Agent]:
@@ -240,14 +267,16 @@ def _of_yaml(path: Path, *, root: Path | None = None, bundled: bool = False) -> 
     return read_agent_file(path, shown_as=str(shown), bundled=bundled)
 
 
-def _named(value: Any, module: str = "Python") -> Named | None:
+def _item_of(value: Any, module: str = "Python") -> Named | None:
     return agent_of(value) or merge_of(value) or tool_of(value, module)
 
 
 def _of_module(module: ModuleType) -> list[Named]:
     """What a module's values name, in their order; imported ones count too."""
     name = module.__name__
-    found = [named for value in vars(module).values() if (named := _named(value, name)) is not None]
+    found = [
+        named for value in vars(module).values() if (named := _item_of(value, name)) is not None
+    ]
     for named in found:
         if isinstance(named, Agent):
             _ = named.input_schema, named.output_schema  # hints that cannot be read raise here
@@ -256,24 +285,18 @@ def _of_module(module: ModuleType) -> list[Named]:
 
 def _of_entry_point(entry_point: EntryPoint) -> list[Named]:
     """The agents of an entry point that names an agent, a module, or several agents."""
-    try:
-        loaded = entry_point.load()
-    except (InvalidDefinition, KeyboardInterrupt):
-        raise
-    except BaseException as error:
-        message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
-        raise InvalidDefinition([_mistake(message, place_of_failure(error))]) from error
+    loaded = load_entry_point(entry_point)
     if isinstance(loaded, ModuleType):
         return _of_module(loaded)
     several = loaded if isinstance(loaded, list | tuple) else [loaded]
-    found = [named for value in several if (named := _named(value)) is not None]
+    found = [named for value in several if (named := _item_of(value)) is not None]
     if len(found) < len(several):
         message = f"entry point {entry_point.name!r} ({entry_point.value}) is no agent or module"
         raise InvalidDefinition([_mistake(message)])
     return found
 
 
-def _misnamed(named: Agent | Tool) -> Finding:
+def _bad_name(named: Agent | Tool) -> Finding:
     """One made in Python, past `@agent` and YAML, which look at the name themselves."""
     what = "an agent" if isinstance(named, Agent) else "a tool"
     message = f"{named.name!r} ({named.origin}) is no name for {what}: letters, digits, _ and -"
@@ -290,4 +313,4 @@ def _clash(first: Named, second: Named) -> Finding:
 
 
 def _mistake(message: str, position: Position | None = None) -> Finding:
-    return Finding(severity="error", message=message, position=position, code="registry")
+    return Finding.error("registry", message, position)

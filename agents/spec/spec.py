@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from ..text.duration import WRITTEN, seconds_of
-from ..text.schema import Schema, declared_schema, fields_schema, map_subschemas, subschemas
+from ..text.schema import declared_schema, fields_schema, map_subschemas, subschemas
 from ..text.source import DataPath
 from ..text.template import Lookup, Template, TemplateError, parse
+from ..text.validation import Schema
 
 AGENT_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,63}")
 
@@ -160,12 +161,12 @@ def schema_references(schema: Any) -> Iterator[tuple[DataPath, Template]]:
 
 def without_references(schema: Any) -> Any:
     """A copy of a schema without the keywords that refer to an input."""
-    return _replaced(schema, lambda key, text: _LEFT_OUT)
+    return _replace_references(schema, lambda key, text: _LEFT_OUT)
 
 
 def filled_schema(schema: Any, lookup: Lookup) -> Any:
     """A copy of a schema in which the references are the input's values."""
-    return _replaced(schema, lambda key, text: _value_for(key, parse(text), lookup))
+    return _replace_references(schema, lambda key, text: _value_for(key, parse(text), lookup))
 
 
 _LEFT_OUT = object()
@@ -175,14 +176,17 @@ def _refers(keyword: str, value: Any) -> bool:
     return keyword in REFERABLE and isinstance(value, str) and "${" in value
 
 
-def _replaced(schema: Any, value_of: Callable[[str, str], Any]) -> Any:
+def _replace_references(schema: Any, value_of: Callable[[str, str], Any]) -> Any:
     if not isinstance(schema, Mapping):
         return schema
     replaced = {
         key: value_of(key, value)
         if _refers(key, value)
         else map_subschemas(
-            key, value, lambda inner: _replaced(inner, value_of), otherwise=lambda same: same
+            key,
+            value,
+            lambda inner: _replace_references(inner, value_of),
+            otherwise=lambda same: same,
         )
         for key, value in schema.items()
     }

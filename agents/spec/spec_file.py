@@ -17,17 +17,15 @@ from ..finding import Finding
 from ..text.nearest import did_you_mean
 from ..text.paths import path_steps
 from ..text.schema import (
-    Problem,
-    Schema,
     check_schema,
     declared_parts,
     declared_schema,
     fields_schema,
-    validate,
     with_defaults,
 )
 from ..text.source import DataPath, Document, read_yaml_file
 from ..text.template import Reference, TemplateError, parse, path_lookup
+from ..text.validation import Problem, Schema, validate
 from .agent import Agent, spec_agent
 from .spec import AgentSpec, filled_schema, schema_references, without_references
 
@@ -74,7 +72,7 @@ def read_agent(
 ) -> tuple[Agent | None, list[Finding]]:
     """The agent described at `path`, or None and everything that is wrong with it.
 
-    `name` is the key that it stands under, where it has no `name:` of its own.
+    `name` is the key that it stands under, if it has no `name:` of its own.
     """
     data = document.value(path)
     if name is not None and isinstance(data, Mapping):
@@ -240,9 +238,7 @@ def _finding(document: Document, path: DataPath, problem: Problem) -> Finding:
     position = (
         document.locate(place, quoted.group()) if quoted else document.at(place, key=problem.key)
     )
-    return Finding(
-        severity="error", message=f"{named}{problem.message}", position=position, code="agent"
-    )
+    return Finding.error("agent", f"{named}{problem.message}", position)
 
 
 # A message about one reference begins with it, as it stands in the file.

@@ -12,10 +12,10 @@ import inspect
 import json
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..finding import Position
+from .function_body import origin_of, position_of
 
 if TYPE_CHECKING:
     from langchain_core.tools import BaseTool
@@ -62,10 +62,12 @@ def tool_of(value: Any, module: str) -> Tool | None:
     function = _function(value)
     if function is None:
         return Tool(name=value.name, body=value, origin=module)
-    code = inspect.unwrap(function).__code__
-    position = Position(code.co_filename, code.co_firstlineno, 1)
-    origin = f"{Path(position.file).name}:{position.line}"
-    return Tool(name=value.name, body=value, origin=origin, position=position)
+    return Tool(
+        name=value.name,
+        body=value,
+        origin=origin_of(function),
+        position=position_of(function),
+    )
 
 
 def _function(tool: BaseTool) -> Any:

@@ -26,8 +26,8 @@ def seconds_of(value: Any) -> float | None:
 
 
 def moment_of(text: str) -> datetime | None:
-    """The moment of a date, or of a date and a time, in ISO 8601: in UTC, where no zone is named.
-    None where it is none, as a year alone."""
+    """The moment of a date, or of a date and a time, in ISO 8601: in UTC, if no zone is named.
+    None if it is none, as a year alone."""
     try:
         found = datetime.fromisoformat(text.strip())
     except ValueError:

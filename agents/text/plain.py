@@ -159,7 +159,7 @@ def _plain_object(value: Any, depth: int, otherwise: Otherwise) -> Any:
     if isinstance(value, type):
         return otherwise(value)
     if hasattr(value, "model_dump"):  # pydantic models, LangChain messages among them
-        return _plain(_dumped(value), depth + 1, otherwise)
+        return _plain(_dump(value), depth + 1, otherwise)
     names = _fields(value)
     if names is not None:
         return {name: _plain(getattr(value, name), depth + 1, otherwise) for name in names}
@@ -169,7 +169,7 @@ def _plain_object(value: Any, depth: int, otherwise: Otherwise) -> Any:
     return otherwise(value)
 
 
-def _dumped(model: Any) -> Any:
+def _dump(model: Any) -> Any:
     try:
         return model.model_dump(mode="json", serialize_as_any=True)
     except Exception:  # noqa: BLE001 - a field of a class that pydantic does not know

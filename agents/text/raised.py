@@ -65,6 +65,11 @@ def text_of(error: BaseException) -> str:
     return clean(bounded(text))
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what an error says, else its class."""
+    return (str(error) or type(error).__name__).splitlines()[0]
+
+
 def bounded(text: str, most: int = MOST_TEXT) -> str:
     """`text`, its middle cut out where it is long."""
     if len(text) <= most:

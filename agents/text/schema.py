@@ -1,4 +1,4 @@
-"""JSON Schema (draft 2020-12) with a short form, and problems that a person understands.
+"""JSON Schema (draft 2020-12) with a short form: reading declarations, and checking schemas.
 
 Short form: a type name alone (`string`) is `{type: string}`, anywhere a schema may stand; and
 a mapping of field names to types (*fields*) is an object with exactly these fields, of which
@@ -11,38 +11,13 @@ import copy
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .keywords import KEYWORDS, NAMED, SCHEMA, SCHEMAS, TYPES
 from .nearest import did_you_mean
-from .paths import path_text
 from .source import DataPath
-
-if TYPE_CHECKING:
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import ValidationError
-
-MAX_PROBLEMS = 20
-
-Schema = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing that does not fit; `path` leads to it from the value's root.
-
-    `key` tells that the last step itself is wrong (a field that is not expected), not what
-    it holds.
-    """
-
-    path: DataPath
-    message: str
-    key: bool = False
-
-    def __str__(self) -> str:
-        return f"{path_text(self.path)}: {self.message}" if self.path else self.message
+from .validation import MAX_PROBLEMS, Problem, Schema, problems_of
 
 
 def normalise(shorthand: Any) -> Any:
@@ -89,7 +64,7 @@ def fields_schema(fields: Mapping[str, Any], required: Iterable[str] | None = No
 def is_schema(declaration: Any) -> bool:
     """Is this one schema, rather than a mapping of field names to types?
 
-    A mapping is a schema where each of its keys is a keyword of JSON Schema and one of them
+    A mapping is a schema if each of its keys is a keyword of JSON Schema and one of them
     says what is allowed (`type`, `enum`, `$ref`, …).
     """
     if not isinstance(declaration, Mapping):
@@ -127,19 +102,11 @@ def check_schema(schema: Any) -> list[Problem]:
     try:
         problems = _check_keywords(schema, ())
         told = {problem.path for problem in problems}
-        found = _problems(_validator_of(_meta_schema()), schema)
+        found = problems_of(_meta_schema(), schema)
     except RecursionError:
         return [Problem((), "the schema is nested too deep")]
     problems += [problem for problem in found if problem.path not in told]
     return problems[:MAX_PROBLEMS] or _check_references(schema)
-
-
-def validate(schema: Mapping[str, Any], value: Any) -> list[Problem]:
-    """What in `value` does not fit `schema`; at most 20 problems."""
-    try:
-        return _problems(_validator_of(schema), value)
-    except RecursionError:
-        return [Problem((), "the value or its schema is nested too deep")]
 
 
 def with_defaults(schema: Mapping[str, Any], value: Any) -> Any:
@@ -247,7 +214,9 @@ def _check_keywords(schema: Any, path: DataPath) -> list[Problem]:
     if not isinstance(schema, Mapping):
         return [Problem(path, "a type must be a type name or a JSON Schema")]
     problems = [
-        Problem((*path, key), _unknown(key), key=True) for key in schema if not _is_keyword(key)
+        Problem((*path, key), _unknown_keyword(key), key=True)
+        for key in schema
+        if not _is_keyword(key)
     ]
     problems += _check_type(schema.get("type"), (*path, "type"))
     problems += _check_pattern(schema.get("pattern"), (*path, "pattern"))
@@ -261,7 +230,7 @@ def _is_keyword(key: str) -> bool:
     return key in KEYWORDS or key.startswith("x-")
 
 
-def _unknown(key: str) -> str:
+def _unknown_keyword(key: str) -> str:
     return "this is not a keyword of JSON Schema" + did_you_mean(key, KEYWORDS, "; ")
 
 
@@ -329,9 +298,6 @@ def _references(schema: Any, path: DataPath) -> Iterable[tuple[DataPath, str]]:
         yield from _references(inner, path + inner_path)
 
 
-# ---- jsonschema, imported when something is validated ----
-
-
 def _resolver_of(schema: Any) -> Any:
     from referencing import Registry
     from referencing.jsonschema import DRAFT202012
@@ -345,145 +311,6 @@ def _meta_schema() -> Mapping[str, Any]:
 
     meta: Mapping[str, Any] = Draft202012Validator.META_SCHEMA
     return meta
-
-
-def _validator_of(schema: Mapping[str, Any]) -> Draft202012Validator:
-    """A validator that never fetches anything: an unknown $ref is an error, not a request."""
-    from jsonschema import Draft202012Validator
-    from jsonschema_specifications import REGISTRY  # type: ignore[import-untyped]
-
-    return Draft202012Validator(schema, registry=REGISTRY)
-
-
-def _errors(validator: Draft202012Validator, value: Any) -> list[ValidationError]:
-    from itertools import islice
-
-    from jsonschema.exceptions import relevance
-
-    found = list(islice(validator.iter_errors(value), MAX_PROBLEMS))
-    return [_closest(error, relevance) for error in found]
-
-
-def _closest(
-    error: ValidationError, relevance: Callable[[ValidationError], Any]
-) -> ValidationError:
-    """Of a choice of which nothing fits, the error that was nearest to fitting."""
-    while error.context and error.validator in ("anyOf", "oneOf"):
-        deepest = max(len(inner.absolute_path) for inner in error.context)
-        inner = [e for e in error.context if len(e.absolute_path) == deepest]
-        if deepest == len(error.absolute_path) and len(inner) > 1:
-            return error
-        error = min(inner, key=relevance)
-    return error
-
-
-def _problems(validator: Draft202012Validator, value: Any) -> list[Problem]:
-    return [problem for error in _errors(validator, value) for problem in _problems_of(error)]
-
-
-def _problems_of(error: Any) -> list[Problem]:
-    path = tuple(error.absolute_path)
-    if error.validator == "additionalProperties" and error.validator_value is False:
-        return [Problem((*path, name), text, key=True) for name, text in _unexpected(error)]
-    return [Problem(path, _sentence(error))]
-
-
-def _sentence(error: Any) -> str:
-    say = _SENTENCES.get(str(error.validator))
-    return say(error) if say else _shorten(error.message)
-
-
-def _required(error: Any) -> str:
-    missing = [name for name in error.validator_value if name not in error.instance]
-    # jsonschema gives one error for each name and tells it only in its message.
-    named = next((n for n in missing if error.message.startswith(repr(n))), missing[0])
-    return f"{named!r} is missing"
-
-
-def _unexpected(error: Any) -> Iterable[tuple[str, str]]:
-    known = error.schema.get("properties", {})
-    patterns = error.schema.get("patternProperties", {})
-    for name in error.instance:
-        if not isinstance(name, str):
-            yield name, "is not expected: every name is a text"
-            continue
-        if name in known or any(re.search(pattern, name) for pattern in patterns):
-            continue
-        meant = did_you_mean(name, known) or f"there is {', '.join(known) or 'nothing to give'}"
-        yield name, f"is not expected; {meant}"
-
-
-def _type(error: Any) -> str:
-    wanted = error.validator_value
-    names = [wanted] if isinstance(wanted, str) else wanted
-    return f"must be {' or '.join(_KINDS[n] for n in names)}, not {_shown(error.instance)}"
-
-
-def _choice(error: Any) -> str:
-    shown = ", ".join(_shown(value) for value in error.validator_value[:10])
-    more = ", …" if len(error.validator_value) > 10 else ""
-    return f"must be one of {shown}{more}, not {_shown(error.instance)}"
-
-
-def _any_of(error: Any) -> str:
-    if all(inner.validator == "type" for inner in error.context):
-        kinds = [_KINDS.get(str(inner.validator_value), "another") for inner in error.context]
-        return f"must be {' or '.join(kinds)}, not {_shown(error.instance)}"
-    return f"{_shown(error.instance)} fits none of the allowed forms"
-
-
-_KINDS = {
-    "string": "text",
-    "integer": "a whole number",
-    "number": "a number",
-    "boolean": "true or false",
-    "array": "a list",
-    "object": "an object",
-    "null": "null",
-}
-
-
-def _bound(words: str) -> Callable[[Any], str]:
-    return lambda e: f"must be {words} {e.validator_value}, not {_shown(e.instance)}"
-
-
-def _count(words: str, unit: str) -> Callable[[Any], str]:
-    def say(error: Any) -> str:
-        limit = error.validator_value
-        plural = "" if limit == 1 else "s"
-        return f"must have {words} {limit} {unit}{plural}, and has {len(error.instance)}"
-
-    return say
-
-
-_SENTENCES: dict[str, Callable[[Any], str]] = {
-    "required": _required,
-    "type": _type,
-    "enum": _choice,
-    "const": lambda e: f"must be {_shown(e.validator_value)}, not {_shown(e.instance)}",
-    "minimum": _bound("at least"),
-    "maximum": _bound("at most"),
-    "exclusiveMinimum": _bound("more than"),
-    "exclusiveMaximum": _bound("less than"),
-    "minLength": _count("at least", "character"),
-    "maxLength": _count("at most", "character"),
-    "minItems": _count("at least", "item"),
-    "maxItems": _count("at most", "item"),
-    "pattern": lambda e: f"{_shown(e.instance)} does not match the pattern {e.validator_value}",
-    "uniqueItems": lambda e: "has the same item twice",
-    "anyOf": _any_of,
-    "oneOf": lambda e: f"{_shown(e.instance)} must fit exactly one of the allowed forms",
-}
-
-
-def _shown(value: Any) -> str:
-    if value is None:
-        return "null"
-    return _shorten(json.dumps(value, ensure_ascii=False, default=str))
-
-
-def _shorten(text: str) -> str:
-    return text if len(text) <= 100 else text[:97] + "…"
 
 
 def _type_name(value: Any) -> str:

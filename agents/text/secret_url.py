@@ -23,8 +23,8 @@ _QUOTED = re.compile(r"""(?<=")[^"\s]+(?=")|(?<=')[^'\s]+(?=')""")
 
 def shown_url(url: str) -> str:
     """A URL, or a text with URLs in it, with `…` in the place of passwords: those before an `@`, and those of
-    parameters such as `?password=`, also where their names are percent-encoded."""
-    return _PARAMETER.sub(_hidden, _USER.sub(rf"\1:{HIDDEN}@", url))
+    parameters such as `?password=`, even if their names are percent-encoded."""
+    return _PARAMETER.sub(_hide_parameter, _USER.sub(rf"\1:{HIDDEN}@", url))
 
 
 def without_url_secrets(text: str, url: str) -> str:
@@ -34,7 +34,7 @@ def without_url_secrets(text: str, url: str) -> str:
     text = text.replace(url, shown)
     if shown == url:
         return text
-    return _QUOTED.sub(lambda found: _told(found.group(), url, shown), shown_url(text))
+    return _QUOTED.sub(lambda found: _hide_word(found.group(), url, shown), shown_url(text))
 
 
 def with_password_in_front(url: str) -> str:
@@ -53,13 +53,13 @@ def with_password_in_front(url: str) -> str:
     return f"{scheme}{separator}{front}{slash}{path}" + (f"?{others}" if others else "")
 
 
-def _hidden(found: re.Match[str]) -> str:
+def _hide_parameter(found: re.Match[str]) -> str:
     mark, name, value = found.groups()
     secret = value and _SECRET_NAME.search(unquote(name))
     return f"{mark}{name}={HIDDEN if secret else value}"
 
 
-def _told(word: str, url: str, shown: str) -> str:
+def _hide_word(word: str, url: str, shown: str) -> str:
     """A quoted part of the URL that stands only in what is hidden of it."""
     hidden = (word in url or word in unquote(url)) and word not in unquote(shown)
     return HIDDEN if hidden else word

@@ -134,7 +134,7 @@ def _end_of(text: str) -> tuple[int, int]:
 
 def _refuse(file: str, code: str, message: str, position: Position | None = None) -> NoReturn:
     where = position or Position(file, 1, 1)
-    raise InvalidDefinition([Finding(severity="error", message=message, position=where, code=code)])
+    raise InvalidDefinition([Finding.error(code, message, where)])
 
 
 @dataclass
@@ -158,7 +158,6 @@ class _Builder:
         self.open: list[_Open] = []
         self.values = 0
         self.documents = 0
-        self.skipping = 0
         self.data: Any = None
 
     def document(self) -> Document:
@@ -178,9 +177,7 @@ class _Builder:
         return Position(self.file, line + 1, column + 1)
 
     def found(self, code: str, message: str, line: int, column: int) -> None:
-        self.findings.append(
-            Finding(severity="error", message=message, position=self.place(line, column), code=code)
-        )
+        self.findings.append(Finding.error(code, message, self.place(line, column)))
         if len(self.findings) >= MAX_FINDINGS:
             raise _Enough
 
@@ -273,7 +270,7 @@ class _Builder:
         return value
 
     def scalar(self, event: Any) -> str | int | float | bool | None:
-        text = _joined(event.value)
+        text = _join_surrogates(event.value)
         unfit = _UNFIT.search(text)
         if unfit:
             message = f"the character {_code(unfit.group())} cannot be stored"
@@ -293,7 +290,7 @@ _UNFIT = re.compile("[\x00\ud800-\udfff]")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _joined(text: str) -> str:
+def _join_surrogates(text: str) -> str:
     r"""The text with surrogate pairs as one character: JSON's way to escape emoji."""
     if not _SURROGATE.search(text):
         return text

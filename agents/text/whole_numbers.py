@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from enum import Enum
+from enum import IntEnum
 from typing import Any
 
-from .schema import Schema, validate
+from .validation import Schema, validate
 
 
 def with_whole_numbers(schema: Mapping[str, Any] | None, value: Any) -> Any:
@@ -32,14 +32,14 @@ def _holds_whole_float(value: Any) -> bool:
     return isinstance(value, list | tuple) and any(map(_holds_whole_float, value))
 
 
-class _Kind(Enum):
-    """What a schema says of numbers."""
+class _Kind(IntEnum):
+    """What a schema says of numbers; the first is the narrowest."""
 
-    INTEGER = "integer"
-    NUMBER = "number"
-    NONE = "none"
+    NONE = 0
     """It takes no numbers."""
-    ANY = "any"
+    INTEGER = 1
+    NUMBER = 2
+    ANY = 3
     """It says nothing of them."""
 
 
@@ -66,8 +66,8 @@ class _Reading:
         for ways in self._choices(schema):
             found = {self._kind(way, value) for way in ways} - {_Kind.NONE}
             if found:
-                kinds.add(_widest(found))
-        return _narrowest(kinds)
+                kinds.add(max(found))
+        return min(kinds, default=_Kind.ANY)
 
     def _at(self, schema: Any, key: str | int, value: Any) -> Schema:
         """The schema of one member of an object or a list."""
@@ -97,7 +97,7 @@ class _Reading:
             yield part
             waiting += part.get("allOf") or ()
             if isinstance(part.get("$ref"), str):
-                waiting.append(self._referred(part["$ref"]))
+                waiting.append(self._target_of(part["$ref"]))
 
     def _choices(self, schema: Any) -> Iterator[list[Any]]:
         for part in self._parts(schema):
@@ -105,7 +105,7 @@ class _Reading:
                 if isinstance(part.get(keyword), list):
                     yield part[keyword]
 
-    def _referred(self, reference: str) -> Any:
+    def _target_of(self, reference: str) -> Any:
         found: Any = self._root
         for step in reference.removeprefix("#").strip("/").split("/"):
             if step:
@@ -129,18 +129,6 @@ def _own_kind(schema: Mapping[str, Any], value: float) -> _Kind:
     if float in same:
         return _Kind.NUMBER
     return _Kind.INTEGER if int in same else _Kind.NONE
-
-
-def _widest(kinds: set[_Kind]) -> _Kind:
-    """Of several ways to fit."""
-    order = (_Kind.ANY, _Kind.NUMBER, _Kind.INTEGER)
-    return next(kind for kind in order if kind in kinds)
-
-
-def _narrowest(kinds: set[_Kind]) -> _Kind:
-    """Of several things that hold at once."""
-    order = (_Kind.NONE, _Kind.INTEGER, _Kind.NUMBER)
-    return next((kind for kind in order if kind in kinds), _Kind.ANY)
 
 
 def _inside(schema: Mapping[str, Any], key: str | int) -> Iterator[Any]:

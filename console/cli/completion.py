@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import redirect_stdout
 from typing import TYPE_CHECKING
 
@@ -15,54 +15,48 @@ if TYPE_CHECKING:
     from ..view.place import Place
 
 
-def complete_job(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """The newest jobs whose ids begin with what is there."""
-    try:
-        with _place(ctx).reader() as reader:
-            jobs = reader.jobs(limit=200)
-    except UcopError:
-        return
-    for job in jobs:
-        if job.id.startswith(incomplete):
-            yield job.id, f"{job.workflow}, {job.status}"
+Offers = Iterator[tuple[str, str]]
+"""What may be typed, and a description of it."""
 
 
-def complete_schedule(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Schedules whose names begin with what is there."""
+def _offer(offers: Callable[[Place], Offers]) -> Callable[[typer.Context, str], Offers]:
+    """What begins like the incomplete word. A completion is silent where a command would report
+    an error."""
+
+    def complete(ctx: typer.Context, incomplete: str) -> Offers:
+        try:
+            with redirect_stdout(sys.stderr):  # the project's code may print
+                found = list(offers(_place(ctx)))
+        except UcopError:
+            return iter(())
+        return ((name, text) for name, text in found if name.startswith(incomplete))
+
+    return complete
+
+
+@_offer
+def complete_job(place: Place) -> Offers:
+    """The newest jobs."""
+    with place.reader() as reader:
+        jobs = reader.jobs(limit=200)
+    return ((job.id, f"{job.workflow}, {job.status}") for job in jobs)
+
+
+@_offer
+def complete_schedule(place: Place) -> Offers:
     from ucop.engine.schedules.schedules import listed
 
-    try:
-        with _place(ctx).reader() as reader:
-            found = reader.ask(listed())
-    except UcopError:
-        return
-    for schedule in found:
-        if schedule.name.startswith(incomplete):
-            yield schedule.name, f"{schedule.workflow}, {schedule.rule}"
+    return ((each.name, f"{each.workflow}, {each.rule}") for each in place.read(listed()))
 
 
-def complete_workflow(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Workflows whose names begin with what is there."""
-    try:
-        with redirect_stdout(sys.stderr):  # the project's code may print
-            listings = _place(ctx).listings()
-    except UcopError:
-        return
-    for listing in listings:
-        if listing.name.startswith(incomplete):
-            yield listing.name, listing.description
+@_offer
+def complete_workflow(place: Place) -> Offers:
+    return ((listing.name, listing.description) for listing in place.listings())
 
 
-def complete_agent(ctx: typer.Context, incomplete: str) -> Iterator[tuple[str, str]]:
-    """Agents whose names begin with what is there."""
-    try:
-        with redirect_stdout(sys.stderr):
-            agents = list(_place(ctx).registry)
-    except UcopError:
-        return
-    for agent in agents:
-        if agent.name.startswith(incomplete):
-            yield agent.name, agent.description
+@_offer
+def complete_agent(place: Place) -> Offers:
+    return ((agent.name, agent.description) for agent in place.registry)
 
 
 def _place(ctx: typer.Context) -> Place:

@@ -33,9 +33,6 @@ from ..view.tables import first_line, limit, plural
 if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
-MOST_JOBS = 30
-"""Past jobs that a range is made of: the newest."""
-
 
 def show_plan(place: Place, workflow: Workflow, data: Mapping[str, Any], *, as_json: bool) -> Exit:
     """Print the plan. The exit code is the one that the run would be refused or fail with."""
@@ -65,7 +62,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section("loops", [_loop(one) for one in plan.loops])
     yield from _section("limits", [limit(*one) for one in plan.limits.items()])
     yield from _section("models", [_model(one) for one in plan.models])
-    yield from _section("expected", _expected(plan.expected, plan))
+    yield from _section("expected", _expectation(plan.expected, plan))
     yield from _section("objections", [_objection(one) for one in plan.objections] or ["none"])
 
 
@@ -86,15 +83,15 @@ def _input(one: PlannedInput) -> str:
 
 def _waves(plan: Plan) -> list[str]:
     named = {model.asked: model for model in plan.models}
-    return list(_numbered(plan.waves, named, ""))
+    return list(_numbers(plan.waves, named, ""))
 
 
-def _numbered(waves: Waves, models: Mapping[str, PlannedModel], before: str) -> Iterator[str]:
+def _numbers(waves: Waves, models: Mapping[str, PlannedModel], before: str) -> Iterator[str]:
     """One line a node; the waves of a workflow inside stand under it, as `2.1`."""
     for number, wave in enumerate(waves, start=1):
         for node in wave:
             yield f"{before}{number}  {_node(node, models)}"
-            yield from _numbered(node.inside, models, f"{before}{number}.")
+            yield from _numbers(node.inside, models, f"{before}{number}.")
 
 
 def _node(node: PlannedNode, models: Mapping[str, PlannedModel]) -> str:
@@ -152,7 +149,7 @@ def _model(model: PlannedModel) -> str:
     return f"{model.asked}: {served}, for {', '.join(model.nodes)}; {first_line(model.note, 160)}"
 
 
-def _expected(expected: Expected | None, plan: Plan) -> list[str]:
+def _expectation(expected: Expected | None, plan: Plan) -> list[str]:
     if expected is None:
         asking = sum(len(model.nodes) for model in plan.models)
         told = f"; {plural(asking, 'node')} would ask a model" if plan.models else ""

@@ -36,7 +36,7 @@ TRIES = 5
 """How often a file that cannot be read is opened again."""
 
 
-def edited_by_hand(values: Mapping[str, Any], job: str, checkpoint: str) -> dict[str, Any]:
+def edit_by_hand(values: Mapping[str, Any], job: str, checkpoint: str) -> dict[str, Any]:
     """The names whose values a person changed in $EDITOR, with their new values. Raises
     UsageProblem where nothing was changed, or where it stayed no YAML."""
     import click
@@ -45,17 +45,17 @@ def edited_by_hand(values: Mapping[str, Any], job: str, checkpoint: str) -> dict
     if _read(before) != values:
         raise UsageProblem("this state is too big, or not plain enough, for YAML; use --set")
     for _ in range(TRIES):
-        text = _opened(written)
+        text = _open_editor(written)
         if text is None or text == before:
             raise UsageProblem("the state was not changed; nothing was started")
         written = text
         given = _read(text)
         if isinstance(given, dict):
-            return _changed(values, given)
+            return _changes(values, given)
         note(f"what was saved is no state: {given}")
         if not sys.stdin.isatty() or not click.confirm("open it again?", default=True, err=True):
             break
-    kept = _kept(written)
+    kept = _keep(written)
     raise UsageProblem(
         f"nothing was started; your text is kept in {kept}: mend it, then give it "
         f"with --from-file {kept}"
@@ -92,7 +92,7 @@ def as_yaml(values: Mapping[str, Any]) -> str:
     return stream.getvalue()
 
 
-def _opened(text: str) -> str | None:
+def _open_editor(text: str) -> str | None:
     import click
 
     try:
@@ -105,7 +105,7 @@ def _opened(text: str) -> str | None:
         ) from error
 
 
-def _changed(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+def _changes(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     if gone := [name for name in values if name not in given]:
         raise UsageProblem(
             f"{', '.join(gone)}: a name of the state cannot be taken away; write null for no value"
@@ -116,7 +116,7 @@ def _changed(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, A
     return new
 
 
-def _kept(text: str) -> str:
+def _keep(text: str) -> str:
     with tempfile.NamedTemporaryFile(
         "w", prefix="ucop-state-", suffix=".yaml", delete=False, encoding="utf-8"
     ) as file:

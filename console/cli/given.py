@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..view.inputs import pairs, read_object
@@ -13,18 +14,24 @@ _WHOLE = ("tags", "recursion_limit", "interrupt_before", "interrupt_after")
 _NODES = ("interrupt_before", "interrupt_after")
 
 
-def typed_given(
-    context: Sequence[str] | None,
-    context_file: str | None,
-    config: Sequence[str] | None,
-    fields: Callable[[], Mapping[str, Any]] = dict,
-) -> dict[str, Any]:
-    """What the options say, as Engine.submit takes it. `fields` returns the JSON Schemas of the
-    context's names, and is called if any is given. Raises UsageProblem, InvalidDefinition."""
-    return {
-        "context": _context(context or (), context_file, fields),
-        "config": _config(config or ()),
-    }
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """The options as they were typed."""
+
+    context: Sequence[str] | None
+    context_file: str | None
+    config: Sequence[str] | None
+
+    def __bool__(self) -> bool:
+        return any((self.context, self.context_file, self.config))
+
+    def read(self, fields: Callable[[], Mapping[str, Any]] = dict) -> dict[str, Any]:
+        """What the options say, as Engine.submit takes it. `fields` returns the JSON Schemas of the
+        context's names, and is called if any is given. Raises UsageProblem, InvalidDefinition."""
+        return {
+            "context": _context(self.context or (), self.context_file, fields),
+            "config": _config(self.config or ()),
+        }
 
 
 def _context(
@@ -44,7 +51,7 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
     if not typed:
         return None
     config: dict[str, Any] = {}
-    for key, text in _repeated(typed):
+    for key, text in _split_pairs(typed):
         value = _value(text, None)
         group, dot, name = key.partition(".")
         if key in _WHOLE:
@@ -60,7 +67,7 @@ def _config(typed: Sequence[str]) -> dict[str, Any] | None:
     return config
 
 
-def _repeated(typed: Sequence[str]) -> list[tuple[str, str]]:
+def _split_pairs(typed: Sequence[str]) -> list[tuple[str, str]]:
     return [next(iter(pairs([text], "--config").items())) for text in typed]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +13,9 @@ import typer
 from ucop.engine.jobs.job import OnBusy
 from ucop.engine.jobs.status import JobStatus
 
+from ..view.inputs import pairs, read_budget, read_filter
 from .completion import complete_agent, complete_job, complete_schedule, complete_workflow
+from .given import Given
 
 Project = Annotated[
     Path | None,
@@ -21,7 +23,6 @@ Project = Annotated[
         "--project",
         metavar="DIR",
         help="The project's folder. Default: this folder or the nearest parent with a project.",
-        show_default=False,
     ),
 ]
 Database = Annotated[
@@ -30,7 +31,6 @@ Database = Annotated[
         "--database",
         metavar="URL",
         help="The database, as sqlite:///FILE or postgresql://…. Default: the project's.",
-        show_default=False,
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -41,22 +41,19 @@ Status = Annotated[
         metavar="STATUS",
         help="Only jobs of this status: pending, running, paused, waiting, completed, failed or "
         "cancelled. May be repeated: then of any of them.",
-        show_default=False,
     ),
 ]
 OfQueue = Annotated[
     str | None,
-    typer.Option("--queue", metavar="NAME", help="Only jobs of this queue.", show_default=False),
+    typer.Option("--queue", metavar="NAME", help="Only jobs of this queue."),
 ]
 OfWorkflow = Annotated[
     str | None,
-    typer.Option(
-        "--workflow", metavar="NAME", help="Only jobs of this workflow.", show_default=False
-    ),
+    typer.Option("--workflow", metavar="NAME", help="Only jobs of this workflow."),
 ]
 Tenant = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only jobs of this tenant.", show_default=False),
+    typer.Option(metavar="NAME", help="Only jobs of this tenant."),
 ]
 WithLabels = Annotated[
     list[str] | None,
@@ -64,7 +61,6 @@ WithLabels = Annotated[
         "--label",
         metavar="KEY=VALUE",
         help="Only jobs with this label. May be repeated: then with all of them.",
-        show_default=False,
     ),
 ]
 OlderThan = Annotated[
@@ -73,59 +69,17 @@ OlderThan = Annotated[
         metavar="TIME",
         help="Only jobs that were created longer ago, such as 90s, 2h or 7d, or before a date, "
         "such as 2026-11-28 or 2026-11-28T18:00 (in UTC).",
-        show_default=False,
     ),
 ]
 NewerThan = Annotated[
     str | None,
     typer.Option(
-        metavar="TIME",
-        help="Only jobs that were created since then: as with --older-than.",
-        show_default=False,
+        metavar="TIME", help="Only jobs that were created since then: as with --older-than."
     ),
 ]
 Archived = Annotated[
     bool, typer.Option("--archived", help="Jobs that were archived, and no others.")
 ]
-_FILTER: Mapping[str, Any] = {
-    "status": Status,
-    "queue": OfQueue,
-    "workflow": OfWorkflow,
-    "tenant": Tenant,
-    "label": WithLabels,
-    "older_than": OlderThan,
-    "newer_than": NewerThan,
-}
-"""The options that name jobs, as read_filter takes them."""
-
-
-def filtered(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that name jobs, in the place of its parameter `filter`."""
-    own = inspect.signature(command, eval_str=True)
-    parameters = [
-        each
-        for parameter in own.parameters.values()
-        for each in (_filter_parameters() if parameter.name == "filter" else (parameter,))
-    ]
-
-    @wraps(command)
-    def carry_out(**given: Any) -> None:
-        from ..view.inputs import read_filter
-
-        typed = [given.pop(name) for name in _FILTER]
-        command(**given, filter=read_filter(*typed))
-
-    carry_out.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
-    carry_out.__annotations__ = {each.name: each.annotation for each in parameters}
-    return carry_out
-
-
-def _filter_parameters() -> Iterator[inspect.Parameter]:
-    for name, annotation in _FILTER.items():
-        kind = inspect.Parameter.KEYWORD_ONLY
-        yield inspect.Parameter(name, kind, default=None, annotation=annotation)
-
-
 OnlyCount = Annotated[
     bool, typer.Option("--dry-run", help="Print which jobs it would be; change nothing.")
 ]
@@ -135,7 +89,6 @@ JobIds = Annotated[
         metavar="[ID]...",
         help="Jobs by their ids, or the beginnings of those.",
         autocompletion=complete_job,
-        show_default=False,
     ),
 ]
 JobId = Annotated[
@@ -169,7 +122,6 @@ Inputs = Annotated[
         "--input",
         metavar="KEY=VALUE",
         help="One input, read as its declared type. May be repeated.",
-        show_default=False,
     ),
 ]
 InputFile = Annotated[
@@ -178,7 +130,6 @@ InputFile = Annotated[
         "--input-file",
         metavar="FILE",
         help="A JSON or YAML file with inputs, or - for stdin. -i overrides it.",
-        show_default=False,
     ),
 ]
 Context = Annotated[
@@ -188,7 +139,6 @@ Context = Annotated[
         metavar="KEY=VALUE",
         help="A value of the run's context, read as its declared type; ${env:NAME} is a secret of "
         "the worker's. May be repeated.",
-        show_default=False,
     ),
 ]
 ContextFile = Annotated[
@@ -197,7 +147,6 @@ ContextFile = Annotated[
         "--context-file",
         metavar="FILE",
         help="A JSON or YAML file with the run's context, or - for stdin. --context overrides it.",
-        show_default=False,
     ),
 ]
 Config = Annotated[
@@ -208,7 +157,6 @@ Config = Annotated[
         help="LangGraph's config: recursion_limit=N, tags=TEXT, metadata.NAME=VALUE, "
         "interrupt_before=NODE, interrupt_after=NODE; any other name is one of configurable. "
         "May be repeated.",
-        show_default=False,
     ),
 ]
 Detach = Annotated[
@@ -230,7 +178,6 @@ Key = Annotated[
         "--key",
         metavar="TEXT",
         help="An idempotency key: if a job with this key exists, it is used instead of a new one.",
-        show_default=False,
     ),
 ]
 Budget = Annotated[
@@ -240,26 +187,17 @@ Budget = Annotated[
         metavar="KEY=VALUE",
         help="Limits of the job over all attempts: deadline, steps, model_calls, "
         "tokens, seconds or cost. Goes before the workflow's limits. May be repeated.",
-        show_default=False,
     ),
 ]
 Labels = Annotated[
     list[str] | None,
     typer.Option(
-        "--label",
-        metavar="KEY=VALUE",
-        help="A label to find the job by. May be repeated.",
-        show_default=False,
+        "--label", metavar="KEY=VALUE", help="A label to find the job by. May be repeated."
     ),
 ]
 NewPriority = Annotated[
     int | None,
-    typer.Option(
-        "--priority",
-        metavar="N",
-        help="The new priority; higher runs first.",
-        show_default=False,
-    ),
+    typer.Option("--priority", metavar="N", help="The new priority; higher runs first."),
 ]
 SetPath = Annotated[
     list[str] | None,
@@ -267,59 +205,37 @@ SetPath = Annotated[
         "--set",
         metavar="PATH=VALUE",
         help="A new value in the state, such as outline.title=Tea; JSON or text. May be repeated.",
-        show_default=False,
     ),
 ]
 AsNode = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The node to edit as, if several made the checkpoint.",
-        show_default=False,
-    ),
+    typer.Option(metavar="NAME", help="The node to edit as, if several made the checkpoint."),
 ]
 Queue = Annotated[
     str | None,
-    typer.Option(
-        metavar="NAME",
-        help="The job's queue; it must be declared in the settings.",
-        show_default=False,
-    ),
+    typer.Option(metavar="NAME", help="The job's queue; it must be declared in the settings."),
 ]
 Priority = Annotated[
     int, typer.Option(metavar="N", help="Higher runs first, among the jobs of its tenant.")
 ]
 Delay = Annotated[
     str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Start the job after this time, such as 90s, 30m or 2h.",
-        show_default=False,
-    ),
+    typer.Option(metavar="TIME", help="Start the job after this time, such as 90s, 30m or 2h."),
 ]
 Deadline = Annotated[
     str | None,
-    typer.Option(
-        metavar="TIME",
-        help="Fail the job if it has not ended by then, such as 30m.",
-        show_default=False,
-    ),
+    typer.Option(metavar="TIME", help="Fail the job if it has not ended by then, such as 30m."),
 ]
 OfTenant = Annotated[
     str | None,
     typer.Option(
-        "--tenant",
-        metavar="NAME",
-        help="The job's tenant. Tenants share workers evenly.",
-        show_default=False,
+        "--tenant", metavar="NAME", help="The job's tenant. Tenants share workers evenly."
     ),
 ]
 Thread = Annotated[
     str | None,
     typer.Option(
-        metavar="ID",
-        help="The LangGraph thread to continue. Its jobs run one after the other.",
-        show_default=False,
+        metavar="ID", help="The LangGraph thread to continue. Its jobs run one after the other."
     ),
 ]
 Busy = Annotated[
@@ -330,3 +246,86 @@ Busy = Annotated[
         "them and go on from their state, or cancel them and delete what they saved.",
     ),
 ]
+
+
+# ---------------------------------------------------------------- options that go together
+
+
+def _together(
+    name: str, options: Mapping[str, Any], read: Callable[..., Any]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A decorator that gives a command several options in the place of its parameter `name`, which
+    gets what `read` makes of them. An option is its annotation, or that and a default."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        parameters = [
+            each
+            for parameter in own.parameters.values()
+            for each in (_parameters(options) if parameter.name == name else (parameter,))
+        ]
+
+        @wraps(command)
+        def carry_out(**given: Any) -> None:
+            typed = {option: given.pop(option) for option in options}
+            command(**given, **{name: read(**typed)})
+
+        carry_out.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+        carry_out.__annotations__ = {each.name: each.annotation for each in parameters}
+        return carry_out
+
+    return decorate
+
+
+def _parameters(options: Mapping[str, Any]) -> Iterator[inspect.Parameter]:
+    for name, option in options.items():
+        annotation, default = option if isinstance(option, tuple) else (option, None)
+        kind = inspect.Parameter.KEYWORD_ONLY
+        yield inspect.Parameter(name, kind, default=default, annotation=annotation)
+
+
+def _terms(
+    thread: str | None, label: Sequence[str] | None, budget: Sequence[str] | None, **plain: Any
+) -> dict[str, Any]:
+    labels, limits = pairs(label or (), "--label"), read_budget(budget or ())
+    return {**plain, "thread_id": thread, "labels": labels, "budget": limits}
+
+
+filtered = _together(
+    "filter",
+    {
+        "status": Status,
+        "queue": OfQueue,
+        "workflow": OfWorkflow,
+        "tenant": Tenant,
+        "label": WithLabels,
+        "older_than": OlderThan,
+        "newer_than": NewerThan,
+    },
+    read_filter,
+)
+"""Gives a command the options that name jobs, in the place of its parameter `filter`."""
+
+with_terms = _together(
+    "terms",
+    {
+        "key": Key,
+        "queue": Queue,
+        "priority": (Priority, 0),
+        "delay": Delay,
+        "deadline": Deadline,
+        "tenant": OfTenant,
+        "thread": Thread,
+        "on_busy": (Busy, OnBusy.ENQUEUE),
+        "label": Labels,
+        "budget": Budget,
+    },
+    _terms,
+)
+"""Gives a command the options of a new job, in the place of its parameter `terms`: a mapping, as
+Engine.submit takes it."""
+
+with_given = _together(
+    "given", {"context": Context, "context_file": ContextFile, "config": Config}, Given
+)
+"""Gives a command the options of a run's context and config, in the place of its parameter `given`."""

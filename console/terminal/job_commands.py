@@ -55,7 +55,7 @@ _TOGETHER = MappingProxyType(
         "resume": (Command.RESUME, "They go on from their last checkpoints, with what they have."),
         "resume_now": (Command.RESUME, "They go on at once, also before their time."),
         "retry": (Command.RETRY, "They go on from their last checkpoints, with what they have."),
-        "cancel": (Command.CANCEL, "That is for ever; what they finished stays to be read."),
+        "cancel": (Command.CANCEL, "This is permanent. Finished results are kept."),
     }
 )
 """What marked jobs take together, and what follows from it."""
@@ -86,7 +86,7 @@ class JobCommands(LiveScreen):
             "a", "answer", "Answer", tooltip="Answer what the job asks, or anew what it failed with"
         ),
         Binding("f", "fork", "Fork", tooltip="Go on from a checkpoint in a new job"),
-        Binding("c", "cancel", "Cancel", tooltip="End the job for ever"),
+        Binding("c", "cancel", "Cancel", tooltip="Cancel the job permanently"),
     ]
 
     @property
@@ -129,7 +129,7 @@ class JobCommands(LiveScreen):
     def action_cancel(self) -> None:
         self._give(
             lambda job: self._change(
-                job, Command.CANCEL, ask="That is for ever; what it finished stays to be read."
+                job, Command.CANCEL, ask="This is permanent. Finished results are kept."
             ),
             "cancel",
         )
@@ -206,7 +206,7 @@ class JobCommands(LiveScreen):
             await self._change(job, command, budget=budget)
 
     async def _answer(self, job: Job) -> None:
-        asked = await self._seen(
+        asked = await self._look_up(
             lambda reader: [q for q in reader.questions(job.id) if q.takes_answer(job.status)]
         )
         if asked is not None and not asked:
@@ -231,7 +231,7 @@ class JobCommands(LiveScreen):
             await self._tell(f"job {job.id[:SHORT]}: {question.node} is answered", status)
 
     async def _fork(self, job: Job, checkpoint: Checkpoint | None = None) -> None:
-        found = checkpoint or await self._seen(
+        found = checkpoint or await self._look_up(
             lambda reader: next(iter(reader.checkpoints(job.id)), None)
         )
         if found is None:
@@ -267,7 +267,7 @@ class JobCommands(LiveScreen):
         finally:
             self.changed()
 
-    async def _seen(self, ask: Callable[[Reader], T]) -> T | None:
+    async def _look_up(self, ask: Callable[[Reader], T]) -> T | None:
         try:
             return await self.console.read(ask)
         except UcopError as error:
@@ -275,7 +275,10 @@ class JobCommands(LiveScreen):
             return None
 
     async def _tell(self, done: str, status: JobStatus | None) -> None:
-        if status is JobStatus.PENDING and await self._seen(lambda reader: reader.workers()) == []:
+        if (
+            status is JobStatus.PENDING
+            and await self._look_up(lambda reader: reader.workers()) == []
+        ):
             command = self.console.source.place.command("worker")
             done += f"; no worker is running, start one with: {command}"
         self.console.tell(done)

@@ -40,10 +40,10 @@ def clean(text: str) -> str:
     """A text in which nothing steers the terminal: what is no letter or sign is shown as one."""
     if text.isprintable():
         return text
-    return "".join(_shown(character) for character in text)
+    return "".join(_visible(character) for character in text)
 
 
-def _shown(character: str) -> str:
+def _visible(character: str) -> str:
     if character in "\n" or unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Cn"):
         return character
     return " " if character == "\t" else "\N{REPLACEMENT CHARACTER}"

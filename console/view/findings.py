@@ -39,7 +39,7 @@ def tell_findings(findings: Iterable[Finding], folders: Sequence[Path] = ()) -> 
     for finding in findings:
         place = f"{finding.position}: " if finding.position else ""
         note(f"{place}{finding.severity}: {finding.message}")
-        if shown := _underlined(finding, folders):
+        if shown := _underline(finding, folders):
             note(shown)
         if finding.hint:
             note(f"  {finding.hint}")
@@ -64,7 +64,7 @@ def finding_json(finding: Finding, folders: Sequence[Path] = ()) -> dict[str, An
     }
 
 
-def _underlined(finding: Finding, folders: Sequence[Path]) -> str:
+def _underline(finding: Finding, folders: Sequence[Path]) -> str:
     from ucop.agents.text.excerpt import underline
 
     text = _text_of(finding, folders)

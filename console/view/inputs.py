@@ -42,7 +42,7 @@ def typed_input(
     data = {**(read_object(file, "--input-file") if file else {}), **first}
     fields = (schema or {}).get("properties", {})
     for key, value in pairs(typed, "-i").items():
-        data[key] = _typed(fields.get(key, {}), value)
+        data[key] = _coerce(fields.get(key, {}), value)
     return data
 
 
@@ -61,7 +61,7 @@ def read_filter(
     queue: str | None,
     workflow: str | None,
     tenant: str | None,
-    labels: Sequence[str] | None,
+    label: Sequence[str] | None,
     older_than: str | None,
     newer_than: str | None,
     *,
@@ -75,7 +75,7 @@ def read_filter(
         queue=queue,
         workflow=workflow,
         tenant=tenant,
-        labels=pairs(labels or (), "--label"),
+        labels=pairs(label or (), "--label"),
         before=None if older_than is None else read_age(older_than, "--older-than"),
         after=None if newer_than is None else read_age(newer_than, "--newer-than"),
         archived=archived,
@@ -149,7 +149,7 @@ def _fields(workflow: Workflow) -> dict[str, Any]:
     return dict((workflow.input_schema or {}).get("properties", {}))
 
 
-def _typed(field: Mapping[str, Any], text: str) -> Any:
+def _coerce(field: Mapping[str, Any], text: str) -> Any:
     from ucop.agents.text.schema import coerce_text
 
     return coerce_text(field, text)

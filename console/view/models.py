@@ -9,7 +9,7 @@ from ucop.engine.errors import ModelError
 if TYPE_CHECKING:
     from ucop.agents.models.health import Health
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.providers.retry import Retry
     from ucop.engine.settings import Settings
 

@@ -68,6 +68,20 @@ class Place:
 
         return open_reader(self._database.url)
 
+    def ask(self, question: Callable[[Reader], T], otherwise: T) -> T:
+        """What a reader answers; `otherwise` if there is no database yet."""
+        from ucop.engine.reading.reader import NoDatabase
+
+        try:
+            with self.reader() as reader:
+                return question(reader)
+        except NoDatabase:
+            return otherwise
+
+    def read(self, operation: Operation[list[T]]) -> list[T]:
+        """Run an operation of the ledger that reads; it finds nothing if there is no database."""
+        return self.ask(lambda reader: reader.ask(operation), list[T]())
+
     def carry_out(self, give: Callable[[Commands], Awaitable[T]]) -> T:
         """Give a command without an engine: it loads nothing of the project. Raises UcopError."""
         import asyncio

@@ -20,7 +20,7 @@ from .place import Place
 
 if TYPE_CHECKING:
     from ucop.agents.models.models import Models
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.engine.jobs.job import Step, Usage
     from ucop.engine.settings import Settings
     from ucop.graphs.workflow import Workflow

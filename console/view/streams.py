@@ -38,7 +38,7 @@ def complete() -> None:
     for number, (name, mode) in enumerate({"stdin": "r", "stdout": "w", "stderr": "w"}.items()):
         if getattr(sys, name) is None:
             _occupy(number)
-            setattr(sys, name, _Closed() if number == STDOUT else _opened(os.devnull, mode))
+            setattr(sys, name, _Closed() if number == STDOUT else _open_text(os.devnull, mode))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # What cannot show a character still shows the rest.
@@ -54,7 +54,7 @@ def part() -> None:
     if isinstance(sys.stdout, _Closed):
         _own = sys.stdout
     else:
-        _own = _opened(os.dup(STDOUT), "w", sys.stdout.encoding)
+        _own = _open_text(os.dup(STDOUT), "w", sys.stdout.encoding)
     os.dup2(STDERR, STDOUT)
     printed = os.fdopen(STDOUT, "wb", buffering=0, closefd=False)
     sys.stdout = sys.__stdout__ = _Printed(  # type: ignore[misc]
@@ -126,7 +126,7 @@ class _Printed(io.TextIOWrapper):
             return len(text)
 
 
-def _opened(file: str | int, mode: str, encoding: str | None = None) -> TextIO:
+def _open_text(file: str | int, mode: str, encoding: str | None = None) -> TextIO:
     """A stream for good: line by line, as on a terminal."""
     keeps = not isinstance(file, int) or file > STDERR
     return cast(

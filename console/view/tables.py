@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from .output import harmless, put
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 COLOURS = {
     "completed": "green",
@@ -32,22 +32,23 @@ COLOURS = {
 """Colours of states. The word is always there too."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Column:
-    """A column's title; `numbers` stand to the right, `status` is coloured, `long` may wrap."""
-
-    title: str
-    numbers: bool = False
-    status: bool = False
-    long: bool = False
-
-
-@dataclass(frozen=True)
 class Table:
-    """Rows of text under titles."""
+    """Rows of text under titles. Columns of `numbers` stand to the right, those of `status` are
+    coloured, and those of `long` may wrap."""
 
-    columns: Sequence[Column]
-    rows: list[Sequence[str]] = field(default_factory=list)
+    def __init__(
+        self,
+        *titles: str,
+        numbers: Collection[str] = (),
+        status: Collection[str] = (),
+        long: Collection[str] = (),
+    ) -> None:
+        self.titles, self.rows = titles, list[Sequence[str]]()
+        self._numbers, self._status, self._long = numbers, status, long
+
+    def add(self, *cells: str) -> None:
+        """Add a row."""
+        self.rows.append(cells)
 
     def show(self, *, titles: bool = False) -> None:
         """Print to stdout: aligned under titles on a terminal, else a line with tabs a row.
@@ -55,8 +56,7 @@ class Table:
         With `titles` the titles stand off the terminal too, where the table is not all there is.
         """
         if not on_terminal():
-            above = [[column.title for column in self.columns]] if titles else []
-            for row in [*above, *self.rows]:
+            for row in [self.titles, *self.rows] if titles else self.rows:
                 if not put("\t".join(" ".join(cell.split()) for cell in row)):
                     return
         elif self.rows:
@@ -64,25 +64,24 @@ class Table:
 
     def _draw(self) -> None:
         from rich.table import Table as Drawing
-        from rich.text import Text
 
         drawing = Drawing(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-        for column in self.columns:
+        for title in self.titles:
             drawing.add_column(
-                column.title,
-                justify="right" if column.numbers else "left",
-                no_wrap=not column.long,
-                overflow="fold" if column.long else "ellipsis",
+                title,
+                justify="right" if title in self._numbers else "left",
+                no_wrap=title not in self._long,
+                overflow="fold" if title in self._long else "ellipsis",
             )
         for row in self.rows:
-            cells = zip(self.columns, row, strict=True)
-            drawing.add_row(
-                *(
-                    Text(harmless(cell), style=COLOURS.get(cell, "") if c.status else "")
-                    for c, cell in cells
-                )
-            )
+            cells = zip(self.titles, row, strict=True)
+            drawing.add_row(*(self._text(title, cell) for title, cell in cells))
         stdout_console().print(drawing)
+
+    def _text(self, title: str, cell: str) -> Text:
+        from rich.text import Text
+
+        return Text(harmless(cell), style=COLOURS.get(cell, "") if title in self._status else "")
 
 
 def on_terminal() -> bool:

@@ -6,10 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..faults import fault
+from ..journal.journal import Journal
+from ..journal.notes import Call, Notes
 from ..ledger.operation import Operation, Statement, run
-from .fence import Kept
-from .journal import Journal
-from .notes import Batch, Load
 
 HELD_UP = 10.0
 """Seconds that a graph which a node runs waits for a commit that is under way."""
@@ -29,13 +28,13 @@ class FencedWrite:
     def __init__(
         self,
         journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        more: Sequence[Kept],
-        notes: Batch,
+        *calls: Call,
+        notes: Notes | None = None,
+        saved: int = 0,
+        checkpoint: str | None = None,
     ) -> None:
-        self.journal, self.more, self.notes = journal, more, notes
-        self.load: Load | None = None
+        self.journal, self.calls, self.notes = journal, calls, notes or Notes()
+        self.load: Notes | None = None
         """What is taken out of the journal while this is under way."""
         self._saved, self._checkpoint = saved, checkpoint
 
@@ -50,12 +49,12 @@ class FencedWrite:
     def into(
         self,
         execute: Callable[[Statement], Sequence[Any]],
-        save: Callable[[Kept], Any],
+        save: Callable[[Call], Any],
     ) -> None:
         """Write all of it into a transaction that is open, by what executes and saves there."""
         run(self.tell(), execute)
         assert self.load is not None
-        for call in (*self.load.held, *self.more):
+        for call in (*self.load.held, *self.calls):
             save(call)
         fault("inside saver write")
 

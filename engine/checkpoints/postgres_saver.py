@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
 from itertools import groupby
@@ -13,8 +13,6 @@ from typing import TYPE_CHECKING, Any, Self
 import psycopg
 from langgraph.checkpoint.base import (
     BaseCheckpointSaver,
-    CheckpointTuple,
-    DeltaChannelHistory,
 )
 from langgraph.checkpoint.postgres import PostgresSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
@@ -28,18 +26,17 @@ from ..database.postgres import Apart as ApartPostgres
 from ..database.postgres import PostgresDatabase, reachable
 from ..dialect import POSTGRES
 from ..faults import fault
-from ..ledger import lifecycle, threads
+from ..journal.journal import Journal
+from ..journal.notes import Call
 from ..ledger.operation import Operation, drive, run
+from ..ledger.progress import superseded
 from ..values.serializer import Apart as Row
 from ..values.serializer import serializer
 from ..values.stored import MOST_INLINE
-from .fence import Fenced, Kept, T
+from .fence import Fenced, T
 from .fenced_write import HELD_UP, HELD_UP_BY_A_NODE, FencedWrite
-from .journal import Journal
-from .notes import NO_NOTES, Batch
 
 if TYPE_CHECKING:
-    from langchain_core.runnables import RunnableConfig
     from psycopg import AsyncConnection, AsyncCursor
     from psycopg.rows import DictRow
 
@@ -62,6 +59,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
     """The PostgreSQL saver over a pool. Each attempt has its own lock, so that attempts do
     not wait for each other, and the writes of one attempt keep their order."""
 
+    tables = POSTGRES.tables
     url: str = ""
     apart: ApartPostgres
     """Connections of other threads."""
@@ -72,20 +70,6 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         clone.journal = journal
         clone.lock = journal.lock
         return clone
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._carry_out(
-            lambda: threads.copy_thread(POSTGRES.tables, source_thread_id, target_thread_id)
-        )
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(POSTGRES.tables, run_ids))
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(POSTGRES.tables, [thread_id]))
 
     async def _change(self, make: Callable[[], Operation[None]]) -> None:
         async with (
@@ -104,30 +88,6 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         ):
             run(make(), partial(on_postgres, cursor))
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if not self._at_home():
-            return await asyncio.to_thread(self.get_tuple, config)
-        await self._save_held()
-        return self._read(await super().aget_tuple(config))
-
-    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        if self._at_home():
-            await self._save_held()
-            async for item in super().alist(*args, **options):
-                yield item
-        else:
-            for item in await asyncio.to_thread(lambda: [*self.list(*args, **options)]):
-                yield item
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        asked: dict[str, Any] = {"config": config, "channels": channels}
-        if not self._at_home():
-            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
-        await self._save_held()
-        return await super().aget_delta_channel_history(**asked)
-
     @asynccontextmanager
     async def _cursor(self, *, pipeline: bool = False) -> AsyncIterator[AsyncCursor[DictRow]]:
         if self._inside is not None and pipeline:
@@ -144,17 +104,9 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         else:
             raise RuntimeError("a fenced saver writes through aput, aput_writes and flush only")
 
-    async def _commit(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
+    async def _commit(self, write: FencedWrite) -> None:
         # A commit that was begun is seen to its end: who is cancelled amid it must know whether it
         # happened, or would tell the same twice, or not at all.
-        write = FencedWrite(journal, saved, checkpoint, more, notes)
         commit = asyncio.ensure_future(self._commit_whole(write))
         cancelled: asyncio.CancelledError | None = None
         while not commit.done():
@@ -199,19 +151,12 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
                 else:
                     for arguments in given:
                         await inside._save(("put", arguments))
-            for call in write.more:
+            for call in write.calls:
                 await inside._save(call)
             fault("inside saver write")
 
-    def _commit_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = FencedWrite(journal, saved, checkpoint, more, notes)
+    def _commit_apart(self, write: FencedWrite) -> None:
+        journal = write.journal
         if not journal.committing.acquire(timeout=HELD_UP):
             raise RuntimeError(HELD_UP_BY_A_NODE)
         try:
@@ -227,7 +172,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         finally:
             journal.committing.release()
 
-    def _save_apart(self, call: Kept) -> None:
+    def _save_apart(self, call: Call) -> None:
         method, arguments = call
         with reachable(self.url), self.apart.connection() as connection:
             save_by(PostgresSaver(connection, serde=self.serde), (method, arguments))
@@ -236,7 +181,7 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         with reachable(self.url), self.apart.connection() as connection:
             return read(PostgresSaver(connection, serde=self.serde))
 
-    async def _save(self, call: Kept) -> None:
+    async def _save(self, call: Call) -> None:
         method, arguments = as_rows(call)
         await getattr(AsyncPostgresSaver, f"a{method}")(self, *arguments)
 
@@ -256,12 +201,12 @@ class FencedPostgresSaver(Fenced, AsyncPostgresSaver):
         ]
 
 
-def save_by(saver: PostgresSaver, call: Kept) -> None:
+def save_by(saver: PostgresSaver, call: Call) -> None:
     method, arguments = as_rows(call)
     getattr(saver, method)(*arguments)
 
 
-def as_rows(call: Kept) -> Kept:
+def as_rows(call: Call) -> Call:
     """A checkpoint whose numbers and texts PostgreSQL's JSON would change or refuse, such as NaN,
     -0.0, enums and texts with NUL, so that the saver keeps them in rows of their own."""
     method, arguments = call
@@ -291,7 +236,7 @@ def _fenced(journal: Journal) -> Iterator[None]:
         yield
     except psycopg.Error as error:
         if error.sqlstate == "UC001":
-            raise lifecycle.superseded(journal.job_id, journal.attempt) from None
+            raise superseded(journal.job_id, journal.attempt) from None
         raise
 
 
@@ -321,7 +266,7 @@ def postgres_saver(database: Database, types: Sequence[str]) -> FencedPostgresSa
     return saver
 
 
-async def save(calls: Sequence[Kept], connection: psycopg.AsyncConnection[Any]) -> None:
+async def save(calls: Sequence[Call], connection: psycopg.AsyncConnection[Any]) -> None:
     """See savers.save_on."""
     saver = AsyncPostgresSaver(connection, serde=serializer())
     for method, arguments in map(as_rows, calls):

@@ -13,8 +13,8 @@ from ucop.graphs.pregel.allowlist import allowlist_of
 from ucop.graphs.pregel.wanted import need, need_use, wanted
 
 from ..database.sqlite import SqliteDatabase
+from ..journal.notes import Call
 from ..values.serializer import used_types
-from .fence import Kept
 
 if TYPE_CHECKING:
     from langgraph.store.base import BaseStore
@@ -62,7 +62,7 @@ def saver_of(database: Database, types: Sequence[str] = ()) -> FencedSaver:
     return postgres_saver(database, types)
 
 
-def save_on(calls: Sequence[Kept], connection: Any) -> Awaitable[None] | None:
+def save_on(calls: Sequence[Call], connection: Any) -> Awaitable[None] | None:
     """Save in the transaction that is open on a connection of either database's driver. What this
     returns is to be awaited."""
     if isinstance(connection, sqlite3.Connection):

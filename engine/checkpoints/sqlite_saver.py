@@ -22,14 +22,14 @@ from ucop.graphs.pregel.wanted import need, need_use, wanted
 from ..database.drivers import on_sqlite
 from ..database.sqlite import Apart, SqliteDatabase
 from ..dialect import SQLITE
+from ..journal.journal import Journal
+from ..journal.notes import Call
 from ..ledger import threads
 from ..ledger.operation import Operation, run
 from ..values.serializer import serializer
 from ..values.stored import MOST_BYTES
-from .fence import Fenced, Kept, T
+from .fence import Fenced, T
 from .fenced_write import FencedWrite
-from .journal import Journal
-from .notes import NO_NOTES, Batch
 
 if TYPE_CHECKING:
     from langchain_core.runnables import RunnableConfig
@@ -60,14 +60,40 @@ class Unfenced(SqliteSaver):
             yield cursor
 
 
-class FencedSqliteSaver(Fenced, SqliteSaver):
-    """The synchronous SQLite saver, used inline on the engine's loop.
-
-    A write takes microseconds there; a thread or aiosqlite would cost more than it frees.
-    """
+class InlineSqliteSaver(SqliteSaver):
+    """The synchronous SQLite saver, used inline on the engine's loop: it reads in microseconds there,
+    and a thread or aiosqlite would cost more than it frees."""
 
     retry: Callable[[Callable[[], Any]], Awaitable[Any]]
     """Reads again while another process holds the lock, without blocking the loop."""
+
+    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
+        found: CheckpointTuple | None = await self.retry(
+            lambda: SqliteSaver.get_tuple(self, config)
+        )
+        return found
+
+    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
+        # get_tuple() while list() is open would wait for its own lock.
+        for item in await self._read_here(lambda saver: [*saver.list(*args, **options)]):
+            yield item
+
+    async def aget_delta_channel_history(
+        self, *, config: RunnableConfig, channels: Sequence[str]
+    ) -> Mapping[str, DeltaChannelHistory]:
+        return await self._read_here(
+            lambda saver: saver.get_delta_channel_history(config=config, channels=channels)
+        )
+
+    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
+        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
+        return found
+
+
+class FencedSqliteSaver(Fenced, InlineSqliteSaver):
+    """See fence.py."""
+
+    tables = SQLITE.tables
     commit: Callable[..., Awaitable[Any]]
     """Writes in a transaction; see group_commit.GroupCommit.write."""
     apart: Apart
@@ -85,36 +111,19 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
         # The base class would commit, also after an error.
         return closing(self.conn.cursor())
 
-    def save(self, call: Kept) -> None:
+    def save(self, call: Call) -> None:
         """Save in the transaction that is open on the loop's connection."""
         method, arguments = call
         getattr(SqliteSaver, method)(self, *arguments)
 
-    async def _commit(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = FencedWrite(journal, saved, checkpoint, more, notes)
+    async def _commit(self, write: FencedWrite) -> None:
         with write:
             await self.commit(
                 lambda: write.into(partial(on_sqlite, self.conn), self.save),
                 lambda _: write.told(),
             )
 
-    def _commit_apart(
-        self,
-        journal: Journal,
-        saved: int,
-        checkpoint: str | None,
-        *more: Kept,
-        notes: Batch = NO_NOTES,
-    ) -> None:
-        write = FencedWrite(journal, saved, checkpoint, more, notes)
-
+    def _commit_apart(self, write: FencedWrite) -> None:
         def work(connection: sqlite3.Connection) -> None:
             saver = Unfenced(connection, self.serde)
             write.into(
@@ -125,63 +134,20 @@ class FencedSqliteSaver(Fenced, SqliteSaver):
             self.apart.write(work)
             write.told()
 
-    async def _save(self, call: Kept) -> None:
+    async def _save(self, call: Call) -> None:
         await self.commit(lambda: self.save(call))
 
-    def _save_apart(self, call: Kept) -> None:
+    def _save_apart(self, call: Call) -> None:
         method, arguments = call
         self.apart.write(lambda at: getattr(Unfenced(at, self.serde), method)(*arguments))
 
     def _read_apart(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
         return self.apart.read(lambda connection: read(Unfenced(connection, self.serde)))
 
-    async def aget_tuple(self, config: RunnableConfig) -> CheckpointTuple | None:
-        if not self._at_home():
-            return await asyncio.to_thread(self.get_tuple, config)
-        await self._save_held()
-        return self._read(await self.retry(lambda: SqliteSaver.get_tuple(self, config)))
-
-    async def alist(self, *args: Any, **options: Any) -> AsyncIterator[CheckpointTuple]:
-        if self._at_home():
-            await self._save_held()
-            found = await self._read_here(lambda saver: [*saver.list(*args, **options)])
-        else:
-            found = await asyncio.to_thread(lambda: [*self.list(*args, **options)])
-        # get_tuple() while list() is open would wait for its own lock.
-        for item in found:
-            yield item
-
-    async def aget_delta_channel_history(
-        self, *, config: RunnableConfig, channels: Sequence[str]
-    ) -> Mapping[str, DeltaChannelHistory]:
-        asked: dict[str, Any] = {"config": config, "channels": channels}
-        if not self._at_home():
-            return await asyncio.to_thread(lambda: self.get_delta_channel_history(**asked))
-        await self._save_held()
-        return await self._read_here(lambda saver: saver.get_delta_channel_history(**asked))
-
-    async def _read_here(self, read: Callable[[BaseCheckpointSaver[Any]], T]) -> T:
-        found: T = await self.retry(lambda: read(Unfenced(self.conn, self.serde)))
-        return found
-
-    async def adelete_thread(self, thread_id: str) -> None:
-        await self._carry_out(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
-
-    def delete_thread(self, thread_id: str) -> None:
-        self._carry_out_apart(lambda: threads.delete_threads(SQLITE.tables, [thread_id]))
-
-    async def acopy_thread(self, source_thread_id: str, target_thread_id: str) -> None:
-        await self._carry_out(
-            lambda: threads.copy_thread(SQLITE.tables, source_thread_id, target_thread_id)
-        )
-
-    async def adelete_for_runs(self, run_ids: Sequence[str]) -> None:
-        await self._carry_out(lambda: threads.delete_for_runs(SQLITE.tables, run_ids))
-
     async def aprune(self, thread_ids: Sequence[str], *, strategy: str = "keep_latest") -> None:
         strategies: dict[str, Callable[[Sequence[str]], Operation[None]]] = {
             "keep_latest": threads.keep_latest,
-            "delete": partial(threads.delete_threads, SQLITE.tables),
+            "delete": partial(threads.delete_threads, self.tables),
         }
         if strategy not in strategies:
             raise ValueError(f"there is no strategy {strategy!r}; there is {', '.join(strategies)}")
@@ -204,7 +170,7 @@ def sqlite_saver(database: SqliteDatabase, types: Sequence[str]) -> FencedSqlite
     return saver
 
 
-def save(calls: Sequence[Kept], connection: sqlite3.Connection) -> None:
+def save(calls: Sequence[Call], connection: sqlite3.Connection) -> None:
     """See savers.save_on."""
     saver = Unfenced(connection, serializer())
     for method, arguments in calls:

@@ -23,12 +23,12 @@ from ..dialect import SQLITE, dialect_of
 from ..errors import JobNotFound, RefusedChange
 from ..jobs.command import Changed, Command
 from ..jobs.job import JobId, new_job_id
-from ..ledger import commands, lifecycle, retention
+from ..ledger import commands, reads, retention
 from ..ledger.commands import NewTerms
 from ..ledger.events import signed
-from ..ledger.lifecycle import Submitted
 from ..ledger.operation import Operation
 from ..ledger.pruning import Pruning, prune
+from ..ledger.reads import Submitted
 from ..ledger.retention import Rule
 from ..notices import Notices
 from ..worker.retention import carry_out
@@ -97,7 +97,7 @@ class Commands:
         except JobNotFound as error:
             return Changed(id=id, status=None, refused=str(error))
         try:
-            status = (await self.database.read(lambda: lifecycle.rest(id))).status
+            status = (await self.database.read(lambda: reads.rest(id))).status
         except JobNotFound as error:  # deleted at this moment
             return Changed(id=id, status=None, refused=refused or str(error))
         return Changed(id=id, status=status, refused=refused)
@@ -161,7 +161,7 @@ class Commands:
         return await self._write(lambda: memory_rows.forget(namespace, key, cascades=cascades))
 
     async def _job(self, id: JobId) -> Submitted:
-        return await self.database.read(lambda: lifecycle.submitted(id))
+        return await self.database.read(lambda: reads.submitted(id))
 
     # ------------------------------------------------------------ queues
 

@@ -23,8 +23,8 @@ from ..jobs.job import Checkpoint, JobId, new_job_id
 from ..jobs.run_options import AS_IT_IS, Regiven, run_options
 from ..ledger import busy_thread, commands, threads
 from ..ledger.commands import NewTerms
-from ..ledger.lifecycle import Submitted
 from ..ledger.live_rows import followed
+from ..ledger.reads import Submitted
 from ..ledger.records import NewJob
 from ..values.inputs import given_input, kept_input
 from .commands import Commands

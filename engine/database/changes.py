@@ -42,7 +42,7 @@ class _FileEar:
         try:
             self._connection = connect_to_file(path)
         except sqlite3.Error as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
         self._version = self._read()
 
     def hear(self, wait: float) -> bool:
@@ -68,11 +68,11 @@ class _FileEar:
             with self._lock:
                 (version,) = self._connection.execute("pragma data_version").fetchone()
         except sqlite3.Error as error:
-            raise self._explained(error) from error
+            raise self._explain(error) from error
         return int(version)
 
-    def _explained(self, error: sqlite3.Error) -> DatabaseError:
-        from .sqlite import explain
+    def _explain(self, error: sqlite3.Error) -> DatabaseError:
+        from .sqlite_errors import explain
 
         return explain(error, self._path)
 

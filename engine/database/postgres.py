@@ -224,7 +224,7 @@ class Apart:
     @contextmanager
     def connection(self) -> Iterator[psycopg.Connection[Any]]:
         with self._lock:
-            pool = self._opened()
+            pool = self._open_pool()
         with pool.connection() as connection:
             yield connection
 
@@ -235,7 +235,7 @@ class Apart:
         if pool is not None:
             pool.close(timeout=1.0)
 
-    def _opened(self) -> ConnectionPool[psycopg.Connection[Any]]:
+    def _open_pool(self) -> ConnectionPool[psycopg.Connection[Any]]:
         if self._closed:
             raise DatabaseError("the database is not open")
         if self._pool is None:

@@ -145,7 +145,7 @@ class _Postgres:
 
 def connect_to_file(path: Path) -> sqlite3.Connection:
     """Raises sqlite3.Error."""
-    connection = _opened(path, "mode=ro")
+    connection = _open_file(path, "mode=ro")
     try:
         connection.execute("select 1 from sqlite_master limit 1").fetchall()
     except sqlite3.OperationalError:
@@ -153,11 +153,11 @@ def connect_to_file(path: Path) -> sqlite3.Connection:
         if not is_left_alone(path):
             raise
         # A backup, say, on a disk that cannot be written: SQLite cannot lock it, and need not.
-        connection = _opened(path, "mode=ro&immutable=1")
+        connection = _open_file(path, "mode=ro&immutable=1")
     return connection
 
 
-def _opened(path: Path, how: str) -> sqlite3.Connection:
+def _open_file(path: Path, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         f"{path.absolute().as_uri()}?{how}",
         uri=True,
@@ -214,6 +214,6 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _explain(error: sqlite3.Error, path: Path) -> DatabaseError:
-    from .sqlite import explain
+    from .sqlite_errors import explain
 
     return explain(error, path)

@@ -60,7 +60,7 @@ def started_before(pid: int, at: float) -> bool:
     if fields is None:
         return False
     ticks = int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    return _booted() + ticks <= at + CLOCK_GRAIN
+    return _boot_time() + ticks <= at + CLOCK_GRAIN
 
 
 CLOCK_GRAIN = 2.0
@@ -76,7 +76,7 @@ def _stat(pid: int) -> list[str] | None:
     return text.rpartition(")")[2].split()
 
 
-def _booted() -> float:
+def _boot_time() -> float:
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith("btime "):
             return float(line.split()[1])

@@ -46,7 +46,7 @@ class InputEdit:
         return sorted({*self.input, *self.replace})
 
     def checked(self, workflow: Workflow, job: JobId, before: Any, *, begun: bool) -> Any:
-        """What is to be given to the graph: where it has not begun the whole input, else those
+        """What to pass to the graph: the whole input if it has not begun, else only those
         inputs that are to be others. Raises InvalidInput."""
         if self.input and not isinstance(before, Mapping):
             raise InvalidInput(

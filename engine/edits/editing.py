@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.edit import INPUT, START, check_names
 from ucop.graphs.errors import StateError
@@ -16,10 +16,10 @@ from ucop.graphs.types.state import normalise
 from ucop.graphs.workflow import Workflow
 from ucop.graphs.workflows.yaml_workflow import OVERWRITE, YamlWorkflow
 
-from ..checkpoints.fence import Kept
 from ..checkpoints.savers import attach
 from ..errors import CheckpointNotFound, InvalidInput
 from ..jobs.job import JobId, ThreadId
+from ..journal.notes import Call
 from .edit import Edit
 
 if TYPE_CHECKING:
@@ -35,13 +35,13 @@ async def edited(
     thread: ThreadId,
     checkpoint: str,
     edit: Edit,
-) -> list[Kept]:
+) -> list[Call]:
     """What the saver is to write for an edited state. Raises InvalidInput, CheckpointNotFound,
     or Unstorable."""
     from langgraph.errors import InvalidUpdateError
 
     values = _values(workflow, edit)
-    draft: list[Kept] = []
+    draft: list[Call] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
     # By the graph's saver, which knows the classes of its state.
     at = await _saved(graph.checkpointer, thread, checkpoint)
@@ -56,11 +56,11 @@ async def edited(
 async def _edited(
     workflow: Workflow,
     graph: Any,
-    draft: list[Kept],
+    draft: list[Call],
     at: CheckpointTuple,
     values: Mapping[str, Any],
     as_node: str | None,
-) -> list[Kept]:
+) -> list[Call]:
     if START in at.checkpoint["channel_values"]:
         return await _with_input(graph, draft, at, values, as_node)
     step = await superstep(graph, at)
@@ -72,10 +72,10 @@ async def _edited(
 
 async def set_back(
     workflow: Workflow, saver: FencedSaver, thread: ThreadId, checkpoint: str
-) -> list[Kept]:
+) -> list[Call]:
     """What the saver is to write so that the thread stands at an earlier checkpoint again. What
     followed on it stays, as a branch."""
-    draft: list[Kept] = []
+    draft: list[Call] = []
     graph: Any = attach(workflow.graph(), saver.for_draft(draft))
     at = await _saved(graph.checkpointer, thread, checkpoint)
     await graph.aupdate_state(_at(thread, checkpoint), None, as_node="__copy__")
@@ -97,12 +97,12 @@ async def _saved(saver: FencedSaver, thread: ThreadId, checkpoint: str) -> Check
 
 async def _with_input(
     graph: Any,
-    draft: list[Kept],
+    draft: list[Call],
     at: CheckpointTuple,
     values: Mapping[str, Any],
     as_node: str | None,
-) -> list[Kept]:
-    """Another input, where nothing else was saved yet."""
+) -> list[Call]:
+    """Another input, if nothing else was saved yet."""
     if as_node is not None:
         raise InvalidInput(
             f"no node has made this state, which is the input alone; leave as_node={as_node!r} out"
@@ -113,7 +113,7 @@ async def _with_input(
 
 
 def _made_by(step: Superstep | None, at: CheckpointTuple, as_node: str | None) -> tuple[str, ...]:
-    """The nodes that made a checkpoint. Raises InvalidInput where none is known, nor named."""
+    """The nodes that made a checkpoint. Raises InvalidInput if none is known, nor named."""
     if step is not None:
         return step.ran
     known: Any = at.metadata or {}
@@ -140,7 +140,7 @@ async def _news(graph: Any, at: CheckpointTuple, values: Mapping[str, Any]) -> d
 
 async def _anew(
     workflow: Workflow, step: Superstep, values: Mapping[str, Any], node: str
-) -> list[Kept]:
+) -> list[Call]:
     """The superstep as it would have been, had `node` written `values` as well."""
     written = list(values.items())
     tasks = []
@@ -156,11 +156,11 @@ async def _anew(
 async def _loosely(
     workflow: Workflow,
     graph: Any,
-    draft: list[Kept],
+    draft: list[Call],
     at: CheckpointTuple,
     values: Mapping[str, Any],
     node: str,
-) -> list[Kept]:
+) -> list[Call]:
     """Written as a node that has not made the checkpoint, or of which that is not known."""
     snapshot = await graph.aget_state(at.config)
     due = tuple(dict.fromkeys(snapshot.next))
@@ -170,7 +170,7 @@ async def _loosely(
     return draft
 
 
-def _mark(draft: list[Kept], marks: Mapping[str, Any]) -> None:
+def _mark(draft: list[Call], marks: Mapping[str, Any]) -> None:
     """Note `marks` in the metadata of the checkpoints of a draft."""
     for method, arguments in draft:
         if method == "put":

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from ..checkpoints.fence import Kept
 from ..checkpoints.savers import save_on
 from ..dialect import Tables
 from ..errors import JobNotFound, RefusedChange
 from ..jobs.job import JobId, ThreadId
 from ..jobs.status import Change, JobStatus, sources
+from ..journal.notes import Call
 from ..ledger import questions
 from ..ledger.commands import MARK_PASSED, RESTS, NewTerms, changed_meanwhile, check_edit, go_on
 from ..ledger.events import event
@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 # ---------------------------------------------------------------- what is to be saved
 
 
-def newest(draft: Sequence[Kept], otherwise: str) -> str:
+def newest(draft: Sequence[Call], otherwise: str) -> str:
     """The checkpoint that a thread stands at once the draft is saved."""
     ids = [arguments[1]["id"] for method, arguments in draft if method == "put"]
     return ids[-1] if ids else otherwise
 
 
-def _to(job: JobId, thread: ThreadId, draft: Sequence[Kept]) -> Save:
+def _to(job: JobId, thread: ThreadId, draft: Sequence[Call]) -> Save:
     """The calls of a draft, for the thread of the job that they are to belong to."""
 
     def placed(config: Any) -> Any:
@@ -70,14 +70,14 @@ def fork(
     thread: ThreadId,
     checkpoint: str,
     id: JobId,
-    draft: Sequence[Kept],
+    draft: Sequence[Call],
     *,
     standing: bool,
     successor: Successor | None = None,
     run: str | None = None,
 ) -> Operation[JobId]:
     """A new job that goes on from a checkpoint of `parent`, maybe under another definition.
-    `run` is its context and config, where they are to be others. Raises JobNotFound,
+    `run` is its context and config, if they are to be others. Raises JobNotFound,
     CheckpointNotFound."""
     fields = ("workflow", "fingerprint", "needs", "input")
     other = {name: getattr(successor, name, None) for name in fields}
@@ -102,7 +102,7 @@ def restore(
     attempt: int,
     thread: ThreadId,
     checkpoint: str,
-    draft: Sequence[Kept],
+    draft: Sequence[Call],
     *,
     retry: NewTerms | None = None,
 ) -> Operation[JobStatus]:
@@ -128,7 +128,7 @@ def resume_edited(
     attempt: int,
     thread: ThreadId,
     checkpoint: str,
-    draft: Sequence[Kept],
+    draft: Sequence[Call],
     names: Sequence[str],
     terms: NewTerms,
 ) -> Operation[JobStatus]:
@@ -163,9 +163,9 @@ def _stand(
     attempt: int,
     thread: ThreadId,
     newest: str,
-    draft: Sequence[Kept],
+    draft: Sequence[Call],
 ) -> Operation[None]:
-    """The job stands at what the draft saves. Raises RefusedChange where it was changed since."""
+    """The job stands at what the draft saves. Raises RefusedChange if it was changed since."""
     for row in (yield One(_BUSY, {"job": job, "thread": thread})):
         raise RefusedChange(
             f"job {row['id']} is {row['status']} on thread {thread}, and would go on from the state "

@@ -30,7 +30,7 @@ class Successor:
     definition: str
     needs: str
     input: str | None
-    """Its input, where it is another than its parent's."""
+    """Its input, if it is another than its parent's."""
 
     def kept(self) -> Operation[None]:
         """Keep the definition."""
@@ -40,7 +40,7 @@ class Successor:
 
 def successor_of(workflow: Workflow, given: dict[str, Any], edited: dict[str, Any]) -> Successor:
     """`workflow` for a fork of a job that was `given` an input. Inputs that it does not know are
-    left out. Raises InvalidInput where it needs one that neither the job nor the edit has."""
+    left out. Raises InvalidInput if it needs one that neither the job nor the edit has."""
     input = None
     if isinstance(workflow, YamlWorkflow):
         known = workflow.definition.inputs
@@ -59,7 +59,7 @@ def successor_of(workflow: Workflow, given: dict[str, Any], edited: dict[str, An
 async def check_fit(
     old: Workflow, new: Workflow, saver: FencedSaver, thread: ThreadId, checkpoint: str
 ) -> None:
-    """Raises WorkflowChanged where the new definition would leave out what is due."""
+    """Raises WorkflowChanged if the new definition would leave out what is due."""
     where = {"thread_id": thread, "checkpoint_ns": "", "checkpoint_id": checkpoint}
     stands = await standing(attach(new.graph(), saver), {"configurable": where})
     why = refusal(old.wiring, new.wiring, stands)

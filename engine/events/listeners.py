@@ -136,11 +136,11 @@ class Listener:
         if not await self._hold():
             return self._post.lease / 3
         found = await self._post.database.read(lambda: page(self._asked, self._reach, TOGETHER))
-        pause = await self._served(found)
+        pause = await self._serve(found)
         self._reach = max(self._reach, found.position)
         return 0.0 if len(found.events) == TOGETHER else min(pause, LOOK_AGAIN)
 
-    async def _served(self, found: Page) -> float:
+    async def _serve(self, found: Page) -> float:
         """`serve`, with the listener held for as long as it takes: whoever is told may be slow."""
         serving = asyncio.ensure_future(self.serve(found))
         try:

@@ -61,11 +61,11 @@ def plugins(post: Post) -> list[Plugin]:
     return [
         Plugin(entry_point.name, subscriber, asked, post)
         for entry_point in entry_points(group=GROUP)
-        for subscriber, asked in _loaded(entry_point)
+        for subscriber, asked in _load(entry_point)
     ]
 
 
-def _loaded(entry_point: EntryPoint) -> Iterator[tuple[Callable[[Event], object], Wanted]]:
+def _load(entry_point: EntryPoint) -> Iterator[tuple[Callable[[Event], object], Wanted]]:
     try:
         found = entry_point.load()
         subscriber = found() if inspect.isclass(found) else found

@@ -193,7 +193,7 @@ class Subscription:
         """Waits for the next event. Raises DatabaseError where the ledger cannot be read; then
         to ask again goes on where it was."""
         while not self._closed:
-            if (event := self._taken()) is not None:
+            if (event := self._take()) is not None:
                 return event
             self._look()
         raise StopIteration
@@ -204,7 +204,7 @@ class Subscription:
     async def __anext__(self) -> Event:
         # Whoever awaits may give up: then the thread that looks goes on, and must take nothing.
         while not self._closed:
-            if (event := self._taken()) is not None:
+            if (event := self._take()) is not None:
                 return event
             await asyncio.to_thread(self._look)
         raise StopAsyncIteration
@@ -228,7 +228,7 @@ class Subscription:
     ) -> None:
         self.close()
 
-    def _taken(self) -> Event | None:
+    def _take(self) -> Event | None:
         """The next event of those that were read."""
         if not self._page:
             return None

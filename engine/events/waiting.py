@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from ..errors import ResultTimeout
 from ..jobs.status import ACTIVE
-from ..ledger import lifecycle
+from ..ledger import reads
 from .subscriptions import LOOK_AGAIN
 
 if TYPE_CHECKING:
     from ..database.database import Database
     from ..jobs.job import Event, JobId
-    from ..ledger.lifecycle import Rest
+    from ..ledger.reads import Rest
     from ..notices import Notices
 
 EVENT_PAGE = 500
@@ -52,7 +52,7 @@ class Waiting:
             while True:
                 news.clear()
                 rests = (await self._read(id)).status not in ACTIVE
-                page = await self._database.read(lambda: lifecycle.events(id, after, EVENT_PAGE))
+                page = await self._database.read(lambda: reads.events(id, after, EVENT_PAGE))
                 self._raise_trouble(id)
                 if page or rests:
                     return page, rests and len(page) < EVENT_PAGE
@@ -62,7 +62,7 @@ class Waiting:
                         await news.wait()
 
     async def _read(self, id: JobId) -> Rest:
-        return await self._database.read(lambda: lifecycle.rest(id))
+        return await self._database.read(lambda: reads.rest(id))
 
     def _raise_trouble(self, id: JobId) -> None:
         if (trouble := self._notices.take_trouble(id)) is not None:

@@ -8,7 +8,7 @@ again under the same id. webhook_sender.py sends them. Operations, like those in
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..declared.webhook import Webhook
 from ..errors import DeliveryNotFound
 from ..jobs.job import Event
 from ..ledger.operation import Many, One, Operation, Row
-from ..record import Record
+from ..record import Record, record_of, time_of
 from ..values.json_text import to_json
 from .listeners import reached
 from .subscriptions import Wanted
@@ -271,17 +271,4 @@ def again_dead(webhook: str | None = None) -> Operation[int]:
 
 
 def _delivery(row: Row) -> Delivery:
-    return Delivery(
-        webhook=row["webhook"],
-        id=row["id"],
-        job_id=row["job_id"],
-        seq=row["seq"],
-        type=row["type"],
-        body=row["body"],
-        status=DeliveryStatus(row["status"]),
-        tries=row["tries"],
-        error=row["error"],
-        created_at=datetime.fromtimestamp(row["created_at"], UTC),
-        next_at=datetime.fromtimestamp(row["next_at"] or row["created_at"], UTC),
-        ended_at=None if row["ended_at"] is None else datetime.fromtimestamp(row["ended_at"], UTC),
-    )
+    return record_of(Delivery, row, next_at=time_of(row["next_at"] or row["created_at"]))

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 from ucop.graphs.errors import StateError
 from ucop.graphs.types.state import normalise
@@ -48,5 +48,5 @@ def _chosen(job: str, status: JobStatus, asked: Sequence[Question], name: str | 
     what = "several questions are open" if able else "no such question is open"
     ids = ", ".join(f"{each.id} ({each.node})" for each in asked if each.takes_answer(status))
     late = ", ".join(each.node for each in named if each.by_default) if not able else ""
-    told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+    told = f" ({late} was not answered in time, so the default was used)" if late else ""
     raise RefusedChange(f"job {job}: {what}{told}; open: {ids or 'none'}")

@@ -292,6 +292,8 @@ def masked(value: Any) -> Any:
 
 def shown_config(config: RunConfig) -> dict[str, Any]:
     """A config as it may be shown: what it says, masked."""
+    if config is NO_CONFIG:
+        return {}
     said = json.loads(config.model_dump_json(exclude_defaults=True))
     shown: dict[str, Any] = masked(said)
     return shown

@@ -148,7 +148,7 @@ def _why_not_open(job: str, question: str, status: str) -> Operation[str]:
         return f"question {question} of job {job} is not open; the job does not ask it any more"
     if not rows or rows[0]["answered_at"] is None:
         return f"job {job} is {status}; it waits for no answer to {question}"
-    late, before = "nobody answered it in time, and its default holds", "it was answered before"
+    late, before = "it was not answered in time, so its default was used", "it was answered before"
     how = late if rows[0]["by_default"] else before
     return f"question {question} of job {job} is not open; {how}"
 

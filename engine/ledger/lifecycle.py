@@ -1,28 +1,29 @@
 """The ledger: every change of a job, each as one operation of one transaction.
 
 The ledger is the truth about jobs. Every change is a compare-and-set on status and attempt,
-together with the event that tells of it, the attempt's row and, where a new attempt is
-due, its place in the queue. What may follow what is the table in states.py.
+together with the event that tells of it, the attempt's row and, if a new attempt is
+due, its place in the queue. What may follow what is the table in jobs/status.py. What a running attempt
+writes is in progress.py, what people ask for in commands.py, whose time is over in overdue.py.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from operator import attrgetter
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
-from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict, Superseded
+from ..errors import ForeignThread, InvalidInput, JobNotFound, KeyConflict
 from ..jobs.budget import Spent
-from ..jobs.job import Event, JobId, TaskId, ThreadId, WorkerId, event_of
-from ..jobs.run_options import RunOptions, run_options
-from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, follow, target
+from ..jobs.job import JobId, TaskId, ThreadId, WorkerId
+from ..jobs.run_options import run_options
+from ..jobs.status import SETTLED, Change, JobStatus, StepStatus, target
 from ..values.json_text import to_json
 from . import live_rows, questions
-from .events import event, noted_events
-from .operation import Alone, Enqueue, Many, One, Operation, Params, Row, clock
+from .events import event
+from .operation import Alone, Enqueue, One, Operation, Params, Row, clock
+from .progress import superseded, tell
 from .records import PAUSE, PAUSE_NOW, Claimed, NewEvent, NewJob, Outcome, StepRow
 
 POISON_ATTEMPTS = 3
@@ -30,7 +31,7 @@ POISON_ATTEMPTS = 3
 failed."""
 
 UNBEGUN_ATTEMPTS = 10
-"""The same, where the last of them did not even begin a node: then the job is hardly to blame."""
+"""The same, if the last of them did not even begin a node: then the job is hardly to blame."""
 
 BACK_OFF = 1.0
 """Seconds before the attempt after the first of them; doubles."""
@@ -185,7 +186,7 @@ where job_id = :job and number = :attempt"""
 
 
 def claim(job: str, attempt: int, worker: WorkerId) -> Operation[Claimed | None]:
-    """Take a queued attempt, or None where it is not to be had: another worker has it, its
+    """Take a queued attempt, or None if it is not to be had: another worker has it, its
     thread is busy or another job of it comes first, the job was stopped, or this worker was
     declared lost. Whose turn it is says queue/order.py."""
     params = {"job": job, "attempt": attempt, "worker": worker}
@@ -234,94 +235,7 @@ def _spent(job: str) -> Operation[Spent]:
     )
 
 
-# ---------------------------------------------------------------- while it runs
-
-_TELL = """
-update jobs set seq = seq + :events, progress = progress + :saved,
-    checkpoint_id = coalesce(:checkpoint, checkpoint_id)
-where id = :job and attempt = :attempt and status = 'running' returning seq"""
-
-_PUT_STEP = """
-insert into steps (job_id, task_id, attempt, node, status, started_at, finished_at, input,
-    output, error, model_calls, tokens_in, tokens_out, tokens_cached, tokens_reasoning,
-    seconds_waited, seconds_generating, cached_calls, cost, models, cached, tries)
-values (:job, :task_id, :attempt, :node, :status, {now} - cast(:started_at as double precision),
-    {now} - cast(:finished_at as double precision), :input,
-    :output, :error, :model_calls, :tokens_in, :tokens_out, :tokens_cached, :tokens_reasoning,
-    :seconds_waited, :seconds_generating, :cached_calls, :cost, :models, :cached, :tries)
-on conflict (job_id, task_id, attempt) do update set status = excluded.status,
-    started_at = coalesce(excluded.started_at, steps.started_at),
-    finished_at = excluded.finished_at, input = coalesce(steps.input, excluded.input),
-    output = excluded.output, error = excluded.error, model_calls = excluded.model_calls,
-    tokens_in = excluded.tokens_in, tokens_out = excluded.tokens_out,
-    tokens_cached = excluded.tokens_cached, tokens_reasoning = excluded.tokens_reasoning,
-    seconds_waited = excluded.seconds_waited, seconds_generating = excluded.seconds_generating,
-    cached_calls = excluded.cached_calls,
-    cost = excluded.cost, models = excluded.models, cached = excluded.cached,
-    tries = excluded.tries
-where steps.status <> 'completed'"""
-
-
-def tell(
-    job: str,
-    attempt: int,
-    *,
-    steps: Sequence[StepRow] = (),
-    events: Sequence[NewEvent] = (),
-    saved: int = 0,
-    checkpoint: str | None = None,
-    consumed: Sequence[str] = (),
-    rejected: Sequence[str] = (),
-) -> Operation[None]:
-    """The fence, and what the attempt has to tell, as one: raises Superseded where the
-    attempt is no longer current, else writes its steps and events.
-
-    `saved` counts checkpoint writes of the same transaction, `checkpoint` is the newest;
-    `consumed` and `rejected` are questions whose answers a task of it took, or could not take.
-    """
-    mark = {"events": len(events), "saved": saved, "checkpoint": checkpoint}
-    rows = yield One(_TELL, {"job": job, "attempt": attempt, **mark})
-    if not rows:
-        raise superseded(job, attempt)
-    if events:
-        first = rows[0]["seq"] - len(events) + 1
-        yield noted_events(job, first, events)
-    if steps:
-        moment = time.monotonic()
-        yield Many(_PUT_STEP, [_step_params(job, attempt, step, moment) for step in steps])
-    yield from questions.consume(job, consumed)
-    yield from questions.reopen(job, rejected)
-
-
-def superseded(job: str, attempt: int) -> Superseded:
-    return Superseded(
-        f"attempt {attempt} of job {job} is no longer current: another attempt owns the job, "
-        "or it was stopped; nothing of this attempt was written after that. "
-        f"`ucop jobs show {job}` tells who has it"
-    )
-
-
-_STEP_FIELDS = tuple(StepRow.__dataclass_fields__)
-_step_values = attrgetter(*_STEP_FIELDS)
-
-
-def _step_params(job: str, attempt: int, step: StepRow, moment: float) -> Params:
-    """Times as seconds before `moment`: the database knows what time it is."""
-    params = dict(zip(_STEP_FIELDS, _step_values(step), strict=True))
-    params["started_at"] = step.started_at and moment - step.started_at
-    params["finished_at"] = step.finished_at and moment - step.finished_at
-    params["status"] = step.status.value
-    params["job"], params["attempt"] = job, attempt
-    return params
-
-
 # ---------------------------------------------------------------- the end of an attempt
-
-_FINISH = """
-update jobs set status = :status, output = :output, error = :error, reason = :reason,
-    want = null, worker = null, seq = seq + 1, stalls = 0,
-    finished_at = case when :settled = 1 then {now} end
-where id = :job and attempt = :attempt and status = 'running' returning seq"""
 
 _END_ATTEMPT = """
 update attempts set status = 'ended', outcome = :outcome, finished_at = {now}
@@ -335,39 +249,35 @@ where job_id = :job and status = 'running'"""
 def finish(job: str, attempt: int, outcome: Outcome) -> Operation[JobStatus]:
     """End an attempt whose graph ended; returns the job's status. Raises Superseded."""
     skipped = yield from _skipped(job, outcome)
-    told = [
+    skips = [
         NewEvent(type="step.skipped", at=time.monotonic(), data=to_json({"node": step.node}))
         for step in skipped
     ]
-    steps, events = [*outcome.steps, *skipped], [*outcome.events, *told]
     yield from tell(
         job,
         attempt,
-        steps=steps,
-        events=events,
+        steps=[*outcome.steps, *skipped],
+        events=[*outcome.events, *skips],
         consumed=outcome.consumed,
         rejected=outcome.rejected,
     )
-    status = target(outcome.change)
-    params: dict[str, Any] = {
-        "status": status.value,
-        "output": outcome.output,
-        "error": outcome.error,
-        "reason": outcome.reason,
-        "settled": int(status in SETTLED),
-    }
-    rows = yield One(_FINISH, {"job": job, "attempt": attempt, **params})
-    if not rows:
+    running = {"attempt": attempt, "status": JobStatus.RUNNING}
+    told: dict[str, Any] = {}
+    if target(outcome.change) is JobStatus.WAITING:
+        told["questions"] = yield from questions.ask(job, outcome.questions)
+    status = yield from settle(
+        job,
+        running,
+        outcome.change,
+        outcome.reason,
+        error=outcome.error,
+        output=outcome.output,
+        told=told,
+    )
+    if status is None:
         raise superseded(job, attempt)
-    yield from _end_attempt(job, attempt, status.value)
-    data: dict[str, Any] = {"attempt": attempt, "reason": outcome.reason}
-    if outcome.error:
-        data["error"] = json.loads(outcome.error)
-    if status is JobStatus.WAITING:
-        data["questions"] = yield from questions.ask(job, outcome.questions)
-    elif status is JobStatus.COMPLETED:
+    if status is JobStatus.COMPLETED:
         yield from questions.withdraw_open(job)
-    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
     return status
 
 
@@ -424,7 +334,7 @@ where id = :job and attempt = :attempt and status = :from_status returning seq""
 
 _SETTLE = """
 update jobs set status = :status, want = null, worker = null, reason = :reason, error = :error,
-    seq = seq + 1, finished_at = case when :ended = 1 then {now} end
+    output = :output, seq = seq + 1, stalls = 0, finished_at = case when :ended = 1 then {now} end
 where id = :job and attempt = :attempt and status = :from_status returning seq"""
 
 
@@ -439,9 +349,9 @@ def release(
     `lost`: the worker is gone. `broke_off`: the attempt ended, and could not be brought to an end
     in the ledger. Then attempts that saved nothing new are counted; they wait longer each time,
     and after POISON_ATTEMPTS the job is failed, because it may be what takes the workers down.
-    Returns the new status, or None where the attempt is no longer current.
+    Returns the new status, or None if the attempt is no longer current.
     """
-    state = yield from _state(job)
+    state = yield from state_of(job)
     if state is None or state["status"] != JobStatus.RUNNING or state["attempt"] != attempt:
         return None
     idle = (lost or broke_off) and state["progress"] == state["progress_before"]
@@ -451,7 +361,7 @@ def release(
     if stalls >= (POISON_ATTEMPTS if begun else UNBEGUN_ATTEMPTS):
         how = "broke off" if broke_off else "lost their worker"
         reason = _POISON.format(stalls=stalls, how=how, why=why)
-        error = {"type": "PoisonJob", "message": reason, "node": None}
+        error = to_json({"type": "PoisonJob", "message": reason, "node": None})
         return (yield from settle(job, state, Change.FAIL, reason, error=error))
     if state["want"] in (PAUSE, PAUSE_NOW):
         return (yield from settle(job, state, Change.PAUSE, "asked to pause"))
@@ -469,66 +379,40 @@ def settle(
     job: str,
     state: Row,
     change: Change,
-    reason: str,
+    reason: str | None,
     *,
-    error: dict[str, Any] | None = None,
+    error: str | None = None,
+    output: str | None = None,
+    told: Mapping[str, Any] | None = None,
 ) -> Operation[JobStatus | None]:
-    """The job rests, and no attempt follows. None where its status changed meanwhile."""
+    """The job rests, and no attempt follows. None where its status changed meanwhile. `error` and
+    `output` are JSON; its event has `told` besides."""
     status, attempt = target(change), state["attempt"]
     params = {
         "status": status.value,
         "reason": reason,
-        "error": to_json(error) if error else None,
+        "error": error,
+        "output": output,
         "ended": int(status in SETTLED),
     }
     where = {"job": job, "attempt": attempt, "from_status": state["status"]}
     rows = yield One(_SETTLE, {**params, **where})
     if not rows:
         return None
-    yield from _end_attempt(job, attempt, reason if error else status.value)
-    data = {"attempt": attempt, "reason": reason, "error": error}
-    yield event(job, rows[0]["seq"], f"job.{status}", {k: v for k, v in data.items() if v})
+    yield from _end_attempt(job, attempt, reason if error and reason else status.value)
+    data = {"attempt": attempt, "reason": reason, "error": error and json.loads(error)}
+    shown = {name: value for name, value in {**data, **(told or {})}.items() if value}
+    yield event(job, rows[0]["seq"], f"job.{status}", shown)
     return status
 
 
-_EXPIRED = """
-select id from jobs where expires_at is not null and expires_at <= {now}
-    and status in ('pending', 'paused', 'waiting')"""
-
-# A person may have given it more time since it was listed.
-_PASSED = "select budget from jobs where id = :job and expires_at <= {now}"
-
-
-def expired() -> Operation[list[JobId]]:
-    """Jobs that nobody works on, and whose deadline has passed."""
-    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {}))]
-
-
-def expire(job: str) -> Operation[JobStatus | None]:
-    """Fail a job whose deadline passed while nobody worked on it. None where it goes on, or
-    has ended."""
-    state = yield from _state(job)
-    if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
-        return None
-    passed = yield One(_PASSED, {"job": job})
-    if not passed:
-        return None
-    seconds = json.loads(passed[0]["budget"])["deadline"]
-    reason = (
-        f"the job did not end within {seconds:g} s of its submission, and was {state['status']} "
-        f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"
-    )
-    error = {"type": "DeadlinePassed", "message": reason, "node": None}
-    return (yield from settle(job, state, Change.EXPIRE, reason, error=error))
-
-
-def _state(job: str) -> Operation[Row | None]:
+def state_of(job: str) -> Operation[Row | None]:
     rows = yield One(_STATE, {"job": job})
     return rows[0] if rows else None
 
 
 def existing(job: str) -> Operation[Row]:
-    state = yield from _state(job)
+    state = yield from state_of(job)
     if state is None:
         raise JobNotFound(f"no job {job}; `ucop jobs list` shows the jobs there are")
     return state
@@ -546,7 +430,7 @@ def next_attempt(
 ) -> Operation[JobStatus | None]:
     """Attempt n ends, n+1 is queued: after `delay` seconds, or after those that it has still to
     `wait` for a time of its own.
-    `change` is None where the job was in the queue already."""
+    `change` is None if the job was in the queue already."""
     attempt = state["attempt"]
     params = {"reason": why, "stalls": stalls, "delay": delay, "wait": int(delay > 0)}
     where = {"job": job, "attempt": attempt, "from_status": state["status"]}
@@ -562,78 +446,3 @@ def next_attempt(
     yield event(job, rows[0]["seq"], "job.pending", {"reason": why, "attempt": attempt + 1})
     yield Enqueue(JobId(job), attempt + 1, state["priority"], wait or delay)
     return JobStatus.PENDING
-
-
-# ---------------------------------------------------------------- reading, on the engine's loop
-
-_REST = "select status, reason, output, error from jobs where id = :job"
-
-_EVENTS = """
-select job_id, seq, type, at, data, position from events
-where job_id = :job and seq > :after order by seq limit :limit"""
-
-_DEFINITION = "select body from definitions where fingerprint = :fingerprint"
-
-
-@dataclass(frozen=True, slots=True)
-class Submitted:
-    """A job as it was submitted, and how far it is."""
-
-    attempt: int
-    checkpoint_id: str | None
-    """The last one."""
-    thread_id: ThreadId
-    fingerprint: str
-    """Of its workflow."""
-    input: str
-    """JSON."""
-    run: str
-    """See run_options.RunOptions."""
-
-    @property
-    def options(self) -> RunOptions:
-        return run_options(self.run)
-
-
-_SUBMITTED = """
-select attempt, checkpoint_id, thread_id, fingerprint, input, run from jobs where id = :job"""
-
-
-def submitted(job: str) -> Operation[Submitted]:
-    """Raises JobNotFound."""
-    rows = yield One(_SUBMITTED, {"job": job})
-    if not rows:
-        raise JobNotFound(f"no job {job}")
-    return Submitted(**{name: rows[0][name] for name in Submitted.__dataclass_fields__})
-
-
-@dataclass(frozen=True, slots=True)
-class Rest:
-    """Where a job stands and, once it rests, how it ended; texts are JSON."""
-
-    status: JobStatus
-    reason: str | None
-    output: str | None
-    error: str | None
-
-
-def rest(job: str) -> Operation[Rest]:
-    """Raises JobNotFound."""
-    rows = yield One(_REST, {"job": job})
-    if not rows:
-        raise JobNotFound(f"no job {job}")
-    row = rows[0]
-    return Rest(JobStatus(row["status"]), row["reason"], row["output"], row["error"])
-
-
-def events(job: str, after: int, limit: int) -> Operation[list[Event]]:
-    """Up to `limit` events with numbers above `after`."""
-    rows = yield One(_EVENTS, {"job": job, "after": after, "limit": limit})
-    return [event_of(row) for row in rows]
-
-
-def definition(fingerprint: str) -> Operation[dict[str, Any]]:
-    """The stored form of a workflow."""
-    rows = yield One(_DEFINITION, {"fingerprint": fingerprint})
-    body: dict[str, Any] = json.loads(rows[0]["body"])
-    return body

@@ -17,7 +17,7 @@ from ..jobs.status import JobStatus
 from .operation import Many, One, Operation
 
 LISTEN_LEASE = 15.0
-"""Seconds for which a listener counts that gives no sign of life."""
+"""Seconds for which a listener counts that does not respond."""
 
 PAGE = 50
 """Rows read at once."""
@@ -32,7 +32,7 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LiveRow:
-    """A batch of parts; see live_batch.py."""
+    """A batch of parts; see live/batch.py."""
 
     job: str
     attempt: int

@@ -1,14 +1,16 @@
-"""Questions that nobody answered in time: their default is the answer, or the job fails."""
+"""Whose time is over. Questions that nobody answered in time: their default is the answer, or the
+job fails. Jobs whose deadline passed while nobody worked on them."""
 
 from __future__ import annotations
 
 import json
 
 from ..jobs.job import JobId
-from ..jobs.status import Change, JobStatus
+from ..jobs.status import Change, JobStatus, follow
+from ..values.json_text import to_json
 from .commands import changed_meanwhile, go_on, overtaken
 from .events import event
-from .lifecycle import existing, settle
+from .lifecycle import existing, settle, state_of
 from .operation import One, Operation, Row
 
 _JOBS = """
@@ -36,11 +38,11 @@ def waiting(limit: int) -> Operation[list[JobId]]:
     return [JobId(row["job_id"]) for row in (yield One(_JOBS, {"limit": limit}))]
 
 
-def expire(job: JobId) -> Operation[JobStatus | None]:
+def expire_questions(job: JobId) -> Operation[JobStatus | None]:
     """Answer the questions of a waiting job whose time is over with their defaults, and let it go
-    on; where one of them has none, the job fails. None where nothing of that is due any more.
+    on; if one of them has none, the job fails. None if nothing of that is due any more.
 
-    Raises RefusedChange where a person was faster.
+    Raises RefusedChange if a person was faster.
     """
     state = yield from existing(job)
     if state["status"] != JobStatus.WAITING:
@@ -60,7 +62,7 @@ def expire(job: JobId) -> Operation[JobStatus | None]:
     for question in late:
         yield from _answer(job, state, question)
     nodes = ", ".join(dict.fromkeys(row["node"] for row in late))
-    why = f"nobody answered {nodes} in time: the default holds"
+    why = f"nobody answered {nodes} in time: the default is used"
     return (yield from go_on(job, state, Change.RESUME, why, passes=False))
 
 
@@ -75,9 +77,42 @@ def _answer(job: JobId, state: Row, question: Row) -> Operation[None]:
 
 
 def _fail(job: JobId, state: Row, node: str, reason: str) -> Operation[JobStatus | None]:
-    error = {"type": "AnswerOverdue", "message": reason, "node": node}
+    error = to_json({"type": "AnswerOverdue", "message": reason, "node": node})
     failed = yield from settle(job, state, Change.EXPIRE, reason, error=error)
     if failed is None:
         raise changed_meanwhile(job)
     yield One(_TAKE_TIME, {"job": job})
     return failed
+
+
+# ---------------------------------------------------------------- deadlines
+
+_EXPIRED = """
+select id from jobs where expires_at is not null and expires_at <= {now}
+    and status in ('pending', 'paused', 'waiting')"""
+
+# A person may have given it more time since it was listed.
+_PASSED = "select budget from jobs where id = :job and expires_at <= {now}"
+
+
+def late_jobs() -> Operation[list[JobId]]:
+    """Jobs that nobody works on, and whose deadline has passed."""
+    return [JobId(row["id"]) for row in (yield One(_EXPIRED, {}))]
+
+
+def expire_job(job: str) -> Operation[JobStatus | None]:
+    """Fail a job whose deadline passed while nobody worked on it. None if it goes on, or
+    has ended."""
+    state = yield from state_of(job)
+    if state is None or follow(JobStatus(state["status"]), Change.EXPIRE) is None:
+        return None
+    passed = yield One(_PASSED, {"job": job})
+    if not passed:
+        return None
+    seconds = json.loads(passed[0]["budget"])["deadline"]
+    reason = (
+        f"the job did not end within {seconds:g} s of its submission, and was {state['status']} "
+        f"then; `ucop jobs resume {job} --budget deadline=…` with more goes on"
+    )
+    error = to_json({"type": "DeadlinePassed", "message": reason, "node": None})
+    return (yield from settle(job, state, Change.EXPIRE, reason, error=error))

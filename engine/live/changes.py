@@ -42,7 +42,7 @@ class _FileEar:
         self._path = path
 
     async def listen(self, tell: Tell) -> None:
-        from ..database.sqlite import explained
+        from ..database.sqlite_errors import explained
 
         with explained(self._path):
             connection = connect_to_file(self._path)

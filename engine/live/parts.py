@@ -57,24 +57,24 @@ class Omitted:
 
 def pack(value: Any) -> bytes:
     """Any value, at most PART_LIMIT bytes of it. Raises nothing."""
-    packed = _packed(value)
+    packed = _pack(value)
     for depth in (4, 3, 2, 1, 0):
         if len(packed) <= PART_LIMIT:
             break
-        packed = _packed(_trimmed(value, depth, len(packed)))
+        packed = _pack(_trim(value, depth, len(packed)))
     return packed
 
 
 def unpack(data: bytes) -> Any:
     """What `pack` was given, as far as it could be sent."""
-    return ormsgpack.unpackb(data, ext_hook=_unpacked, option=ormsgpack.OPT_NON_STR_KEYS)
+    return ormsgpack.unpackb(data, ext_hook=_unpack, option=ormsgpack.OPT_NON_STR_KEYS)
 
 
-def _packed(value: Any) -> bytes:
+def _pack(value: Any) -> bytes:
     try:
         return ormsgpack.packb(value, default=_form, option=_OPTIONS)
     except Exception:  # noqa: BLE001 - a value of the user's: what of it cannot be sent, is marked
-        return ormsgpack.packb(_walked(value, DEPTH), default=_form, option=_OPTIONS)
+        return ormsgpack.packb(_walk(value, DEPTH), default=_form, option=_OPTIONS)
 
 
 def _form(value: Any) -> Any:
@@ -82,7 +82,7 @@ def _form(value: Any) -> Any:
     try:
         return _form_of(value)
     except Exception as error:  # noqa: BLE001 - code of the user's class
-        return _omitted(f"a value of {_name(value)} cannot be sent: {type(error).__name__}")
+        return _omission(f"a value of {_name(value)} cannot be sent: {type(error).__name__}")
 
 
 def _form_of(value: Any) -> Any:
@@ -94,7 +94,7 @@ def _form_of(value: Any) -> Any:
     if kind in (Interrupt, Send, Command, Overwrite):
         return ormsgpack.Ext(_OBJECT, _inner([kind.__name__, _parts(value)]))
     if isinstance(value, Omitted):
-        return _omitted(value.reason)
+        return _omission(value.reason)
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, int):
@@ -105,7 +105,7 @@ def _form_of(value: Any) -> Any:
         if isinstance(value, family):
             return ormsgpack.Ext(code, _inner(list(value)))
     if hasattr(value, "get_secret_value"):
-        return _omitted("a secret is not sent")
+        return _omission("a secret is not sent")
     if isinstance(value, BaseModel):
         return {**{name: getattr(value, name) for name in kind.model_fields}, **_extra(value)}
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
@@ -120,14 +120,14 @@ def _form_of(value: Any) -> Any:
         return bytes(value)
     if _is_safe(kind):
         return ormsgpack.Ext(_LEAF, _strict.dumps_typed(value)[1])
-    return _omitted(f"a value of {_name(value)} cannot be sent")
+    return _omission(f"a value of {_name(value)} cannot be sent")
 
 
 def _inner(value: Any) -> bytes:
     return ormsgpack.packb(value, default=_form, option=_OPTIONS)
 
 
-def _omitted(reason: str) -> ormsgpack.Ext:
+def _omission(reason: str) -> ormsgpack.Ext:
     return ormsgpack.Ext(_OMITTED, reason.encode("utf-8", "replace"))
 
 
@@ -151,7 +151,7 @@ def _name(value: Any) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def _unpacked(code: int, data: bytes) -> Any:
+def _unpack(code: int, data: bytes) -> Any:
     match code:
         case 5:
             return _strict.loads_typed(("msgpack", data))
@@ -176,7 +176,7 @@ def _unpacked(code: int, data: bytes) -> Any:
     return Omitted(f"a form that this version does not know ({code})")
 
 
-def _walked(value: Any, depth: int) -> Any:
+def _walk(value: Any, depth: int) -> Any:
     """`value` without what msgpack refuses: texts that are no Unicode, keys of odd kinds, endless
     nesting."""
     if isinstance(value, str):
@@ -184,11 +184,11 @@ def _walked(value: Any, depth: int) -> Any:
     if depth == 0:
         return Omitted("nested too deep")
     if isinstance(value, Mapping):
-        return {_key(key): _walked(item, depth - 1) for key, item in list(value.items())}
+        return {_key(key): _walk(item, depth - 1) for key, item in list(value.items())}
     if isinstance(value, list):
-        return [_walked(item, depth - 1) for item in list(value)]
+        return [_walk(item, depth - 1) for item in list(value)]
     if isinstance(value, tuple):
-        return tuple(_walked(item, depth - 1) for item in value)
+        return tuple(_walk(item, depth - 1) for item in value)
     try:
         ormsgpack.packb(value, default=_form, option=_OPTIONS)
     except Exception as error:  # noqa: BLE001 - as above
@@ -211,7 +211,7 @@ def _is_text(value: str) -> bool:
     return True
 
 
-def _trimmed(value: Any, depth: int, size: int) -> Any:
+def _trim(value: Any, depth: int, size: int) -> Any:
     """`value` without what is large in it, looked for `depth` levels deep."""
     if depth and isinstance(value, Mapping):
         return {key: _fitting(item, depth - 1) for key, item in value.items()}
@@ -221,5 +221,5 @@ def _trimmed(value: Any, depth: int, size: int) -> Any:
 
 
 def _fitting(item: Any, depth: int) -> Any:
-    size = len(_packed(item))
-    return item if size <= PART_LIMIT // 8 else _trimmed(item, depth, size)
+    size = len(_pack(item))
+    return item if size <= PART_LIMIT // 8 else _trim(item, depth, size)

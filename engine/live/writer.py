@@ -2,7 +2,7 @@
 
 Each attempt has an outlet. While nobody listens to its job it is shut, and LangGraph emits nothing
 that the job itself does not need. A worker has one channel, which writes what its outlets gathered
-in one transaction, at most each BATCH seconds. Readers are in live_stream.py. On the engine's loop
+in one transaction, at most each BATCH seconds. Readers are in stream.py. On the engine's loop
 only.
 """
 

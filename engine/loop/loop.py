@@ -61,7 +61,7 @@ class BlockingCalls(ThreadPoolExecutor):
 
 
 def _new_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, where there is one: see docs/decisions/uvloop.md."""
+    """uvloop's, if there is one: see docs/decisions/uvloop.md."""
     try:
         from uvloop import new_event_loop
     except ImportError:
@@ -73,7 +73,7 @@ class LoopThread:
     """Starts on construction; `stop` ends it, and nothing else should.
 
     Code that runs on it may raise SystemExit, or stop the loop that it finds running; then the loop
-    goes on. `on_end` is called, on its thread, where it cannot go on.
+    goes on. `on_end` is called, on its thread, if it cannot go on.
     """
 
     def __init__(self, name: str, on_end: Callable[[str], None] = lambda why: None) -> None:
@@ -107,7 +107,7 @@ class LoopThread:
                 self._loop.close()
 
     def _run_until_stopped(self) -> Exception | None:
-        """Run the loop until `stop`; returns what broke it, where something did."""
+        """Run the loop until `stop`; returns what broke it, if something did."""
         while not self._stopping:
             try:
                 self._loop.run_forever()
@@ -120,7 +120,7 @@ class LoopThread:
         return None
 
     async def _end(self) -> None:
-        """Nobody may wait for ever for a loop that has ended."""
+        """Nobody may wait forever for a loop that has ended."""
         await asyncio.sleep(0)  # what was handed over last begins
         left = asyncio.all_tasks() - {asyncio.current_task()}
         for task in left:

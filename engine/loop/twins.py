@@ -8,9 +8,9 @@
 
         aresult = awaited(result)
 
-The body awaits nothing but steps: what runs on the engine's loop (`on_loop`) and what blocks
-(`aside`). `result` waits for each step in the caller's thread, `aresult` awaits it on the
-caller's loop. Why so: docs/decisions/twins.md.
+The body awaits nothing but what runs on the engine's loop (`on_loop`) and what blocks (`aside`).
+`result` waits for it in the caller's thread, `aresult` awaits it on the caller's loop. Why so:
+docs/decisions/twins.md.
 """
 
 from __future__ import annotations
@@ -18,64 +18,28 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from functools import partial, wraps
-from typing import Any, Generic, ParamSpec, TypeVar
+from types import coroutine
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from .loop import LoopThread
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
-
-class Waitable(Generic[T]):
-    """Something that a twin waits for, and the other awaits."""
-
-    __slots__ = ("begin", "wait")
-
-    def __init__(self, wait: Callable[[], T], begin: Callable[[], Awaitable[T]]) -> None:
-        self.wait, self.begin = wait, begin
-
-    def __await__(self) -> Generator[Any, Any, T]:
-        result: T = yield self
-        return result
+Step: TypeAlias = tuple[Callable[[], T], Callable[[], Awaitable[T]]]
+"""What a body awaits: how to wait for it, and how to await it."""
 
 
-class Body(Generic[T]):
-    """The body of a method, which goes from step to step."""
-
-    value: Any = None
-    """What the last step gave; at the end, what the method returns."""
-    error: BaseException | None = None
-    """What the last step raised."""
-
-    def __init__(self, steps: Coroutine[Waitable[Any], Any, T]) -> None:
-        self._steps = steps
-
-    def next(self) -> Waitable[Any] | None:
-        """The next step; None at the end."""
-        try:
-            if self.error is None:
-                return self._steps.send(self.value)
-            return self._steps.throw(self._raised())
-        except StopIteration as end:
-            self.value = end.value
-            return None
-
-    def _raised(self) -> BaseException:
-        """The error, which is not kept: its traceback would keep it, and this with it."""
-        error, self.error = self.error, None
-        assert error is not None
-        return error
-
-
-def on_loop(loop: LoopThread, work: Coroutine[Any, Any, T]) -> Waitable[T]:
+@coroutine
+def on_loop(loop: LoopThread, work: Coroutine[Any, Any, T]) -> Generator[Step[T], T, T]:
     """Run on the engine's loop."""
-    return Waitable(partial(loop.call, work), partial(loop.acall, work))
+    return (yield partial(loop.call, work), partial(loop.acall, work))
 
 
-def aside(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Waitable[T]:
+@coroutine
+def aside(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Generator[Step[T], T, T]:
     """Call what blocks: in the caller's own thread, or beside the caller's loop."""
-    bound = partial(call, *args, **kwargs)
-    return Waitable(bound, partial(asyncio.to_thread, bound))
+    return (yield partial(call, *args, **kwargs), partial(asyncio.to_thread, call, *args, **kwargs))
 
 
 def waited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
@@ -83,14 +47,21 @@ def waited(method: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @wraps(method)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        body = Body(method(*args, **kwargs))
-        while (step := body.next()) is not None:
+        body = method(*args, **kwargs)
+        go_on: Callable[[Any], Step[Any]] = body.send
+        given: Any = None
+        while True:
             try:
-                body.value = step.wait()
+                wait, _ = go_on(given)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                given = None  # an error's traceback leads here, and would keep the error
+            try:
+                go_on, given = body.send, wait()
             except BaseException as error:  # noqa: BLE001 - raised again, where the body awaits
-                body.error = error
-        result: T = body.value
-        return result
+                go_on, given = body.throw, error
 
     return call
 
@@ -102,14 +73,21 @@ def awaited(method: Callable[P, T], name: str | None = None) -> Callable[P, Coro
 
     @wraps(original)
     async def call(*args: P.args, **kwargs: P.kwargs) -> T:
-        body = Body(original(*args, **kwargs))
-        while (step := body.next()) is not None:
+        body = original(*args, **kwargs)
+        go_on: Callable[[Any], Step[Any]] = body.send
+        given: Any = None
+        while True:
             try:
-                body.value = await step.begin()
+                _, begin = go_on(given)
+            except StopIteration as end:
+                result: T = end.value
+                return result
+            finally:
+                given = None
+            try:
+                go_on, given = body.send, await begin()
             except BaseException as error:  # noqa: BLE001 - raised again, where the body awaits
-                body.error = error
-        result: T = body.value
-        return result
+                go_on, given = body.throw, error
 
     call.__name__ = name or f"a{original.__name__}"
     call.__qualname__ = original.__qualname__.replace(original.__name__, call.__name__)

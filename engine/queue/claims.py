@@ -10,9 +10,10 @@ from functools import partial
 from ..database.database import Database
 from ..faults import fault
 from ..ledger.records import Claimed
-from . import Run, order
+from . import order
 from .fair_shares import Ended
 from .order import Look, Serving
+from .queue import Run
 
 
 class Claims:

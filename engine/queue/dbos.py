@@ -32,8 +32,9 @@ from ..database.tickets import APPLICATION, QUEUE, VERSION, WORKFLOW
 from ..errors import UcopError
 from ..faults import fault
 from ..jobs.job import WorkerId
+from ..loop.cancellation import end
 from ..loop.duty import repeat
-from . import Run
+from .queue import Run
 
 if TYPE_CHECKING:
     from .claims import Claims
@@ -77,8 +78,7 @@ class DbosQueue:
 
     async def stop(self) -> None:
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await end(self._loop)
             self._loop = None
         self._spend(self._tickets)
         try:

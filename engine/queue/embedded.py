@@ -8,9 +8,10 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
+from ..loop.cancellation import end
 from ..loop.duty import repeat
-from . import Run
 from .claims import Claims
+from .queue import Run
 
 log = logging.getLogger("ucop.queue")
 
@@ -32,8 +33,7 @@ class EmbeddedQueue:
 
     async def stop(self) -> None:
         if self._loop is not None:
-            self._loop.cancel()
-            await asyncio.gather(self._loop, return_exceptions=True)
+            await end(self._loop)
             self._loop = None
 
     def wake(self) -> None:

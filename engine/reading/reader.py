@@ -30,7 +30,8 @@ from ..jobs.job import (
 )
 from ..jobs.status import JobStatus
 from ..ledger.operation import One, Operation, Params, Row, Statement, clock, run
-from .rows import job_of, json_of, step_of, time_of, time_or_none, usage_of
+from ..record import record_of, time_of
+from .rows import job_of, json_of, step_of, usage_of
 from .workers import SILENT, WorkerState
 
 if TYPE_CHECKING:
@@ -340,35 +341,19 @@ class Reader:
 
     def attempts(self, id: str) -> list[Attempt]:
         """The job's attempts from the first."""
-        return [
-            Attempt(
-                number=row["number"],
-                status=row["status"],
-                worker=row["worker"],
-                started_at=time_or_none(row["started_at"]),
-                finished_at=time_or_none(row["finished_at"]),
-                outcome=row["outcome"],
-            )
-            for row in self._rows(_ATTEMPTS, {"id": id})
-        ]
+        return [record_of(Attempt, row) for row in self._rows(_ATTEMPTS, {"id": id})]
 
     def questions(self, id: str) -> list[Question]:
         """What the job asked people, the answered ones too, in the order of asking."""
         return [
-            Question(
-                id=row["id"],
-                node=row["node"],
+            record_of(
+                Question,
+                row,
                 question=json.loads(row["question"]),
                 answer_schema=json.loads(row["answer_schema"]) if row["answer_schema"] else None,
-                asked_at=time_of(row["asked_at"]),
-                due_at=time_or_none(row["due_at"]),
                 default_answer=json_of(row["default_answer"]),
                 has_default=row["default_answer"] is not None,
                 answer=json_of(row["answer"]),
-                answered_at=time_or_none(row["answered_at"]),
-                by_default=bool(row["by_default"]),
-                consumed_at=time_or_none(row["consumed_at"]),
-                withdrawn_at=time_or_none(row["withdrawn_at"]),
             )
             for row in self._rows(_QUESTIONS, {"id": id})
         ]

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..database.read_only import NoDatabase as NoDatabase
@@ -16,59 +15,38 @@ from ..jobs.job import (
     Usage,
 )
 from ..jobs.run_options import masked, run_options, shown_config
-from ..jobs.status import JobStatus, StepStatus
 from ..ledger.operation import Row
+from ..record import record_of, time_of
 
 
 def job_of(row: Row, steps: Sequence[Step] = (), usage: Usage | None = None) -> Job:
     parent = row["parent_job_id"]
     run = run_options(row["run"])
-    return Job(
-        id=row["id"],
-        workflow=row["workflow"],
-        status=JobStatus(row["status"]),
-        reason=row["reason"],
+    return record_of(
+        Job,
+        row,
         input=json.loads(row["input"]),
         context=masked(run.context),
         config=shown_config(run.config),
         notice=run.notice,
-        output=json.loads(row["output"]) if row["output"] is not None else None,
+        output=json_of(row["output"]),
         error=_error(row["error"]),
-        thread_id=row["thread_id"],
-        attempt=row["attempt"],
-        queue=row["queue"],
-        priority=row["priority"],
-        tenant=row["tenant"],
         start_at=time_of(row["not_before"]) if row["not_before"] else None,
         labels=json.loads(row["labels"]),
-        key=row["key"],
         parent=parent and Parent(job_id=parent, checkpoint_id=row["parent_checkpoint_id"]),
-        created_at=time_of(row["created_at"]),
-        started_at=time_or_none(row["started_at"]),
-        finished_at=time_or_none(row["finished_at"]),
         steps=tuple(steps),
         usage=usage_of_steps(steps) if usage is None else usage,
         budget=json.loads(row["budget"]),
-        archived_at=time_or_none(row["archived_at"]),
     )
 
 
 def usage_of_steps(steps: Sequence[Step]) -> Usage:
     costs = [step.cost for step in steps if step.model_calls]
     known = [cost for cost in costs if cost is not None]
-    return Usage(
-        model_calls=sum(step.model_calls for step in steps),
-        tokens_in=sum(step.tokens_in for step in steps),
-        tokens_out=sum(step.tokens_out for step in steps),
-        tokens_cached=sum(step.tokens_cached for step in steps),
-        tokens_reasoning=sum(step.tokens_reasoning for step in steps),
-        seconds_waited=round(sum(step.seconds_waited for step in steps), 6),
-        seconds_generating=round(sum(step.seconds_generating for step in steps), 6),
-        cached_calls=sum(step.cached_calls for step in steps),
-        # One unknown price makes the sum unknown; no calls cost nothing.
-        cost=sum(known) if len(known) == len(costs) else None,
-        seconds=round(sum(_seconds(step) for step in _outermost(steps)), 6),
-    )
+    # One unknown price makes the sum unknown; no calls cost nothing.
+    cost = sum(known) if len(known) == len(costs) else None
+    seconds = sum(_seconds(step) for step in _outermost(steps))
+    return _usage(lambda name: sum(getattr(step, name) for step in steps), cost, seconds)
 
 
 def usage_of(nodes: Sequence[Row]) -> Usage:
@@ -79,18 +57,20 @@ def usage_of(nodes: Sequence[Row]) -> Usage:
 
     names = {row["node"] for row in nodes}
     outermost = (row for row in nodes if row["node"].rpartition("/")[0] not in names)
-    return Usage(
-        model_calls=total("model_calls"),
-        tokens_in=total("tokens_in"),
-        tokens_out=total("tokens_out"),
-        tokens_cached=total("tokens_cached"),
-        tokens_reasoning=total("tokens_reasoning"),
-        seconds_waited=round(total("seconds_waited"), 6),
-        seconds_generating=round(total("seconds_generating"), 6),
-        cached_calls=total("cached_calls"),
-        cost=None if total("unpriced") else total("cost"),
-        seconds=round(sum(row["seconds"] or 0 for row in outermost), 6),
-    )
+    cost = None if total("unpriced") else total("cost")
+    return _usage(total, cost, sum(row["seconds"] or 0 for row in outermost))
+
+
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
+_COUNTS = ("model_calls", "cached_calls", *_TOKENS)
+_SECONDS = ("seconds_waited", "seconds_generating")
+
+
+def _usage(total: Callable[[str], Any], cost: float | None, seconds: float) -> Usage:
+    sums = {name: total(name) for name in _COUNTS}
+    sums |= {name: round(float(total(name)), 6) for name in _SECONDS}
+    cost = None if cost is None else float(cost)
+    return Usage.model_construct(**sums, cost=cost, seconds=round(float(seconds), 6))
 
 
 def _outermost(steps: Sequence[Step]) -> Iterator[Step]:
@@ -106,27 +86,12 @@ def _seconds(step: Step) -> float:
 
 
 def step_of(row: Row) -> Step:
-    return Step(
-        node=row["node"],
-        task_id=row["task_id"],
-        status=StepStatus(row["status"]),
-        attempt=row["attempt"],
-        started_at=time_or_none(row["started_at"]),
-        finished_at=time_or_none(row["finished_at"]),
-        model_calls=row["model_calls"],
-        tokens_in=row["tokens_in"],
-        tokens_out=row["tokens_out"],
-        tokens_cached=row["tokens_cached"],
-        tokens_reasoning=row["tokens_reasoning"],
-        seconds_waited=row["seconds_waited"],
-        seconds_generating=row["seconds_generating"],
-        cached_calls=row["cached_calls"],
-        cost=row["cost"],
+    return record_of(
+        Step,
+        row,
         models=tuple(json.loads(row["models"])),
-        cached=row["cached"],
-        output=json.loads(row["output"]) if row["output"] is not None else None,
+        output=json_of(row["output"]),
         error=_step_error(row["error"]),
-        tries=row["tries"],
     )
 
 
@@ -145,14 +110,6 @@ def _step_error(text: str | None) -> StepError | None:
 
 
 _OF_ERROR = tuple(JobError.model_fields)
-
-
-def time_of(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def time_or_none(seconds: float | None) -> datetime | None:
-    return None if seconds is None else time_of(seconds)
 
 
 def json_of(text: str | None) -> Any:

@@ -97,11 +97,11 @@ def causes(
         case JobStatus.RUNNING:
             found = _runs(job, dispatch, now)
         case JobStatus.COMPLETED:
-            found = iter(("nothing is wrong: it has completed",))
+            found = iter(("nothing is wrong: it completed",))
         case JobStatus.PAUSED:
             found = _paused(job, dispatch, now)
         case _:
-            found = iter((job.reason or "nobody said why",))
+            found = iter((job.reason or "no reason was given",))
     return (*found, *_overtaken(job, dispatch))
 
 
@@ -141,10 +141,10 @@ def _broke(step: Step) -> bool:
 def _waits(job: Job, questions: Sequence[Question]) -> Iterator[str]:
     asking = [question for question in questions if question.is_open]
     nodes = ", ".join(question.node for question in asking)
-    yield f"a person's answer is due in {nodes}" if asking else job.reason or "it waits"
+    yield f"it waits for a person's answer in {nodes}" if asking else job.reason or "it waits"
     for question in asking:
         if question.due_at is not None:
-            then = "its default holds" if question.has_default else "the job fails"
+            then = "its default is used" if question.has_default else "the job fails"
             yield f"{question.node} waits until {question.due_at:%Y-%m-%d %H:%M:%S} UTC; then {then}"
 
 
@@ -170,11 +170,11 @@ def _barred(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
 
 
 def _not_before(dispatch: Dispatch, now: float, why: str) -> str:
-    return f"it is run in {_told(dispatch.not_before - now)} and not before: {why}"
+    return f"it starts in {_told(dispatch.not_before - now)} at the earliest: {why}"
 
 
 def _paused(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
-    yield job.reason or "nobody said why"
+    yield job.reason or "no reason was given"
     if dispatch.not_before > now:
         yield _not_before(dispatch, now, "it was delayed")
 
@@ -185,17 +185,17 @@ def _held_back(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
     if dispatch.busy_with:
         yield f"job {dispatch.busy_with} comes first on its thread {job.thread_id!r}"
     elif queue.is_full:
-        yield f"its queue {name} runs {_jobs(queue.running)}, and no more"
+        yield f"its queue {name} runs {_jobs(queue.running)}, its limit"
     elif dispatch.workflow_is_full:
-        yield f"its workflow {job.workflow!r} runs {_jobs(dispatch.of_workflow)}, and no more"
+        yield f"its workflow {job.workflow!r} runs {_jobs(dispatch.of_workflow)}, its limit"
     elif dispatch.rate_in:
         yield (
-            f"its queue {name} has begun as many jobs as its rate {queue.rate} allows; the next "
-            f"begins in {_told(dispatch.rate_in)}"
+            f"its queue {name} has reached its rate limit {queue.rate}; the next job "
+            f"starts in {_told(dispatch.rate_in)}"
         )
     elif able and all(dispatch.is_full_of_queue(worker.id) for worker in able):
         each = "its worker runs" if len(able) == 1 else f"each of its {len(able)} workers runs"
-        yield f"{each} {_jobs(queue.worker_concurrency or 0)} of queue {name}, and no more"
+        yield f"{each} {_jobs(queue.worker_concurrency or 0)} of queue {name}, its limit"
     else:
         yield from _in_line(job, dispatch, able)
 
@@ -204,9 +204,9 @@ def _no_worker(dispatch: Dispatch, now: float) -> str | None:
     alive = [worker for worker in dispatch.workers if not worker.is_silent(now)]
     serving = [worker for worker in alive if dispatch.queue.name in worker.serves]
     if not alive:
-        return "no worker runs"
+        return "no worker is running"
     if not serving:
-        return f"no worker that runs serves queue {dispatch.queue.name!r}"
+        return f"no running worker serves queue {dispatch.queue.name!r}"
     if not dispatch.able(now):
         missing = dispatch.needs - frozenset().union(*(worker.knows for worker in serving))
         if any(need.startswith("process:") for need in missing):
@@ -231,14 +231,12 @@ def _in_line(job: Job, dispatch: Dispatch, able: Sequence[WorkerSeen]) -> Iterat
     full = f"{who} busy with {_jobs(runs)}"
     others = sum(each.pending for each in dispatch.queue.tenants if each.tenant != job.tenant)
     if dispatch.ahead:
-        yield f"its turn has not come: {_jobs(dispatch.ahead)} in line before it in its queue" + (
-            f" ({full})" if runs else ""
-        )
+        yield f"{_jobs(dispatch.ahead)} ahead of it in its queue" + (f" ({full})" if runs else "")
     elif not runs or dispatch.waited < SOON:
-        yield f"it is about to be taken; {len(able)} of the workers that run could"
+        yield f"it is about to start; {who} free"
         return
     else:
-        yield f"{full}; it is taken when one of them ends"
+        yield f"{full}; it starts when one of them ends"
     if others and runs:
         yield (
             f"{_jobs(others)} of other tenants in line too: the tenant whose jobs hold the "
@@ -261,19 +259,19 @@ def _runs(job: Job, dispatch: Dispatch, now: float) -> Iterator[str]:
     mine = next((each for each in dispatch.workers if each.id == dispatch.worker), None)
     others = [each for each in dispatch.workers if each is not mine and not each.is_silent(now)]
     if mine is None or mine.is_silent(now):
-        yield f"its worker {dispatch.worker} gives no sign of life" + (
-            "" if others else ", and no other runs that could take it over"
+        yield f"its worker {dispatch.worker} does not respond" + (
+            "" if others else ", and no other worker can take the job over"
         )
     if mine is not None and mine.blocked is not None:
         yield _blocked(job, mine.blocked, now - mine.beat_at)
     running = [step for step in job.steps if step.status is StepStatus.RUNNING]
     if dispatch.want:
-        yield "it was asked to pause, and does when the nodes that run now have ended"
+        yield "it was asked to pause, and will when its running nodes have ended"
     for step in running:
         began = step.started_at.timestamp() if step.started_at else now
-        yield f"node {step.node} runs, for {now - began:.0f} s now"
+        yield f"node {step.node} has been running for {now - began:.0f} s"
     if mine is not None and not running:
-        yield "it runs, between two nodes"
+        yield "it is running, between two nodes"
 
 
 def _blocked(job: Job, by: Mapping[str, Any], since: float) -> str:
@@ -282,7 +280,7 @@ def _blocked(job: Job, by: Mapping[str, Any], since: float) -> str:
     other = f" of job {by['job']}" if node and not mine else ""
     place = f" (at {by['place']})" if by["place"] else ""
     told = f"its worker's loop is blocked{node}{other} for {by['seconds'] + max(since, 0):.0f} s{place}"
-    return f"{told}: what blocks belongs into a plain function, or asyncio.to_thread"
+    return f"{told}: move the blocking call into a plain function or asyncio.to_thread"
 
 
 def finished(job: Job) -> int:

@@ -118,7 +118,9 @@ class Scheduler:
                 lambda: schedules.fire(schedule, due, to_do.next, job, skipped=skipped)
             )
         except KeyConflict as error:
-            return await self._skip(schedule, due, to_do.next, f"{told(due)} was skipped: {error}")
+            return await self._skip(
+                schedule, due, to_do.next, f"skipped the run due at {told(due)}: {error}"
+            )
         fault("after schedule")
         if fired is not None:
             self._tell(schedule, due, fired)
@@ -152,5 +154,5 @@ def _passed_over(schedule: Schedule, at: float, to_do: Turn) -> str | None:
         return None
     policy = f"catch-up: {schedule.catch_up}"
     if to_do.due is None:
-        return f"what was due since {told(at)} was skipped ({policy})"
-    return f"what was due from {told(at)} on and before {told(to_do.due)} was skipped ({policy})"
+        return f"skipped runs due since {told(at)} ({policy})"
+    return f"skipped runs due between {told(at)} and {told(to_do.due)} ({policy})"

@@ -25,7 +25,7 @@ from ..jobs.status import SETTLED
 from ..ledger import lifecycle
 from ..ledger.operation import One, Operation, Params, Row, clock
 from ..ledger.records import NewJob
-from ..record import Record
+from ..record import Record, record_of, time_or_none
 from ..values.json_text import to_json
 from .recurrence import CatchUp, Recurrence, recurrence
 
@@ -164,7 +164,7 @@ def _says_the_same(there: Schedule, new: NewSchedule) -> bool:
     # The anchor is the moment of adding, unless someone names it: only an interval has a use of it.
     names = set(NewSchedule.model_fields) - {"anchor", "ends_at"}
     same = there.model_dump(include=names) == new.model_dump(include=names)
-    return same and there.ends_at == _maybe(new.ends_at)
+    return same and there.ends_at == time_or_none(new.ends_at)
 
 
 def listed() -> Operation[list[Schedule]]:
@@ -293,7 +293,7 @@ def fire(
     if schedule.overlap is Overlap.SKIP and last is not None:
         open_one = yield One(_UNSETTLED, {"job": last})
         if open_one:
-            why = f"{told(due)} was skipped: job {last} is still {open_one[0]['status']}"
+            why = f"skipped the run due at {told(due)}: job {last} is still {open_one[0]['status']}"
             yield One(_NOTE_SKIPPED, {"name": name, "skipped": why})
             return Fired(None, why)
     id, _ = yield from lifecycle.submit(job)
@@ -350,40 +350,10 @@ def labelled(terms: Mapping[str, Any], name: str) -> dict[str, str]:
 
 
 def _schedule(row: Row) -> Schedule:
-    return Schedule(
-        name=row["name"],
-        workflow=row["workflow"],
-        rule=row["rule"],
-        timezone=row["timezone"],
-        anchor=_time(row["anchor"]),
-        input=json.loads(row["input"]),
-        terms=json.loads(row["terms"]),
-        catch_up=CatchUp(row["catch_up"]),
-        catch_up_limit=row["catch_up_limit"],
-        overlap=Overlap(row["overlap"]),
-        ends_at=_maybe(row["ends_at"]),
-        paused=bool(row["paused"]),
-        next_at=_maybe(row["next_at"]),
-        last_at=_maybe(row["last_at"]),
-        last_job_id=row["last_job_id"],
-        skipped=row["skipped"],
-        skipped_at=_maybe(row["skipped_at"]),
-        error=row["error"],
-        error_at=_maybe(row["error_at"]),
-        created_at=_time(row["created_at"]),
-        version=row["version"],
-    )
+    return record_of(Schedule, row, input=json.loads(row["input"]), terms=json.loads(row["terms"]))
 
 
 def recurrence_of(schedule: Schedule) -> Recurrence:
     """Its rule, as far as it goes."""
     ends_at = None if schedule.ends_at is None else schedule.ends_at.timestamp()
     return recurrence(schedule.rule, schedule.timezone, schedule.anchor.timestamp(), ends_at)
-
-
-def _time(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, UTC)
-
-
-def _maybe(seconds: float | None) -> datetime | None:
-    return None if seconds is None else _time(seconds)

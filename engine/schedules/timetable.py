@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
@@ -13,10 +12,10 @@ from pydantic import ValidationError
 from ucop.agents.text.duration import LONGEST
 
 from ..errors import InvalidInput
-from ..jobs.job import JobId
 from ..jobs.run_options import names_secrets
 from ..ledger.events import signed
 from ..ledger.records import NewJob
+from ..loop.twins import aside, awaited, on_loop, waited
 from ..values.inputs import json_input
 from . import schedules
 from .recurrence import CatchUp, recurrence
@@ -27,6 +26,8 @@ if TYPE_CHECKING:
 
     from ..database.database import Database
     from ..handle import JobHandle
+    from ..jobs.job import JobId
+    from ..ledger.operation import Operation
     from ..loop.loop import LoopThread
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Timetable:
         self._database, self._loop = database, loop
         self._find, self._make, self._handle, self._changed = find, make, handle, changed
 
-    def add(
+    @waited
+    async def add(
         self,
         name: str,
         workflow: str,
@@ -97,110 +99,75 @@ class Timetable:
         Raises UnknownWorkflow, InvalidDefinition and InvalidInput as a submit now would, for a
         rule or zone that is none, or where it would never be due, and ScheduleExists.
         """
-        given = (
+        new = await aside(
+            checked_schedule,
+            self._find,
+            self._make,
             name,
             workflow,
             rule,
             input,
-            timezone,
-            start,
-            until,
-            catch_up,
-            catch_up_limit,
-            overlap,
+            timezone=timezone,
+            start=start,
+            until=until,
+            catch_up=catch_up,
+            catch_up_limit=catch_up_limit,
+            overlap=overlap,
+            terms=kept_terms(priority, tenant, queue, labels, budget, context, config),
         )
-        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = checked_schedule(self._find, self._make, *given, terms)
-        return self._loop.call(self._add(new, replace))
-
-    async def aadd(
-        self,
-        name: str,
-        workflow: str,
-        rule: str,
-        input: Any = None,
-        *,
-        timezone: str = "UTC",
-        start: datetime | None = None,
-        until: datetime | None = None,
-        catch_up: CatchUp | str = CatchUp.LATEST,
-        catch_up_limit: int = 100,
-        overlap: Overlap | str = Overlap.ALLOW,
-        priority: int = 0,
-        tenant: str | None = None,
-        queue: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        budget: Mapping[str, float | str] | None = None,
-        context: Any = None,
-        config: Mapping[str, Any] | None = None,
-        replace: bool = False,
-    ) -> Schedule:
-        """`add`, awaited."""
-        given = (
-            name,
-            workflow,
-            rule,
-            input,
-            timezone,
-            start,
-            until,
-            catch_up,
-            catch_up_limit,
-            overlap,
+        return await on_loop(
+            self._loop, self._changing(lambda: schedules.add(new, replace=replace))
         )
-        terms = kept_terms(priority, tenant, queue, labels, budget, context, config)
-        new = await asyncio.to_thread(checked_schedule, self._find, self._make, *given, terms)
-        return await self._loop.acall(self._add(new, replace))
 
-    def list(self) -> Sequence[Schedule]:
+    aadd = awaited(add)
+
+    @waited
+    async def list(self) -> Sequence[Schedule]:
         """Every schedule, by name."""
-        return self._loop.call(self._database.read(schedules.listed))
+        return await on_loop(self._loop, self._database.read(schedules.listed))
 
-    async def alist(self) -> Sequence[Schedule]:
-        """`list`, awaited."""
-        return await self._loop.acall(self._database.read(schedules.listed))
+    alist = awaited(list)
 
-    def get(self, name: str) -> Schedule:
+    @waited
+    async def get(self, name: str) -> Schedule:
         """One schedule. Raises ScheduleNotFound."""
-        return self._loop.call(self._get(name))
+        return await on_loop(self._loop, self._database.read(lambda: schedules.get(name)))
 
-    async def aget(self, name: str) -> Schedule:
-        """`get`, awaited."""
-        return await self._loop.acall(self._get(name))
+    aget = awaited(get)
 
-    def pause(self, name: str) -> Schedule:
+    @waited
+    async def pause(self, name: str) -> Schedule:
         """Nothing is due until it is resumed. Raises ScheduleNotFound."""
-        return self._loop.call(self._pause(name))
+        return await on_loop(self._loop, self._database.write(lambda: schedules.pause(name)))
 
-    async def apause(self, name: str) -> Schedule:
-        """`pause`, awaited."""
-        return await self._loop.acall(self._pause(name))
+    apause = awaited(pause)
 
-    def resume(self, name: str) -> Schedule:
+    @waited
+    async def resume(self, name: str) -> Schedule:
         """Due again, from its next time on: what came while it was paused is not caught up.
         Raises ScheduleNotFound."""
-        return self._loop.call(self._resume(name))
+        return await on_loop(self._loop, self._changing(lambda: schedules.resume(name)))
 
-    async def aresume(self, name: str) -> Schedule:
-        """`resume`, awaited."""
-        return await self._loop.acall(self._resume(name))
+    aresume = awaited(resume)
 
-    def trigger(self, name: str) -> JobHandle:
+    @waited
+    async def trigger(self, name: str) -> JobHandle:
         """Submit its job now, paused or not; its next time stays. Raises ScheduleNotFound, and
         what `Engine.submit` raises."""
-        return self._handle(self._loop.call(self._trigger(name)))
+        schedule = await on_loop(self._loop, self._database.read(lambda: schedules.get(name)))
+        job = await aside(self.job_of, schedule)
+        return self._handle(
+            await on_loop(self._loop, self._changing(lambda: schedules.trigger(name, job)))
+        )
 
-    async def atrigger(self, name: str) -> JobHandle:
-        """`trigger`, awaited."""
-        return self._handle(await self._loop.acall(self._trigger(name)))
+    atrigger = awaited(trigger)
 
-    def remove(self, name: str) -> None:
+    @waited
+    async def remove(self, name: str) -> None:
         """Nothing is due any more; its jobs stay. Raises ScheduleNotFound."""
-        self._loop.call(self._remove(name))
+        await on_loop(self._loop, self._database.write(lambda: schedules.remove(name)))
 
-    async def aremove(self, name: str) -> None:
-        """`remove`, awaited."""
-        await self._loop.acall(self._remove(name))
+    aremove = awaited(remove)
 
     # ------------------------------------------------------------ for the scheduler
 
@@ -208,32 +175,11 @@ class Timetable:
         """A schedule's job, with the workflow that the project has now. Raises as `submit`."""
         return job_of(self._find, self._make, schedule, key)
 
-    # ------------------------------------------------------------ on the loop
-
-    async def _add(self, new: NewSchedule, replace: bool) -> Schedule:
-        added = await self._database.write(lambda: schedules.add(new, replace=replace))
+    async def _changing(self, make: Callable[[], Operation[T]]) -> T:
+        """Write what may be due at once."""
+        result = await self._database.write(signed(make))
         self._changed()
-        return added
-
-    async def _get(self, name: str) -> Schedule:
-        return await self._database.read(lambda: schedules.get(name))
-
-    async def _pause(self, name: str) -> Schedule:
-        return await self._database.write(lambda: schedules.pause(name))
-
-    async def _resume(self, name: str) -> Schedule:
-        resumed = await self._database.write(lambda: schedules.resume(name))
-        self._changed()
-        return resumed
-
-    async def _trigger(self, name: str) -> JobId:
-        job = await asyncio.to_thread(self.job_of, await self._get(name))
-        id = await self._database.write(signed(lambda: schedules.trigger(name, job)))
-        self._changed()
-        return id
-
-    async def _remove(self, name: str) -> None:
-        await self._database.write(lambda: schedules.remove(name))
+        return result
 
 
 def job_of(find: Find, make: Make, schedule: Schedule, key: str | None = None) -> NewJob:
@@ -249,6 +195,7 @@ def checked_schedule(
     workflow: str,
     rule: str,
     input: Any,
+    *,
     timezone: str,
     start: datetime | None,
     until: datetime | None,
@@ -257,55 +204,36 @@ def checked_schedule(
     overlap: Overlap | str,
     terms: dict[str, Any],
 ) -> NewSchedule:
-    """`new_schedule`, checked as a submission of now would be."""
+    """What is asked for, as it is kept, checked as a submission of now would be. Raises as
+    `Timetable.add`, but ScheduleExists."""
     found = find(workflow)
     if terms.get("context") is not None:
-        kept = found.accept_context(terms["context"], names_secrets)
-        terms = {**terms, "context": kept}
-    given = (name, workflow, rule, json_input(found, input), timezone, start, until)
-    new = new_schedule(*given, catch_up, catch_up_limit, overlap, terms)
-    make(found, new.input, **{**terms, "labels": labelled(terms, name)})
-    return new
-
-
-def new_schedule(
-    name: str,
-    workflow: str,
-    rule: str,
-    input: Any,
-    timezone: str,
-    start: datetime | None,
-    until: datetime | None,
-    catch_up: CatchUp | str,
-    catch_up_limit: int,
-    overlap: Overlap | str,
-    terms: Mapping[str, Any],
-) -> NewSchedule:
-    """What is asked for, as it is kept; whether its job can be submitted is not looked at. Raises
-    InvalidInput."""
+        terms = {**terms, "context": found.accept_context(terms["context"], names_secrets)}
     anchor = None if start is None else _moment(start, "start")
-    ends_at = None if until is None else _moment(until, "until")
-    recurrence(rule, timezone, anchor or 0.0)  # raises for one that is none
+    kept_input = json_input(found, input)
     given = {
         "name": name,
         "workflow": workflow,
         "rule": rule,
         "timezone": timezone,
         "anchor": anchor,
-        "input": {} if input is None else input,
-        "terms": dict(terms),
+        "input": {} if kept_input is None else kept_input,
+        "terms": terms,
         "catch_up": _one_of(CatchUp, catch_up, "catch_up"),
         "catch_up_limit": catch_up_limit,
         "overlap": _one_of(Overlap, overlap, "overlap"),
-        "ends_at": ends_at,
+        "ends_at": None if until is None else _moment(until, "until"),
     }
+    recurrence(rule, timezone, anchor or 0.0)  # raises for one that is none
     try:
-        return NewSchedule.model_validate(given)
+        new = NewSchedule.model_validate(given)
     except ValidationError as error:
         wrong = "; ".join(
             f"{'.'.join(str(part) for part in e['loc'])}: {e['msg']}" for e in error.errors()
         )
         raise InvalidInput(f"the schedule cannot be kept so: {wrong}") from None
+    make(found, new.input, **{**terms, "labels": labelled(terms, name)})
+    return new
 
 
 def kept_terms(

@@ -6,14 +6,10 @@ Not fenced: a key says what was asked of whom, so whoever writes, writes an answ
 
 from __future__ import annotations
 
-import json
 import time
-from typing import TYPE_CHECKING, Any
-
-from ucop.graphs.nodes.answers import Kept
+from typing import TYPE_CHECKING
 
 from ..ledger.operation import One, Operation
-from ..values.json_text import to_json
 
 if TYPE_CHECKING:
     from ..database.database import Database
@@ -55,42 +51,38 @@ def prune() -> Operation[None]:
     yield One(_PRUNE, {})
 
 
-class KeptAnswers:
-    """See graphs.cache.Answers."""
+class Answers:
+    """See agents.models.answer_cache.KeptAnswers. Used on the engine's loop."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._pruned = -PRUNE_EVERY
 
-    async def find(self, key: str) -> Kept | None:
-        text = await self.find_text(key)
-        return None if text is None else Kept(json.loads(text))
-
-    async def keep(self, key: str, answer: Any, seconds: float) -> None:
-        await self.keep_text(key, to_json(answer), seconds)
-
-    async def find_text(self, key: str) -> str | None:
+    async def find(self, key: str) -> str | None:
         return await self._database.read(lambda: find(key))
 
-    async def keep_text(self, key: str, text: str, seconds: float) -> None:
-        await self._database.write(lambda: keep(key, text, seconds))
+    async def keep(self, key: str, answer: str, seconds: float) -> None:
+        await self._database.write(lambda: keep(key, answer, seconds))
         if time.monotonic() - self._pruned >= PRUNE_EVERY:
             self._pruned = time.monotonic()
             await self._database.write(lambda: prune())
 
+    async def drop(self, key: str) -> None:
+        await self._database.write(lambda: drop(key))
 
-class ModelAnswers:
-    """See agents.models.KeptAnswers. May be used from any loop."""
+
+class ModelAnswers(Answers):
+    """The same for models, which are asked on any loop."""
 
     def __init__(self, database: Database, loop: LoopThread) -> None:
-        self._database, self._loop = database, loop
-        self._kept = KeptAnswers(database)
+        super().__init__(database)
+        self._loop = loop
 
     async def find(self, key: str) -> str | None:
-        return await self._loop.acall(self._kept.find_text(key))
+        return await self._loop.acall(super().find(key))
 
     async def keep(self, key: str, answer: str, seconds: float) -> None:
-        await self._loop.acall(self._kept.keep_text(key, answer, seconds))
+        await self._loop.acall(super().keep(key, answer, seconds))
 
     async def drop(self, key: str) -> None:
-        await self._loop.acall(self._database.write(lambda: drop(key)))
+        await self._loop.acall(super().drop(key))

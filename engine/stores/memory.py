@@ -107,7 +107,7 @@ class JobStore(BaseStore):
     async def _without_index(self) -> BaseStore:
         async with self._opening:
             if self._plain is None:
-                self._plain = await self._open.enter_async_context(_opened(self._url, None))
+                self._plain = await self._open.enter_async_context(_open_store(self._url, None))
             return self._plain
 
     async def _with_index(self) -> BaseStore:
@@ -115,7 +115,7 @@ class JobStore(BaseStore):
         async with self._opening:
             if self._indexed is None:
                 size = await self._settle_model(plain)
-                self._indexed = await self._open.enter_async_context(_opened(self._url, size))
+                self._indexed = await self._open.enter_async_context(_open_store(self._url, size))
             return self._indexed
 
     async def _settle_model(self, plain: BaseStore) -> int:
@@ -146,14 +146,14 @@ class JobStore(BaseStore):
         found: dict[str, Sequence[float]] = {}
         for (_, text), item in zip(keys.items(), held, strict=True):
             if item is not None:
-                found[text] = _unpacked(item.value["vector"])  # type: ignore[union-attr]
+                found[text] = _unpack(item.value["vector"])  # type: ignore[union-attr]
         missing = [text for text in (*keys.values(), *sorted(queries)) if text not in found]
         for start in range(0, len(missing), AT_ONCE):
             some = missing[start : start + AT_ONCE]
             made = dict(zip(some, await self._models.embed(self._model, some), strict=True))
             found |= made
             kept = [
-                PutOp(space, _hash(text), {"vector": _packed(vector)}, index=False)
+                PutOp(space, _hash(text), {"vector": _pack(vector)}, index=False)
                 for text, vector in made.items()
                 if text in texts
             ]
@@ -211,11 +211,11 @@ def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _packed(vector: Sequence[float]) -> str:
+def _pack(vector: Sequence[float]) -> str:
     return base64.b64encode(array("f", vector).tobytes()).decode()
 
 
-def _unpacked(text: str) -> list[float]:
+def _unpack(text: str) -> list[float]:
     return array("f", base64.b64decode(text)).tolist()
 
 
@@ -223,16 +223,16 @@ def _unpacked(text: str) -> list[float]:
 
 
 @asynccontextmanager
-async def _opened(url: str, size: int | None) -> AsyncIterator[BaseStore]:
+async def _open_store(url: str, size: int | None) -> AsyncIterator[BaseStore]:
     """LangGraph's store, its tables made; with an index for vectors of `size`, if any."""
     index: Any = None if size is None else {"dims": size, "embed": _Ready()}
-    opened = _opened_postgres if dialect_of(url) is POSTGRES else _opened_sqlite
+    opened = _open_postgres if dialect_of(url) is POSTGRES else _open_sqlite
     async with opened(url, index) as store:
         yield store
 
 
 @asynccontextmanager
-async def _opened_sqlite(url: str, index: Any) -> AsyncIterator[BaseStore]:
+async def _open_sqlite(url: str, index: Any) -> AsyncIterator[BaseStore]:
     import aiosqlite
     from langgraph.store.sqlite import AsyncSqliteStore
 
@@ -261,12 +261,12 @@ async def _opened_sqlite(url: str, index: Any) -> AsyncIterator[BaseStore]:
         await connection.execute("pragma foreign_keys = on")
         await connection.execute("pragma synchronous = normal")
         store = AsyncSqliteStore(connection, index=index)
-        await _made(store.setup)
+        await _make_tables(store.setup)
         yield store
 
 
 @asynccontextmanager
-async def _opened_postgres(url: str, index: Any) -> AsyncIterator[BaseStore]:
+async def _open_postgres(url: str, index: Any) -> AsyncIterator[BaseStore]:
     import psycopg
     from langgraph.store.postgres import AsyncPostgresStore
     from psycopg.rows import dict_row
@@ -301,7 +301,7 @@ async def _alone(pool: Any) -> AsyncIterator[None]:
     index is made when no statement before it runs any more, and such a wait is one."""
     async with pool.connection() as connection:
         while True:
-            if await _locked(connection):
+            if await _hold_lock(connection):
                 break
             await asyncio.sleep(0.1)
         try:
@@ -310,12 +310,12 @@ async def _alone(pool: Any) -> AsyncIterator[None]:
             await connection.execute(f"select pg_advisory_unlock({LOCK})")
 
 
-async def _locked(connection: Any) -> bool:
+async def _hold_lock(connection: Any) -> bool:
     found = await connection.execute(f"select pg_try_advisory_lock({LOCK}) as mine")
     return bool((await found.fetchone())["mine"])
 
 
-async def _made(setup: Callable[[], Any]) -> None:
+async def _make_tables(setup: Callable[[], Any]) -> None:
     """Make the tables in SQLite; another process may be making them at the same time."""
     deadline = asyncio.get_running_loop().time() + PATIENCE
     while True:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ucop.graphs.nodes.breaker import BreakerRules, BreakerState, opens_at, state_of
 
 from ..jobs.job import Event
 from ..ledger.operation import Row
-from ..record import Record
+from ..record import Record, record_of, time_of
 from .mesh_calls import breaker_of
 
 MESH_EVENTS = """
@@ -94,9 +94,9 @@ def runs_of(events: Iterable[Event]) -> list[MeshRun]:
             stopped[key] = MeshError(**data["error"])
         elif what == "asked":
             stopped.pop(key, None)
-            known[data["hop"]] = _asked(event)
+            known[data["hop"]] = _asked_hop(event)
         else:
-            known[data["hop"]] = _ended(known.get(data["hop"]) or _hop(event), event)
+            known[data["hop"]] = _ended_hop(known.get(data["hop"]) or _hop(event), event)
     return [
         MeshRun(
             node=node,
@@ -113,11 +113,11 @@ def _hop(event: Event) -> MeshHop:
     return MeshHop(**{name: event.data[name] for name in named}, data=event.data.get("data"))
 
 
-def _asked(event: Event) -> MeshHop:
+def _asked_hop(event: Event) -> MeshHop:
     return _hop(event).model_copy(update={"asked_at": event.at})
 
 
-def _ended(hop: MeshHop, event: Event) -> MeshHop:
+def _ended_hop(hop: MeshHop, event: Event) -> MeshHop:
     error, asked_at = event.data["error"], hop.asked_at
     seconds = None if asked_at is None else round((event.at - asked_at).total_seconds(), 6)
     return hop.model_copy(
@@ -143,19 +143,14 @@ def mesh_agents(
 def _agent(row: Row, busy: Mapping[str, int], rules: BreakerRules, now: float) -> MeshAgent:
     breaker = breaker_of(row)
     state = state_of(breaker, rules, now)
-    return MeshAgent(
-        agent=row["agent"],
+    return record_of(
+        MeshAgent,
+        row,
         breaker=state,
-        opens_at=_time(opens_at(breaker, rules)) if state is BreakerState.OPEN else None,
+        opens_at=time_of(opens_at(breaker, rules)) if state is BreakerState.OPEN else None,
         busy=busy.get(row["agent"], 0),
-        calls=row["calls"],
-        failed=row["failed"],
-        in_a_row=row["in_a_row"],
         mean_seconds=round(row["seconds"] / row["calls"], 6),
         slowest_seconds=round(row["slowest"], 6),
-        called_at=_time(row["called_at"]),
-        failed_at=_time(row["failed_at"]),
-        error=row["error"],
     )
 
 
@@ -170,7 +165,3 @@ def _new(name: str, busy: int) -> MeshAgent:
         mean_seconds=0.0,
         slowest_seconds=0.0,
     )
-
-
-def _time(seconds: float | None) -> datetime | None:
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

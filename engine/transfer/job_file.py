@@ -220,14 +220,14 @@ def _unreadable(contents: Contents) -> Iterator[str]:
     no record shows."""
     job = contents.job
     try:
-        found = [_saved(contents, state) for state in contents.states if not state.ns]
+        found = [_saved_state(contents, state) for state in contents.states if not state.ns]
         shown(found, job.id, job.id, (), yaml=True)
         runs_of([_event(job.id, each) for each in contents.events if each.type.startswith("mesh.")])
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         yield f"it cannot be read as a job is ({type(error).__name__}: {error})"[:200]
 
 
-def _saved(contents: Contents, state: StatePart) -> Saved:
+def _saved_state(contents: Contents, state: StatePart) -> Saved:
     values = {name: contents.values[id] for name, id in state.values.items()}
     return Saved(
         id=state.id,
@@ -340,11 +340,11 @@ def _record(name: str, kind: type[Part], row: Row, redaction: Redaction) -> dict
             record[column] = json.loads(record[column])
     for column in _CONTENT[name]:
         keep = KEPT_IN_EVENTS if column in ("data", "error") else frozenset()
-        record[column] = _redacted(record[column], redaction, keep)
+        record[column] = _redact(record[column], redaction, keep)
     return record
 
 
-def _redacted(value: Any, redaction: Redaction, keep: frozenset[str]) -> Any:
+def _redact(value: Any, redaction: Redaction, keep: frozenset[str]) -> Any:
     """`value` redacted; also the input as Python gave it, which is msgpack in a text."""
     typed = value.get(TYPED_INPUT) if isinstance(value, dict) else None
     redacted = redaction.value(value, keep)
@@ -430,7 +430,7 @@ class _States:
         """A value's id, and its record where that was not written yet."""
         raw = None if data is None else bytes(data)
         if not channel.startswith(OWN_CHANNELS) or channel in CONTENT_CHANNELS:
-            raw = self._redacted(kind, raw, channel)
+            raw = self._redact(kind, raw, channel)
         id = value_id(kind, raw)
         if id in self._told:
             return id, iter(())
@@ -438,7 +438,7 @@ class _States:
         text = None if raw is None else base64.b64encode(raw).decode()
         return id, iter([{"value": {"id": id, "kind": kind, "data": text}}])
 
-    def _redacted(self, kind: str, data: bytes | None, channel: str) -> bytes | None:
+    def _redact(self, kind: str, data: bytes | None, channel: str) -> bytes | None:
         if data is None:
             return None
         if kind == "msgpack":

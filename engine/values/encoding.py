@@ -99,7 +99,7 @@ class Encoder:
         # What begins bytes in msgpack; it may be a part of other values as well.
         may_hold = b"\xc4" in data or b"\xc5" in data or b"\xc6" in data
         if may_hold and _holds_buffer(value):
-            return ormsgpack.packb(_walked(value), default=self._default, option=_ANY_KEY)
+            return ormsgpack.packb(_walk(value), default=self._default, option=_ANY_KEY)
         return data
 
     def _packed_anyhow(self, value: Any, error: BaseException) -> bytes:
@@ -107,7 +107,7 @@ class Encoder:
         if "key must be str" not in str(error) or getattr(raised, "error", None) is not None:
             raise _refusal(value, error) from None
         try:
-            return ormsgpack.packb(_walked(value), default=self._default, option=_ANY_KEY)
+            return ormsgpack.packb(_walk(value), default=self._default, option=_ANY_KEY)
         except Exception as another:  # noqa: BLE001
             raise _refusal(value, another) from None
 
@@ -130,7 +130,9 @@ class Encoder:
         if isinstance(value, BaseModel):
             return self._pydantic(value)
         if hasattr(kind, "get_secret_value"):
-            raise Unstorable(_shown(kind), "secrets are not stored; give it by the job's context")
+            raise Unstorable(
+                _type_name(kind), "secrets are not stored; give it by the job's context"
+            )
         if hasattr(kind, "__fields_set__") or hasattr(kind, "__validators__"):
             return self._pydantic_1(value)
         if isinstance(value, tuple) and hasattr(kind, "_fields"):
@@ -153,12 +155,12 @@ class Encoder:
         if numpy is not None and isinstance(value, numpy.ndarray):
             return self._array(value)
         if numpy is not None and isinstance(value, numpy.generic):
-            raise Unstorable(_shown(kind), "give the plain number: value.item()")
+            raise Unstorable(_type_name(kind), "give the plain number: value.item()")
         for base in (str, int, float, bytes, list, dict, tuple, set, frozenset):
             if isinstance(value, base):
                 return self._subclass(value, kind, base)
         raise Unstorable(
-            _shown(kind),
+            _type_name(kind),
             "states hold JSON's types, dates, sets, dataclasses, pydantic models and the like",
         )
 
@@ -205,7 +207,7 @@ class Encoder:
     def _argument(self, kind: type, argument: Any) -> list[str]:
         """What stands in the brackets of `Box[int]`."""
         if not isinstance(argument, type):
-            raise Unstorable(_shown(kind), "make it a class of its own: `class Name(Box[...])`")
+            raise Unstorable(_type_name(kind), "make it a class of its own: `class Name(Box[...])`")
         if argument.__module__ == "builtins":
             return ["builtins", argument.__name__]
         return list(self._types.name_of(argument))
@@ -222,7 +224,7 @@ class Encoder:
     def _array(self, value: Any) -> ormsgpack.Ext:
         kind = type(value)
         if (kind.__module__, kind.__name__) != ("numpy", "ndarray"):
-            raise Unstorable(_shown(kind), "store the plain array, or value.tolist()")
+            raise Unstorable(_type_name(kind), "store the plain array, or value.tolist()")
         if value.dtype.kind not in ARRAYS or value.dtype.metadata:
             raise Unstorable(
                 f"numpy.ndarray of {value.dtype}", "its elements are objects; use value.tolist()"
@@ -305,7 +307,7 @@ def _is_offset(zone: Any) -> bool:
 
 def _check_zone(zone: Any) -> None:
     if zone is not None and type(zone) not in (timezone, ZoneInfo):
-        raise Unstorable(_shown(type(zone)), "use datetime.timezone or zoneinfo.ZoneInfo")
+        raise Unstorable(_type_name(type(zone)), "use datetime.timezone or zoneinfo.ZoneInfo")
 
 
 def _zone(encoder: Encoder, value: ZoneInfo) -> ormsgpack.Ext:
@@ -398,15 +400,15 @@ class _Buffer:
 _WRITERS[_Buffer] = _one("builtins", "bytearray", lambda each: bytes(each.value))
 
 
-def _walked(value: Any) -> Any:
+def _walk(value: Any) -> Any:
     """A copy, with dicts that msgpack would change, and bytearrays, marked."""
     kind = type(value)
     if kind is dict:
         if all(type(key) in PLAIN_KEYS for key in value):
-            return {key: _walked(each) for key, each in value.items()}
-        return _Pairs([[_walked(key), _walked(each)] for key, each in value.items()])
+            return {key: _walk(each) for key, each in value.items()}
+        return _Pairs([[_walk(key), _walk(each)] for key, each in value.items()])
     if kind is list:
-        return [_walked(each) for each in value]
+        return [_walk(each) for each in value]
     if kind is bytearray:
         return _Buffer(value)
     if kind is memoryview:
@@ -420,17 +422,17 @@ def _refusal(value: Any, error: BaseException) -> Unstorable:
     if isinstance(own, Unstorable):
         return own
     if own is not None:
-        return Unstorable(_shown(type(value)), f"{type_of(own)}: {text_of(own)}")
+        return Unstorable(_type_name(type(value)), f"{type_of(own)}: {text_of(own)}")
     text = str(error)
     if "64-bit" in text:
         return Unstorable("int", "it has more than 64 bits; store it as text")
     if "surrogates" in text:
         return Unstorable("str", "it holds lone surrogates, which no UTF-8 has")
     if "ecursion" in text:
-        return Unstorable(_shown(type(value)), "it holds itself, or is nested too deeply")
-    return Unstorable(_shown(type(value)), f"{type(error).__name__}: {text}")
+        return Unstorable(_type_name(type(value)), "it holds itself, or is nested too deeply")
+    return Unstorable(_type_name(type(value)), f"{type(error).__name__}: {text}")
 
 
-def _shown(kind: type) -> str:
+def _type_name(kind: type) -> str:
     own = kind.__module__ in ("builtins", "__main__")
     return kind.__qualname__ if own else f"{kind.__module__}.{kind.__qualname__}"

@@ -40,9 +40,9 @@ def kept_input(workflow: Workflow, data: Any, types: Types = ()) -> tuple[str, s
     if is_json(given):
         # A value that the schema made of JSON must be one that a checkpoint can keep, too.
         if not is_json(accepted):
-            _packed(workflow, accepted, where, types)
+            _pack(workflow, accepted, where, types)
         return to_json(shown), None
-    return to_json(shown), _packed(workflow, accepted, where, types)
+    return to_json(shown), _pack(workflow, accepted, where, types)
 
 
 def json_input(workflow: Workflow, data: Any, types: Types = ()) -> Any:
@@ -58,7 +58,7 @@ def json_input(workflow: Workflow, data: Any, types: Types = ()) -> Any:
     if (found := _difference(whole, back, ())) is not None:
         at = path_text(found[0]) if found[0] else "it"
         raise InvalidInput(
-            f"the input of {workflow.name!r}: {at} is {_told(_at(whole, found[0]))}, which is kept "
+            f"the input of {workflow.name!r}: {at} is {_type_text(_at(whole, found[0]))}, which is kept "
             "as JSON here and would come back as another; give it as JSON"
         )
     return shown
@@ -74,7 +74,7 @@ def given_input(workflow: Workflow, input: Any, typed: str | None, types: Types 
     return serializer_of(workflow.graph(), types).loads_typed(kept)
 
 
-def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
+def _pack(workflow: Workflow, value: Any, where: str, types: Types) -> str:
     """`value` as a checkpoint keeps it. Raises InvalidInput where it would come back changed."""
     from .serializer import serializer_of
     from .stored import culprit
@@ -93,11 +93,11 @@ def _packed(workflow: Workflow, value: Any, where: str, types: Types) -> str:
         path, kept = found
         at = f"{where}: {path_text(path)}" if path else where
         raise InvalidInput(
-            f"{at}: {_told(_at(value, path))} would come back as {_told(kept)}; name the class in "
+            f"{at}: {_type_text(_at(value, path))} would come back as {_type_text(kept)}; name the class in "
             "the graph's input schema, so that it is known where the job goes on"
         )
     if kind != "msgpack":
-        raise InvalidInput(f"{where} cannot be kept: it is {_told(value)}")
+        raise InvalidInput(f"{where} cannot be kept: it is {_type_text(value)}")
     return base64.b64encode(data).decode()
 
 
@@ -144,7 +144,7 @@ def _at(value: Any, path: Path) -> Any:
     return value
 
 
-def _told(value: Any) -> str:
+def _type_text(value: Any) -> str:
     kind = type(value)
     name = (
         kind.__qualname__

@@ -75,10 +75,10 @@ class StateTypes:
         """The name under which a class is found again. Raises Unstorable where it is not."""
         known = self._names.get(kind)
         if known is None:
-            known = self._names[kind] = self._checked(kind)
+            known = self._names[kind] = self._check(kind)
         return known
 
-    def _checked(self, kind: type) -> Name:
+    def _check(self, kind: type) -> Name:
         name = (kind.__module__, kind.__qualname__)
         shown = f"{name[0]}.{name[1]}"
         if self.lenient:
@@ -96,7 +96,7 @@ class StateTypes:
                 "its class belongs neither to this project nor to the graph's schema. To store "
                 f"it, add to ucop.toml: {line}",
             )
-        if self.known.get(name) is not kind and _found(name) is not kind:
+        if self.known.get(name) is not kind and _find(name) is not kind:
             raise Unstorable(
                 shown,
                 "its class is not found again by its name. Define it at the top of a module, "
@@ -123,7 +123,7 @@ class StateTypes:
                 "project nor to the graph's schema, so it is not made again. To allow it, add to "
                 f'ucop.toml: [state] types = ["{name[0]}:{name[1]}"]'
             )
-        found = _found(name) or _found((name[0], name[1].rpartition(".")[2]))
+        found = _find(name) or _find((name[0], name[1].rpartition(".")[2]))
         if found is None and not self.lenient:
             raise WorkflowChanged(
                 f"the state holds a {name[0]}.{name[1]}, and there is no such class any more. "
@@ -142,7 +142,7 @@ class StateTypes:
             or is_own(_top(module))
             or any(module == each or module.startswith(f"{each}.") for each in LIBRARY)
             or any(_matches(pattern, module, qualified) for pattern in self.patterns)
-            or (module == "builtins" and _is_error(kind or _found(name)))
+            or (module == "builtins" and _is_error(kind or _find(name)))
         )
 
 
@@ -163,7 +163,7 @@ def _is_error(kind: type | None) -> bool:
     return kind is not None and issubclass(kind, BaseException)
 
 
-def _found(name: Name) -> type | None:
+def _find(name: Name) -> type | None:
     module, qualified = name
     if LOCAL in qualified:
         return None
@@ -297,21 +297,21 @@ def _module_of(call: Any) -> str | None:
 
 def named_classes(annotation: Any) -> Iterator[type]:
     """The classes that a type hint names, those of their own fields included."""
-    yield from _named(annotation, set())
+    yield from _names_in(annotation, set())
 
 
-def _named(annotation: Any, seen: set[int]) -> Iterator[type]:
+def _names_in(annotation: Any, seen: set[int]) -> Iterator[type]:
     if annotation is None or id(annotation) in seen:
         return
     seen.add(id(annotation))
     for argument in get_args(annotation):
-        yield from _named(argument, seen)
+        yield from _names_in(argument, seen)
     if not isinstance(annotation, type) or annotation.__module__ == "builtins":
         return
     if not hasattr(annotation, "__required_keys__"):  # a TypedDict's values are dicts
         yield annotation
     for hint in _hints(annotation).values():
-        yield from _named(hint, seen)
+        yield from _names_in(hint, seen)
 
 
 def _hints(kind: type) -> Mapping[str, Any]:

@@ -144,8 +144,8 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
     """What a value is made of, each with how it is reached."""
     if isinstance(value, Mapping):
         for key, item in value.items():
-            yield f" key {_shown(key)}", key
-            yield f"[{_shown(key)}]", item
+            yield f" key {_key_text(key)}", key
+            yield f"[{_key_text(key)}]", item
     elif isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes):
         for index, item in enumerate(value):
             yield f"[{index}]", item
@@ -159,7 +159,7 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
             yield f".{name}", getattr(value, name, None)
 
 
-def _shown(key: object) -> str:
+def _key_text(key: object) -> str:
     return clean(repr(key)) if isinstance(key, str | int | float | bool | None) else kind_of(key)
 
 

@@ -3,7 +3,7 @@
 Code that blocks in an `async` node holds up every job of its worker, and the heartbeat with them.
 The jobs beside it must not lose their worker for that: while the loop does not answer, this thread
 gives the heartbeat, and tells in the log and the ledger which node blocks. It does so for a bounded
-time: a loop that never comes back must not keep its jobs for ever.
+time: a loop that never comes back must not keep its jobs forever.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Pulse:
         on_lost: Callable[[], None],
         on_end: Callable[[str], None],
     ) -> None:
-        """`on_lost` is called on the loop, once it answers, where the worker was declared lost
-        meanwhile; `on_end` on this thread, where the loop was blocked for too long."""
+        """`on_lost` is called on the loop, once it answers, if the worker was declared lost
+        meanwhile; `on_end` on this thread, if the loop was blocked for too long."""
         self._worker, self._database, self._lease = worker, database, lease
         self._on_lost, self._on_end = on_lost, on_end
         self._tick = min(LONGEST_TICK, lease / 5)

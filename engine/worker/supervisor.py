@@ -1,4 +1,4 @@
-"""Keeps this process's worker running: where it was declared lost, another takes its place."""
+"""Keeps this process's worker running: if it was declared lost, another takes its place."""
 
 from __future__ import annotations
 
@@ -123,4 +123,4 @@ class Supervisor:
 
     async def spending(self, id: JobId) -> dict[str, Usage]:
         """What the nodes of a job that run in this process have spent so far."""
-        return self.worker.spending(id) if self.worker is not None else {}
+        return self.worker.running.spending(id) if self.worker is not None else {}

@@ -18,7 +18,7 @@ from ucop.graphs.workflows.stored import restore
 
 from ..dialect import dialect_of
 from ..jobs.run_options import for_factory
-from ..ledger import lifecycle
+from ..ledger import reads
 from .local_graphs import LocalGraphs, ended, graph_name, notice
 from .submission import new_job, read_submission
 
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
 
     from ..database.database import Database
     from ..jobs.job import JobId
+    from ..jobs.run_options import RunConfig
     from ..ledger.records import NewJob
     from ..settings import Settings
-    from .submission import Submission
 
     Source: TypeAlias = str | Path | Workflow | Graph
     """A workflow by its name, its file, or as a graph."""
@@ -119,7 +119,7 @@ class KnownWorkflows:
         return self._local.unnamed(source) if name is None else self.add(name, source, named=False)
 
     def admitted(self, source: Source) -> Workflow:
-        """A workflow that a fork is to go on with. Raises as `new_job` does."""
+        """A workflow that a fork is to go on with. Raises as `ready` does."""
         workflow = self.find(source)
         self._admit(workflow)
         return self._restored.setdefault(workflow.fingerprint, workflow)
@@ -132,24 +132,21 @@ class KnownWorkflows:
 
     # ------------------------------------------------------------ jobs
 
-    def new_job(
-        self, source: Source, input: Any, submission: Submission, *, mine: bool = False
-    ) -> NewJob:
-        """A job, not submitted yet; `mine`: this process submits it, and may run it. Raises as
+    def ready(self, source: Source, config: RunConfig) -> tuple[Workflow, str | None]:
+        """A workflow that a new job may run, and what to say of who can run it. Raises as
         `Engine.submit` does."""
-        workflow = self.find(source).configured(for_factory(submission.config))
+        workflow = self.find(source).configured(for_factory(config))
         said = None if isinstance(source, str | Path | Workflow) else self._notice(workflow)
         self._admit(workflow)
-        job = new_job(workflow, input, submission, self._settings, said)
         if workflow.kind == "yaml" or workflow.is_known_by_name:
             self._restored[workflow.fingerprint] = workflow
-        if mine and self._runs_jobs:
-            self.keep(job.id, workflow)
-        return job
+        return workflow, said
 
     def job_of(self, workflow: Workflow, input: Any, **said: Any) -> NewJob:
         """A job by the arguments of `Engine.submit`, for whoever submits it."""
-        return self.new_job(workflow, input, read_submission(**said))
+        submission = read_submission(**said)
+        configured, _ = self.ready(workflow, submission.config)
+        return new_job(configured, input, submission, self._settings)
 
     def _notice(self, workflow: Workflow) -> str | None:
         if workflow.name in self._named:
@@ -181,7 +178,7 @@ class KnownWorkflows:
         restored = self._restored
         known = restored.get(fingerprint)
         if known is None:
-            stored = await self._database.read(lambda: lifecycle.definition(fingerprint))
+            stored = await self._database.read(lambda: reads.definition(fingerprint))
             known = await asyncio.to_thread(self._rebuild, stored)
             restored[fingerprint] = known
         return known

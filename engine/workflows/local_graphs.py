@@ -48,7 +48,7 @@ class LocalGraphs:
             self._jobs.pop(job, None)
 
     def of(self, job: str) -> Workflow | None:
-        """What a job was submitted with here, where it was."""
+        """What a job was submitted with here, if it was."""
         return self._jobs.get(job)
 
     @property
@@ -71,7 +71,7 @@ class LocalGraphs:
 
 
 def graph_name(graph: Any) -> str | None:
-    """What a graph that is passed without a name is known as; None where it has none itself."""
+    """What a graph that is passed without a name is known as; None if it has none itself."""
     name = getattr(graph, "name", None) or getattr(graph, "__name__", None)
     if isinstance(name, str) and name not in _UNNAMED:
         return name

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from ucop.agents.errors import InvalidDefinition, UnknownAgent
 from ucop.agents.finding import Finding
 from ucop.agents.spec.spec_file import read_agents
-from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.source import Document
 
 from ..language.definition import Definition
@@ -20,7 +19,14 @@ from ..types.references import Readings, derive_routes, read_references
 from .conditions import check_conditions, check_expressions
 from .edges import EdgeCheck
 from .inputs import InputCheck
-from .kinds import FindWorkflow, check_error_targets, choose_agents, find_merges, find_workflows
+from .kinds import (
+    FindWorkflow,
+    check_error_targets,
+    choose_agents,
+    find_merges,
+    find_workflows,
+    report_missing_agent,
+)
 from .limits import check_limits
 from .mesh import choose_members, members_of
 from .references import ReferenceCheck
@@ -137,12 +143,8 @@ class _Checker:
             try:
                 self.agents[node.agent] = self.registry.get(node.agent)
             except UnknownAgent:
-                self.report.error(
-                    "unknown-agent",
-                    f"there is no agent {node.agent!r}",
-                    self.report.at((*node.path, "agent")),
-                    did_you_mean(node.agent, self.registry.names()) or None,
-                )
+                path = (*node.path, "agent")
+                report_missing_agent(node.agent, path, self.registry, self.report)
 
     def derive(self) -> None:
         routes, ambiguous = derive_routes(self.definition, self.readings)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import partial
 
 from ucop.agents.finding import Position
@@ -16,13 +17,13 @@ from .report import Report
 BOUND_IT = "give one of its edges 'at_most'"
 
 
+@dataclass(frozen=True)
 class EdgeCheck:
     """Checks the edges of one definition."""
 
-    def __init__(self, definition: Definition, topology: Topology, report: Report) -> None:
-        self.definition = definition
-        self.topology = topology
-        self.report = report
+    definition: Definition
+    topology: Topology
+    report: Report
 
     def run(self) -> bool:
         """Whether the graph is sound, so that more can be said about it."""

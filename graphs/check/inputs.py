@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.nearest import did_you_mean
@@ -21,20 +22,14 @@ if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
 
 
+@dataclass(frozen=True)
 class InputCheck:
     """Checks the inputs of every node whose agent is known."""
 
-    def __init__(
-        self,
-        definition: Definition,
-        readings: Readings,
-        inference: Inference,
-        report: Report,
-    ) -> None:
-        self.definition = definition
-        self.readings = readings
-        self.inference = inference
-        self.report = report
+    definition: Definition
+    readings: Readings
+    inference: Inference
+    report: Report
 
     def run(self) -> None:
         for node in self.definition.nodes.values():
@@ -88,7 +83,7 @@ class InputCheck:
         for problem in wanted.problems(value):
             self.report.error(
                 "wrong-input",
-                f"{given.named(path)}: {problem}",
+                f"{given.label(path)}: {problem}",
                 self.report.at((*path, *problem.path)),
             )
 
@@ -105,7 +100,7 @@ class InputCheck:
         found = misfit(kinds, wanted)
         if found is not None:
             inside = f"{path_text(('it', *found.path))[3:]}: " if found.path else ""
-            self.wrong_type(given, path, f"{inside}{found.why}", of=use)
+            self.wrong_type(given, path, f"{inside}{found.why}")
         elif len(kinds) == 1:
             self.warn_of_values(given, kinds[0], wanted, path)
 
@@ -117,7 +112,7 @@ class InputCheck:
             shown = ", ".join(map(repr, refused[:8]))
             self.report.warn(
                 "may-not-fit",
-                f"{given.named(path)} does not take {shown}, which this may be",
+                f"{given.label(path)} does not take {shown}, which this may be",
                 self.report.at(path),
             )
 
@@ -130,7 +125,7 @@ class InputCheck:
             if name not in value and "default" not in declared:
                 self.report.error(
                     "missing-input",
-                    f"{given.named(path)} needs {name!r}",
+                    f"{given.label(path)} needs {name!r}",
                     self.report.at(path),
                 )
         for name, item in value.items():
@@ -140,7 +135,7 @@ class InputCheck:
             elif inner is not None and wanted.refuses_others:
                 self.report.error(
                     "unknown-input",
-                    f"{given.named(path)} has no {name!r}",
+                    f"{given.label(path)} has no {name!r}",
                     self.report.key((*path, name)),
                     did_you_mean(name, properties) or one_of(properties),
                 )
@@ -150,25 +145,26 @@ class InputCheck:
         if len(value) < least or (most is not None and len(value) > most):
             said = f"at least {least}" if len(value) < least else f"at most {most}"
             self.report.error(
-                "wrong-input", f"{given.named(path)} takes {said} items", self.report.at(path)
+                "wrong-input", f"{given.label(path)} takes {said} items", self.report.at(path)
             )
         inner = wanted.item() if "prefixItems" not in wanted.schema else None
         for index, item in enumerate(value):
             if inner is not None:
                 self.check_value(given, item, inner, (*path, index))
 
-    def wrong_type(self, given: _Given, path: Path, said: str, of: Use | None = None) -> None:
-        self.report.error("wrong-input-type", f"{given.named(path)} {said}", self.report.at(path))
+    def wrong_type(self, given: _Given, path: Path, said: str) -> None:
+        self.report.error("wrong-input-type", f"{given.label(path)} {said}", self.report.at(path))
 
 
+@dataclass(frozen=True)
 class _Given:
     """What one node gives."""
 
-    def __init__(self, node: Node, agent: str, uses: Mapping[Path, Use]) -> None:
-        self.node, self.agent = node, agent
-        self.uses = uses
+    node: Node
+    agent: str
+    uses: Mapping[Path, Use]
 
-    def named(self, path: Path) -> str:
+    def label(self, path: Path) -> str:
         inner = path[len(self.node.path) + 1 :]
         return f"input {path_text(inner)!r} of agent {self.agent!r}"
 

@@ -10,7 +10,7 @@ from ucop.agents.errors import InvalidDefinition, UnknownMerge
 from ucop.agents.finding import Position
 from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 
 from ..errors import UnknownWorkflow
 from ..expressions.cel import Reference
@@ -37,14 +37,28 @@ def choose_agents(definition: Definition, registry: Registry, report: Report) ->
         if able:
             nodes[node.name] = replace(node, agent=able[0].name)
             continue
-        known = sorted({name for agent in registry for name in agent.capabilities})
-        report.error(
-            "unknown-capability",
-            f"no agent has the capability {node.capability!r}",
-            report.at((*node.path, "agent", "capability")),
-            did_you_mean(node.capability, known) or one_of(known),
-        )
+        path = (*node.path, "agent", "capability")
+        report_missing_capability(node.capability, path, registry, report)
     return replace(definition, nodes=nodes)
+
+
+def report_missing_capability(
+    capability: str, path: Path, registry: Registry, report: Report
+) -> None:
+    """Report that no agent of the project has a capability."""
+    known = sorted({name for agent in registry for name in agent.capabilities})
+    report.error(
+        "unknown-capability",
+        f"no agent has the capability {capability!r}",
+        report.at(path),
+        did_you_mean(capability, known) or one_of(known),
+    )
+
+
+def report_missing_agent(name: str, path: Path, registry: Registry, report: Report) -> None:
+    """Report that there is no agent of this name."""
+    hint = did_you_mean(name, registry.names()) or None
+    report.error("unknown-agent", f"there is no agent {name!r}", report.at(path), hint)
 
 
 def find_workflows(

@@ -6,11 +6,11 @@ from collections.abc import Container, Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
 
 from ..language.definition import MESH, Definition, Mesh, Node
-from .report import Report, one_of
+from .kinds import report_missing_agent, report_missing_capability
+from .report import Report
 
 if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
@@ -27,8 +27,8 @@ def choose_members(
     nodes = dict(definition.nodes)
     for node in definition.nodes.values():
         if node.mesh is not None:
-            chosen = _Members(node, node.mesh, registry, broken, report).chosen()
-            nodes[node.name] = replace(node, mesh=chosen)
+            mesh = _Members(node, node.mesh, registry, broken, report).choose()
+            nodes[node.name] = replace(node, mesh=mesh)
     return replace(definition, nodes=nodes)
 
 
@@ -39,7 +39,7 @@ def members_of(definition: Definition) -> list[str]:
 
 
 def declaring(registry: Registry, capability: str) -> list[Agent]:
-    """The agents that declare a capability, by name; those that come with ucop only where a
+    """The agents that declare a capability, by name; those that come with ucop only if a
     project has none of its own."""
     able = registry.find(capability=capability)
     return [agent for agent in able if not agent.bundled] or able
@@ -54,13 +54,13 @@ class _Members:
         self.mesh, self.registry, self.broken, self.report = mesh, registry, broken, report
         self.path: Path = (*node.path, MESH)
 
-    def chosen(self) -> Mesh:
+    def choose(self) -> Mesh:
         mesh = self.mesh
         first = self.entries()
         if mesh.agents or mesh.capabilities:
-            members = [*first, *self.listed()]
+            members = [*first, *self.listed_agents()]
         else:
-            members = list(self.reached(first))
+            members = list(self.reachable_agents(first))
         names = tuple(dict.fromkeys(agent.name for agent in members))
         if first and self.report.sound:
             self.check_asks([self.registry.get(name) for name in names])
@@ -70,18 +70,18 @@ class _Members:
         """Who may be called first."""
         if self.mesh.entry_capability is not None:
             return self.declaring(self.mesh.entry_capability, (*self.path, "entry", "capability"))
-        return self.named(self.mesh.entry, (*self.path, "entry")) if self.mesh.entry else []
+        return self.agent_named(self.mesh.entry, (*self.path, "entry")) if self.mesh.entry else []
 
-    def listed(self) -> Iterator[Agent]:
+    def listed_agents(self) -> Iterator[Agent]:
         """Those that `agents` names, one by one or by what they can do."""
         given = self.report.places
         for index, name in enumerate(self.mesh.agents):
-            yield from self.named(name, self._item(name, index))
+            yield from self.agent_named(name, self._item(name, index))
         for index, name in enumerate(self.mesh.capabilities):
             place = self._item({"capability": name}, index)
             yield from self.declaring(name, (*place, "capability") if given.has(place) else place)
 
-    def reached(self, first: list[Agent]) -> Iterator[Agent]:
+    def reachable_agents(self, first: list[Agent]) -> Iterator[Agent]:
         """Those first called, and everyone who declares what one of these may ask for."""
         due, seen = list(first), set()
         while due:
@@ -93,25 +93,17 @@ class _Members:
             for capability in agent.asks:
                 due += declaring(self.registry, capability)
 
-    def named(self, name: str, path: Path) -> list[Agent]:
+    def agent_named(self, name: str, path: Path) -> list[Agent]:
         if name in self.registry:
             return [self.registry.get(name)]
         if name not in self.broken:
-            hint = did_you_mean(name, self.registry.names()) or None
-            message = f"there is no agent {name!r}"
-            self.report.error("unknown-agent", message, self.report.at(path), hint)
+            report_missing_agent(name, path, self.registry, self.report)
         return []
 
     def declaring(self, capability: str, path: Path) -> list[Agent]:
         if able := declaring(self.registry, capability):
             return able
-        known = sorted({name for agent in self.registry for name in agent.capabilities})
-        self.report.error(
-            "unknown-capability",
-            f"no agent has the capability {capability!r}",
-            self.report.at(path),
-            did_you_mean(capability, known) or one_of(known),
-        )
+        report_missing_capability(capability, path, self.registry, self.report)
         return []
 
     def check_asks(self, members: list[Agent]) -> None:

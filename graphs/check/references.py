@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from ucop.agents.finding import Position
 from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.paths import path_text
@@ -17,25 +19,18 @@ from .kinds import check_error_reference
 from .report import Report, either, one_of
 
 
+@dataclass(frozen=True)
 class ReferenceCheck:
     """Checks every expression of one definition.
 
-    `topology` is None where the edges are broken: then nothing is said about null.
+    `topology` is None if the edges are broken: then nothing is said about null.
     """
 
-    def __init__(
-        self,
-        definition: Definition,
-        readings: Readings,
-        inference: Inference,
-        topology: Topology | None,
-        report: Report,
-    ) -> None:
-        self.definition = definition
-        self.readings = readings
-        self.inference = inference
-        self.topology = topology
-        self.report = report
+    definition: Definition
+    readings: Readings
+    inference: Inference
+    topology: Topology | None
+    report: Report
 
     def run(self) -> None:
         for node in self.definition.nodes.values():

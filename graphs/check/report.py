@@ -21,17 +21,13 @@ class Report:
         self, code: str, message: str, position: Position | None, hint: str | None = None
     ) -> None:
         """Add a mistake; `hint` tells what would be right."""
-        self.findings.append(
-            Finding(severity="error", message=message, position=position, hint=hint, code=code)
-        )
+        self.findings.append(Finding.error(code, message, position, hint))
 
     def warn(
         self, code: str, message: str, position: Position | None, hint: str | None = None
     ) -> None:
         """Add what is legal but suspicious."""
-        self.findings.append(
-            Finding(severity="warning", message=message, position=position, hint=hint, code=code)
-        )
+        self.findings.append(Finding.warning(code, message, position, hint))
 
     @property
     def sound(self) -> bool:
@@ -71,7 +67,7 @@ class Report:
 
 
 def one_of(names: Iterable[str]) -> str | None:
-    """A hint that tells every right name, where they are few."""
+    """A hint that tells every right name, if they are few."""
     listed = list(names)
     return f"there is {', '.join(listed)}" if 0 < len(listed) <= 12 else None
 

@@ -54,7 +54,7 @@ def check_answers(definition: Definition, inference: Inference, report: Report) 
         answer = inference.of_answer(node) if channel is not None else None
         if channel is None or answer is None:
             continue
-        found = _refused(channel, answer)
+        found = _misfit_of(channel, answer)
         if found is not None:
             report.error(
                 "wrong-write",
@@ -72,7 +72,7 @@ _MERGED = {
 """What a merge needs to be written."""
 
 
-def _refused(channel: Channel, answer: Shape) -> Misfit | None:
+def _misfit_of(channel: Channel, answer: Shape) -> Misfit | None:
     if channel.merge is Merge.custom:
         return None  # what its function takes is not declared
     declared = Shape.of(channel.schema)

@@ -15,70 +15,40 @@ decides as CEL does. CEL has no time limit: nested comprehensions are refused.
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.paths import PathError, path_text
 from ucop.agents.text.paths import follow as follow_path
 
 from ..errors import ExpressionError
+from .evaluation import Scope, evaluator
+from .tokens import (
+    FUNCTIONS,
+    KEYWORDS,
+    MACROS,
+    BadExpression,
+    Token,
+    closing_of,
+    kind_at,
+    literal_key,
+    opening_of,
+    scan,
+    take_path,
+    text_at,
+)
 
 if TYPE_CHECKING:
     import cel
-
-Scope = Mapping[str, Any]
 
 LONGEST = 2_000
 """Characters of an expression: what stands in a file by hand is far shorter."""
 MOST_COMPREHENSIONS = 4
 """In one expression, one after the other: each may double the size of a value."""
-
-KEYWORDS = frozenset({"true", "false", "null", "in"})
-# fmt: off
-RESERVED = KEYWORDS | {
-    "as", "break", "const", "continue", "else", "for", "function", "if", "import", "let", "loop",
-    "package", "namespace", "return", "var", "void", "while",
-}
-"""Words that CEL does not take as names."""
-MACROS = frozenset({"map", "filter", "exists", "exists_one", "existsOne", "all"})
-FUNCTIONS = frozenset({
-    "default", "has", "size", "contains", "startsWith", "endsWith", "matches", "int", "uint",
-    "double", "string", "bytes", "timestamp", "duration", "type", "getFullYear", "getMonth",
-    "getDate", "getDayOfMonth", "getDayOfWeek", "getDayOfYear", "getHours", "getMinutes",
-    "getSeconds", "getMilliseconds",
-})
-# fmt: on
-
-_TOKEN = re.compile(
-    r"""(?P<space>\s+|//[^\n]*)
-    |(?P<string>[rRbB]{0,2}(?:'{3}(?s:.*?)'{3}|\"{3}(?s:.*?)\"{3}
-        |'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"))
-    |(?P<number>0[xX][0-9a-fA-F]+[uU]?|(?:\d+\.\d+|\.\d+|\d+)(?:[eE][+-]?\d+)?[uU]?)
-    |(?P<name>[A-Za-z_][A-Za-z0-9_]*)
-    |(?P<mark>&&|\|\||[=!<>]=|.)""",
-    re.VERBOSE,
-)
-
-
-class Token(NamedTuple):
-    """One word of an expression."""
-
-    kind: str
-    text: str
-    start: int
-
-
-class BadExpression(Exception):
-    """An expression that cannot be compiled; `offset` is where in its text."""
-
-    def __init__(self, message: str, offset: int, hint: str | None = None) -> None:
-        super().__init__(message)
-        self.offset, self.hint = offset, hint
 
 
 @dataclass(frozen=True)
@@ -105,7 +75,7 @@ class Reference:
 class Expression:
     """A compiled expression. Called with a scope it gives a JSON value.
 
-    Raises ExpressionError where the scope does not hold what it needs.
+    Raises ExpressionError if the scope does not hold what it needs.
     """
 
     source: str
@@ -132,12 +102,6 @@ def compile_expression(source: str) -> Expression:
     return _Rewriter(source, tokens).expression()
 
 
-def scan(source: str) -> list[Token]:
-    """The words of an expression, without white space and comments."""
-    found = [Token(str(m.lastgroup), m.group(), m.start()) for m in _TOKEN.finditer(source)]
-    return [token for token in found if token.kind != "space"]
-
-
 def follow(path: Sequence[str | int], scope: Scope) -> Any:
     """The value at `path`. Raises ExpressionError naming the part that is not there."""
     try:
@@ -149,52 +113,11 @@ def follow(path: Sequence[str | int], scope: Scope) -> Any:
 
 
 def follow_or_none(path: Sequence[str | int], scope: Scope) -> Any:
-    """The value at `path`; None where any part of it is null or missing."""
+    """The value at `path`; None if any part of it is null or missing."""
     try:
         return follow(path, scope)
     except ExpressionError:
         return None
-
-
-def take_path(tokens: Sequence[Token], start: int) -> tuple[tuple[str | int, ...] | None, int]:
-    """The longest plain path at `start`, and where it ends; None where there is none."""
-    if tokens[start].kind != "name" or tokens[start].text in KEYWORDS:
-        return None, start
-    path: list[str | int] = [tokens[start].text]
-    at = start + 1
-    if _text(tokens, at) == "(":
-        return None, start
-    while True:
-        if _text(tokens, at) == "." and _kind(tokens, at + 1) == "name":
-            if _text(tokens, at + 2) == "(":
-                break
-            path.append(tokens[at + 1].text)
-            at += 2
-        elif (key := _literal_key(tokens, at)) is not None:
-            path.append(key)
-            at += 3
-        else:
-            break
-    return tuple(path), at
-
-
-def _literal_key(tokens: Sequence[Token], at: int) -> str | int | None:
-    """The key of `[0]` or `['name']` at `at`."""
-    if _text(tokens, at) != "[" or _text(tokens, at + 2) != "]":
-        return None
-    text = tokens[at + 1].text
-    if tokens[at + 1].kind == "number" and text.isdigit():
-        return int(text)
-    simple = tokens[at + 1].kind == "string" and text[0] in "'\"" and "\\" not in text
-    return text[1:-1] if simple and text[:3] not in ("'''", '"""') else None
-
-
-def _text(tokens: Sequence[Token], at: int) -> str:
-    return tokens[at].text if 0 <= at < len(tokens) else ""
-
-
-def _kind(tokens: Sequence[Token], at: int) -> str:
-    return tokens[at].kind if 0 <= at < len(tokens) else ""
 
 
 def _path_expression(source: str, path: tuple[str | int, ...], offset: int) -> Expression:
@@ -230,7 +153,7 @@ class _Rewriter:
             (value,) = self.holes.values()
             return Expression(self.source, tuple(self.references), False, value)
         program = _parse(" ".join(self.pieces))
-        evaluate = _evaluator(program, dict(self.holes))
+        evaluate = evaluator(program, dict(self.holes))
         return Expression(self.source, tuple(self.references), False, evaluate)
 
     def _is_one_hole(self) -> bool:
@@ -241,7 +164,7 @@ class _Rewriter:
         for at, token in enumerate(self.tokens):
             if not (self._is_method(at) and token.text in MACROS):
                 continue
-            last = _closing(self.tokens, at + 1)
+            last = closing_of(self.tokens, at + 1)
             if any(b.first <= at <= b.last for b in self.bindings):
                 raise BadExpression(
                     f"{token.text}() inside another comprehension is not allowed: "
@@ -249,7 +172,7 @@ class _Rewriter:
                     token.start,
                     "let an agent written in Python do this",
                 )
-            if _kind(self.tokens, at + 2) != "name" or _text(self.tokens, at + 3) != ",":
+            if kind_at(self.tokens, at + 2) != "name" or text_at(self.tokens, at + 3) != ",":
                 raise BadExpression(f"{token.text}() needs a name first: (x, …)", token.start)
             self._check_range(at)
             self.bindings.append(_Binding(self.tokens[at + 2].text, at + 2, last))
@@ -265,10 +188,10 @@ class _Rewriter:
         if before.kind in ("name", "string"):
             return
         if before.text in (")", "]"):
-            opening = _opening(self.tokens, at - 2)
-            called = _kind(self.tokens, opening - 1) == "name"
-            after_value = called or _text(self.tokens, opening - 1) in (")", "]")
-            path_index = before.text == "]" and _literal_key(self.tokens, opening) is not None
+            opening = opening_of(self.tokens, at - 2)
+            called = kind_at(self.tokens, opening - 1) == "name"
+            after_value = called or text_at(self.tokens, opening - 1) in (")", "]")
+            path_index = before.text == "]" and literal_key(self.tokens, opening) is not None
             if called if before.text == ")" else not after_value or path_index:
                 return
         raise BadExpression(
@@ -285,12 +208,12 @@ class _Rewriter:
             )
         if token.kind != "name" or token.text in KEYWORDS:
             return self._keep(at)
-        if _text(self.tokens, at - 1) == ".":
+        if text_at(self.tokens, at - 1) == ".":
             self._check_function(at)
             return self._keep(at)
-        if _text(self.tokens, at + 1) == "(":
+        if text_at(self.tokens, at + 1) == "(":
             return self._call(at)
-        if self._bound(token.text, at):
+        if self._is_bound(token.text, at):
             return self._keep(at)
         path, end = take_path(self.tokens, at)
         if path is None:
@@ -311,20 +234,20 @@ class _Rewriter:
         if token.text == "has":
             self._hole(lambda scope: _has(path, scope), end + 1)
             return end + 1
-        last = _closing(self.tokens, at + 1)
+        last = closing_of(self.tokens, at + 1)
         fallback = self._fallback(end, last)
         self._hole(lambda scope: _default(path, fallback, scope), last + 1)
         return last + 1
 
     def _argument(self, at: int) -> tuple[tuple[str | int, ...] | None, int]:
-        """The path that `default` or `has` is given; None where CEL is to see it itself."""
+        """The path that `default` or `has` is given; None if CEL is to see it itself."""
         call = self.tokens[at]
         wanted = "," if call.text == "default" else ")"
         path, end = take_path(self.tokens, at + 2) if at + 2 < len(self.tokens) else (None, at)
-        own = path is not None and self._bound(str(path[0]), at)
+        own = path is not None and self._is_bound(str(path[0]), at)
         if own and call.text == "has":
             return None, at
-        if path is None or own or _text(self.tokens, end) != wanted:
+        if path is None or own or text_at(self.tokens, end) != wanted:
             needs = "(path, value)" if call.text == "default" else "(path)"
             raise BadExpression(
                 f"{call.text}{needs} takes a plain path of the state, as in {call.text}(a.b"
@@ -341,7 +264,7 @@ class _Rewriter:
         except BadExpression as error:
             raise BadExpression(str(error), error.offset + start, error.hint) from None
         for reference in fallback.references:
-            if self._bound(reference.name, comma):
+            if self._is_bound(reference.name, comma):
                 raise BadExpression(
                     "default() cannot use a comprehension's own name", self.tokens[comma].start
                 )
@@ -351,7 +274,7 @@ class _Rewriter:
 
     def _hole(self, value: Callable[[Scope], Any], end: int) -> None:
         name = f"v{len(self.holes)}_"
-        macro = _text(self.tokens, end + 1) in MACROS and self._is_method(end + 1)
+        macro = text_at(self.tokens, end + 1) in MACROS and self._is_method(end + 1)
         self.holes[name] = (lambda scope: _items(value(scope))) if macro else value
         self.pieces.append(name)
 
@@ -359,16 +282,16 @@ class _Rewriter:
         self.pieces.append(self.tokens[at].text)
         return at + 1
 
-    def _bound(self, name: str, at: int) -> bool:
+    def _is_bound(self, name: str, at: int) -> bool:
         return any(b.name == name and b.first <= at <= b.last for b in self.bindings)
 
     def _is_method(self, at: int) -> bool:
-        return _text(self.tokens, at - 1) == "." and _text(self.tokens, at + 1) == "("
+        return text_at(self.tokens, at - 1) == "." and text_at(self.tokens, at + 1) == "("
 
     def _check_function(self, at: int) -> None:
         token = self.tokens[at]
         known = FUNCTIONS | MACROS
-        if _text(self.tokens, at + 1) != "(" or token.text in known:
+        if text_at(self.tokens, at + 1) != "(" or token.text in known:
             return
         raise BadExpression(
             f"there is no function {token.text!r}",
@@ -403,46 +326,6 @@ def _syntax_error(source: str, message: str) -> BadExpression:
     return BadExpression(f"bad expression: {what}", min(start + column - 1, len(source)))
 
 
-def _evaluator(
-    program: cel.Program, holes: Mapping[str, Callable[[Scope], Any]]
-) -> Callable[[Scope], Any]:
-    def evaluate(scope: Scope) -> Any:
-        values: dict[str, Any] = {}
-        missing: dict[str, ExpressionError] = {}
-        for name, value in holes.items():
-            try:
-                values[name] = value(scope)
-            except ExpressionError as error:
-                missing[name] = error
-        try:
-            result = program.execute(dict(values))
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise _evaluation_error(error, missing) from None
-        return _json(result, values)
-
-    return evaluate
-
-
-def _evaluation_error(error: Exception, missing: Mapping[str, ExpressionError]) -> ExpressionError:
-    for name, reason in missing.items():
-        if f"'{name}'" in str(error):
-            return reason
-    text = str(error)
-    if text.startswith("No such overload"):
-        text = (
-            "these types do not go together; convert with int(x), double(x) or string(x), "
-            "and give what may be null a default(path, value)"
-        )
-    elif isinstance(error, KeyError):
-        text = f"there is no {text}"
-    elif unfit := re.match(r"Undefined variable or function: '(\w+)'", text):
-        # Unknown functions were refused before: CEL says the same of arguments that do not fit.
-        text = f"{unfit[1]}() cannot take a value of the type that it is given here"
-        if unfit[1] == "string":
-            text += "; inside a longer text, ${path} alone writes lists and objects as JSON"
-    return ExpressionError(text)
-
-
 def _has(path: Sequence[str | int], scope: Scope) -> bool:
     try:
         follow(path, scope)
@@ -459,54 +342,3 @@ def _default(path: Sequence[str | int], fallback: Expression, scope: Scope) -> A
 def _items(value: Any) -> Any:
     """What a comprehension goes over: of a map its keys, in their order."""
     return list(value) if isinstance(value, Mapping) else value
-
-
-def _json(result: Any, values: Mapping[str, Any]) -> Any:
-    """A result as JSON, its objects exchanged for those of the state."""
-    originals: dict[str, Any] | None = None
-
-    def convert(value: Any) -> Any:
-        nonlocal originals
-        if value is None or isinstance(value, bool | int | float | str):
-            return value
-        if isinstance(value, list):
-            return [convert(item) for item in value]
-        if isinstance(value, dict):
-            if originals is None:
-                originals = {_canonical(o): o for o in _objects(list(values.values()))}
-            return originals.get(_canonical(value), value)
-        raise ExpressionError(f"the result is a {type(value).__name__}; make it a string()")
-
-    return convert(result)
-
-
-def _objects(value: Any) -> Iterator[dict[str, Any]]:
-    if isinstance(value, dict):
-        yield value
-        value = list(value.values())
-    if isinstance(value, list):
-        for item in value:
-            yield from _objects(item)
-
-
-def _canonical(value: Any) -> str:
-    return json.dumps(value, sort_keys=True, default=str)
-
-
-def _closing(tokens: Sequence[Token], opening: int) -> int:
-    """The index of the bracket that closes the one at `opening`."""
-    depth = 0
-    for at in range(opening, len(tokens)):
-        depth += (tokens[at].text in "([{") - (tokens[at].text in ")]}")
-        if depth == 0:
-            return at
-    raise BadExpression("a bracket is not closed", tokens[opening].start)
-
-
-def _opening(tokens: Sequence[Token], closing: int) -> int:
-    depth = 0
-    for at in range(closing, -1, -1):
-        depth += (tokens[at].text in ")]}") - (tokens[at].text in "([{")
-        if depth == 0:
-            return at
-    raise BadExpression("a bracket is not opened", tokens[closing].start)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .cel import KEYWORDS, Token, scan, take_path
+from .tokens import KEYWORDS, Token, scan, take_path
 
 _LEVELS = (("||",), ("&&",), ("<", "<=", ">", ">=", "==", "!=", "in"), ("+", "-"), ("*", "/", "%"))
 """Binary operators, those that bind least first."""
@@ -91,7 +91,7 @@ class Opaque:
 
 
 def tree(source: str) -> Tree | None:
-    """The tree of an expression that `cel` accepts; None where it is not understood."""
+    """The tree of an expression that `cel` accepts; None if it is not understood."""
     reader = _Reader(scan(source))
     if len(reader.tokens) > LONGEST:
         return None

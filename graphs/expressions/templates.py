@@ -12,7 +12,9 @@ from ucop.agents.text.template import Reference as Hole
 from ucop.agents.text.template import TemplateError, parse
 
 from ..errors import ExpressionError
-from .cel import BadExpression, Expression, Scope, compile_expression, follow
+from .cel import Expression, compile_expression, follow
+from .evaluation import Scope
+from .tokens import BadExpression
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from typing import Annotated, Any
 
 from ucop.agents.text.nearest import did_you_mean
 from ucop.agents.text.places import Path
-from ucop.agents.text.schema import check_schema, normalise, validate
+from ucop.agents.text.schema import check_schema, normalise
+from ucop.agents.text.validation import validate
 
 from .forms import MAPPING, TEXT, Form, Key, Reader, keys_of, only, ref
 from .names import check_value_name

@@ -43,9 +43,7 @@ class Reader:
     def error_at(
         self, code: str, message: str, position: Position | None, hint: str | None = None
     ) -> None:
-        self.findings.append(
-            Finding(severity="error", message=message, position=position, hint=hint, code=code)
-        )
+        self.findings.append(Finding.error(code, message, position, hint))
 
     def mapping(self, value: Any, path: Path, what: str) -> dict[str, Any] | None:
         if isinstance(value, dict):
@@ -267,11 +265,11 @@ def keys_of(cls: Any) -> Keys:
                 inner = keys_of(said.cls).items()
                 keys |= {other: replace(key, inside=name) for other, key in inner}
             elif isinstance(said, Key):
-                keys[said.name or name] = _placed(said, cls, name, defaults)
+                keys[said.name or name] = _key_at(said, cls, name, defaults)
     return keys
 
 
-def _placed(key: Key, cls: Any, field: str, defaults: Mapping[str, Any]) -> Key:
+def _key_at(key: Key, cls: Any, field: str, defaults: Mapping[str, Any]) -> Key:
     """A key that knows the field that it stands at."""
     default, shown = defaults[field], key.shown
     if shown is None and isinstance(default, Enum | str | int):

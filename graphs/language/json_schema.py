@@ -48,8 +48,8 @@ def workflow_schema() -> Schema:
         "then": {"required": [MESH], "not": _any_of(NOT_IN_A_MESH)},
         "else": {"required": ["nodes"], "not": _any_of(ONLY_IN_A_MESH)},
         "$defs": {
-            "inputs": _named(VALUE_NAMES, ref("type")),
-            "state": _named(VALUE_NAMES, {"anyOf": [ref("typeName"), ref("channel")]}),
+            "inputs": _named_values(VALUE_NAMES, ref("type")),
+            "state": _named_values(VALUE_NAMES, {"anyOf": [ref("typeName"), ref("channel")]}),
             "channel": _channel(),
             "node": _node(),
             "edge": _edge(),
@@ -66,8 +66,8 @@ def workflow_schema() -> Schema:
             "type": _TYPE,
             "typeName": _TYPE_NAME,
             "schema": _json_schema(),
-            "fields": _named({}, ref("type")),
-            "agent": _agent(),
+            "fields": _named_values({}, ref("type")),
+            "agent": _agent_schema(),
             **_agent_parts(),
         },
     }
@@ -78,7 +78,7 @@ def _any_of(keys: Iterable[str]) -> Schema:
     return {"anyOf": [{"required": [key]} for key in keys]}
 
 
-def _named(names: Schema, values: Schema) -> Schema:
+def _named_values(names: Schema, values: Schema) -> Schema:
     said = {"propertyNames": names} if names else {}
     return {"type": "object", **said, "additionalProperties": values}
 
@@ -170,7 +170,7 @@ def _json_schema() -> Schema:
 # ---- agents of the file's own ----
 
 
-def _agent() -> Schema:
+def _agent_schema() -> Schema:
     from ucop.agents.spec.spec import AgentSpec
 
     said = AgentSpec.model_json_schema(ref_template="#/$defs/agent{model}")

@@ -31,7 +31,7 @@ def work_of(said: Mapping[str, Any]) -> str:
     kind = kind_of(said)
     named = said.get(kind.value)
     if isinstance(named, Mapping) and kind is NodeKind.mesh:
-        return f"mesh of {', '.join(map(_called, named.get('agents', ())))}"
+        return f"mesh of {', '.join(map(_called_name, named.get('agents', ())))}"
     if kind is NodeKind.ask:
         return f"asks “{' '.join(str(named).split())}”"
     if isinstance(named, Mapping):
@@ -39,5 +39,5 @@ def work_of(said: Mapping[str, Any]) -> str:
     return f"{kind.value} {named}"
 
 
-def _called(agent: Any) -> str:
+def _called_name(agent: Any) -> str:
     return str(agent["capability"]) if isinstance(agent, Mapping) else str(agent)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ucop.agents.text.places import Path
 
-from ..expressions.cel import RESERVED
+from ..expressions.tokens import RESERVED
 from .forms import TEXT, Form, Reader, Schema
 
 START = "START"

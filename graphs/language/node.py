@@ -8,13 +8,8 @@ from enum import Enum
 from typing import Annotated, Any
 
 from ucop.agents.text.places import Path
-from ucop.agents.text.schema import (
-    check_schema,
-    declared_parts,
-    declared_schema,
-    validate,
-    with_defaults,
-)
+from ucop.agents.text.schema import check_schema, declared_parts, declared_schema, with_defaults
+from ucop.agents.text.validation import validate
 
 from .forms import (
     ANYTHING,

@@ -26,11 +26,11 @@ class CachedWork(Work):
         if context.answers is None:
             return await self.work.run(data, turn)
         key = self._key(data, context)
-        if (kept := await context.answers.find(key)) is not None:
+        if (text := await context.answers.find(key)) is not None:
             context.cached(turn.task_id)
-            return kept.answer
+            return json.loads(text)
         answer = await self.work.run(data, turn)
-        await context.answers.keep(key, answer, self.seconds)
+        await context.answers.keep(key, json.dumps(answer, ensure_ascii=False), self.seconds)
         return answer
 
     def _key(self, data: Any, context: RunContext) -> str:

@@ -118,7 +118,7 @@ def _add_node(
             state = {**blank, **state}
         outcome = await run(call, state, runtime)
         try:
-            scope = _written(state, outcome.update, reducers) if decides else state
+            scope = _scope_after(state, outcome.update, reducers) if decides else state
             turn = _turn(router, name, scope, state, failed=outcome.failed)
         except (RoutingError, StateError):
             # A condition, or a merge, that raises must not lose the answer.
@@ -140,7 +140,7 @@ def _add_node(
         )
 
 
-def _written(state: State, update: Mapping[str, Any], reducers: Reducers) -> State:
+def _scope_after(state: State, update: Mapping[str, Any], reducers: Reducers) -> State:
     """The state with a node's own writes in it, for the conditions at its edges."""
     scope = {**state}
     for name, value in update.items():

@@ -10,30 +10,18 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.memory.memory import Memory, NoMemory
 
 if TYPE_CHECKING:
+    from ucop.agents.models.answer_cache import KeptAnswers
     from ucop.agents.models.models import Models
 
-    from .answers import Answers
     from .mesh_rules import Calls
 
 
-def _silent(node: str, text: str) -> None:
-    """Progress that nobody listens to."""
+def _ignore(*news: Any) -> None:
+    """Stands for a listener if nobody listens."""
 
 
-def _unheard(task: str, node: str, number: int, error: BaseException | None) -> None:
-    """A retry that nobody listens to."""
-
-
-def _uncounted(task_id: str) -> None:
-    """Cached answers that nobody counts."""
-
-
-async def _unbounded() -> None:
+async def _begin_at_once() -> None:
     """Nothing waits to be saved."""
-
-
-def _untold(node: str, what: str, data: Mapping[str, Any]) -> None:
-    """Hops that nobody is told of."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,25 +36,25 @@ class RunContext:
     """The project's folder, from which file agents read and where they write."""
     production: bool = False
     """Whether an agent's output that is a placeholder is refused."""
-    progress: Callable[[str, str], None] = field(default=_silent)
+    progress: Callable[[str, str], None] = field(default=_ignore)
     """Called with a node's name and one line on what it does."""
-    retried: Callable[[str, str, int, BaseException | None], None] = field(default=_unheard)
+    retried: Callable[[str, str, int, BaseException | None], None] = field(default=_ignore)
     """Called when a node's call is tried again: its task, its name, which try begins, and what
-    the last one raised, None where it was stopped because its time was over."""
+    the last one raised, None if it was stopped because its time was over."""
     raised: dict[str, BaseException] = field(default_factory=dict)
     """What the last try of a call raised, by `Turn.key`, while it may be tried again."""
     memory: Memory = field(default_factory=NoMemory)
     """What agents remember beyond the job."""
-    answers: Answers | None = None
+    answers: KeptAnswers | None = None
     """Where answers of nodes with `cache` are kept; without it they are not."""
-    cached: Callable[[str], None] = field(default=_uncounted)
+    cached: Callable[[str], None] = field(default=_ignore)
     """Called with the node's task id for each answer that came from there."""
-    room: Callable[[], Awaitable[None]] = field(default=_unbounded)
+    room: Callable[[], Awaitable[None]] = field(default=_begin_at_once)
     """Awaited before an item of a fan-out begins: it waits while many that ended are not saved."""
     attempt: int = 1
     """Which run of the job this is."""
     calls: Calls | None = None
     """Where it is kept how the agents of meshes fare; without it all count as healthy and idle."""
-    hopped: Callable[[str, str, Mapping[str, Any]], None] = field(default=_untold)
-    """Called with the node of a mesh (empty where the workflow is one), `asked`, `answered`,
+    hopped: Callable[[str, str, Mapping[str, Any]], None] = field(default=_ignore)
+    """Called with the node of a mesh (empty if the workflow is one), `asked`, `answered`,
     `failed` or `stopped`, and what there is to tell of a hop."""

@@ -16,7 +16,7 @@ _LANGGRAPHS = ("__interrupt__", "__metadata__")
 
 
 def shown_part(part: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """A part of a version 2 stream as it is shown; None where nothing of it is."""
+    """A part of a version 2 stream as it is shown; None if nothing of it is."""
     kind, data = part["type"], part["data"]
     shown = {**part, "ns": _namespace(part["ns"])}
     match kind:
@@ -69,16 +69,16 @@ def _updates(data: Any) -> dict[str, Any]:
     if not isinstance(data, Mapping):
         return data  # type: ignore[no-any-return]
     return {
-        node: writes if node in _LANGGRAPHS else _written(writes)
+        node: writes if node in _LANGGRAPHS else _shown_writes(writes)
         for node, writes in data.items()
         if not _is_ours(node)
     }
 
 
-def _written(writes: Any) -> Any:
-    """What a node wrote, or a list of it; null where that was the compiler's alone."""
+def _shown_writes(writes: Any) -> Any:
+    """What a node wrote, or a list of it; null if that was the compiler's alone."""
     if isinstance(writes, list):
-        return [_written(each) for each in writes]
+        return [_shown_writes(each) for each in writes]
     return _state(writes) or None if isinstance(writes, Mapping) and writes else writes
 
 

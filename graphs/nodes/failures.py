@@ -43,16 +43,16 @@ def _ends_attempt(error: BaseException) -> bool:
 
 def failure(node: str, error: BaseException) -> Failed:
     """The error of a node as JSON."""
-    return {"node": node, **_told(error)}
+    return {"node": node, **_description(error)}
 
 
 def failures(node: str, found: Sequence[tuple[int | str, BaseException]]) -> Failed:
     """The errors of an `each` node's items as JSON, the first of them in full view."""
-    items = [{"item": key, **_told(error)} for key, error in found]
+    items = [{"item": key, **_description(error)} for key, error in found]
     return {**failure(node, found[0][1]), "items": items}
 
 
-def _told(error: BaseException) -> dict[str, str]:
+def _description(error: BaseException) -> dict[str, str]:
     # The state holds neither NUL nor half a character (`state.py`).
     return {"type": type_of(error), "message": text_of(error)}
 

@@ -22,8 +22,8 @@ from langgraph.types import Command
 from typing_extensions import TypedDict
 
 from ucop.agents.errors import AgentInputError
-from ucop.agents.run.answered import Answered
-from ucop.agents.run.asking import ANSWER, consult
+from ucop.agents.run.answered import ANSWER, Answered
+from ucop.agents.run.asking import consult
 from ucop.agents.text.plain import brief
 
 from ..errors import MeshStopped
@@ -140,12 +140,12 @@ def _agent_node(board: Switchboard, agent: Agent) -> Callable[..., Awaitable[Sta
     call = Call(Definition(name=agent.name), node, _Consult(agent, board))
 
     async def work(state: State, runtime: Runtime[RunContext]) -> State:
-        return {SAID: await _called(call, state[STACK][-1], runtime)}
+        return {SAID: await _call_agent(call, state[STACK][-1], runtime)}
 
     return work
 
 
-async def _called(call: Call, frame: Any, runtime: Runtime[RunContext]) -> dict[str, Any]:
+async def _call_agent(call: Call, frame: Any, runtime: Runtime[RunContext]) -> dict[str, Any]:
     """What an agent says. Its errors are the router's to deal with."""
     run = runtime.context
     line = _Line(run.calls, _key(runtime, frame["hop"]), call.node.name)
@@ -205,7 +205,7 @@ def _router(board: Switchboard, opening: Opening) -> Callable[..., Awaitable[Com
         try:
             move = _move(board, opening, state, runtime.context.attempt)
             if isinstance(move, Seek):
-                move = await _chosen(board, move, runtime)
+                move = await _choose(board, move, runtime)
         except MeshStopped as stopped:
             _tell_ends(tell, state[PATH], stopped.path)
             told = {"type": type(stopped).__name__, "message": str(stopped)}
@@ -231,7 +231,7 @@ def _move(board: Switchboard, opening: Opening, state: State, attempt: int) -> M
     return board.after(state[SAID], state[STACK], state[PATH], attempt)
 
 
-async def _chosen(board: Switchboard, seek: Seek, runtime: Runtime[RunContext]) -> Return:
+async def _choose(board: Switchboard, seek: Seek, runtime: Runtime[RunContext]) -> Return:
     calls = runtime.context.calls
     if calls is None:
         return seek.given_to(seek.agents[0])

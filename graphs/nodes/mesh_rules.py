@@ -11,8 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypedDict
 
-from ucop.agents.run.asking import ANSWER, ASK
-from ucop.agents.text.schema import Schema, validate, with_defaults
+from ucop.agents.run.answered import ANSWER, ASK
+from ucop.agents.text.schema import with_defaults
+from ucop.agents.text.validation import Schema, validate
 
 from ..errors import MeshAgentDead, MeshCycle, MeshInputRefused, MissingCapability, TooManyHops
 from ..language.definition import Mesh
@@ -40,9 +41,9 @@ class Hop(TypedDict):
     hop: int
     """From 1."""
     asker: str | None
-    """None where the job itself asks: the first hop."""
+    """None if the job itself asks: the first hop."""
     capability: str | None
-    """None where the first agent is named."""
+    """None if the first agent is named."""
     agent: str
     outcome: str
     """`waiting`, `answered` or `failed`."""
@@ -140,11 +141,11 @@ class Calls(Protocol):
     """Keeps how agents fare, for all workers."""
 
     async def choose(self, key: str, agents: Sequence[str]) -> str | None:
-        """The best of `agents`, which is called under `key` from now on; None where no breaker
+        """The best of `agents`, which is called under `key` from now on; None if no breaker
         lets any of them be called."""
 
     async def began(self, key: str, agent: str) -> None:
-        """A call of an agent begins, also where it is made again after a crash."""
+        """A call of an agent begins, even if it is made again after a crash."""
 
     async def ended(self, key: str, agent: str, seconds: float, error: str | None) -> None:
         """It answered or asked, or failed with `error`."""
@@ -200,8 +201,8 @@ class Switchboard:
                 data=top["data"],
                 failed=(*top["failed"], top["agent"]) if said["attempt"] == attempt else (),
             )
-            return self.seek(question, below, _closed(path, top, said[ERROR]))
-        closed = _closed(path, top, None)
+            return self.seek(question, below, _close(path, top, said[ERROR]))
+        closed = _close(path, top, None)
         if not below:
             return Finish(path=closed, answer=said[ANSWER])
         answer: Answer = {
@@ -213,7 +214,7 @@ class Switchboard:
         return Return(path=closed, stack=[*below[:-1], asker])
 
     def seek(self, question: Question, stack: Sequence[Frame], path: Sequence[Hop]) -> Seek:
-        """Who may answer a question. Raises MeshStopped where nobody may."""
+        """Who may answer a question. Raises MeshStopped if nobody may."""
         what = _what(question)
         able = self.able(question.capability)
         if not able:
@@ -228,7 +229,8 @@ class Switchboard:
         free = [name for name in able if name not in waiting]
         if not free:
             raise MeshCycle(
-                f"{what}, and {_listed(able)} that could answer waits for an answer itself", path
+                f"{what}, and {_names_text(able)} that could answer waits for an answer itself",
+                path,
             )
         fit = [name for name in free if not self._problems(name, question.data)]
         if not fit:
@@ -236,7 +238,7 @@ class Switchboard:
             raise MeshInputRefused(f"{what}, and {free[0]} does not take the data: {wrong}", path)
         left = [name for name in fit if name not in question.failed]
         if not left:
-            raise MeshAgentDead(f"{what}, and {_listed(fit)} failed{_last(path)}", path)
+            raise MeshAgentDead(f"{what}, and {_names_text(fit)} failed{_last(path)}", path)
         if len(path) >= self.mesh.max_hops:
             raise TooManyHops(f"{what}, and max_hops is {self.mesh.max_hops}", path)
         return Seek(path=list(path), stack=list(stack), question=question, agents=tuple(left))
@@ -270,7 +272,7 @@ class Switchboard:
 def no_line(seek: Seek) -> MeshAgentDead:
     """The error where breakers let nobody be asked."""
     return MeshAgentDead(
-        f"{_what(seek.question)}, and {_listed(seek.agents)} failed too often of late and is not "
+        f"{_what(seek.question)}, and {_names_text(seek.agents)} failed too often of late and is not "
         "asked for now; `ucop mesh agents` tells until when",
         seek.path,
     )
@@ -283,7 +285,7 @@ def error_of(writes: Iterable[tuple[str, Any]], channel: str) -> Mapping[str, An
     return found if isinstance(found, Mapping) else None
 
 
-def _closed(path: Sequence[Hop], top: Frame, error: Any) -> list[Hop]:
+def _close(path: Sequence[Hop], top: Frame, error: Any) -> list[Hop]:
     ended: Hop = {
         **path[top["hop"] - 1],
         "outcome": FAILED if error else ANSWERED,
@@ -297,7 +299,7 @@ def _what(question: Question) -> str:
     return f"{asker} asks for {question.capability!r}" if question.capability else f"{asker} asks"
 
 
-def _listed(names: Sequence[str]) -> str:
+def _names_text(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"each of {', '.join(names)}"
 
 

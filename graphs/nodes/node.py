@@ -59,13 +59,13 @@ class Call:
     def inputs(self) -> Callable[[Mapping[str, Any]], Any]:
         """Fills `with`, or the question, from a scope."""
         if self.node.ask is not None:
-            return self._placed(("ask",), self.node.ask)
+            return self._filler(("ask",), self.node.ask)
         return filled_inputs(self.definition, self.node)
 
     @cached_property
     def items(self) -> Callable[[Mapping[str, Any]], Any]:
         """Evaluates `each` on a scope."""
-        return self._placed(("each",), self.node.each)
+        return self._filler(("each",), self.node.each)
 
     @cached_property
     def channel(self) -> Channel | None:
@@ -108,7 +108,7 @@ class Call:
         return await self._try(data, turn)
 
     async def _try(self, data: Any, turn: Turn) -> Any:
-        """Do the work once, and tell where it is not for the first time."""
+        """Do the work once, and tell if it is not for the first time."""
         run, raised = turn.runtime.context, turn.runtime.context.raised
         # That of the task which runs now: an item of `each` is tried by itself.
         info = get_runtime(RunContext).execution_info
@@ -124,13 +124,13 @@ class Call:
         self, scope: Mapping[str, Any], answer: Any, error: Failed | None = None
     ) -> Outcome:
         """What the node writes for an answer, and for an error that the run survives."""
-        update = {} if self.channel is None else self._written(answer, error)
+        update = {} if self.channel is None else self._writes(answer, error)
         known = (scope.get(ERRORS) or {}).get(self.node.name)
         if error is not None or known is not None:
             update[ERRORS] = {self.node.name: error}
         return Outcome(update=update, failed=error is not None)
 
-    def _written(self, answer: Any, error: Failed | None) -> dict[str, Any]:
+    def _writes(self, answer: Any, error: Failed | None) -> dict[str, Any]:
         assert self.channel is not None
         if error is not None and answer is None:
             # Every name may be null; what is merged has nothing to gain from it.
@@ -143,8 +143,8 @@ class Call:
         write(self.channel, _without_gaps(answer), {}, where)
         return {self.channel.name: normalise(answer, self.channel.schema, where)}
 
-    def _placed(self, path: tuple[str, ...], value: Any) -> Callable[[Mapping[str, Any]], Any]:
-        return _placed(self.definition, self.node, path, value)
+    def _filler(self, path: tuple[str, ...], value: Any) -> Callable[[Mapping[str, Any]], Any]:
+        return _filler(self.definition, self.node, path, value)
 
 
 def filled_inputs(
@@ -152,12 +152,12 @@ def filled_inputs(
 ) -> Callable[[Mapping[str, Any]], dict[str, Any]]:
     """Fills a node's `with` from a scope."""
     filled = {
-        key: _placed(definition, node, ("with", key), value) for key, value in node.inputs.items()
+        key: _filler(definition, node, ("with", key), value) for key, value in node.inputs.items()
     }
     return lambda scope: {key: fill(scope) for key, fill in filled.items()}
 
 
-def _placed(
+def _filler(
     definition: Definition, node: Node, path: tuple[str, ...], value: Any
 ) -> Callable[[Mapping[str, Any]], Any]:
     """A filled template whose errors tell where it stands."""

@@ -9,7 +9,8 @@ from typing import Any
 from langgraph.types import interrupt
 
 from ucop.agents.text.duration import seconds_of
-from ucop.agents.text.schema import validate, with_defaults
+from ucop.agents.text.schema import with_defaults
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..errors import WorkflowError

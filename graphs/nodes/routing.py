@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import ExpressionError, WorkflowError
-from ..expressions.cel import Expression, Scope, compile_expression
+from ..expressions.cel import Expression, compile_expression
+from ..expressions.evaluation import Scope
 from ..language.definition import END, Definition, Entry, Route
 from ..pregel.names import GATE, LOOPS, ROUTE, RUNNING, shown_name
 from ..topology.topology import Topology, loop_edges
@@ -62,7 +63,7 @@ class Router:
     def after(self, node: str, scope: Scope, state: Mapping[str, Any]) -> Turn:
         """Where to go after `node`; `scope` is the state with the node's own writes in it.
 
-        Raises RoutingError where a condition cannot be evaluated.
+        Raises RoutingError if a condition cannot be evaluated.
         """
         counts: Mapping[str, int] = state.get(LOOPS) or {}
         # Only what changes: a node that runs beside this one counts loops of its own.
@@ -71,7 +72,7 @@ class Router:
         for route in self._routes.get(node, ()):
             entry = self._choose(route, scope, {**counts, **changed})
             if entry.at_most is not None:
-                changed |= self._counted(entry, {**counts, **changed})
+                changed |= self._counts_after(entry, {**counts, **changed})
             targets.append(entry.target)
         return self.to(node, targets, state, {LOOPS: changed} if changed else {})
 
@@ -146,17 +147,19 @@ class Router:
         try:
             value = condition(scope)
         except ExpressionError as error:
-            raise RoutingError(self._broken(route, entry, str(error))) from error
+            raise RoutingError(self._condition_error(route, entry, str(error))) from error
         if isinstance(value, bool):
             return value
-        raise RoutingError(self._broken(route, entry, f"gives {value!r}, not true or false"))
+        raise RoutingError(
+            self._condition_error(route, entry, f"gives {value!r}, not true or false")
+        )
 
-    def _broken(self, route: Route, entry: Entry, why: str) -> str:
+    def _condition_error(self, route: Route, entry: Entry, why: str) -> str:
         place = self._definition.places.at((*entry.path, "when"))
         where = f" ({place})" if place else ""
         return f"edge {route.source} -> {entry.target}{where}: when {entry.when!r}: {why}"
 
-    def _counted(self, entry: Entry, counts: Mapping[str, int]) -> dict[str, int]:
+    def _counts_after(self, entry: Entry, counts: Mapping[str, int]) -> dict[str, int]:
         """The counters that taking a loop edge sets: its own, and those of the loops inside."""
         key = self._keys[id(entry)]
         return {key: counts.get(key, 0) + 1, **dict.fromkeys(self._topology.loops[key].inner, 0)}

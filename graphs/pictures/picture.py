@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..language.definition import END, START, Entry, Route
 from ..language.kind import NodeKind, kind_of, work_of
-from ..topology.topology import Topology, reach, topology_of
+from ..topology.reachability import targets_of
+from ..topology.topology import Topology, cycles_of, reach, topology_of
 from ..topology.wiring import wiring_from
 from ..workflow import Workflow
 from ..workflows.mesh_workflow import MeshWorkflow
@@ -49,7 +50,7 @@ class Arrow:
     source: str
     target: str
     when: str = ""
-    """What must hold for it to be taken; empty where nothing must."""
+    """What must hold for it to be taken; empty if nothing must."""
     bound: str = ""
     """How often it is taken: `at most 2 times`."""
     loop: bool = False
@@ -100,7 +101,7 @@ def _of_definition(definition: Definition, language: Mapping[str, Any]) -> Pictu
     nodes = language["nodes"]
     routes = _arrows(definition.routes, topology_of(definition))
     listed = (*routes, *_error_arrows(nodes))
-    arrows = _turned(listed, _against(listed))
+    arrows = _mark_back(listed, _against(listed))
     boxes = [_box(name, nodes[name], arrows) for wave in _waves(nodes, arrows) for name in wave]
     return Picture(
         title=definition.name, boxes=(Box(name=START), *boxes, Box(name=END)), arrows=arrows
@@ -145,7 +146,7 @@ def _arrows(routes: tuple[Route, ...], topology: Topology) -> Iterator[Arrow]:
 
 
 def condition_of(entry: Entry, route: Route) -> str:
-    """When an entry of a route is taken: `score < 7`, `otherwise`; empty where always."""
+    """When an entry of a route is taken: `score < 7`, `otherwise`; empty if always."""
     if entry.when is not None:
         return " ".join(entry.when.split())
     return "otherwise" if len(route.entries) > 1 and entry.at_most is None else ""
@@ -216,7 +217,7 @@ def _of_graph(title: str, graph: Graph) -> Picture:
         )
         for edge in graph.edges
     ]
-    arrows = _turned(listed, _back_edges([(arrow.source, arrow.target) for arrow in listed]))
+    arrows = _mark_back(listed, _back_edges([(arrow.source, arrow.target) for arrow in listed]))
     return Picture(
         title=title,
         boxes=tuple(_python_box(ends.get(id, id)) for id in graph.nodes),
@@ -230,7 +231,7 @@ def _of_wiring(stored: Mapping[str, Any]) -> Picture:
     edges = {*kept.edges, *((start, end) for starts, end in kept.joins for start in starts)}
     pairs = sorted((ends.get(a, a), ends.get(b, b)) for a, b in edges)
     choices = Counter(source for source, _ in pairs)
-    arrows = _turned((Arrow(source=a, target=b) for a, b in pairs), _back_edges(pairs))
+    arrows = _mark_back((Arrow(source=a, target=b) for a, b in pairs), _back_edges(pairs))
     boxes = [
         Box(
             name=name,
@@ -279,7 +280,7 @@ def _waves(names: Iterable[str], arrows: Iterable[Arrow]) -> tuple[tuple[str, ..
     return Topology(tuple(names), routes).waves
 
 
-def _turned(arrows: Iterable[Arrow], back: Collection[Edge]) -> tuple[Arrow, ...]:
+def _mark_back(arrows: Iterable[Arrow], back: Collection[Edge]) -> tuple[Arrow, ...]:
     return tuple(replace(arrow, back=(arrow.source, arrow.target) in back) for arrow in arrows)
 
 
@@ -291,12 +292,12 @@ def _against(arrows: Sequence[Arrow]) -> set[Edge]:
     """
     forward = [(arrow.source, arrow.target) for arrow in arrows if not arrow.loop]
     loops = [(arrow.source, arrow.target) for arrow in arrows if arrow.loop]
-    seen = {START, *reach(START, _targets(forward))}
+    seen = {START, *reach(START, targets_of(forward))}
     kept = [edge for edge in forward if edge[0] in seen]
     back: set[Edge] = set()
     while entering := [(a, b) for a, b in loops if a in seen and b not in seen]:
         beyond = {b for _, b in entering}
-        beyond = beyond.union(*(reach(b, _targets(forward), stop=seen) for b in beyond))
+        beyond = beyond.union(*(reach(b, targets_of(forward), stop=seen) for b in beyond))
         inside = [(a, b) for a, b in forward if a in beyond and b in beyond]
         out = [(a, b) for a, b in forward if a in beyond and b not in beyond]
         kept += entering + inside
@@ -309,42 +310,13 @@ def _against(arrows: Sequence[Arrow]) -> set[Edge]:
 def _keep_or_turn(edges: Iterable[Edge], kept: list[Edge], back: set[Edge]) -> None:
     """Keep the edges that close no cycle; the others lead back."""
     for source, target in edges:
-        if source == target or source in reach(target, _targets(kept)):
+        if source == target or source in reach(target, targets_of(kept)):
             back.add((source, target))
         else:
             kept.append((source, target))
 
 
-def _targets(edges: Iterable[Edge]) -> dict[str, list[str]]:
-    found: dict[str, list[str]] = {}
-    for source, target in edges:
-        found.setdefault(source, []).append(target)
-    return found
-
-
 def _back_edges(edges: Iterable[Edge]) -> set[Edge]:
     """Edges that lead back onto the way from START on which they were met."""
-    targets = _targets(edges)
-    back: set[Edge] = set()
-    seen: set[str] = set()
-    for root in (START, *targets):
-        if root not in seen:
-            _walk(root, targets, seen, back)
-    return back
-
-
-def _walk(root: str, targets: Mapping[str, list[str]], seen: set[str], back: set[Edge]) -> None:
-    """Depth first, without recursion: a chain may be longer than Python's stack."""
-    seen.add(root)
-    trail, pending = [root], [iter(targets.get(root, ()))]
-    while pending:
-        target = next(pending[-1], None)
-        if target is None:
-            pending.pop()
-            trail.pop()
-        elif target in trail:
-            back.add((trail[-1], target))
-        elif target not in seen:
-            seen.add(target)
-            trail.append(target)
-            pending.append(iter(targets.get(target, ())))
+    targets = targets_of(edges)
+    return {(cycle[-1], cycle[0]) for cycle in cycles_of((START, *targets), targets)}

@@ -192,7 +192,7 @@ def _size(box: Box) -> tuple[float, float]:
     # The slanted sides of a hexagon and the rails of a workflow take room.
     extra = {NodeKind.ask: 22.0, NodeKind.workflow: 14.0}.get(box.kind, 0.0)
     widest = max(
-        _width(box.name, TITLE) * 1.06, *(_width(_cut(line), SMALL) for line in box.lines), 60.0
+        _width(box.name, TITLE) * 1.06, *(_width(_shorten(line), SMALL) for line in box.lines), 60.0
     )
     return widest + 2 * (SIDE + extra), 2 * TOP + LINE * (1 + len(box.lines))
 
@@ -217,7 +217,7 @@ def _width(text: str, size: float) -> float:
     return size * (0.6 * (len(text) - wide - narrow) + 0.38 * narrow + 1.05 * wide)
 
 
-def _cut(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
 
 
@@ -235,7 +235,7 @@ def _node(placed: _Placed) -> str:
     if box.kind is None:
         return (
             f'<g><circle class="terminal" cx="{_n(placed.x)}" cy="{_n(placed.y)}" r="23"/>'
-            f"{_centred('inside', placed.x, placed.y + 4, box.name)}</g>"
+            f"{_text_element('inside', placed.x, placed.y + 4, box.name)}</g>"
         )
     parts = [f"<g><title>{_text(' — '.join([box.name, *box.lines]))}</title>"]
     if box.each:
@@ -243,9 +243,9 @@ def _node(placed: _Placed) -> str:
     parts.append(_shape(placed, f"box {box.kind.value}", 0))
     parts += _marks(placed)
     y = placed.top + TOP + 11
-    parts.append(_centred("name", placed.x, y, box.name))
+    parts.append(_text_element("name", placed.x, y, box.name))
     parts += [
-        _centred("line", placed.x, y + LINE * number, _cut(line))
+        _text_element("line", placed.x, y + LINE * number, _shorten(line))
         for number, line in enumerate(box.lines, start=1)
     ]
     return "".join([*parts, "</g>"])
@@ -328,7 +328,7 @@ def _label(arrow: Arrow, way: _Way) -> str:
     size = _label_size(arrow)
     first = y - size["height"] / 2 + LABEL_HEIGHT - 2
     lines = "".join(
-        _centred("label", x, first + LABEL_HEIGHT * number, line)
+        _text_element("label", x, first + LABEL_HEIGHT * number, line)
         for number, line in enumerate(_label_lines(arrow))
     )
     return (
@@ -339,7 +339,7 @@ def _label(arrow: Arrow, way: _Way) -> str:
     )
 
 
-def _centred(classes: str, x: float, y: float, text: str) -> str:
+def _text_element(classes: str, x: float, y: float, text: str) -> str:
     return (
         f'<text class="{classes}" x="{_n(x)}" y="{_n(y)}" text-anchor="middle">{_text(text)}</text>'
     )

@@ -86,11 +86,11 @@ def _mermaid_text(text: str) -> str:
 def dot(picture: Picture) -> str:
     """Graphviz's language."""
     lines = [
-        f"digraph {_quoted(picture.title)} {{",
+        f"digraph {_quote(picture.title)} {{",
         '\tgraph [rankdir=TB, fontname="Helvetica"];',
         '\tnode [fontname="Helvetica", fontsize=12, fillcolor="#ffffff"];',
         '\tedge [fontname="Helvetica", fontsize=10];',
-        *(f"\t{_quoted(box.name)} [{_dot_box(box)}];" for box in picture.boxes),
+        *(f"\t{_quote(box.name)} [{_dot_box(box)}];" for box in picture.boxes),
         *(_dot_arrow(arrow) for arrow in picture.arrows),
         "}",
     ]
@@ -100,12 +100,12 @@ def dot(picture: Picture) -> str:
 def _dot_box(box: Box) -> str:
     if box.kind is None:
         return 'shape=oval, style=filled, fillcolor="#eef1f5"'
-    label = f"label={_quoted(chr(10).join([box.name, *box.lines]))}"
+    label = f"label={_quote(chr(10).join([box.name, *box.lines]))}"
     return f"{label}, {_DOT_SHAPES[box.kind]}" + (", peripheries=2" if box.each else "")
 
 
 def _dot_arrow(arrow: Arrow) -> str:
-    said = [f"label={_quoted(arrow.label)}"] if arrow.label else []
+    said = [f"label={_quote(arrow.label)}"] if arrow.label else []
     source, target = arrow.source, arrow.target
     if arrow.loop:
         said.append("style=dashed")
@@ -116,10 +116,10 @@ def _dot_arrow(arrow: Arrow) -> str:
     if arrow.error:
         said.append("style=dotted")
     options = f" [{', '.join(said)}]" if said else ""
-    return f"\t{_quoted(source)} -> {_quoted(target)}{options};"
+    return f"\t{_quote(source)} -> {_quote(target)}{options};"
 
 
-def _quoted(text: str) -> str:
+def _quote(text: str) -> str:
     """A text in quotes; its lines stay lines."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return '"' + "\\n".join(" ".join(line.split()) for line in escaped.splitlines()) + '"'

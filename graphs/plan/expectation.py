@@ -5,11 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from .planned import (
-    Expected,
-    Past,
-    Range,
-)
+from .planned import Expected, Past, Range
 
 
 def expected_of(past: Past) -> Expected | None:

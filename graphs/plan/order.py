@@ -17,13 +17,7 @@ from ..types.foresight import Foresight
 from ..workflow import Workflow
 from ..workflows.mesh_workflow import MeshWorkflow
 from ..workflows.yaml_workflow import YamlWorkflow
-from .planned import (
-    Branch,
-    PlannedLoop,
-    PlannedNode,
-    Waves,
-    Way,
-)
+from .planned import Branch, PlannedLoop, PlannedNode, Waves, Way
 
 if TYPE_CHECKING:
     from ucop.agents.spec.agent import Agent
@@ -47,19 +41,15 @@ def shape_of(workflow: Workflow, data: Mapping[str, Any]) -> Shape:
 def _of_definition(workflow: YamlWorkflow, foresight: Foresight) -> Shape:
     topology = topology_of(workflow.definition)
     nodes = workflow.stored["definition"]["nodes"]
-    inner = {
-        node.name: _inside(
-            node.name,
-            shape_of(workflow.workflows[node.workflow], foresight.given_by(node)),
-        )
-        for node in workflow.definition.nodes.values()
-        if node.workflow
-    }
-    inner |= {
-        node.name: _inside(node.name, (_members(workflow, node.mesh), (), ()))
-        for node in workflow.definition.nodes.values()
-        if node.mesh is not None
-    }
+    inner: dict[str, Shape] = {}
+    for node in workflow.definition.nodes.values():
+        if node.workflow:
+            known = foresight.given_by(node)
+            inner[node.name] = _inside(
+                node.name, shape_of(workflow.workflows[node.workflow], known)
+            )
+        elif node.mesh is not None:
+            inner[node.name] = _inside(node.name, (_members(workflow, node.mesh), (), ()))
     waves = tuple(
         tuple(
             replace(
@@ -113,36 +103,36 @@ def _member(agent: Agent) -> PlannedNode:
 def _inside(node: str, shape: Shape) -> Shape:
     """The shape of a workflow that `node` runs, with the names that its steps will have."""
 
-    def named(name: str) -> str:
+    def full_name(name: str) -> str:
         return name if name in (START, END) else f"{node}/{name}"
 
-    def placed(one: PlannedNode) -> PlannedNode:
-        return replace(one, name=named(one.name), inside=map_nodes(one.inside, placed))
+    def renamed_node(one: PlannedNode) -> PlannedNode:
+        return replace(one, name=full_name(one.name), inside=map_nodes(one.inside, renamed_node))
 
     waves, branches, loops = shape
     return (
-        map_nodes(waves, placed),
+        map_nodes(waves, renamed_node),
         tuple(
             Branch(
                 source=f"{node}/{branch.source}",
-                ways=tuple(replace(way, target=named(way.target)) for way in branch.ways),
+                ways=tuple(replace(way, target=full_name(way.target)) for way in branch.ways),
             )
             for branch in branches
         ),
         tuple(
             replace(
                 loop,
-                source=named(loop.source),
-                target=named(loop.target),
-                body=tuple(named(name) for name in loop.body),
+                source=full_name(loop.source),
+                target=full_name(loop.target),
+                body=tuple(full_name(name) for name in loop.body),
             )
             for loop in loops
         ),
     )
 
 
-def map_nodes(waves: Waves, placed: Callable[[PlannedNode], PlannedNode]) -> Waves:
-    return tuple(tuple(placed(node) for node in wave) for wave in waves)
+def map_nodes(waves: Waves, change: Callable[[PlannedNode], PlannedNode]) -> Waves:
+    return tuple(tuple(change(node) for node in wave) for wave in waves)
 
 
 def _node(workflow: YamlWorkflow, name: str, said: Mapping[str, Any]) -> PlannedNode:
@@ -183,8 +173,8 @@ def _is_given_models(agent: Agent) -> bool:
 
 
 def _agent(workflow: YamlWorkflow, said: Mapping[str, Any]) -> Agent | None:
-    named = said.get("agent")
-    return workflow.agents.get(named) if isinstance(named, str) else None
+    name = said.get("agent")
+    return workflow.agents.get(name) if isinstance(name, str) else None
 
 
 def _chooses(route: Route) -> bool:

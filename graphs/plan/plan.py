@@ -10,8 +10,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from ucop.agents.models.serving import ModelUse
-from ucop.agents.text.schema import validate, with_defaults
+from ucop.agents.models.provider import ModelUse
+from ucop.agents.text.schema import with_defaults
+from ucop.agents.text.validation import validate
 
 from ..check.mesh import members_of
 from ..errors import InvalidInput
@@ -54,10 +55,10 @@ class Plan:
     """What the job may use at most, by name; `deadline` in seconds."""
     models: tuple[PlannedModel, ...]
     calls: int | None
-    """Calls to models where every node runs once and nothing is tried again; None where that is not
+    """Calls to models where every node runs once and nothing is tried again; None if that is not
     known: for the number of items, or for code that may ask a model."""
     expected: Expected | None
-    """None where no job of the workflow has completed yet."""
+    """None if no job of the workflow has completed yet."""
     objections: tuple[Objection, ...]
 
 
@@ -75,7 +76,7 @@ def plan_of(
     """
     inputs = tuple(_inputs(workflow, data))
     shape, branches, loops = shape_of(workflow, data)
-    waves = _seen(shape, past) if past else shape
+    waves = _with_past_models(shape, past) if past else shape
     models = tuple(_models(waves, answers))
     return Plan(
         workflow=workflow.name,
@@ -89,7 +90,7 @@ def plan_of(
         models=models,
         calls=calls_of(waves),
         expected=expected_of(past) if past else None,
-        objections=(*_refusals(workflow, data, inputs), *_unserved(models), *objections),
+        objections=(*_refusals(workflow, data, inputs), *_missing_models(models), *objections),
     )
 
 
@@ -150,13 +151,10 @@ def _refusals(workflow: Workflow, data: Any, inputs: Iterable[PlannedInput]) -> 
         yield Objection(by="input", message=str(error))
 
 
-# ---- nodes and edges ----
-
-
 # ---- models ----
 
 
-def _seen(waves: Waves, past: Past) -> Waves:
+def _with_past_models(waves: Waves, past: Past) -> Waves:
     """The nodes with the models that answered them before."""
 
     def seen(node: PlannedNode) -> PlannedNode:
@@ -174,7 +172,7 @@ def all_nodes(waves: Waves) -> Iterator[PlannedNode]:
 
 
 def calls_of(waves: Waves) -> int | None:
-    """Calls to models where every node runs once; None where their number is not known."""
+    """Calls to models where every node runs once; None if their number is not known."""
     found = 0
     for node in (node for wave in waves for node in wave):
         each = calls_of(node.inside) if node.inside else int(node.asks is not None)
@@ -202,10 +200,7 @@ def _models(waves: Waves, answers: Answers) -> Iterator[PlannedModel]:
         )
 
 
-def _unserved(models: Iterable[PlannedModel]) -> Iterator[Objection]:
+def _missing_models(models: Iterable[PlannedModel]) -> Iterator[Objection]:
     for model in models:
         if model.name is None:
             yield Objection(by="model", message=model.note, nodes=model.nodes)
-
-
-# ---- what past jobs used ----

@@ -30,7 +30,7 @@ class PlannedNode:
     work: str
     """Who works, in a few words: `agent reviewer`."""
     asks: str | None = None
-    """The name of the model that it asks; None where none is known."""
+    """The name of the model that it asks; None if none is known."""
     may_ask: bool = False
     """Whether it is code that is given models, and may ask one."""
     at_will: bool = False
@@ -71,7 +71,7 @@ class PlannedLoop:
     source: str
     target: str
     at_most: int | None
-    """None where a Python graph decides by itself."""
+    """None if a Python graph decides by itself."""
     body: tuple[str, ...] = ()
     """The nodes that run again."""
 
@@ -83,7 +83,7 @@ class PlannedModel:
     asked: str
     nodes: tuple[str, ...]
     name: str | None
-    """`provider:model` of what would answer; None where nothing would."""
+    """`provider:model` of what would answer; None if nothing would."""
     embedded: bool
     """Whether it is the small embedded model."""
     note: str
@@ -97,7 +97,7 @@ class Spent:
     tokens_in: int
     tokens_out: int
     cost: float | None
-    """US dollars; None where a price is unknown."""
+    """US dollars; None if a price is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +119,7 @@ class Expected:
     tokens_in: Range
     tokens_out: Range
     cost: Range | None
-    """US dollars; None where the price of a past job is unknown."""
+    """US dollars; None if the price of a past job is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True)

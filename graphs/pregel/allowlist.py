@@ -24,7 +24,7 @@ _of_builders: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
 
 
 def allowlist_of(graph: Pregel[Any, Any, Any, Any]) -> Any:
-    """The graph's own, also where it was compiled before strict msgpack was switched on."""
+    """The graph's own, even if it was compiled before strict msgpack was switched on."""
     if graph._serde_allowlist is not None:
         return graph._serde_allowlist
     builder = getattr(graph, "builder", None)

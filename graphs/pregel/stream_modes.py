@@ -84,7 +84,7 @@ class Emission:
 
     def begin(self) -> None:
         """The run has emitted something, and looks no more for what handlers it needs. From now on
-        a RemoteGraph may find that messages are wanted, also where no model has spoken here."""
+        a RemoteGraph may find that messages are wanted, even if no model has spoken here."""
         if not self._begun:
             self._begun = True
             self._optional["messages"].wanted = self._speaks

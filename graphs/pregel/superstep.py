@@ -125,7 +125,7 @@ class Superstep:
 
     async def chosen(self, task: Ran, writes: Sequence[Write]) -> list[Write]:
         """What the conditional edges of a task's node lead to, where it had written `writes`.
-        Raises InvalidInput where they raise."""
+        Raises InvalidInput if they raise."""
         found: deque[Write] = deque()
         config = patch_config(
             self.before.config,
@@ -153,13 +153,13 @@ class Superstep:
         would, had `tasks` written as they say, with `values` written into the state after it."""
         graph, earlier, later = self.graph, self.before, self.after
         step = int((later.metadata or {}).get("step", 0))
-        shared = _told(earlier.metadata)
+        shared = _graph_metadata(earlier.metadata)
         before = {**copy_checkpoint(earlier.checkpoint), "id": str(uuid6(clock_seq=step))}
         at = {"thread_id": later.config["configurable"]["thread_id"], "checkpoint_ns": ""}
         parent = (earlier.parent_config or {}).get("configurable", {}).get("checkpoint_id")
         first = {"configurable": {**at, **({"checkpoint_id": parent} if parent else {})}}
         second = {"configurable": {**at, "checkpoint_id": before["id"]}}
-        named = _renamed(
+        named = _with_ids_of(
             tasks,
             _tasks(graph, before, self.channels, self.managed, second, earlier.metadata, ()),
         )
@@ -171,7 +171,7 @@ class Superstep:
         known = earlier.checkpoint["channel_versions"]
         news = {k: v for k, v in after["channel_versions"].items() if v != known.get(k)}
         edit = later.checkpoint["id"]
-        told = {**_told(later.metadata), "source": "update", "step": step, EDIT_OF: edit}
+        told = {**_graph_metadata(later.metadata), "source": "update", "step": step, EDIT_OF: edit}
         calls.append(("put", (second, after, told, news)))
         return calls
 
@@ -222,18 +222,18 @@ class Superstep:
 
 BASE, EDIT_OF, AS_NODE = "ucop_base", "ucop_edit_of", "ucop_as_node"
 """In the metadata of checkpoints: one that is only there for the edit that was made from it, which
-checkpoint an edit edited, and as which node it was written where nothing else is known."""
+checkpoint an edit edited, and as which node it was written if nothing else is known."""
 
 MARKS = (EDIT_OF, AS_NODE)
 
 
-def _told(metadata: Any) -> dict[str, Any]:
+def _graph_metadata(metadata: Any) -> dict[str, Any]:
     """What a checkpoint's metadata say of the graph, and not of the job and its attempt."""
     return {name: metadata[name] for name in ("step", "parents") if name in metadata}
 
 
 async def superstep(graph: Any, after: CheckpointTuple) -> Superstep | None:
-    """The superstep that made a checkpoint; None where that cannot be known: what was before was
+    """The superstep that made a checkpoint; None if that cannot be known: what was before was
     pruned, or no node made it."""
     saver = graph.checkpointer
     if after.parent_config is None or (after.metadata or {}).get(AS_NODE):
@@ -301,7 +301,7 @@ def _tasks(
     ]
 
 
-def _renamed(tasks: Sequence[Ran], others: Sequence[Ran]) -> list[Ran]:
+def _with_ids_of(tasks: Sequence[Ran], others: Sequence[Ran]) -> list[Ran]:
     """`tasks` under the ids that the same tasks have at another checkpoint."""
     ids = {task.path: task.id for task in others}
     return [replace(task, id=ids[task.path]) for task in tasks]

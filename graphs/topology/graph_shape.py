@@ -12,6 +12,7 @@ from typing import Any
 
 import typing_extensions
 
+from .reachability import targets_of
 from .topology import reach
 from .wiring import Wiring, wiring_of
 
@@ -70,12 +71,8 @@ class GraphShape:
         """In an order that the edges allow."""
         if self.builder is None:
             return sorted(self.graph.nodes)
-        edges: dict[str, list[str]] = {}
-        for start, end in self.builder.edges:
-            edges.setdefault(start, []).append(end)
-        for starts, end in self.builder.waiting_edges:
-            for start in starts:
-                edges.setdefault(start, []).append(end)
+        joins = [(start, end) for starts, end in self.builder.waiting_edges for start in starts]
+        edges = targets_of((*self.builder.edges, *joins))
         return sorted(self.builder.nodes, key=lambda node: -len(reach(node, edges)))
 
     @property
@@ -96,21 +93,21 @@ class GraphShape:
 
     @cached_property
     def input_type(self) -> Any:
-        """What its input is declared as; Any where that is not told."""
+        """What its input is declared as; Any if that is not told."""
         if self.builder is not None:
             return self.builder.input_schema
         if not self.is_function:
             return Any
         (node,) = self.graph.nodes.values()
         declared = self.graph.channels[START].typ
-        return _resolved(node.bound, declared) if isinstance(declared, str) else declared
+        return _resolve(node.bound, declared) if isinstance(declared, str) else declared
 
     @cached_property
     def context_schema(self) -> Any:
         return getattr(self.graph, "context_schema", None)
 
 
-def _resolved(bound: Any, declared: str) -> Any:
+def _resolve(bound: Any, declared: str) -> Any:
     """A type that was written as a text (`from __future__ import annotations`)."""
     function = getattr(bound, "func", None) or getattr(bound, "afunc", None)
     try:

@@ -9,6 +9,14 @@ Bits = int
 """A set of nodes: one bit for each, by its number."""
 
 
+def targets_of(edges: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    """By source, what edges lead to, each target once and in the order of the edges."""
+    targets: dict[str, dict[str, None]] = {}
+    for source, target in edges:
+        targets.setdefault(source, {})[target] = None
+    return {source: tuple(names) for source, names in targets.items()}
+
+
 class Reachability:
     """What the edges of a graph lead to from each of its nodes, cycles included.
 
@@ -87,7 +95,7 @@ def _components(numbers: Mapping[str, int], edges: Edges) -> Iterator[tuple[list
                     outer = pending[-1][0]
                     low[outer] = min(low[outer], low[node])
                 if low[node] == seen[node]:
-                    members = _cut(trail, node)
+                    members = _take_end(trail, node)
                     on_trail.difference_update(members)
                     yield members, len(members) > 1 or node in edges.get(node, ())
             elif target not in seen:
@@ -99,7 +107,7 @@ def _components(numbers: Mapping[str, int], edges: Edges) -> Iterator[tuple[list
                 low[node] = min(low[node], seen[target])
 
 
-def _cut(trail: list[str], first: str) -> list[str]:
+def _take_end(trail: list[str], first: str) -> list[str]:
     """Take the end of the trail from `first` on."""
     taken = [trail.pop()]
     while taken[-1] != first:

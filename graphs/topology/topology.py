@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from ..language.definition import END, START, Definition, Entry, OnError, Route
-from .reachability import Bits, Edges, Reachability
+from .reachability import Bits, Edges, Reachability, targets_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,22 +43,29 @@ class Topology:
     @cached_property
     def forward(self) -> dict[str, tuple[str, ...]]:
         """Successors over forward edges; START is a source, END a target."""
-        return _successors(self.routes, self.errors, loops=False)
+        return targets_of(self._edges(loops=False))
 
     @cached_property
     def successors(self) -> dict[str, tuple[str, ...]]:
         """Successors over all edges."""
-        return _successors(self.routes, self.errors, loops=True)
+        return targets_of(self._edges(loops=True))
+
+    def _edges(self, *, loops: bool) -> Iterator[tuple[str, str]]:
+        for route in self.routes:
+            for entry in route.entries:
+                if loops or entry.at_most is None:
+                    yield route.source, entry.target
+        yield from self.errors.items()
 
     @cached_property
     def predecessors(self) -> dict[str, tuple[str, ...]]:
         """Predecessors over all edges."""
-        return _reversed(self.successors)
+        return _backwards(self.successors)
 
     @cached_property
     def joins(self) -> frozenset[str]:
         """Nodes that several forward edges lead to."""
-        before = _reversed(self.forward)
+        before = _backwards(self.forward)
         return frozenset(node for node in self.nodes if len(before.get(node, ())) > 1)
 
     @cached_property
@@ -76,7 +83,7 @@ class Topology:
     @cached_property
     def cycles(self) -> tuple[tuple[str, ...], ...]:
         """Cycles of forward edges, each as its nodes in order; sound workflows have none."""
-        return tuple(_cycles(self.nodes, self.forward))
+        return tuple(cycles_of(self.nodes, self.forward))
 
     @cached_property
     def loops(self) -> dict[str, Loop]:
@@ -145,7 +152,7 @@ class Topology:
             return False
         if self.ahead.leads(one, other) or self.ahead.leads(other, one):
             return self._overlap(one, other)
-        return self._forked(one, other) or self._overlap(one, other)
+        return self._are_forked(one, other) or self._overlap(one, other)
 
     @cached_property
     def runaways(self) -> tuple[tuple[Loop, str, str], ...]:
@@ -184,18 +191,18 @@ class Topology:
     def _forks(self) -> dict[str, tuple[Bits, ...]]:
         """For each node with several routes what each route can lead to."""
         return {
-            source: tuple(self._covered(route) for route in routes)
+            source: tuple(self._coverage(route) for route in routes)
             for source, routes in self._routes.items()
             if len(routes) > 1
         }
 
-    def _covered(self, route: Route) -> Bits:
+    def _coverage(self, route: Route) -> Bits:
         covered = 0
         for target in _forward_targets(route):
             covered |= self.ahead.bit(target) | self.ahead.beyond(target)
         return covered
 
-    def _forked(self, one: str, other: str) -> bool:
+    def _are_forked(self, one: str, other: str) -> bool:
         """Whether two routes of one node lead to the two nodes."""
         return bool(self._beside(one) & self.ahead.bit(other))
 
@@ -239,7 +246,7 @@ class Topology:
 
     def _holds(self, route: Route, loop: Loop) -> bool:
         """Whether `route` leads to the loop edge, or has it."""
-        return self._has(route, loop) or bool(self._covered(route) & self.ahead.bit(loop.source))
+        return self._has(route, loop) or bool(self._coverage(route) & self.ahead.bit(loop.source))
 
     @staticmethod
     def _has(route: Route, loop: Loop) -> bool:
@@ -273,15 +280,7 @@ class Topology:
 
     @staticmethod
     def _with_inner(loop: Loop, loops: Iterable[Loop]) -> Loop:
-        inner = tuple(other.key for other in loops if other.body < loop.body)
-        return Loop(
-            key=loop.key,
-            source=loop.source,
-            target=loop.target,
-            at_most=loop.at_most,
-            body=loop.body,
-            inner=inner,
-        )
+        return replace(loop, inner=tuple(other.key for other in loops if other.body < loop.body))
 
 
 def topology_of(definition: Definition) -> Topology:
@@ -320,29 +319,13 @@ def _forward_targets(route: Route) -> Iterator[str]:
     return (entry.target for entry in route.entries if entry.at_most is None)
 
 
-def _successors(
-    routes: Iterable[Route], errors: Mapping[str, str], *, loops: bool
-) -> dict[str, tuple[str, ...]]:
-    found: dict[str, dict[str, None]] = {}
-    for route in routes:
-        for entry in route.entries:
-            if loops or entry.at_most is None:
-                found.setdefault(route.source, {})[entry.target] = None
-    for source, target in errors.items():
-        found.setdefault(source, {})[target] = None
-    return {source: tuple(targets) for source, targets in found.items()}
+def _backwards(edges: Edges) -> dict[str, tuple[str, ...]]:
+    return targets_of((target, source) for source, targets in edges.items() for target in targets)
 
 
-def _reversed(edges: Edges) -> dict[str, tuple[str, ...]]:
-    found: dict[str, list[str]] = {}
-    for source, targets in edges.items():
-        for target in targets:
-            found.setdefault(target, []).append(source)
-    return {target: tuple(sources) for target, sources in found.items()}
-
-
-def _cycles(nodes: Sequence[str], edges: Edges) -> Iterator[tuple[str, ...]]:
-    """One cycle for each edge that a depth-first walk finds leading back."""
+def cycles_of(nodes: Sequence[str], edges: Edges) -> Iterator[tuple[str, ...]]:
+    """One cycle for each edge that a depth-first walk finds leading back: from its last node to its
+    first. Without recursion: a chain may be longer than Python's stack."""
     done: set[str] = set()
     for root in nodes:
         if root in done:

@@ -167,13 +167,13 @@ class Deduction:
                 found if part.operator == "==" else truth(found.may_be(False), found.may_be(True))
             )
         if part.operator in _ORDER:
-            return self._ordered(part, one, other)
+            return self._comparison(part, one, other)
         if part.operator == "in":
             return self._within(part, one, other)
         return self._arithmetic(part, one, other)
 
     def _logic(self, name: str, left: Tree, right: Tree) -> Guess:
-        """CEL decides by either side, also where the other one fails."""
+        """CEL decides by either side, even if the other one fails."""
         before = len(self.faults)
         one = self._condition(left)
         middle = len(self.faults)
@@ -219,7 +219,7 @@ class Deduction:
         hint = did_you_mean(wanted[0], names) or None
         self.remarks.append(Fault(part.start, f"{wanted[0]!r} is none of {listed}", hint))
 
-    def _ordered(self, part: Operation, one: Guess, other: Guess) -> Guess:
+    def _comparison(self, part: Operation, one: Guess, other: Guess) -> Guess:
         if one.types is not None and other.types is not None:
             numbers = one.types & NUMBERS and other.types & NUMBERS
             if not numbers and not one.types & other.types & {"string", "boolean"}:

@@ -1,6 +1,6 @@
 """Whether a value of one shape can ever be one of another.
 
-Sound, not complete: a misfit is told only where nothing that the one allows is allowed by the
+Sound, not complete: a misfit is told only if nothing that the one allows is allowed by the
 other (of lists: nothing but the empty one). What is not said in plain words is no misfit.
 """
 
@@ -87,16 +87,16 @@ class _Comparison:
     def fields(self, given: Shape, wanted: Shape, path: Path) -> Misfit | None:
         if not (_is_only("object", given) and _is_only("object", wanted)):
             return None
-        needed = _required(wanted)
+        needed = _required_names(wanted)
         for name in needed:
             if "default" in _property(wanted, name):
                 continue
             if isinstance(given.field(name), str):
                 return Misfit(path, f"has no {name!r}, which is needed")
-        for name in _required(given):
+        for name in _required_names(given):
             if isinstance(wanted.field(name), str) and wanted.refuses_others:
                 return Misfit(path, f"has a {name!r}, which is not expected")
-        common = dict.fromkeys([*needed, *_required(given)])
+        common = dict.fromkeys([*needed, *_required_names(given)])
         return self.first(
             (one, other, (*path, name))
             for name in common
@@ -130,7 +130,7 @@ def _values(given: Shape, wanted: Shape, path: Path) -> Misfit | None:
     if can_fit(given.types, types):
         return None
     return Misfit(
-        path, f"must be one of {_listed(allowed)}, and this is {words(given.types or types)}"
+        path, f"must be one of {_values_text(allowed)}, and this is {words(given.types or types)}"
     )
 
 
@@ -158,13 +158,13 @@ def _lengths(given: Shape, wanted: Shape, path: Path) -> Misfit | None:
 def _common(
     found: Sequence[Misfit | None], given: Shape, wanted: Shape, path: Path
 ) -> Misfit | None:
-    """What to say where nothing of a union fits: all types, or the one that comes nearest."""
+    """What to say if nothing of a union fits: all types, or the one that comes nearest."""
     if (by_type := _types(given, wanted, path)) is not None:
         return by_type
     return max((one for one in found if one), key=lambda one: len(one.path), default=None)
 
 
-def _required(shape: Shape) -> list[str]:
+def _required_names(shape: Shape) -> list[str]:
     named = shape.schema.get("required")
     return [name for name in named if isinstance(name, str)] if isinstance(named, list) else []
 
@@ -185,6 +185,6 @@ def _below(one: Any, other: Any) -> bool:
     return numbers and bool(one < other)
 
 
-def _listed(values: Sequence[Any]) -> str:
+def _values_text(values: Sequence[Any]) -> str:
     shown = [repr(value) for value in values[:8]] + (["…"] if len(values) > 8 else [])
     return ", ".join(shown)

@@ -29,7 +29,7 @@ class Foresight:
         return cls(definition, known)
 
     def items(self, node: Node) -> int | None:
-        """Over how many items `node` runs; None where that is not known."""
+        """Over how many items `node` runs; None if that is not known."""
         if node.each is None or not self._foresees(node.each):
             return None
         try:
@@ -39,7 +39,7 @@ class Foresight:
         return len(found) if isinstance(found, list | Mapping) else None
 
     def given_by(self, node: Node) -> dict[str, Any]:
-        """Those inputs of `node` that are known; the same for every item, where it has items."""
+        """Those inputs of `node` that are known; the same for every item, if it has items."""
         unknown = () if node.each is None else (node.item,)
         found = {}
         for name, value in node.inputs.items():

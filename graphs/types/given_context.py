@@ -10,12 +10,13 @@ from typing import Any
 import typing_extensions
 from pydantic import BaseModel, SecretBytes, SecretStr, ValidationError
 from pydantic.errors import PydanticUserError
-from pydantic_core import PydanticSerializationError, to_jsonable_python
+from pydantic_core import PydanticSerializationError, to_json, to_jsonable_python
 
 from ucop.agents.text.nearest import did_you_mean
+from ucop.agents.text.raised import first_line
 
 from ..errors import InvalidInput, StateError
-from .input_types import Unfit, hints_of, is_object, reader_of, typed
+from .input_types import Unfit, convert, hints_of, is_object, reader_of
 from .state import normalise
 
 Unchecked = Callable[[Any], bool]
@@ -54,7 +55,7 @@ def kept_context(schema: Any, given: Any, where: str, unchecked: Unchecked) -> d
         kept = normalise(to_jsonable_python(values), None, f"the context of {where}")
     except (PydanticSerializationError, StateError, ValueError) as error:
         raise InvalidInput(
-            f"the context of {where} cannot be kept with the job: {_first_line(error)}. Give texts, "
+            f"the context of {where} cannot be kept with the job: {first_line(error)}. Give texts, "
             "numbers, lists and objects; what else nodes need, such as a connection, the graph "
             "itself opens (a factory may be a context manager)"
         ) from error
@@ -62,7 +63,7 @@ def kept_context(schema: Any, given: Any, where: str, unchecked: Unchecked) -> d
     if schema is None or not isinstance(schema, type):
         return made
     _refuse_unknown(schema, made, where)
-    built = _checked(schema, made, where, unchecked)
+    built = _check_values(schema, made, where, unchecked)
     if built is not None and not isinstance(given, Mapping) and not _same(built, given):
         raise InvalidInput(
             f"the context of {where} cannot be kept with the job: as JSON it would come back as "
@@ -76,7 +77,7 @@ def built_context(schema: Any, kept: Mapping[str, Any] | None) -> Any:
     if kept is None:
         return None
     try:
-        return _built(schema, dict(kept))
+        return _build(schema, dict(kept))
     except Unfit as error:
         raise InvalidInput(f"the context does not fit: {error}") from error
 
@@ -114,25 +115,25 @@ def _refuse_unknown(schema: type, kept: Mapping[str, Any], where: str) -> None:
             raise InvalidInput(f"the context of {where} has no {name!r}; {meant}")
 
 
-def _checked(schema: type, kept: dict[str, Any], where: str, unchecked: Unchecked) -> Any:
-    """The context as its schema makes it; None where that shows only once secrets are known."""
+def _check_values(schema: type, kept: dict[str, Any], where: str, unchecked: Unchecked) -> Any:
+    """The context as its schema makes it; None if that shows only once secrets are known."""
     later = {name for name, value in kept.items() if unchecked(value)}
-    missing = sorted(_required(schema) - set(kept))
+    missing = sorted(_required_names(schema) - set(kept))
     if missing:
         raise InvalidInput(f"the context of {where} lacks {', '.join(missing)}")
     try:
         if not later:
-            return _built(schema, kept)
+            return _build(schema, kept)
         hints = hints_of(schema)
         for name, value in kept.items():
             if name not in later and name in hints:
-                typed(hints[name], value, (name,))
+                convert(hints[name], value, (name,))
     except Unfit as error:
         raise InvalidInput(f"the context of {where} does not fit: {error}") from error
     return None
 
 
-def _required(schema: type) -> set[str]:
+def _required_names(schema: type) -> set[str]:
     if issubclass(schema, BaseModel):
         fields = schema.model_fields.items()
         return {field.alias or name for name, field in fields if field.is_required()}
@@ -146,12 +147,10 @@ def _required(schema: type) -> set[str]:
     return set(getattr(schema, "__required_keys__", ()))
 
 
-def _built(schema: Any, kept: dict[str, Any]) -> Any:
+def _build(schema: Any, kept: dict[str, Any]) -> Any:
     if not isinstance(schema, type):
         return kept
     if is_object(schema) and (reader := reader_of(schema)) is not None:
-        from pydantic_core import to_json
-
         try:
             return reader.validate_json(to_json(kept))
         except ValidationError as error:
@@ -159,7 +158,7 @@ def _built(schema: Any, kept: dict[str, Any]) -> Any:
             raise Unfit(first["loc"], str(first["msg"])) from error
     hints = hints_of(schema)
     return {
-        name: _checked_type(hints[name], typed(hints[name], value, (name,)), name)
+        name: _checked_type(hints[name], convert(hints[name], value, (name,)), name)
         if name in hints
         else value
         for name, value in kept.items()
@@ -184,7 +183,3 @@ def _same(one: Any, other: Any) -> bool:
         return type(one) is type(other) and bool(one == other)
     except Exception:  # noqa: BLE001 - code of the project
         return False
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

@@ -40,7 +40,7 @@ class Guess:
 
     @cached_property
     def values(self) -> list[Any] | None:
-        """All values that it can have, where they are few and plain."""
+        """All values that it can have, if they are few and plain."""
         listed = [values_of(shape) for shape in self.kinds]
         found = [value for values in listed if values is not None for value in values]
         if not listed or any(values is None for values in listed) or len(found) > MOST_VALUES:
@@ -89,7 +89,7 @@ def union(guesses: Iterable[Guess]) -> Guess:
 
 
 def descend(kinds: Kinds, path: Sequence[str | int]) -> Kinds:
-    """The kinds of a field; nothing is known where any of them does not tell."""
+    """The kinds of a field; nothing is known if any of them does not tell."""
     for step in path:
         found = [shape.field(step) for shape in kinds]
         # A kind without the field fails when it is met, so that it adds no value.

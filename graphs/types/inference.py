@@ -67,7 +67,7 @@ class Inference:
 
     def of_answer(self, node: Node) -> Shape | None:
         """The shape of what a node writes."""
-        schema, closed = self._answered(node)
+        schema, closed = self._schema_of_answer(node)
         if schema is None:
             return None
         if node.each is None:
@@ -87,19 +87,19 @@ class Inference:
         uses = self.readings.each[node.name]
         return self.types_of(uses[0], None) if len(uses) == 1 else None
 
-    def _answered(self, node: Node) -> tuple[Mapping[str, Any] | None, bool]:
+    def _schema_of_answer(self, node: Node) -> tuple[Mapping[str, Any] | None, bool]:
         """The schema of one answer, and whether fields that it does not list do not exist."""
         if node.ask is not None:
             return node.answer, False
         if node.mesh is not None:
-            return self._answered_by_mesh(node), False
+            return self._schema_of_mesh(node), False
         agent = self.agents.get(node.agent)
         if agent is None:
             return None, False
         text: Mapping[str, Any] = {"type": "string"}
         return (text if agent.output_schema is None else agent.output_schema), agent.spec is None
 
-    def _answered_by_mesh(self, node: Node) -> Mapping[str, Any]:
+    def _schema_of_mesh(self, node: Node) -> Mapping[str, Any]:
         first = self.called(node)
         answer: Mapping[str, Any] = {}
         if first is not None:
@@ -114,7 +114,7 @@ class Inference:
         }
 
     def called(self, node: Node) -> Agent | None:
-        """The agent that a node gives its inputs to; None where it is another kind of node, or where
+        """The agent that a node gives its inputs to; None if it is another kind of node, or where
         a router chooses among several."""
         if node.mesh is None:
             return self.agents.get(node.agent)

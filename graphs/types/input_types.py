@@ -23,9 +23,11 @@ from uuid import UUID
 
 import typing_extensions
 from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic_core import to_json
 
 from ucop.agents.text.paths import path_text
 from ucop.agents.text.plain import plain
+from ucop.agents.text.raised import first_line
 
 LEAVES = (datetime, date, time, timedelta, Decimal, UUID, PurePath)
 """Types that JSON writes as a text or a number, and pydantic reads back."""
@@ -82,16 +84,16 @@ def is_object(schema: Any) -> bool:
     )
 
 
-def typed(annotation: Any, value: Any, path: Path = ()) -> Any:
+def convert(annotation: Any, value: Any, path: Path = ()) -> Any:
     """`value` as `annotation` declares it. Raises Unfit."""
     origin = typing_extensions.get_origin(annotation)
     inner = typing_extensions.get_args(annotation)
     if origin is typing.Annotated:
-        return _annotated(inner, value, path)
+        return _convert_annotated(inner, value, path)
     if origin in _MARKS or origin is typing_extensions.Final:
-        return typed(inner[0], value, path)
+        return convert(inner[0], value, path)
     if isinstance(annotation, typing_extensions.TypeAliasType):
-        return typed(annotation.__value__, value, path)
+        return convert(annotation.__value__, value, path)
     if origin in _UNIONS:
         return _one_of(inner, value, path)
     if origin is not None:
@@ -99,12 +101,12 @@ def typed(annotation: Any, value: Any, path: Path = ()) -> Any:
     return _plain_type(annotation, value, path)
 
 
-def _annotated(inner: tuple[Any, ...], value: Any, path: Path) -> Any:
+def _convert_annotated(inner: tuple[Any, ...], value: Any, path: Path) -> Any:
     if any(_merges_messages(mark) for mark in inner[1:]):
         # LangGraph's reducer makes messages of them; here it is only seen whether it can.
         _messages(value, path)
         return value
-    return typed(inner[0], value, path)
+    return convert(inner[0], value, path)
 
 
 def _merges_messages(mark: Any) -> bool:
@@ -122,7 +124,7 @@ def _messages(value: Any, path: Path) -> None:
             convert_to_messages([item])
         except Exception as error:
             where = (*path, index) if isinstance(value, list) else path
-            raise Unfit(where, f"no message can be made of it: {_first_line(error)}") from error
+            raise Unfit(where, f"no message can be made of it: {first_line(error)}") from error
 
 
 def _one_of(arms: tuple[Any, ...], value: Any, path: Path) -> Any:
@@ -139,7 +141,7 @@ def _one_of(arms: tuple[Any, ...], value: Any, path: Path) -> Any:
         if arm is type(None):
             continue
         try:
-            return typed(arm, value, path)
+            return convert(arm, value, path)
         except Unfit as error:
             why.append(error)
     raise why[0] if why else Unfit(path, "it fits none of the declared types")
@@ -167,7 +169,7 @@ def _container(origin: Any, inner: tuple[Any, ...], value: Any, path: Path) -> A
         return _items(inner[0] if inner else Any, value, path)
     if origin in _MAPS and isinstance(value, dict) and len(inner) == 2:
         return {
-            typed(inner[0], key, (*path, key)): typed(inner[1], item, (*path, key))
+            convert(inner[0], key, (*path, key)): convert(inner[1], item, (*path, key))
             for key, item in value.items()
         }
     if is_object(origin) and isinstance(value, dict):
@@ -176,7 +178,7 @@ def _container(origin: Any, inner: tuple[Any, ...], value: Any, path: Path) -> A
 
 
 def _items(item: Any, values: list[Any], path: Path) -> list[Any]:
-    return [typed(item, each, (*path, index)) for index, each in enumerate(values)]
+    return [convert(item, each, (*path, index)) for index, each in enumerate(values)]
 
 
 def _tuple(inner: tuple[Any, ...], values: list[Any], path: Path) -> Any:
@@ -186,7 +188,7 @@ def _tuple(inner: tuple[Any, ...], values: list[Any], path: Path) -> Any:
         raise Unfit(path, f"it must have {len(inner)} items, not {len(values)}")
     kinds = inner or (Any,) * len(values)
     return tuple(
-        typed(kind, each, (*path, index))
+        convert(kind, each, (*path, index))
         for index, (kind, each) in enumerate(zip(kinds, values, strict=True))
     )
 
@@ -201,7 +203,7 @@ def _plain_type(annotation: Any, value: Any, path: Path) -> Any:
     if _is_message(annotation, BaseMessage):
         return _message(annotation, value, path)
     if typing_extensions.is_typeddict(annotation):
-        return _fields(annotation, value, path)
+        return convert_fields(annotation, value, path)
     if is_object(annotation):
         return _read(annotation, value, path) if isinstance(value, dict) else value
     if issubclass(annotation, bytes) and isinstance(value, str):
@@ -234,18 +236,19 @@ def _message(annotation: type, value: Any, path: Path) -> Any:
     try:
         (made,) = convert_to_messages([value])
     except Exception as error:
-        raise Unfit(path, f"no message can be made of it: {_first_line(error)}") from error
+        raise Unfit(path, f"no message can be made of it: {first_line(error)}") from error
     if not isinstance(made, annotation):
         raise Unfit(path, f"it must be a {annotation.__name__}, not a {type(made).__name__}")
     return made
 
 
-def _fields(schema: Any, value: Any, path: Path) -> Any:
+def convert_fields(schema: Any, value: Any, path: Path = ()) -> Any:
+    """An object whose fields are as a class declares them, but not made an instance of it."""
     if not isinstance(value, dict):
         return value
     hints = hints_of(schema)
     return {
-        name: typed(hints[name], item, (*path, name)) if name in hints else item
+        name: convert(hints[name], item, (*path, name)) if name in hints else item
         for name, item in value.items()
     }
 
@@ -257,24 +260,17 @@ def _read(annotation: Any, value: Any, path: Path) -> Any:
     if reader is None:
         return value
     try:
-        return reader.validate_json(_to_json(value))
+        return reader.validate_json(to_json(value))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         raise Unfit((*path, *first["loc"]), str(first["msg"])) from error
     except Exception as error:  # code of the project: a validator, a constructor
-        raise Unfit(path, f"{type(error).__name__}: {_first_line(error)}") from error
-
-
-def _to_json(value: Any) -> bytes:
-    from pydantic_core import to_json
-
-    # Objects that Python put inside; what no JSON says was refused before.
-    return to_json(value)
+        raise Unfit(path, f"{type(error).__name__}: {first_line(error)}") from error
 
 
 @cache
 def reader_of(annotation: Any) -> TypeAdapter[Any] | None:
-    """What reads JSON of a type; None where pydantic has no way to read it."""
+    """What reads JSON of a type; None if pydantic has no way to read it."""
     from pydantic.errors import PydanticUserError
 
     try:
@@ -313,7 +309,3 @@ def as_json(value: Any) -> Any:
         return plain(value)
     except Exception:  # noqa: BLE001 - code of the project's own types
         return f"<{type(value).__name__}>"
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0]

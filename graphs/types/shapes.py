@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ucop.agents.text.schema import Problem, validate
+from ucop.agents.text.validation import Problem, validate
 
 Schema = Mapping[str, Any]
 
@@ -31,24 +31,24 @@ class Shape:
     schema: Schema
     root: Schema
     closed: bool = False
-    """Whether fields that are not listed do not exist, also where the schema is silent: pydantic
+    """Whether fields that are not listed do not exist, even if the schema is silent: pydantic
     leaves them out of what a function returned."""
 
     @classmethod
     def of(cls, schema: Any) -> Shape | None:
-        """The shape that a schema declares; None where it declares nothing."""
+        """The shape that a schema declares; None if it declares nothing."""
         return cls(schema, schema) if isinstance(schema, Mapping) and schema else None
 
     def resolved(self) -> Shape:
         """The shape that a `$ref` leads to."""
         shape, seen = self, 0
-        while (target := shape._referred()) is not None and seen < 20:
+        while (target := shape._target()) is not None and seen < 20:
             shape, seen = Shape(target, self.root, self.closed), seen + 1
         return shape
 
     @property
     def types(self) -> frozenset[str] | None:
-        """The names of the types it allows; None where it does not say."""
+        """The names of the types it allows; None if it does not say."""
         schema = self.resolved().schema
         declared = schema.get("type")
         if isinstance(declared, str):
@@ -147,7 +147,7 @@ class Shape:
             found |= types
         return frozenset(found)
 
-    def _referred(self) -> Schema | None:
+    def _target(self) -> Schema | None:
         reference = self.schema.get("$ref")
         if not isinstance(reference, str) or not reference.startswith("#/"):
             return None

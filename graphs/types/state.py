@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.text.paths import kind_of, path_text
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..errors import StateError
@@ -59,7 +59,7 @@ REDUCERS: Mapping[Merge, Reducer] = {
 def reducer_of(
     channel: Channel, merges: Mapping[str, MergeFunction] = MappingProxyType({})
 ) -> Reducer | None:
-    """How writes to `channel` meet; None where the last one stands."""
+    """How writes to `channel` meet; None if the last one stands."""
     if channel.merge is Merge.custom:
         return _custom(channel, merges[channel.function])
     return REDUCERS.get(channel.merge)
@@ -132,7 +132,7 @@ def _normalise(value: Any, schema: Schema, path: tuple[str | int, ...], where: s
     if isinstance(value, float):
         if math.isfinite(value):
             return value
-        raise StateError(_refused(where, path, f"{value} is not a JSON number"))
+        raise StateError(_refusal(where, path, f"{value} is not a JSON number"))
     if isinstance(value, Mapping):
         return {
             _key(key, path, where): _normalise(item, _field(schema, key), (*path, key), where)
@@ -141,17 +141,17 @@ def _normalise(value: Any, schema: Schema, path: tuple[str | int, ...], where: s
     if isinstance(value, list | tuple):
         items = _items_of(schema)
         return [_normalise(x, items, (*path, i), where) for i, x in enumerate(value)]
-    raise StateError(_refused(where, path, f"a {type(value).__name__} is not JSON"))
+    raise StateError(_refusal(where, path, f"a {type(value).__name__} is not JSON"))
 
 
 def _text(value: str, path: tuple[str | int, ...], where: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError:
-        raise StateError(_refused(where, path, "the text is not valid Unicode")) from None
+        raise StateError(_refusal(where, path, "the text is not valid Unicode")) from None
     if "\0" in value:
         # PostgreSQL stores no NUL: the checkpoint, and every resume, would fail.
-        raise StateError(_refused(where, path, "the text holds a NUL character"))
+        raise StateError(_refusal(where, path, "the text holds a NUL character"))
     return value
 
 
@@ -160,13 +160,13 @@ def _integer(value: int, schema: Schema, path: tuple[str | int, ...], where: str
         return float(value)
     if SMALLEST <= value <= LARGEST:
         return int(value)
-    raise StateError(_refused(where, path, "the number does not fit into 64 bits"))
+    raise StateError(_refusal(where, path, "the number does not fit into 64 bits"))
 
 
 def _key(key: Any, path: tuple[str | int, ...], where: str) -> str:
     if isinstance(key, str):
         return _text(key, path, where)
-    raise StateError(_refused(where, path, f"the key {key!r} is not a text"))
+    raise StateError(_refusal(where, path, f"the key {key!r} is not a text"))
 
 
 def _field(schema: Schema, key: Any) -> Schema:
@@ -192,7 +192,7 @@ def _fitting(channel: Channel, value: Any, where: str) -> Any:
     return value
 
 
-def _refused(where: str, path: tuple[str | int, ...], why: str) -> str:
+def _refusal(where: str, path: tuple[str | int, ...], why: str) -> str:
     return f"{where}: {path_text(path)}: {why}" if path else f"{where}: {why}"
 
 

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ucop.agents.errors import InvalidDefinition, UcopError
-from ucop.agents.finding import Finding, Position
+from ucop.agents.finding import Finding
+from ucop.agents.spec.module import files_of, load_entry_point, load_module
 from ucop.agents.text.nearest import did_you_mean
 
 from ..errors import UnknownWorkflow
@@ -105,9 +106,10 @@ class Catalog:
         """The workflow of that name, and never a file. Raises as `get`."""
         if name in self._added:
             return self._added[name].load()
-        entries = self._index().get(name)
+        project = (entry for entry in self._project() if entry.listing.name == name)
+        entries = list(project) or list(self._library(name))
         if not entries:
-            raise UnknownWorkflow(self._unknown(name))
+            raise UnknownWorkflow(self._unknown_message(name))
         if len(entries) > 1:
             raise InvalidDefinition([_clash(name, entries)])
         return entries[0].load()
@@ -143,7 +145,7 @@ class Catalog:
         """What workflows may need that only this process has (`Workflow.needs`)."""
         graphs = {listing.name for listing in self.names() if listing.kind == "python"}
         registry = self._registry()
-        agents = {a.name for a in registry if a.spec is None and not a.bundled}
+        agents = {a.name for a in registry.own.values() if a.spec is None and not a.bundled}
         return [
             *(f"graph:{name}" for name in sorted(graphs)),
             *(f"agent:{n}" for n in sorted(agents)),
@@ -165,17 +167,19 @@ class Catalog:
     def _project(self) -> Iterator[_Entry]:
         for pattern in self._patterns:
             if pattern.endswith((".yaml", ".yml")):
-                for path in _files(pattern, self._root):
-                    yield self._yaml_entry(path, _shown(path, self._root))
+                for path in files_of(pattern, self._root):
+                    yield self._yaml_entry(path, _shown_path(path, self._root))
             else:
                 yield self._python_entry(pattern)
         for entry_point in _entry_points():
             listing = Listing(name=entry_point.name, kind="python", origin=entry_point.value)
             yield _Entry(listing, partial(self._load_entry_point, entry_point))
 
-    def _library(self) -> Iterator[_Entry]:
+    def _library(self, name: str | None = None) -> Iterator[_Entry]:
+        """The bundled workflows, or the one of that name: each has its file's name."""
         for path in sorted(LIBRARY.glob("*.yaml")) if self._bundled else ():
-            yield self._yaml_entry(path, f"library/{path.name}")
+            if name in (None, path.stem):
+                yield self._yaml_entry(path, f"library/{path.name}")
 
     def _yaml_entry(self, path: Path, shown: str) -> _Entry:
         file = self._read(path)
@@ -207,7 +211,7 @@ class Catalog:
         loaded = self._loaded.get(path)
         if loaded is None or loaded[0] != stamp or not self._runs_the_same(loaded[1]):
             document = read_yaml_file(path, shown_as=shown)
-            with _entered(path):
+            with _entering(path):
                 workflow = workflow_of(document, self._registry(), self.find)
             loaded = (stamp, workflow)
             self._loaded[path] = loaded
@@ -234,8 +238,6 @@ class Catalog:
         return self._load_python(name, reference, there)
 
     def _load_python(self, name: str, reference: str, root: Path) -> Workflow:
-        from ucop.agents.spec.module import load_module
-
         module_name, _, attribute = reference.rpartition(":")
         key = f"{root}:{name}={reference}"
         if key not in self._python:
@@ -247,7 +249,7 @@ class Catalog:
         key = f"entry point {entry_point.name}"
         if key not in self._python:
             self._python[key] = self._workflow_at(
-                _import(entry_point), "", entry_point.name, entry_point.value
+                load_entry_point(entry_point), "", entry_point.name, entry_point.value
             )
         return self._python[key]
 
@@ -268,7 +270,7 @@ class Catalog:
             self._given_registry = load_registry(self._root)
         return self._given_registry
 
-    def _unknown(self, name: str) -> str:
+    def _unknown_message(self, name: str) -> str:
         meant = did_you_mean(name, self._index()) or "`ucop workflows list` shows all."
         return f"there is no workflow named {name!r}; {meant}"
 
@@ -278,13 +280,13 @@ _ENTERED: ContextVar[tuple[Path, ...]] = ContextVar("entered", default=())
 
 
 @contextmanager
-def _entered(path: Path) -> Iterator[None]:
+def _entering(path: Path) -> Iterator[None]:
     """Reading `path` and the workflows inside it. Raises InvalidDefinition for a cycle."""
     path = path.resolve()
     before = _ENTERED.get()
     if path in before:
         names = " -> ".join(each.stem for each in (*before[before.index(path) :], path))
-        raise InvalidDefinition([_mistake(f"it runs itself: {names}", "workflow-cycle")])
+        raise InvalidDefinition([Finding.error("workflow-cycle", f"it runs itself: {names}")])
     token = _ENTERED.set((*before, path))
     try:
         yield
@@ -325,14 +327,6 @@ def _heading(path: Path) -> tuple[str, str]:
     )
 
 
-def _files(pattern: str, root: Path) -> list[Path]:
-    """The files of a pattern; one without a wildcard is there, or is reported when it is read."""
-    if not any(character in pattern for character in "*?["):
-        return [root / pattern]
-    anchor = Path(pattern).anchor
-    return sorted(Path(anchor or root).glob(pattern.removeprefix(anchor)))
-
-
 def _stamp(path: Path) -> Stamp:
     try:
         found = path.stat()
@@ -341,39 +335,20 @@ def _stamp(path: Path) -> Stamp:
     return (found.st_mtime_ns, found.st_size)
 
 
-def _shown(path: Path, root: Path) -> str:
+def _shown_path(path: Path, root: Path) -> str:
     return str(path.relative_to(root) if path.is_relative_to(root) else path)
-
-
-def _import(entry_point: EntryPoint) -> Any:
-    try:
-        return entry_point.load()
-    except (InvalidDefinition, KeyboardInterrupt):
-        raise
-    except BaseException as error:  # one that ends the process would take the command with it
-        message = f"entry point {entry_point.name!r}: {type(error).__name__}: {error}"
-        raise InvalidDefinition([_mistake(message, "import")]) from error
 
 
 def _clash(name: str, entries: Sequence[_Entry]) -> Finding:
     origins = " and ".join(entry.listing.origin for entry in entries)
-    return _mistake(f"several workflows are named {name!r}: in {origins}", "name-clash")
+    return Finding.error("name-clash", f"several workflows are named {name!r}: in {origins}")
 
 
 def _no_attribute(origin: str, attribute: str, names: Sequence[str]) -> Finding:
     hint = did_you_mean(attribute, names) or None
-    return _mistake(f"{origin}: there is no {attribute!r}", "no-attribute", hint)
+    return Finding.error("no-attribute", f"{origin}: there is no {attribute!r}", hint=hint)
 
 
 def _bad_pattern(pattern: str) -> Finding:
-    return _mistake(
-        f"{pattern!r} names no workflow",
-        "bad-pattern",
-        "write a YAML file, file.py:attribute or module:attribute",
-    )
-
-
-def _mistake(
-    message: str, code: str, hint: str | None = None, position: Position | None = None
-) -> Finding:
-    return Finding(severity="error", message=message, position=position, hint=hint, code=code)
+    hint = "write a YAML file, file.py:attribute or module:attribute"
+    return Finding.error("bad-pattern", f"{pattern!r} names no workflow", hint=hint)

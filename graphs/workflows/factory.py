@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import threading
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -42,24 +42,18 @@ class Factory:
             parameters = inspect.signature(self.source).parameters.values()
         except (TypeError, ValueError):  # some builtins tell nothing
             return ()
-        asked = [self._asked(p) for p in parameters if _must_be_given(p) or _is_known(p)]
+        asked = [self._argument_for(p) for p in parameters if _must_be_given(p) or _is_known(p)]
         return tuple(asked)
 
-    def _asked(self, parameter: inspect.Parameter) -> str:
+    def _argument_for(self, parameter: inspect.Parameter) -> str:
         told = f"{parameter.name} {parameter.annotation}".casefold()
         if "runtime" in told:
             return RUNTIME
         if "config" in told or parameter.annotation is inspect.Parameter.empty:
             return CONFIG
-        raise InvalidDefinition(
-            [
-                problem(
-                    f"{self.origin} asks for {parameter.name!r}, which nobody gives it",
-                    "factory-argument",
-                    "a factory takes nothing, config, runtime, or both",
-                )
-            ]
-        )
+        message = f"{self.origin} asks for {parameter.name!r}, which nobody gives it"
+        hint = "a factory takes nothing, config, runtime, or both"
+        raise InvalidDefinition([Finding.error("factory-argument", message, hint=hint)])
 
     def make(self, config: Mapping[str, Any] | None = None) -> tuple[Any, bool]:
         """What it makes to be looked at, and whether it must be made anew for each run. A context
@@ -67,10 +61,10 @@ class Factory:
         if not self.is_function:
             return self.source, False
         asks = self.asks
-        made = self._called([self._to_look(name, config or {}) for name in asks])
+        made = self._call([self._to_look(name, config or {}) for name in asks])
         held = False
         if inspect.isawaitable(made) or _is_held(made):
-            made, held = _in_a_loop(self._settled(made))
+            made, held = _in_a_loop(self._settle(made))
         return made, held or bool(asks)
 
     async def open(self, run: Run, held: AsyncExitStack) -> Any:
@@ -81,9 +75,9 @@ class Factory:
         made = await asyncio.to_thread(self.source, *arguments)
         if inspect.isawaitable(made):
             made = await made
-        return await _entered(made, held) if _is_held(made) else made
+        return await _enter(made, held) if _is_held(made) else made
 
-    async def _settled(self, made: Any) -> tuple[Any, bool]:
+    async def _settle(self, made: Any) -> tuple[Any, bool]:
         """The graph, and whether it was a context manager's, which is closed again."""
         try:
             if inspect.isawaitable(made):
@@ -91,26 +85,25 @@ class Factory:
             if not _is_held(made):
                 return made, False
             async with AsyncExitStack() as held:
-                graph = await _entered(made, held)
+                graph = await _enter(made, held)
             return graph, True
         except (UcopError, KeyboardInterrupt, asyncio.CancelledError):
             raise
         except BaseException as error:
-            raise self._failed(error) from error
+            raise self._failure(error) from error
 
-    def _called(self, arguments: Any) -> Any:
+    def _call(self, arguments: Any) -> Any:
         try:
             return self.source(*arguments)
         except (UcopError, KeyboardInterrupt, asyncio.CancelledError):
             raise
         except BaseException as error:
-            raise self._failed(error) from error
+            raise self._failure(error) from error
 
-    def _failed(self, error: BaseException) -> InvalidDefinition:
+    def _failure(self, error: BaseException) -> InvalidDefinition:
         told = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        return InvalidDefinition(
-            [problem(f"{self.origin} made no graph: it raised {told}", "factory-failed")]
-        )
+        message = f"{self.origin} made no graph: it raised {told}"
+        return InvalidDefinition([Finding.error("factory-failed", message)])
 
     def _to_look(self, name: str, config: Mapping[str, Any]) -> Any:
         if name == CONFIG:
@@ -135,14 +128,10 @@ class Factory:
         )
 
 
-async def _entered(made: Any, held: AsyncExitStack) -> Any:
+async def _enter(made: Any, held: AsyncExitStack) -> Any:
     if hasattr(made, "__aenter__"):
         return await held.enter_async_context(made)
     return held.enter_context(made)
-
-
-def problem(message: str, code: str, hint: str | None = None) -> Finding:
-    return Finding(severity="error", message=message, position=None, hint=hint, code=code)
 
 
 def _must_be_given(parameter: inspect.Parameter) -> bool:
@@ -164,19 +153,5 @@ def _is_held(made: Any) -> bool:
 
 def _in_a_loop(work: Coroutine[Any, Any, tuple[Any, bool]]) -> tuple[Any, bool]:
     """The result of `work`; in a thread, because a loop may be running here."""
-    outcome: list[tuple[tuple[Any, bool] | None, BaseException | None]] = []
-
-    def run() -> None:
-        try:
-            outcome.append((asyncio.run(work), None))
-        except BaseException as error:  # noqa: BLE001 - carried over to the caller's thread
-            outcome.append((None, error))
-
-    thread = threading.Thread(target=run, name="ucop-graph-factory")
-    thread.start()
-    thread.join()
-    made, error = outcome[0]
-    if error is not None:
-        raise error
-    assert made is not None
-    return made
+    with ThreadPoolExecutor(1, thread_name_prefix="ucop-graph-factory") as pool:
+        return pool.submit(asyncio.run, work).result()

@@ -34,7 +34,7 @@ class Refusal:
 
     finding: Finding
     node: str | None = None
-    """None where it belongs to no single node."""
+    """None if it belongs to no single node."""
 
     def __str__(self) -> str:
         position = self.finding.position
@@ -44,7 +44,7 @@ class Refusal:
 def refuse_doubles(workflow: Workflow, models: Models | None = None) -> None:
     """Raise DoublesRefused, which names each test double, where the workflow has any.
 
-    `models` are those that its agents would ask, where they are known.
+    `models` are those that its agents would ask, if they are known.
     """
     findings = [refusal.finding for refusal in refusals(workflow)]
     if models is not None and (what := kind_of_double(models)):
@@ -128,10 +128,5 @@ def _of_node(workflow: Workflow, node: str, called: list[Any]) -> Iterator[Refus
 
 
 def _finding(message: str, position: Position | None) -> Finding:
-    return Finding(
-        severity="error",
-        message=message,
-        position=position,
-        hint="in production mode only the real thing may run",
-        code=CODE,
-    )
+    hint = "in production mode only the real thing may run"
+    return Finding.error(CODE, message, position, hint)

@@ -11,7 +11,8 @@ from ucop.agents.errors import InvalidDefinition
 from ucop.agents.finding import Finding
 from ucop.agents.run.asking import is_said
 from ucop.agents.text.nearest import did_you_mean
-from ucop.agents.text.schema import Schema, normalise, validate
+from ucop.agents.text.schema import normalise
+from ucop.agents.text.validation import Schema, validate
 
 from ..check.check import raise_errors
 from ..check.mesh import choose_members, declaring, members_of
@@ -110,7 +111,7 @@ def mesh_among(
     """The mesh that begins with an agent, or with one that declares a capability; its inputs are
     those of that agent. `agents` may be called; without them, whom the agents may ask.
 
-    Raises UnknownAgent, and InvalidDefinition where nobody could answer.
+    Raises UnknownAgent, and InvalidDefinition if nobody could answer.
     """
     given = {"agents": list(agents), "max_hops": max_hops}
     language = {
@@ -138,17 +139,7 @@ def _first(registry: Registry, agent: str | None, capability: str | None) -> Age
         return able[0]
     message = f"no agent has the capability {capability!r}"
     hint = "`ucop mesh agents` shows who declares what"
-    raise InvalidDefinition(
-        [
-            Finding(
-                severity="error",
-                message=message,
-                position=None,
-                hint=hint,
-                code="unknown-capability",
-            )
-        ]
-    )
+    raise InvalidDefinition([Finding.error("unknown-capability", message, hint=hint)])
 
 
 def _inputs(schema: Schema) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ucop.agents.errors import InvalidDefinition
+from ucop.agents.finding import Finding
 from ucop.agents.text.plain import plain
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
@@ -22,10 +23,10 @@ from ..pregel.compiling import compile_again
 from ..topology.graph_shape import GraphShape
 from ..topology.wiring import Standing, Wiring, complaint, wiring_from
 from ..types.given_context import Unchecked, built_context, fields_of, kept_context
-from ..types.input_types import Unfit, as_json, is_json, is_object, typed
+from ..types.input_types import Unfit, as_json, convert, convert_fields, is_json, is_object
 from ..types.state import normalise
 from ..workflow import COMPILER_FORMAT, Run, Workflow
-from .factory import CONFIG, RUNTIME, Factory, problem
+from .factory import CONFIG, RUNTIME, Factory
 from .sequence import VALUE, graph_of
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ class PythonWorkflow(Workflow):
         self._factory = Factory(source, origin)
         self._lock = threading.RLock()
         self._begun: Wiring | None = None
-        """The graph that the job began with, where that is another."""
+        """The graph that the job began with, if that is another."""
         self._config: Mapping[str, Any] | None = None
         """The config that its factory made it another graph with."""
         self._under: OrderedDict[str, PythonWorkflow] = OrderedDict()
@@ -126,7 +127,7 @@ class PythonWorkflow(Workflow):
         with self._lock:
             if (known := self._under.get(key)) is None:
                 made, _ = self._factory.make(config)
-                known = self._around(self._graph_of(made))
+                known = self._with_graph(self._graph_of(made))
                 known._config = dict(config)
                 if known.fingerprint == self.fingerprint:
                     known = self
@@ -139,7 +140,7 @@ class PythonWorkflow(Workflow):
 
     @cached_property
     def input_schema(self) -> dict[str, Any] | None:  # type: ignore[override]
-        """The graph's own, for people and for reading texts; None where it has none."""
+        """The graph's own, for people and for reading texts; None if it has none."""
         if self._is_sequence:
             return None
         try:
@@ -170,7 +171,7 @@ class PythonWorkflow(Workflow):
             data = {} if data is None else data
             whole = is_object(declared) and isinstance(data, declared)
             if not (isinstance(data, Mapping) or whole):
-                raise InvalidInput(f"{where} must be an object, not {_told(data)}")
+                raise InvalidInput(f"{where} must be an object, not {_type_name(data)}")
             if whole:
                 return data
             data = dict(data)
@@ -178,7 +179,7 @@ class PythonWorkflow(Workflow):
             normalise(as_json(data), None, where)
             if is_json(data):
                 data = with_whole_numbers(self.input_schema, data)
-            return _fields(declared, data) if self.takes_values else typed(declared, data)
+            return convert_fields(declared, data) if self.takes_values else convert(declared, data)
         except Unfit as error:
             raise InvalidInput(f"{where} does not fit: {error}") from error
         except StateError as error:
@@ -205,7 +206,7 @@ class PythonWorkflow(Workflow):
 
     @property
     def context_schema(self) -> Any:
-        """The class that declares the names of its context; None where none does."""
+        """The class that declares the names of its context; None if none does."""
         return self._shape.context_schema
 
     # ------------------------------------------------------------ the graph
@@ -222,7 +223,7 @@ class PythonWorkflow(Workflow):
         async with AsyncExitStack() as held:
             context = self.context(run.context) if RUNTIME in self._factory.asks else None
             known = Run(config=run.config, context=context, store=run.store)
-            made = self._around(self._graph_of(await self._factory.open(known, held)))
+            made = self._with_graph(self._graph_of(await self._factory.open(known, held)))
             made._begun = self._begun
             if made.fingerprint != self.fingerprint:
                 made._begun = self._begun or self._shape.wiring
@@ -289,7 +290,7 @@ class PythonWorkflow(Workflow):
         made, anew = self._factory.make()
         return (*self._graph_of(made), anew)
 
-    def _around(self, made: tuple[GraphShape, bool]) -> PythonWorkflow:
+    def _with_graph(self, made: tuple[GraphShape, bool]) -> PythonWorkflow:
         """This workflow around another graph of its factory."""
         other = PythonWorkflow(
             self.name,
@@ -314,29 +315,18 @@ class PythonWorkflow(Workflow):
         if isinstance(made, StateGraph):
             made = compile_again(made, name=self.name)
         if not isinstance(made, Pregel):
-            raise InvalidDefinition([self._not_a_graph(made)])
+            message = f"{self.origin} is of type {type(made).__name__}, not a graph"
+            raise InvalidDefinition([Finding.error("not-a-graph", message, hint=_GRAPHS)])
         own = copy.copy(made)
         own.checkpointer = None
         return GraphShape(own), sequence
 
-    def _not_a_graph(self, made: Any) -> Any:
-        return problem(
-            f"{self.origin} is of type {type(made).__name__}, not a graph",
-            "not-a-graph",
-            "it must be a StateGraph, a compiled graph, an entrypoint, a sequence that begins "
-            "with one, or a function that returns one",
-        )
+
+_GRAPHS = (
+    "it must be a StateGraph, a compiled graph, an entrypoint, a sequence that begins with one, or "
+    "a function that returns one"
+)
 
 
-def _fields(schema: Any, data: dict[str, Any]) -> dict[str, Any]:
-    from ..types.input_types import hints_of
-
-    hints = hints_of(schema)
-    return {
-        name: typed(hints[name], value, (name,)) if name in hints else value
-        for name, value in data.items()
-    }
-
-
-def _told(data: Any) -> str:
+def _type_name(data: Any) -> str:
     return "null" if data is None else f"a {type(data).__name__}"

@@ -34,7 +34,7 @@ def graph_of(runnable: Runnable[Any, Any]) -> StateGraph[Any, Any, Any, Any]:
 
     builder = StateGraph(Passed)
     before = START
-    for name, part in _named(_parts(runnable)):
+    for name, part in _name_parts(_parts(runnable)):
         builder.add_node(name, _node(part))
         builder.add_edge(before, name)
         before = name
@@ -48,7 +48,7 @@ def _parts(runnable: Runnable[Any, Any]) -> Sequence[Runnable[Any, Any]]:
     return runnable.steps if isinstance(runnable, RunnableSequence) else [runnable]
 
 
-def _named(parts: Sequence[Runnable[Any, Any]]) -> list[tuple[str, Runnable[Any, Any]]]:
+def _name_parts(parts: Sequence[Runnable[Any, Any]]) -> list[tuple[str, Runnable[Any, Any]]]:
     named: dict[str, Runnable[Any, Any]] = {}
     for part in parts:
         # LangGraph keeps these for namespaces and for itself.

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ucop.agents.finding import Finding
 from ucop.agents.spec.binding import agents_inside, needs_of
 from ucop.agents.text.nearest import did_you_mean
-from ucop.agents.text.schema import Problem, fields_schema, validate, with_defaults
+from ucop.agents.text.schema import fields_schema, with_defaults
+from ucop.agents.text.validation import Problem, validate
 from ucop.agents.text.whole_numbers import with_whole_numbers
 
 from ..edit import Update, chosen
@@ -180,7 +181,7 @@ class YamlWorkflow(Workflow):
         nodes = self.definition.nodes
         if as_node is not None and as_node not in nodes:
             raise InvalidInput(f"no node {as_node!r}{did_you_mean(as_node, nodes, '; ')}")
-        # Gates, and what decides where to begin, stand for nodes only where no other ran.
+        # Gates, and what decides where to begin, stand for nodes only if no other ran.
         own = [node for node in ran if node in nodes]
         return chosen(own, as_node) if own or as_node or not ran else ran[0]
 
@@ -281,7 +282,7 @@ class YamlWorkflow(Workflow):
 
 
 def _first(channel: Channel) -> Any:
-    """The value that a channel begins with, also where the thread held another job's."""
+    """The value that a channel begins with, even if the thread held another job's."""
     value = with_whole_numbers(channel.schema, channel.schema.get("default"))
     return value if channel.merge is Merge.replace else {OVERWRITE: value}
 

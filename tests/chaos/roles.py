@@ -13,11 +13,12 @@ from typing import Any
 from tests.chaos import inquiries, mazes
 from tests.chaos.witness import Witness
 from ucop.engine import faults
-from ucop.engine.ledger import lifecycle, workers
+from ucop.engine.ledger import progress, workers
 
 
 def warm() -> None:
     """Import what workers import; start no thread, open no connection."""
+    import ucop.engine.attempts.attempt
     import ucop.engine.checkpoints.history
     import ucop.engine.checkpoints.postgres_saver
     import ucop.engine.checkpoints.sqlite_saver
@@ -26,7 +27,6 @@ def warm() -> None:
     import ucop.engine.engine
     import ucop.engine.queue.dbos
     import ucop.engine.queue.embedded
-    import ucop.engine.worker.attempt
     import ucop.graphs.nodes.compile
     import ucop.graphs.workflows.python_workflow  # noqa: F401
     from ucop.agents.text.source import read_yaml
@@ -159,6 +159,6 @@ def _grow_deaf() -> None:
 def _tear_down_fence() -> None:
     """Let every attempt write, current or not: to see that the audit finds it."""
     current = "where id = :job and attempt = :attempt and status = 'running' returning seq"
-    assert current in lifecycle._TELL
+    assert current in progress._TELL
     torn = "where id = :job and :attempt > 0 returning seq"
-    lifecycle._TELL = lifecycle._TELL.replace(current, torn)
+    progress._TELL = progress._TELL.replace(current, torn)

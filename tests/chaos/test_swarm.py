@@ -12,7 +12,7 @@ from tests.chaos.mazes import SWARM_LIMIT, label
 from tests.chaos.witness import Record
 from tests.support.waiting import until
 from ucop.engine import Engine
-from ucop.engine.checkpoints.journal import MOST_UNSAVED
+from ucop.engine.journal.outbox import MOST_UNSAVED
 
 ITEMS = 1_000
 KILLS = 3

@@ -18,11 +18,11 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from tests.support import job_machine
 from tests.support.job_machine import JobMachine, SqlitePlaces
-from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.edits import forks
 from ucop.engine.jobs.job import JobId
 from ucop.engine.jobs.status import JobStatus
-from ucop.engine.ledger import commands, events, lifecycle, questions, threads
+from ucop.engine.journal.journal import Journal
+from ucop.engine.ledger import commands, events, lifecycle, progress, questions, threads
 from ucop.engine.ledger.operation import One
 from ucop.engine.worker.worker import Worker
 
@@ -55,13 +55,13 @@ def _without(patch: pytest.MonkeyPatch, where: list[Any], name: str, statement: 
 
 def no_fence(patch: pytest.MonkeyPatch) -> None:
     """An attempt that lost its job saves checkpoints, steps and events."""
-    _sql(patch, lifecycle, "_TELL", "attempt = :attempt and status = 'running'", ":attempt > 0")
+    _sql(patch, progress, "_TELL", "attempt = :attempt and status = 'running'", ":attempt > 0")
 
 
 def fence_without_attempt(patch: pytest.MonkeyPatch) -> None:
     """An attempt writes, and finishes, as long as any attempt of its job runs."""
-    for name in ("_TELL", "_FINISH"):
-        _sql(patch, lifecycle, name, "attempt = :attempt", ":attempt > 0")
+    for module, name in ((progress, "_TELL"), (lifecycle, "_SETTLE")):
+        _sql(patch, module, name, "attempt = :attempt", ":attempt > 0")
 
 
 def claim_of_any_attempt(patch: pytest.MonkeyPatch) -> None:
@@ -101,7 +101,7 @@ def final_is_left(patch: pytest.MonkeyPatch) -> None:
 
 def checkpoint_unknown(patch: pytest.MonkeyPatch) -> None:
     """The ledger does not know which checkpoint is the newest."""
-    _sql(patch, lifecycle, "_TELL", "coalesce(:checkpoint, checkpoint_id)", "checkpoint_id")
+    _sql(patch, progress, "_TELL", "coalesce(:checkpoint, checkpoint_id)", "checkpoint_id")
 
 
 def fork_takes_too_much(patch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,7 @@ from ucop.engine.edits import editing, forks
 from ucop.engine.edits.edit import Edit
 from ucop.engine.errors import RefusedChange
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
-from ucop.engine.ledger import commands, lifecycle
+from ucop.engine.ledger import commands, lifecycle, reads
 from ucop.engine.ledger.records import Claimed, NewJob
 from ucop.engine.notices import Notices
 from ucop.engine.settings import Settings
@@ -435,7 +435,7 @@ class JobMachine(RuleBasedStateMachine):
     @move(when=lambda self: self._begun() and self._has_room())
     def fork_where_it_stands(self, draw: Draw) -> None:
         life = draw(st.sampled_from(self._begun()))
-        last = self._read(lambda: lifecycle.submitted(life.id)).checkpoint_id
+        last = self._read(lambda: reads.submitted(life.id)).checkpoint_id
         assert last is not None
         self._fork(life, last, life.at, edit=False, as_it_stands=True)
 
@@ -446,7 +446,7 @@ class JobMachine(RuleBasedStateMachine):
         checkpoint, at = self._checkpoint(life, draw)
         retry = draw(st.booleans())
         thread, saver = ThreadId(life.id), self._do(self._saver())
-        attempt = self._read(lambda: lifecycle.submitted(life.id)).attempt
+        attempt = self._read(lambda: reads.submitted(life.id)).attempt
         draft = self._do(editing.set_back(self.workflow, saver, thread, checkpoint))
         entered = self._has_entered(life.id, checkpoint)
         terms = commands.NewTerms() if retry else None
@@ -553,7 +553,7 @@ class JobMachine(RuleBasedStateMachine):
                 (hand.id, number)
                 for hand in self.hands
                 if not hand.lost and hand.process == "lives"
-                for (job, number) in hand.worker._running
+                for (job, number) in hand.worker.running.attempts
                 if job == life.id
             ]
             if life.status == "running":
@@ -571,7 +571,7 @@ class JobMachine(RuleBasedStateMachine):
         finally:
             for hand in self.hands:
                 hand.worker._held.close()
-                attempts = [task for _, task in hand.worker._running.values()]
+                attempts = [task for _, task in hand.worker.running.attempts.values()]
                 for task in [*attempts, *hand.worker._loops]:
                     task.cancel()
             self.loop.settle()
@@ -645,7 +645,7 @@ class JobMachine(RuleBasedStateMachine):
 
     def _open_gates(self) -> list[Gate]:
         """Nodes of processes that live; also those whose attempt is no longer the current one."""
-        alive = {key for hand in self.working for key in hand.worker._running}
+        alive = {key for hand in self.working for key in hand.worker.running.attempts}
         return sorted(gate for gate in gates if gate[:2] in alive)
 
     def _locked_and_busy(self) -> list[Hand]:
@@ -713,19 +713,23 @@ class JobMachine(RuleBasedStateMachine):
 
     def _start_worker(self) -> None:
         queue = HandQueue()
-        worker = Worker(
-            database=self.database,
-            queue=lambda _: queue,  # type: ignore[arg-type, return-value]
-            settings=self.place.settings,
-            models=MODELS,
-            store=self.place.store,
-            serves='["default"]',
-            notices=Notices(),
-            workflow=self._workflow,
-            knows=lambda: KNOWN,
-            on_lost=lambda _: None,
-            on_end=lambda _: None,
-        )
+
+        async def make() -> Worker:
+            return Worker(
+                database=self.database,
+                queue=lambda _: queue,  # type: ignore[arg-type, return-value]
+                settings=self.place.settings,
+                models=MODELS,
+                store=self.place.store,
+                serves='["default"]',
+                notices=Notices(),
+                workflow=self._workflow,
+                knows=lambda: KNOWN,
+                on_lost=lambda _: None,
+                on_end=lambda _: None,
+            )
+
+        worker = self._do(make())
         hand = Hand(worker, queue)
         self.hands.append(hand)
         self._do(worker.start())

@@ -60,8 +60,7 @@ def differences(
     if not broken:
         note("runs", _runs(bare.visits, twin), _runs(job.visits, twin))
     if not _has(twin, Fork):  # a fork has a thread of its own
-        there = [_undisturbed(each) for each in job.history] if broken else job.history
-        note("history", _history(bare.history, twin), _history(there, twin))
+        note("history", _history(bare.history, twin), _history(job.history, twin))
         if not broken:
             note("nested", bare.nested, job.nested)
     if job.parts:
@@ -92,15 +91,6 @@ def _has(twin: Twin, *kinds: type[Move]) -> bool:
 def _history(saved: Sequence[Saved], twin: Twin) -> list[Saved]:
     """LangGraph numbers an edit as a superstep of its own, ucop as the one that it edits."""
     return [replace(each, step=0) for each in saved] if _has(twin, Edit) else list(saved)
-
-
-def _undisturbed(saved: Saved) -> Saved:
-    """Without the mark that a task was cancelled by a pause, and ran again later."""
-    tasks = (
-        replace(task, error=None) if task.error == "CancelledError()" else task
-        for task in saved.tasks
-    )
-    return replace(saved, tasks=tuple(tasks))
 
 
 def _runs(visits: Sequence[Visit], twin: Twin) -> list[Any]:

@@ -30,9 +30,13 @@ def paused(
         while not gate.reached.wait(0.02):
             if over.is_set():
                 return
-        assert side.job is not None
+        while side.job is None and not over.wait(0.002):
+            pass  # the node was faster than the answer to whom submitted it
+        if side.job is None:
+            return
         try:
             side.job.pause(now=now)
+            gate.cuts = now
             was.append(True)
         except RefusedChange:  # a sibling of the node that is held failed meanwhile
             pass

@@ -19,6 +19,7 @@ WITNESS = "TWINS_WITNESS"
 """Environment variable with the file's path; a forked worker inherits it."""
 
 PHASE = "phase"
+CUT = "cut"
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Gate:
         self._lock = threading.Lock()
         self.reached = threading.Event()
         self.open = threading.Event()
+        self.cuts = False
+        """Whether the visit that is held here does not count: its node was stopped amid it."""
 
     def is_here(self) -> bool:
         with self._lock:
@@ -59,14 +62,16 @@ def set_gate(gate: Gate | None) -> None:
 
 
 def saw(label: str) -> int:
-    """Note a visit; returns how many there were under this label, this one included. In an
-    `async def`, await `asaw` instead."""
+    """Note a visit; returns how many there were under this label, this one included, and those that
+    were cut not. In an `async def`, await `asaw` instead."""
     count = _note(label)
     gate = _gate[0]
     if gate is not None and gate.is_here():
         gate.reached.set()
         if not _on_a_loop():  # some of LangChain's hooks run there: it must not be held
             gate.open.wait(60)
+            if gate.cuts:
+                _write([CUT, label])
     return count
 
 
@@ -84,7 +89,13 @@ async def asaw(label: str) -> int:
     gate = _gate[0]
     if gate is not None and gate.is_here():
         gate.reached.set()
-        await asyncio.to_thread(gate.open.wait, 60)
+        try:
+            await asyncio.to_thread(gate.open.wait, 60)
+        except asyncio.CancelledError:
+            _write([CUT, label])
+            raise
+        if gate.cuts:
+            _write([CUT, label])
     return count
 
 
@@ -99,7 +110,9 @@ def _note(label: str) -> int:
     task = [given.get("thread_id", ""), given.get("__pregel_task_id", "")]
     line = [path, metadata.get("langgraph_step", 0), label, task]
     _write(line)
-    return sum(1 for visit in visits(Path(os.environ[WITNESS]), label) if visit.label == label)
+    file = Path(os.environ[WITNESS])
+    seen = sum(1 for visit in visits(file, label) if visit.label == label)
+    return seen - file.read_text().splitlines().count(json.dumps([CUT, label]))
 
 
 def _write(line: list[object]) -> None:

@@ -15,12 +15,12 @@ from ...view.output import as_text, note, put, put_json
 from ...view.place import Place, place_of
 from ...view.records import agent_brief, agent_record, body_of
 from ...view.schemas import fields_of
-from ...view.tables import Column, Table, first_line, plural
+from ...view.tables import Table, first_line, plural
 from .. import options
-from ..given import typed_given
+from ..given import Given
 
 if TYPE_CHECKING:
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
     from ucop.agents.run.alone import Ran
     from ucop.agents.spec.agent import Agent
 
@@ -29,11 +29,11 @@ def list_(
     ctx: typer.Context,
     capability: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only agents that declare it.", show_default=False),
+        typer.Option(metavar="NAME", help="Only agents that declare it."),
     ] = None,
     category: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Only agents of this category.", show_default=False),
+        typer.Option(metavar="NAME", help="Only agents of this category."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -43,11 +43,10 @@ def list_(
     if json:
         put_json([agent_brief(agent) for agent in found])
         return
-    titles = [Column(title="name"), Column(title="body"), Column(title="from")]
-    table = Table([*titles, Column(title="description", long=True)])
+    table = Table("name", "body", "from", "description", long=["description"])
     for agent in found:
         told = first_line(agent.description)
-        table.rows.append((agent.name, body_of(agent), agent.origin, told))
+        table.add(agent.name, body_of(agent), agent.origin, told)
     table.show()
 
 
@@ -80,14 +79,14 @@ def show(
     _show_body(found)
 
 
+@options.with_given
 def run(
     ctx: typer.Context,
     agent: options.AgentName,
     input: options.Inputs = None,
     input_file: options.InputFile = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    given: Given,
     json: options.Json = False,
 ) -> None:
     """Run one agent alone, without a workflow or a job, and print its output.
@@ -99,12 +98,12 @@ def run(
     if place.settings.mode == "production":
         _refuse_doubles(found)
     data = typed_input(found.input_schema, input or (), input_file)
-    given = _given(found, typed_given(context, context_file, config))
+    with_secrets = _with_secrets(found, given.read())
     with Interrupts():
-        raise typer.Exit(_run(place, found, data, given, as_json=json))
+        raise typer.Exit(_run(place, found, data, with_secrets, as_json=json))
 
 
-def _given(agent: Agent, typed: Mapping[str, Any]) -> Mapping[str, Any]:
+def _with_secrets(agent: Agent, typed: Mapping[str, Any]) -> Mapping[str, Any]:
     """Context and config, with the secrets that they name. Raises InvalidInput, MissingSecret."""
     from ucop.engine.jobs.run_options import read_config, with_secrets
 
@@ -140,10 +139,10 @@ def _run(
         note(f"error: agent {agent.name!r} raised {type(error).__name__}: {error}")
         return Exit.FAILED
     if as_json:
-        put_json(_ran(agent, ran))
+        put_json(_record(agent, ran))
     else:
         put(as_text(ran.output))
-    note(_told(ran))
+    note(_summary(ran))
     return Exit.OK
 
 
@@ -191,7 +190,7 @@ def _refuse_doubles(agent: Agent) -> None:
         raise DoublesRefused(findings)
 
 
-def _told(ran: Ran) -> str:
+def _summary(ran: Ran) -> str:
     usage = ran.usage
     if not usage.model_calls:
         return f"{ran.seconds:.1f} s, no model"
@@ -202,7 +201,7 @@ def _told(ran: Ran) -> str:
     )
 
 
-def _ran(agent: Agent, ran: Ran) -> dict[str, Any]:
+def _record(agent: Agent, ran: Ran) -> dict[str, Any]:
     usage = ran.usage
     return {
         "agent": agent.name,

@@ -22,7 +22,6 @@ def console(
             metavar="[ID]",
             help="Open this job first: its id or the beginning of it.",
             autocompletion=complete_job,
-            show_default=False,
         ),
     ] = None,
 ) -> None:

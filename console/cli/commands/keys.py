@@ -13,7 +13,7 @@ from ucop.engine.stores.api_keys import NewKey, Scope
 from ...view.exits import UsageProblem
 from ...view.output import note, put, put_json, put_records
 from ...view.place import place_of
-from ...view.tables import Column, Table, moment
+from ...view.tables import Table, moment
 from .. import options
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The key's name.")]
@@ -76,11 +76,11 @@ def list_(ctx: typer.Context, json: options.Json = False) -> None:
         put_records(found)
         return
     titles = ("name", "scope", "tenant", "created", "expires", "used")
-    table = Table([Column(title=title) for title in titles])
+    table = Table(*titles)
     for key in found:
         times = (key.created_at, key.expires_at, key.last_used_at)
         shown = (moment(at) if at else "" for at in times)
-        table.rows.append((key.name, key.scope.value, key.tenant or "", *shown))
+        table.add(key.name, key.scope.value, key.tenant or "", *shown)
     table.show()
 
 

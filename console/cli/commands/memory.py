@@ -13,13 +13,12 @@ from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
 from ...view.records import memory_record
-from ...view.tables import Column, Table, first_line, moment, plural
+from ...view.tables import Table, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
     from ucop.agents.memory.memory import Memory, Remembered
     from ucop.engine import Engine
-    from ucop.engine.ledger.operation import Operation
 
 T = TypeVar("T")
 
@@ -29,15 +28,11 @@ Collection = Annotated[
 ]
 OfTenant = Annotated[
     str | None,
-    typer.Option("--tenant", metavar="NAME", help="The tenant.", show_default=False),
+    typer.Option("--tenant", metavar="NAME", help="The tenant."),
 ]
 Space = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[SPACE]",
-        help="agents/NAME, shared, or documents/COLLECTION.",
-        show_default=False,
-    ),
+    typer.Argument(metavar="[SPACE]", help="agents/NAME, shared, or documents/COLLECTION."),
 ]
 
 
@@ -94,10 +89,9 @@ def search(
     if json:
         put_json([memory_record(one) for one in found])
         return
-    titles = [Column(title="score"), Column(title="space"), Column(title="key")]
-    table = Table([*titles, Column(title="text", long=True)])
+    table = Table("score", "space", "key", "text", long=["text"])
     for one in found:
-        table.rows.append((f"{one.score:.3f}", "/".join(one.space), one.key, _shown(one)))
+        table.add(f"{one.score:.3f}", "/".join(one.space), one.key, _text(one))
     table.show()
 
 
@@ -113,13 +107,15 @@ def list_(
     place = place_of(ctx)
     namespace = _namespace(place, tenant, space or "")
     if space is not None:
-        _list_space(_ask(place, remembered(namespace)), as_json=json)
+        items = place.read(remembered(namespace))
+        _list_space(items, as_json=json)
         return
-    counts = [("/".join(name), items) for name, items in _ask(place, spaces(namespace))]
+    found = place.read(spaces(namespace))
+    counts = [("/".join(name), items) for name, items in found]
     if json:
         put_json([{"space": name, "items": items} for name, items in counts])
         return
-    table = Table([Column(title="space"), Column(title="items")])
+    table = Table("space", "items")
     table.rows.extend((name, str(items)) for name, items in counts)
     table.show()
 
@@ -129,9 +125,7 @@ def forget(
     space: Annotated[
         str, typer.Argument(metavar="SPACE", help="agents/NAME, shared, or documents/COLLECTION.")
     ],
-    key: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Only this key.", show_default=False)
-    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="TEXT", help="Only this key.")] = None,
     tenant: OfTenant = None,
     json: options.Json = False,
 ) -> None:
@@ -141,7 +135,7 @@ def forget(
     place = place_of(ctx)
     namespace = _namespace(place, tenant, space)
     number = 0
-    if _ask(place, spaces(namespace)):  # else there may be no table yet
+    if place.read(spaces(namespace)):  # else there may be no table yet
         number = place.carry_out(lambda commands: commands.forget(namespace, key))
     put_json({"forgotten": number}) if json else put(f"{plural(number, 'item')} forgotten")
 
@@ -166,30 +160,17 @@ def _namespace(place: Place, tenant: str | None, space: str) -> Sequence[str]:
     return namespace_of(place.settings.memory.project, tenant, _parts(space))
 
 
-def _ask(place: Place, operation: Operation[list[T]]) -> list[T]:
-    """Without a database, or a store in it, nothing is remembered."""
-    from ucop.engine.reading.reader import NoDatabase
-
-    try:
-        with place.reader() as reader:
-            return reader.ask(operation)
-    except NoDatabase:
-        return []
-
-
 def _list_space(items: list[Remembered], *, as_json: bool) -> None:
     if as_json:
         put_json([memory_record(one) for one in items])
         return
-    titles = [Column(title="space"), Column(title="key"), Column(title="when")]
-    table = Table([*titles, Column(title="value", long=True)])
+    table = Table("space", "key", "when", "value", long=["value"])
     for one in sorted(items, key=lambda each: (each.space, each.key)):
-        row = ("/".join(one.space), one.key, moment(one.updated_at), _shown(one))
-        table.rows.append(row)
+        table.add("/".join(one.space), one.key, moment(one.updated_at), _text(one))
     table.show()
 
 
-def _shown(one: Remembered) -> str:
+def _text(one: Remembered) -> str:
     from json import dumps
 
     return first_line(one.text or dumps(one.value, ensure_ascii=False))

@@ -10,27 +10,21 @@ from ...view.exits import UsageProblem
 from ...view.output import put, put_json, put_records
 from ...view.place import Place, place_of, reader_for
 from ...view.records import breaker, mesh_agent_record
-from ...view.tables import Column, Table, count, duration, first_line, moment
+from ...view.tables import Table, count, duration, first_line, moment
 from .. import options
 from ..completion import complete_agent
 
 if TYPE_CHECKING:
     from ucop.engine.stores.mesh_trace import MeshAgent, MeshHop, MeshRun
-    from ucop.graphs.nodes.breaker import BreakerRules
 
 
 Capability = Annotated[
     str | None,
-    typer.Option(metavar="NAME", help="Only agents that declare it.", show_default=False),
+    typer.Option(metavar="NAME", help="Only agents that declare it."),
 ]
 Entry = Annotated[
     str | None,
-    typer.Argument(
-        metavar="[AGENT]",
-        help="The first agent.",
-        autocompletion=complete_agent,
-        show_default=False,
-    ),
+    typer.Argument(metavar="[AGENT]", help="The first agent.", autocompletion=complete_agent),
 ]
 EntryCapability = Annotated[
     str | None,
@@ -38,7 +32,6 @@ EntryCapability = Annotated[
         "--capability",
         metavar="NAME",
         help="Instead of an agent: the capability of the first agent.",
-        show_default=False,
     ),
 ]
 Among = Annotated[
@@ -48,12 +41,11 @@ Among = Annotated[
         metavar="AGENT",
         help="An agent that may be asked. May be repeated. Default: all that declare what the "
         "agents may ask for.",
-        show_default=False,
     ),
 ]
 MaxHops = Annotated[
     int | None,
-    typer.Option(min=1, max=1000, help="The maximum number of agent calls.", show_default=False),
+    typer.Option(min=1, max=1000, help="The maximum number of agent calls."),
 ]
 
 
@@ -70,14 +62,13 @@ def agents(
     if json:
         put_json([mesh_agent_record(agent, fare.get(agent.name)) for agent in found])
         return
-    titles = [Column(title="agent"), Column(title="can", long=True)]
-    titles += [Column(title="may ask for", long=True), Column(title="breaker", status=True)]
-    table = Table([*titles, Column(title="busy", numbers=True), Column(title="from")])
+    titles = ("agent", "can", "may ask for", "breaker", "busy", "from")
+    table = Table(*titles, numbers=["busy"], status=["breaker"], long=["can", "may ask for"])
     for agent in found:
         told = fare.get(agent.name)
         can, asks = ", ".join(agent.capabilities), ", ".join(agent.asks)
         busy = str(told.busy if told else 0)
-        table.rows.append((agent.name, can, asks, breaker(told), busy, agent.origin))
+        table.add(agent.name, can, asks, breaker(told), busy, agent.origin)
     table.show()
 
 
@@ -137,23 +128,20 @@ def stats(
         put_records(found)
         return
     numbers = ("calls", "failed", "in a row", "mean", "slowest", "busy")
-    titles = [Column(title="agent"), *(Column(title=name, numbers=True) for name in numbers)]
-    titles += [Column(title="breaker", status=True), Column(title="called")]
-    table = Table([*titles, Column(title="last error", long=True)])
+    titles = ("agent", *numbers, "breaker", "called", "last error")
+    table = Table(*titles, numbers=numbers, status=["breaker"], long=["last error"])
     for each in found:
-        table.rows.append(
-            (
-                each.agent,
-                count(each.calls),
-                count(each.failed),
-                count(each.in_a_row),
-                duration(each.mean_seconds),
-                duration(each.slowest_seconds),
-                count(each.busy),
-                breaker(each),
-                moment(each.called_at),
-                first_line(each.error),
-            )
+        table.add(
+            each.agent,
+            count(each.calls),
+            count(each.failed),
+            count(each.in_a_row),
+            duration(each.mean_seconds),
+            duration(each.slowest_seconds),
+            count(each.busy),
+            breaker(each),
+            moment(each.called_at),
+            first_line(each.error),
         )
     table.show()
 
@@ -170,10 +158,8 @@ def trace(
     if json:
         put_records(found)
         return
-    titles = [Column(title="node"), Column(title="hop", numbers=True), Column(title="asker")]
-    titles += [Column(title="asked"), Column(title="for"), Column(title="at")]
-    titles += [Column(title="took", numbers=True), Column(title="outcome", status=True)]
-    table = Table([*titles, Column(title="why", long=True)])
+    titles = ("node", "hop", "asker", "asked", "for", "at", "took", "outcome", "why")
+    table = Table(*titles, numbers=["hop", "took"], status=["outcome"], long=["why"])
     for mesh in found:
         table.rows.extend(_row(mesh, hop) for hop in mesh.hops)
     table.show()
@@ -198,19 +184,9 @@ def _row(mesh: MeshRun, hop: MeshHop) -> tuple[str, ...]:
 
 
 def _fare(place: Place) -> list[MeshAgent]:
-    """How agents fare; nobody was called where there is no database yet."""
-    from ucop.engine.reading.reader import NoDatabase
-
-    rules = _rules(place)
-    try:
-        with place.reader() as reader:
-            return reader.mesh_agents(rules)
-    except NoDatabase:
-        return []
-
-
-def _rules(place: Place) -> BreakerRules:
+    """How agents fare."""
     from ucop.graphs.nodes.breaker import BreakerRules
 
     settings = place.settings
-    return BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
+    rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
+    return place.ask(lambda reader: reader.mesh_agents(rules), [])

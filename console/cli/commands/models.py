@@ -13,7 +13,7 @@ from ...view.exits import Exit, UsageProblem
 from ...view.models import check_all, resolve_all
 from ...view.output import note, put, put_json
 from ...view.place import place_of
-from ...view.tables import Column, Table, duration
+from ...view.tables import Table, duration
 from .. import options
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def list_(
     if json:
         put_json(found)
         return
-    titles = [Column(title="name"), Column(title="stands for"), Column(title="answered by")]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("name", "stands for", "answered by", "", long=[""])
     for one in found:
         cells = (one["name"], ", ".join(one["stands_for"]), one["answered_by"] or "nobody")
-        table.rows.append((*cells, one["note"]))
+        table.add(*cells, one["note"])
     table.show()
 
 
@@ -66,11 +65,10 @@ def check(
 
 
 def _show_health(found: list[Health]) -> None:
-    titles = [Column(title="model"), Column(title="state"), Column(title="time", numbers=True)]
-    table = Table([*titles, Column(title="", long=True)])
+    table = Table("model", "state", "time", "", numbers=["time"], long=[""])
     for one in found:
         state = "ok" if one.ok else "down"
-        table.rows.append((one.name, state, duration(one.seconds), one.note))
+        table.add(one.name, state, duration(one.seconds), one.note)
     table.show()
 
 

@@ -10,7 +10,7 @@ import typer
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put_records
 from ...view.place import Place, place_of
-from ...view.tables import Column, Table, count, duration
+from ...view.tables import Table, count, duration
 from .. import options
 
 if TYPE_CHECKING:
@@ -29,16 +29,11 @@ def list_queues(
 ) -> None:
     """List queues with their limits and their queued, running and delayed jobs by tenant."""
     from ucop.engine.queue.limits import states
-    from ucop.engine.reading.reader import NoDatabase
 
     place = place_of(ctx)
     declared = place.settings.declared
-    try:
-        with place.reader() as reader:
-            found = reader.queues(declared)
-    except NoDatabase:
-        found = states(declared, {}, (), 0.0)
-    _show(found, as_json=json)
+    empty = states(declared, {}, (), 0.0)
+    _show(place.ask(lambda reader: reader.queues(declared), empty), as_json=json)
 
 
 def set_queue(
@@ -46,23 +41,15 @@ def set_queue(
     name: Name,
     concurrency: Annotated[
         str | None,
-        typer.Option(
-            metavar="N|none", help="Jobs at the same time, over all workers.", show_default=False
-        ),
+        typer.Option(metavar="N|none", help="Jobs at the same time, over all workers."),
     ] = None,
     worker_concurrency: Annotated[
         str | None,
-        typer.Option(
-            metavar="N|none", help="Jobs at the same time in one worker.", show_default=False
-        ),
+        typer.Option(metavar="N|none", help="Jobs at the same time in one worker."),
     ] = None,
     rate: Annotated[
         str | None,
-        typer.Option(
-            metavar="N/TIME|none",
-            help="Maximum job starts in a time, such as 100/1m.",
-            show_default=False,
-        ),
+        typer.Option(metavar="N/TIME|none", help="Maximum job starts in a time, such as 100/1m."),
     ] = None,
     declared: Annotated[
         bool, typer.Option("--declared", help="Go back to the declared values.")
@@ -121,25 +108,20 @@ def _change(place: Place, name: str, changes: Mapping[str, Any] | None, as_json:
 
 # ---------------------------------------------------------------- shown
 
-COLUMNS = (
-    Column(title="queue"),
-    Column(title="tenant"),
-    Column(title="state", status=True),
-    Column(title="pending", numbers=True),
-    Column(title="running", numbers=True),
-    Column(title="delayed", numbers=True),
-    Column(title="oldest", numbers=True),
-    Column(title="limits", long=True),
-)
-
 
 def _show(found: list[QueueState], *, as_json: bool) -> None:
     if as_json:
         put_records(found)
         return
-    table = Table(COLUMNS)
+    titles = ("queue", "tenant", "state", "pending", "running", "delayed", "oldest", "limits")
+    table = Table(
+        *titles,
+        numbers=["pending", "running", "delayed", "oldest"],
+        status=["state"],
+        long=["limits"],
+    )
     for state in found:
-        table.rows.append([state.name, "", _standing(state), *_jobs(state), _limits(state)])
+        table.add(state.name, "", _standing(state), *_jobs(state), _limits(state))
         if any(each.tenant for each in state.tenants):
             table.rows.extend(
                 [state.name, each.tenant or "-", "", *_jobs(each), ""] for each in state.tenants
@@ -147,7 +129,9 @@ def _show(found: list[QueueState], *, as_json: bool) -> None:
     table.show()
     for state in found:
         if not state.declared:
-            note(f"queue {state.name!r} has jobs, and no setting declares it: nobody serves it")
+            note(
+                f"queue {state.name!r} has jobs but is not declared in the settings, so no worker serves it"
+            )
 
 
 def _standing(state: QueueState) -> str:

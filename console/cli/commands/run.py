@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.engine.jobs.job import OnBusy
 from ucop.engine.jobs.status import ACTIVE
 
 from ...view.exits import Exit, UsageProblem
-from ...view.inputs import pairs, read_budget, read_input
+from ...view.inputs import read_input
 from ...view.jobs.display import display_for
 from ...view.jobs.follow import Interrupts, report
 from ...view.jobs.progress import Spending
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
 from .. import options
-from ..given import typed_given
+from ..given import Given
 from ..logs import show_warnings
 from ..others import tell_others
 from ..streaming import modes_for, output_is_shown, show_end, show_parts
@@ -44,6 +43,8 @@ class Order:
     """What else is said of it; see Engine.submit."""
 
 
+@options.with_given
+@options.with_terms
 def run(
     ctx: typer.Context,
     workflow: options.WorkflowName,
@@ -53,19 +54,9 @@ def run(
     dry_run: options.DryRun = False,
     stream: options.Stream = False,
     json: options.Json = False,
-    key: options.Key = None,
-    queue: options.Queue = None,
-    priority: options.Priority = 0,
-    delay: options.Delay = None,
-    deadline: options.Deadline = None,
-    tenant: options.OfTenant = None,
-    thread: options.Thread = None,
-    on_busy: options.Busy = OnBusy.ENQUEUE,
-    label: options.Labels = None,
-    budget: options.Budget = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    terms: Mapping[str, Any],
+    given: Given,
 ) -> None:
     """Run a workflow as a durable job and show its progress.
 
@@ -74,25 +65,12 @@ def run(
     place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, as_json=json))
-    terms = terms_of(
-        place,
-        key=key,
-        queue=queue,
-        priority=priority,
-        delay=delay,
-        deadline=deadline,
-        tenant=tenant,
-        thread_id=thread,
-        on_busy=on_busy,
-        labels=pairs(label or (), "--label"),
-        budget=read_budget(budget or ()),
-    )
-    found = named(place, workflow)
-    given = typed_given(context, context_file, config, lambda: found.context_fields)
-    order = order_of(place, found, input, input_file, {**terms, **given})
+    order = _read_order(place, workflow, input, input_file, terms, given)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
 
 
+@options.with_given
+@options.with_terms
 def generate(
     ctx: typer.Context,
     workflow: options.WorkflowName,
@@ -105,41 +83,31 @@ def generate(
     dry_run: options.DryRun = False,
     stream: options.Stream = False,
     json: options.Json = False,
-    key: options.Key = None,
-    queue: options.Queue = None,
-    priority: options.Priority = 0,
-    delay: options.Delay = None,
-    deadline: options.Deadline = None,
-    tenant: options.OfTenant = None,
-    thread: options.Thread = None,
-    on_busy: options.Busy = OnBusy.ENQUEUE,
-    label: options.Labels = None,
-    budget: options.Budget = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    terms: Mapping[str, Any],
+    given: Given,
 ) -> None:
     """Run a workflow on one text: generate blog "My topic"."""
     place = place_of(ctx)
     if dry_run:
         raise typer.Exit(_plan(place, workflow, input, input_file, text, as_json=json))
-    terms = terms_of(
-        place,
-        key=key,
-        queue=queue,
-        priority=priority,
-        delay=delay,
-        deadline=deadline,
-        tenant=tenant,
-        thread_id=thread,
-        on_busy=on_busy,
-        labels=pairs(label or (), "--label"),
-        budget=read_budget(budget or ()),
-    )
-    found = named(place, workflow)
-    given = typed_given(context, context_file, config, lambda: found.context_fields)
-    order = order_of(place, found, input, input_file, {**terms, **given}, text)
+    order = _read_order(place, workflow, input, input_file, terms, given, text)
     raise typer.Exit(carry_out(place, order, detach=detach, as_json=json, stream=stream))
+
+
+def _read_order(
+    place: Place,
+    name: str,
+    typed: Sequence[str] | None,
+    file: str | None,
+    terms: Mapping[str, Any],
+    given: Given,
+    text: str | None = None,
+) -> Order:
+    checked = terms_of(place, **terms)
+    workflow = named(place, name)
+    read = given.read(lambda: workflow.context_fields)
+    return order_of(place, workflow, typed, file, {**checked, **read}, text)
 
 
 def _plan(
@@ -239,10 +207,10 @@ def queue(place: Place, begin: Callable[[Engine], JobHandle], *, as_json: bool) 
     """Begin a job and leave it to a worker."""
     with open_engine(place, worker=False) as engine:
         id = begin(engine).id
-    return tell_queued(place, id, as_json=as_json)
+    return report_queued(place, id, as_json=as_json)
 
 
-def tell_queued(place: Place, id: str, *, as_json: bool) -> Exit:
+def report_queued(place: Place, id: str, *, as_json: bool) -> Exit:
     """Print the id of a job that a worker will run, and how to start one if none is alive."""
     with place.reader() as reader:
         job, workers = reader.job(id), reader.workers()
@@ -293,9 +261,9 @@ def attend(
         except KeyboardInterrupt:
             _stop(engine)
             if handle is None:
-                note(f"stopped; whether a job was queued tells: {place.command('jobs list')}")
+                note(f"stopped; see whether a job was queued with: {place.command('jobs list')}")
                 return Exit.INTERRUPTED
-            return _interrupted(place, handle.id, as_json=as_json)
+            return _report_interrupt(place, handle.id, as_json=as_json)
         finally:
             if engine is not None:
                 engine.close()
@@ -318,7 +286,7 @@ def _spending(handle: JobHandle | None) -> dict[str, Spending]:
 def _deliver(place: Place, engine: Engine, id: str) -> None:
     """Where no worker runs, nobody else would tell the webhooks how the job ended."""
     if engine.settings.webhooks and not engine.deliver(id, timeout=DELIVERY):
-        note("not all webhooks have been told; the next worker tells them: ")
+        note("some webhook deliveries are pending; the next worker sends them:")
         note(f"  {place.command('webhooks deliveries')}")
 
 
@@ -348,7 +316,7 @@ def _stop(engine: Engine | None) -> None:
     engine.close()
 
 
-def _interrupted(place: Place, id: str, *, as_json: bool) -> Exit:
+def _report_interrupt(place: Place, id: str, *, as_json: bool) -> Exit:
     job = _job(place, id)
     if job.status not in ACTIVE:
         return report(place, job, as_json=as_json)

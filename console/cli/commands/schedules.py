@@ -17,9 +17,9 @@ from ...view.inputs import pairs, read_budget, read_input, read_moment
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
 from ...view.records import next_times, schedule_record, schedule_state, schedule_words
-from ...view.tables import Column, Table, first_line, moment, on_terminal
+from ...view.tables import Table, first_line, moment, on_terminal
 from .. import options
-from ..given import typed_given
+from ..given import Given
 
 if TYPE_CHECKING:
     from ucop.engine.ledger.records import NewJob
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ucop.graphs.workflow import Workflow
 
 
+@options.with_given
 def add(
     ctx: typer.Context,
     name: options.ScheduleName,
@@ -48,15 +49,12 @@ def add(
             metavar="TIME",
             help="What an interval is counted from, such as 2026-11-28 or 2026-11-28T18:00 (in "
             "UTC). Default: now.",
-            show_default=False,
         ),
     ] = None,
     until: Annotated[
         str | None,
         typer.Option(
-            metavar="TIME",
-            help="The last time at which it may be due; then it has ended.",
-            show_default=False,
+            metavar="TIME", help="The last time at which it may be due; then it has ended."
         ),
     ] = None,
     catch_up: Annotated[
@@ -81,9 +79,8 @@ def add(
     queue: options.Queue = None,
     label: options.Labels = None,
     budget: options.Budget = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    given: Given,
     replace: Annotated[
         bool, typer.Option("--replace", help="In the place of another schedule of this name.")
     ] = False,
@@ -99,7 +96,7 @@ def add(
         "queue": queue,
         "labels": pairs(label or (), "--label"),
         "budget": read_budget(budget or ()),
-        **typed_given(context, context_file, config, lambda: found.context_fields),
+        **given.read(lambda: found.context_fields),
     }
     times: dict[str, Any] = {
         "timezone": timezone,
@@ -125,18 +122,16 @@ def list_(
     if not found:
         note("no schedules; `ucop schedules add NAME WORKFLOW RULE` adds one")
     names = ("name", "workflow", "rule", "state", "next", "last job")
-    table = Table([*(Column(title=name) for name in names), Column(title="remark", long=True)])
+    table = Table(*names, "remark", long=["remark"])
     for schedule in found:
-        table.rows.append(
-            (
-                schedule.name,
-                schedule.workflow,
-                _rule(schedule),
-                schedule_state(schedule),
-                _when(schedule.next_at),
-                schedule.last_job_id or "",
-                first_line(schedule.error or schedule.skipped),
-            )
+        table.add(
+            schedule.name,
+            schedule.workflow,
+            _rule(schedule),
+            schedule_state(schedule),
+            _when(schedule.next_at),
+            schedule.last_job_id or "",
+            first_line(schedule.error or schedule.skipped),
         )
     table.show()
 
@@ -252,14 +247,9 @@ def _job_of(place: Place, workflow: Workflow, input: Any, **terms: Any) -> NewJo
 
 
 def _all(place: Place) -> list[Schedule]:
-    from ucop.engine.reading.reader import NoDatabase
     from ucop.engine.schedules.schedules import listed
 
-    try:
-        with place.reader() as reader:
-            return reader.ask(listed())
-    except NoDatabase:
-        return []
+    return place.read(listed())
 
 
 def _one(place: Place, name: str) -> Schedule:

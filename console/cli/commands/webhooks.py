@@ -12,22 +12,23 @@ from ucop.engine.events.webhooks import DeliveryStatus
 
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json, put_records
-from ...view.place import Place, place_of
+from ...view.place import place_of
 from ...view.records import address, webhook_record
-from ...view.tables import Column, Table, duration, first_line, moment, plural
+from ...view.tables import Table, duration, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.engine.ledger.operation import Operation
+    pass
 
 T = TypeVar("T")
 
 
+Counts = dict[tuple[str, DeliveryStatus], int]
+"""Deliveries by webhook and status."""
+
 Named = Annotated[
     str | None,
-    typer.Option(
-        "--webhook", metavar="NAME", help="Only deliveries of this webhook.", show_default=False
-    ),
+    typer.Option("--webhook", metavar="NAME", help="Only deliveries of this webhook."),
 ]
 
 
@@ -40,7 +41,8 @@ def list_(
 
     place = place_of(ctx)
     known = place.settings.webhooks
-    counts = _ask(place, counted(), {})
+    none: Counts = {}
+    counts = place.ask(lambda reader: reader.ask(counted()), none)
     if json:
         put_json([webhook_record(name, webhook, counts) for name, webhook in known.items()])
         return
@@ -48,23 +50,16 @@ def list_(
         note("no webhooks; [webhooks.NAME] in ucop.toml names one")
     titles = ("name", "address", "types", "workflows", "secret")
     numbers = [status.value for status in DeliveryStatus]
-    table = Table(
-        [
-            *(Column(title=title) for title in titles),
-            *(Column(title=title, numbers=True) for title in numbers),
-        ]
-    )
+    table = Table(*titles, *numbers, numbers=numbers)
     for name, webhook in known.items():
         data = webhook_record(name, webhook, counts)
-        table.rows.append(
-            (
-                name,
-                data["address"],
-                " ".join(webhook.types),
-                " ".join(webhook.workflows),
-                "set" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
-                *(str(data[title]) for title in numbers),
-            )
+        table.add(
+            name,
+            data["address"],
+            " ".join(webhook.types),
+            " ".join(webhook.workflows),
+            "set" if data["secret_is_here"] else f"{webhook.secret_env} is not set here",
+            *(str(data[title]) for title in numbers),
         )
     table.show()
 
@@ -74,7 +69,7 @@ def deliveries(
     webhook: Named = None,
     status: Annotated[
         DeliveryStatus | None,
-        typer.Option(help="Only deliveries of this status.", show_default=False),
+        typer.Option(help="Only deliveries of this status."),
     ] = None,
     limit: Annotated[int, typer.Option(min=1, metavar="N", help="Show at most N.")] = 50,
     json: options.Json = False,
@@ -83,22 +78,17 @@ def deliveries(
     from ucop.engine.events.webhooks import listed
 
     place, now = place_of(ctx), datetime.now(UTC)
-    found = _ask(place, listed(webhook, status, limit), [])
+    found = place.read(listed(webhook, status, limit))
     if json:
         put_records(found)
         return
     if not found:
-        note("no deliveries like that")
+        note("no matching deliveries")
     titles = ("id", "webhook", "type", "status", "tries", "created")
-    table = Table(
-        [
-            *(Column(title=t, status=t == "status", numbers=t == "tries") for t in titles),
-            Column(title="error", long=True),
-        ]
-    )
+    table = Table(*titles, "error", numbers=["tries"], status=["status"], long=["error"])
     for one in found:
         told = (one.id, one.webhook, one.type, one.status.value, str(one.tries))
-        table.rows.append((*told, moment(one.created_at, now), first_line(one.error)))
+        table.add(*told, moment(one.created_at, now), first_line(one.error))
     table.show()
 
 
@@ -106,7 +96,7 @@ def retry(
     ctx: typer.Context,
     id: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[ID]...", help="Ids of deliveries.", show_default=False),
+        typer.Argument(metavar="[ID]...", help="Ids of deliveries."),
     ] = None,
     dead: Annotated[bool, typer.Option("--dead", help="All dead deliveries.")] = False,
     webhook: Named = None,
@@ -151,13 +141,3 @@ def send_one(
     else:
         note(f"message {id} did not arrive at {address(known[name].url)}: {answer.error}")
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
-
-
-def _ask(place: Place, operation: Operation[T], otherwise: T) -> T:
-    from ucop.engine.reading.reader import NoDatabase
-
-    try:
-        with place.reader() as reader:
-            return reader.ask(operation)
-    except NoDatabase:
-        return otherwise

@@ -28,14 +28,13 @@ def worker(
     ctx: typer.Context,
     concurrency: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Jobs at the same time.", show_default=False),
+        typer.Option(min=1, metavar="N", help="Jobs at the same time."),
     ] = None,
     queue: Annotated[
         list[str] | None,
         typer.Option(
             metavar="NAME",
             help="Take only jobs of this queue. May be repeated. Default: all queues.",
-            show_default=False,
         ),
     ] = None,
     while_stdin: Annotated[

@@ -18,22 +18,20 @@ from ...view.jobs.follow import nodes_of
 from ...view.jobs.questions import JOB, SHORT, asked_as_text, due, open_questions, typed
 from ...view.output import note, put_json
 from ...view.place import Place, place_of, reader_for
-from ...view.tables import Column, Table, first_line, moment
+from ...view.tables import Table, first_line, moment
 from .. import options
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
     from ucop.engine.jobs.job import Job, Question
+    from ucop.engine.reading.reader import Reader
 
 Asked = tuple["Job", "Question"]
 
 QuestionId = Annotated[
     str | None,
     typer.Option(
-        "--question",
-        metavar="ID",
-        help="The question's id or its beginning, if several are open.",
-        show_default=False,
+        "--question", metavar="ID", help="The question's id or its beginning, if several are open."
     ),
 ]
 Fields = Annotated[
@@ -43,7 +41,6 @@ Fields = Annotated[
         "--input",
         metavar="KEY=VALUE",
         help="One field of the answer, read as its declared type. May be repeated.",
-        show_default=False,
     ),
 ]
 
@@ -59,7 +56,7 @@ def inbox(
         put_json([_record(job, question) for job, question in found])
         return
     if not found:
-        note("nobody is asked anything")
+        note("no open questions")
         return
     _table(found).show()
     note(f"answer with: {place.command('jobs answer ID …')}")
@@ -94,24 +91,21 @@ def answer(
     found = [each for each in asked if each.takes_answer(job.status)]
     if not found:
         late = ", ".join(each.node for each in asked if each.by_default)
-        told = f" (nobody answered {late} in time, and the default holds)" if late else ""
+        told = f" ({late} was not answered in time, so the default was used)" if late else ""
         raise RefusedChange(f"job {job.id} is {job.status}; it waits for no answer{told}")
     chosen = _chosen(place, job, found, question)
-    given = _typed(chosen.answer_schema or {}, value, input or (), verbatim=text)
+    given = _read_answer(chosen.answer_schema or {}, value, input or (), verbatim=text)
     raise typer.Exit(
         _give(place, job, asked, chosen, given, nodes_of(definition), detach=detach, as_json=json)
     )
 
 
 def _waiting(place: Place) -> list[Asked]:
-    from ucop.engine.reading.reader import NoDatabase
+    def waiting(reader: Reader) -> list[Asked]:
+        jobs = reader.jobs(Filter(status=JobStatus.WAITING), limit=1_000)
+        return [(job, each) for job in jobs for each in open_questions(reader, job.id)]
 
-    try:
-        with place.reader() as reader:
-            jobs = reader.jobs(Filter(status=JobStatus.WAITING), limit=1_000)
-            return [(job, each) for job in jobs for each in open_questions(reader, job.id)]
-    except NoDatabase:
-        return []
+    return place.ask(waiting, [])
 
 
 def _record(job: Job, question: Question) -> dict[str, Any]:
@@ -130,19 +124,16 @@ def _table(found: Sequence[Asked]) -> Table:
     from datetime import UTC, datetime
 
     now = datetime.now(UTC)
-    titles = ("job", "question", "workflow", "node", "asked", "due", "text")
-    table = Table([Column(title=title, long=title == "text") for title in titles])
+    table = Table("job", "question", "workflow", "node", "asked", "due", "text", long=["text"])
     for job, question in found:
-        table.rows.append(
-            (
-                job.id[:JOB],
-                question.id[:SHORT],
-                job.workflow,
-                question.node,
-                moment(question.asked_at, now),
-                due(question, now),
-                first_line(asked_as_text(question)),
-            )
+        table.add(
+            job.id[:JOB],
+            question.id[:SHORT],
+            job.workflow,
+            question.node,
+            moment(question.asked_at, now),
+            due(question, now),
+            first_line(asked_as_text(question)),
         )
     return table
 
@@ -156,7 +147,7 @@ def _chosen(place: Place, job: Job, found: Sequence[Question], named: str | None
     raise UsageProblem(f"job {job.id}: {what}:{listed}")
 
 
-def _typed(
+def _read_answer(
     schema: Mapping[str, Any], value: str | None, fields: Sequence[str], *, verbatim: bool
 ) -> Any:
     """The answer that was typed, as the types that are asked for say."""
@@ -194,5 +185,5 @@ def _give(
     if detach:
         kept = checked_answer(job.id, job.status, asked, given, question.id)
         place.carry_out(lambda commands: commands.answer(JobId(job.id), *kept))
-        return run.tell_queued(place, job.id, as_json=as_json)
+        return run.report_queued(place, job.id, as_json=as_json)
     return run.attend(place, go_on, as_json=as_json, title=job.workflow, nodes=nodes)

@@ -17,7 +17,7 @@ from ...view.jobs.checkpoints import chosen, differences, pair, tree
 from ...view.jobs.questions import JOB
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
-from ...view.tables import Column, Table, first_line, moment, plural, short_enough
+from ...view.tables import Table, first_line, moment, plural, short_enough
 from .. import options
 from .wanted import Wanted, ids_of
 
@@ -40,7 +40,6 @@ Maybe = Annotated[
     typer.Argument(
         metavar="[CHECKPOINT]",
         help="The checkpoint's id, or the beginning of it. Default: the last.",
-        show_default=False,
     ),
 ]
 
@@ -72,19 +71,16 @@ def _record(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _table(found: Sequence[Checkpoint], forks: Sequence[tuple[str, str]]) -> Table:
     now = datetime.now(UTC)
-    titles = ("checkpoint", "step", "ran", "due", "saved", "forks")
-    table = Table([Column(title=title, numbers=title == "step") for title in titles])
+    table = Table("checkpoint", "step", "ran", "due", "saved", "forks", numbers=["step"])
     length = short_enough([checkpoint.id for checkpoint in found], SHORT)
     for depth, checkpoint in tree(found):
-        table.rows.append(
-            (
-                "│ " * depth + checkpoint.id[:length],
-                str(checkpoint.step),
-                ", ".join(checkpoint.nodes),
-                ", ".join(checkpoint.next),
-                moment(checkpoint.created_at, now),
-                ", ".join(job[:JOB] for job, at in forks if at == checkpoint.id),
-            )
+        table.add(
+            "│ " * depth + checkpoint.id[:length],
+            str(checkpoint.step),
+            ", ".join(checkpoint.nodes),
+            ", ".join(checkpoint.next),
+            moment(checkpoint.created_at, now),
+            ", ".join(job[:JOB] for job, at in forks if at == checkpoint.id),
         )
     return table
 
@@ -136,9 +132,7 @@ def diff(
     second: Annotated[
         str | None,
         typer.Argument(
-            metavar="[CHECKPOINT]",
-            help="The other checkpoint. Default: the previous one.",
-            show_default=False,
+            metavar="[CHECKPOINT]", help="The other checkpoint. Default: the previous one."
         ),
     ] = None,
     full: Annotated[bool, typer.Option("--full", help="Print long values in full.")] = False,
@@ -179,7 +173,6 @@ def prune(
             metavar="TIME",
             help="Only those that were saved longer ago, such as 90s, 30m, 2h or 7d, or before a "
             "date.",
-            show_default=False,
         ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count; delete nothing.")] = False,
@@ -213,7 +206,7 @@ def prune(
     if json:
         put_json([{"id": each, "checkpoints": number} for each, number in pruned.items()])
     else:
-        table = Table([Column(title="id"), Column(title="checkpoints", numbers=True)])
+        table = Table("id", "checkpoints", numbers=["checkpoints"])
         table.rows.extend((each, str(number)) for each, number in pruned.items() if number)
         table.show()
     for each in refused:

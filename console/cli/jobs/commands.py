@@ -23,9 +23,9 @@ from ...view.jobs.job_facts import DONE
 from ...view.jobs.questions import how_to_go_on, is_asking
 from ...view.output import note, put_records
 from ...view.place import Place, place_of, reader_for
-from ...view.tables import Column, Table, plural
+from ...view.tables import Table, plural
 from .. import options
-from ..given import fields_of, typed_given
+from ..given import Given, fields_of
 from .wanted import Wanted, ids_of
 
 if TYPE_CHECKING:
@@ -101,6 +101,7 @@ def cancel(
 
 
 @options.filtered
+@options.with_given
 def resume(
     ctx: typer.Context,
     id: options.JobIds = None,
@@ -113,11 +114,9 @@ def resume(
     as_node: options.AsNode = None,
     budget: options.Budget = None,
     priority: options.NewPriority = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
-    detach: options.Detach = False,
     *,
+    given: Given,
+    detach: options.Detach = False,
     filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -133,10 +132,10 @@ def resume(
     if wanted.only is not None:
         job, definition = _read(place, wanted.only)
         edit = _edit(place, job, definition, input or (), set or (), as_node)
-        given = typed_given(context, context_file, config, lambda: fields_of(place, job.workflow))
-        going = replace(going, edit=edit, given=given)
+        read = given.read(lambda: fields_of(place, job.workflow))
+        going = replace(going, edit=edit, given=read)
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
-    if input or set or as_node or context or context_file or config:
+    if input or set or as_node or given:
         raise UsageProblem(
             "--input, --set, --as-node, --context and --config are one job's; name that job by its id"
         )
@@ -144,24 +143,19 @@ def resume(
 
 
 @options.filtered
+@options.with_given
 def retry(
     ctx: typer.Context,
     id: options.JobIds = None,
     checkpoint: Annotated[
         str | None,
-        typer.Option(
-            metavar="ID",
-            help="Continue from this earlier checkpoint; one job only.",
-            show_default=False,
-        ),
+        typer.Option(metavar="ID", help="Continue from this earlier checkpoint; one job only."),
     ] = None,
     budget: options.Budget = None,
     priority: options.NewPriority = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
-    detach: options.Detach = False,
     *,
+    given: Given,
+    detach: options.Detach = False,
     filter: Filter,
     yes: options.Yes = False,
     json: options.Json = False,
@@ -177,10 +171,9 @@ def retry(
         job, definition = _read(place, wanted.only)
         if job.status not in sources(Step.RETRY):
             raise RefusedChange(f"job {job.id} is {job.status}; only a failed job can be retried")
-        given = typed_given(context, context_file, config, lambda: fields_of(place, job.workflow))
-        going = replace(going, given=given)
+        going = replace(going, given=given.read(lambda: fields_of(place, job.workflow)))
         raise typer.Exit(_go_on(place, job, definition, going, detach=detach, as_json=json))
-    if checkpoint is not None or context or context_file or config:
+    if checkpoint is not None or given:
         raise UsageProblem(
             "--checkpoint, --context and --config are one job's; name that job by its id"
         )
@@ -216,7 +209,7 @@ def _tell(place: Place, command: Command, changed: Sequence[Changed], *, as_json
     if as_json:
         put_records(changed)
     else:
-        table = Table([Column(title="id"), Column(title="status", status=True)])
+        table = Table("id", "status", status=["status"])
         table.rows.extend((one.id, one.status or "deleted") for one in changed if not one.refused)
         table.show()
     for one in changed:
@@ -336,7 +329,7 @@ def _resume(
         if job.status not in ACTIVE or (going.at_once and job.start_at is not None):
             terms = read_new_terms(going.budget, going.priority, at_once=going.at_once)
             place.carry_out(lambda commands: commands.resume(JobId(job.id), terms))
-        return run.tell_queued(place, job.id, as_json=as_json)
+        return run.report_queued(place, job.id, as_json=as_json)
 
     def go_on(engine: Engine) -> JobHandle:
         handle = engine.job(job.id)

@@ -32,7 +32,6 @@ def events(
             min=0,
             metavar="N",
             help="Only events after position N. Default: all; with --follow, new events only.",
-            show_default=False,
         ),
     ] = None,
     type: Annotated[
@@ -40,16 +39,11 @@ def events(
         typer.Option(
             metavar="TYPE",
             help="Only events of this type, such as job.failed or 'job.*'. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     workflow: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            help="Only events of jobs of this workflow. May be repeated.",
-            show_default=False,
-        ),
+        typer.Option(metavar="NAME", help="Only events of jobs of this workflow. May be repeated."),
     ] = None,
     json: options.Json = False,
 ) -> None:

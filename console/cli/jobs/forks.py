@@ -13,14 +13,15 @@ from ...view.jobs.follow import nodes_of
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
 from .. import options
-from ..edits import edited, edited_by_hand
-from ..given import fields_of, typed_given
+from ..edits import edit_by_hand, edited
+from ..given import Given, fields_of
 from .checkpoints import CheckpointId, Maybe
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle
 
 
+@options.with_given
 def fork(
     ctx: typer.Context,
     id: options.JobId,
@@ -31,23 +32,18 @@ def fork(
         typer.Option(
             metavar="FILE",
             help="A JSON or YAML file with names of the state and their new values, - for stdin.",
-            show_default=False,
         ),
     ] = None,
     edit: Annotated[
         bool, typer.Option("--edit", help="Edit the state as YAML in $EDITOR.")
     ] = False,
     as_node: options.AsNode = None,
-    context: options.Context = None,
-    context_file: options.ContextFile = None,
-    config: options.Config = None,
+    *,
+    given: Given,
     workflow: Annotated[
         str | None,
         typer.Option(
-            "--workflow",
-            metavar="FILE",
-            help="Use another definition: a changed file, or a name.",
-            show_default=False,
+            "--workflow", metavar="FILE", help="Use another definition: a changed file, or a name."
         ),
     ] = None,
     detach: options.Detach = False,
@@ -67,7 +63,7 @@ def fork(
     replace = edited(at.values, set or (), from_file)
     if edit:
         shown = {**at.values, **replace}
-        replace = {**replace, **edited_by_hand(shown, job.id, at.id)}
+        replace = {**replace, **edit_by_hand(shown, job.id, at.id)}
     # Where nothing is named, the job is forked as it stands: what finished since then counts.
     named = at.id if checkpoint is not None or replace else None
 
@@ -78,11 +74,11 @@ def fork(
     def fields() -> Mapping[str, Any]:
         return fields_of(place, job.workflow) if successor is None else successor.context_fields
 
-    given = typed_given(context, context_file, config, fields)
+    run_options = given.read(fields)
 
     def go_on(engine: Engine) -> JobHandle:
         return engine.job(job.id).fork(
-            named, replace=replace, as_node=as_node, workflow=successor, **given
+            named, replace=replace, as_node=as_node, workflow=successor, **run_options
         )
 
     if detach:
@@ -115,6 +111,6 @@ def restore(
     else:
         put(job.id)
     due = ", ".join(at.next) or "its end"
-    note(f"job {job.id} is {job.status}, and stands before {due} again")
+    note(f"job {job.id} is {job.status}, and continues before {due}")
     note(f"next: {place.command(f'jobs resume {job.id}')}")
     raise typer.Exit(Exit.OK)

@@ -14,7 +14,7 @@ from ucop.engine.jobs.filter import Filter
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put_json
 from ...view.place import Place, place_of
-from ...view.tables import Column, Table, plural
+from ...view.tables import Table, plural
 from .. import options
 from .commands import change
 from .wanted import Wanted, ids_of
@@ -82,8 +82,10 @@ def _carry_out(
     if as_json:
         put_json(found)
     else:
-        Table([Column(title="id")], [[id] for id in found]).show()
-    note(f"{action} would mean {plural(len(found), 'job')}")
+        table = Table("id")
+        table.rows.extend([id] for id in found)
+        table.show()
+    note(f"would {action} {plural(len(found), 'job')}")
     return Exit.OK
 
 

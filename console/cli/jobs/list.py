@@ -10,10 +10,10 @@ import typer
 
 from ucop.engine.jobs.filter import Filter
 
-from ...view.jobs.job_facts import lasted, reason_of
+from ...view.jobs.job_facts import reason_of, run_seconds
 from ...view.output import note, put_records
 from ...view.place import place_of
-from ...view.tables import Column, Table, duration, first_line, moment, short_enough
+from ...view.tables import Table, duration, first_line, moment, short_enough
 from .. import options
 from .wanted import ask_of
 
@@ -41,33 +41,23 @@ def list_jobs(
         put_records(found)
         return
     if not found:
-        note(f"no jobs{' yet' if filter.is_empty else ' like that'}; `ucop run NAME` starts one")
+        yet = "no jobs yet; start one with: " + place.command("run NAME")
+        note(yet if filter.is_empty else "no matching jobs")
     _jobs_table(found, datetime.now(UTC)).show()
 
 
 def _jobs_table(jobs: list[Job], now: datetime) -> Table:
-    table = Table(
-        [
-            Column(title="id"),
-            Column(title="workflow"),
-            Column(title="status", status=True),
-            Column(title="created"),
-            Column(title="duration", numbers=True),
-            Column(title="attempts", numbers=True),
-            Column(title="reason", long=True),
-        ]
-    )
+    titles = ("id", "workflow", "status", "created", "duration", "attempts", "reason")
+    table = Table(*titles, numbers=["duration", "attempts"], status=["status"], long=["reason"])
     length = short_enough([job.id for job in jobs], SHORT)
     for job in jobs:
-        table.rows.append(
-            (
-                job.id[:length],
-                job.workflow,
-                job.status.value,
-                moment(job.created_at, now),
-                duration(lasted(job, now)),
-                str(job.attempt),
-                first_line(reason_of(job)),
-            )
+        table.add(
+            job.id[:length],
+            job.workflow,
+            job.status.value,
+            moment(job.created_at, now),
+            duration(run_seconds(job, now)),
+            str(job.attempt),
+            first_line(reason_of(job)),
         )
     return table

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import typer
 
 from ...view.jobs.follow import next_steps
-from ...view.jobs.job_facts import facts, remark_on, took
+from ...view.jobs.job_facts import facts, remark_on, step_seconds
 from ...view.jobs.questions import state_of
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
-from ...view.tables import Column, Table, count, duration, first_line
+from ...view.tables import Table, count, duration, first_line
 from .. import options
 
 if TYPE_CHECKING:
@@ -42,32 +42,20 @@ def show(
 
 
 def _steps(job: Job) -> None:
-    table = Table(
-        [
-            Column(title="step"),
-            Column(title="status", status=True),
-            Column(title="attempt", numbers=True),
-            Column(title="time", numbers=True),
-            Column(title="calls", numbers=True),
-            Column(title="cached", numbers=True),
-            Column(title="tokens in", numbers=True),
-            Column(title="out", numbers=True),
-            Column(title="error", long=True),
-        ]
-    )
+    numbers = ("attempt", "time", "calls", "cached", "tokens in", "out")
+    titles = ("step", "status", *numbers, "error")
+    table = Table(*titles, numbers=numbers, status=["status"], long=["error"])
     for step in job.steps:
-        table.rows.append(
-            (
-                step.node,
-                step.status.value,
-                str(step.attempt),
-                duration(took(step)),
-                str(step.model_calls),
-                str(step.cached + step.cached_calls),
-                count(step.tokens_in),
-                count(step.tokens_out),
-                first_line(remark_on(step)),
-            )
+        table.add(
+            step.node,
+            step.status.value,
+            str(step.attempt),
+            duration(step_seconds(step)),
+            str(step.model_calls),
+            str(step.cached + step.cached_calls),
+            count(step.tokens_in),
+            count(step.tokens_out),
+            first_line(remark_on(step)),
         )
     if job.steps and put(""):
         table.show(titles=True)

@@ -18,11 +18,7 @@ def export(
     output: Annotated[
         str | None,
         typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="The file; it must not exist. Default: stdout.",
-            show_default=False,
+            "-o", "--output", metavar="FILE", help="The file; it must not exist. Default: stdout."
         ),
     ] = None,
     redact: Annotated[bool, typer.Option("--redact", help="Mask all text.")] = False,

@@ -71,7 +71,7 @@ def ids_of(
             f"`{command}` takes jobs that are {_words(takes)}, not {_words(named)}"
             + ("; `retry` takes those" if command is Command.RESUME and named == failed else "")
         )
-    found = _named(place, wanted.filter, among, delayed=delayed)
+    found = _matches(place, wanted.filter, among, delayed=delayed)
     if found and not yes:
         _confirm(command, Counter(status for _, status in found))
     return [id for id, _ in found]
@@ -95,7 +95,7 @@ def ask_of(place: Place, filter: Filter, ask: Callable[[Reader], list[T]]) -> li
         return []
 
 
-def _named(
+def _matches(
     place: Place, filter: Filter, among: frozenset[JobStatus], *, delayed: bool
 ) -> list[tuple[JobId, JobStatus]]:
     return ask_of(place, filter, lambda reader: reader.ids(filter, among, delayed=delayed))

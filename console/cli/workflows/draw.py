@@ -42,26 +42,18 @@ def draw(
     format: Annotated[
         PictureFormat | None,
         typer.Option(
-            "--format",
-            help="The format. Default: by the file's extension, else mermaid.",
-            show_default=False,
+            "--format", help="The format. Default: by the file's extension, else mermaid."
         ),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="The output file. Default: stdout.",
-            show_default=False,
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="The output file. Default: stdout."),
     ] = None,
     json: options.Json = False,
 ) -> None:
     """Draw a workflow: its nodes, conditions and loops, as Mermaid, DOT or SVG."""
     found = place_of(ctx).catalog.get(workflow)
-    text = _as_json(found) if json else _drawn(found, format or _of_name(output))
+    text = _as_json(found) if json else _draw_text(found, format or _of_name(output))
     if output is None:
         put(text.rstrip("\n"))
         return
@@ -77,7 +69,7 @@ def _of_name(output: Path | None) -> PictureFormat:
     return _OF_SUFFIX.get(suffix, PictureFormat.mermaid)
 
 
-def _drawn(workflow: Workflow, format: PictureFormat) -> str:
+def _draw_text(workflow: Workflow, format: PictureFormat) -> str:
     from ucop.graphs.pictures.text import draw as drawn
 
     return drawn(workflow, format.value)

@@ -15,13 +15,7 @@ from .. import options
 def schema(
     output: Annotated[
         Path | None,
-        typer.Option(
-            "-o",
-            "--output",
-            metavar="FILE",
-            help="The output file. Default: stdout.",
-            show_default=False,
-        ),
+        typer.Option("-o", "--output", metavar="FILE", help="The output file. Default: stdout."),
     ] = None,
     json: options.Json = False,
 ) -> None:

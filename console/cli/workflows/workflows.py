@@ -12,7 +12,7 @@ from ...view.output import put, put_json
 from ...view.place import place_of
 from ...view.records import listing_record, workflow_record
 from ...view.schemas import fields_of
-from ...view.tables import Column, Table, first_line
+from ...view.tables import Table, first_line
 from .. import options
 
 if TYPE_CHECKING:
@@ -28,11 +28,10 @@ def list_(
     if json:
         put_json([listing_record(listing) for listing in listings])
         return
-    titles = [Column(title="name"), Column(title="kind"), Column(title="from")]
-    table = Table([*titles, Column(title="description", long=True)])
+    table = Table("name", "kind", "from", "description", long=["description"])
     for listing in listings:
         told = first_line(listing.description)
-        table.rows.append((listing.name, listing.kind, listing.origin, told))
+        table.add(listing.name, listing.kind, listing.origin, told)
     table.show()
 
 

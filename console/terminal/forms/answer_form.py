@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widget import Widget
 from textual.widgets import Input, Label, Select, Static, TextArea
 
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 
 from ...view.jobs.questions import asked_as_text, typed
 from ..signs import clean

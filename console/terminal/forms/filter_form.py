@@ -126,14 +126,14 @@ class FilterForm(ModalScreen[Wanted | None]):
     async def action_apply(self) -> None:
         status = self.query_one("#status", Select).value
         wanted = Wanted(
-            text=self._typed("text"),
+            text=self._text_of("text"),
             status=JobStatus(status) if isinstance(status, str) else None,
-            queue=self._typed("queue"),
-            workflow=self._typed("workflow"),
-            tenant=self._typed("tenant"),
-            labels=tuple(self._typed("labels").split()),
-            older_than=self._typed("older"),
-            newer_than=self._typed("newer"),
+            queue=self._text_of("queue"),
+            workflow=self._text_of("workflow"),
+            tenant=self._text_of("tenant"),
+            labels=tuple(self._text_of("labels").split()),
+            older_than=self._text_of("older"),
+            newer_than=self._text_of("newer"),
         )
         try:
             wanted.filter()
@@ -150,7 +150,7 @@ class FilterForm(ModalScreen[Wanted | None]):
             declared = console.source.place.settings.declared
             await console.read(lambda reader: reader.check_queue(name, declared))
 
-    def _typed(self, id: str) -> str:
+    def _text_of(self, id: str) -> str:
         return self.query_one(f"#{id}", Input).value.strip()
 
 

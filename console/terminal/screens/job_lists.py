@@ -11,7 +11,7 @@ from textual.reactive import reactive
 from ucop.engine.jobs.status import StepStatus
 
 from ...view.jobs.checkpoints import tree
-from ...view.jobs.job_facts import remark_on, took
+from ...view.jobs.job_facts import remark_on, step_seconds
 from ...view.jobs.lines import details
 from ...view.tables import ago, duration
 from ..signs import marked, one_line
@@ -67,7 +67,7 @@ class StepsListing(Listing):
 def _runs(step: Step) -> float | None:
     if step.status is StepStatus.RUNNING and step.started_at is not None:
         return (datetime.now(UTC) - step.started_at).total_seconds()
-    return took(step)
+    return step_seconds(step)
 
 
 KEPT = 20_000

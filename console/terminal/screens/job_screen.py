@@ -22,7 +22,7 @@ from ucop.graphs.workflow import COMPILER_FORMAT
 
 from ...view.jobs.checkpoints import differences
 from ...view.jobs.follow import nodes_of
-from ...view.jobs.job_facts import facts, lasted, reason_of
+from ...view.jobs.job_facts import facts, reason_of, run_seconds
 from ...view.jobs.progress import Progress
 from ...view.jobs.questions import asked_as_text
 from ...view.jobs.why import Explanation, explain
@@ -223,7 +223,7 @@ class JobScreen(JobCommands):
     def _amounts(self, job: Job, now: datetime) -> list[str]:
         usage = job.usage
         found = [f"attempt {job.attempt}"]
-        if (seconds := lasted(job, now)) is not None:
+        if (seconds := run_seconds(job, now)) is not None:
             found.append(duration(seconds))
         if usage.model_calls:
             found.append(plural(usage.model_calls, "model call"))
@@ -314,7 +314,7 @@ class JobScreen(JobCommands):
         self.action_tab(names[(names.index(self.tab) + by) % len(names)])
 
     @on(TabbedContent.TabActivated)
-    def _turned(self) -> None:
+    def _on_tab(self) -> None:
         first = next(iter(self.query_one(f"#{self.tab}").query("*").results(Widget)), None)
         if first is not None and first.can_focus:
             first.focus()
@@ -385,7 +385,7 @@ class JobScreen(JobCommands):
             return status
 
         if await self._done(restore) is not None:
-            self.console.tell(f"job {job.id[:SHORT]} stands before {due} again; r lets it go on")
+            self.console.tell(f"job {job.id[:SHORT]} is set back to before {due}; r resumes it")
 
     def forked(self, job: str) -> None:
         self.app.push_screen(JobScreen(job))

@@ -19,7 +19,7 @@ from ucop.agents.text.secret_url import shown_url
 from ucop.engine.jobs.status import JobStatus
 from ucop.engine.reading.reader import NoDatabase
 
-from ...view.jobs.job_facts import lasted, reason_of
+from ...view.jobs.job_facts import reason_of, run_seconds
 from ...view.tables import COLOURS, ago, duration, first_line, plural
 from ..forms.filter_form import FilterForm, Wanted
 from ..job_commands import SHORT, JobCommands
@@ -131,7 +131,7 @@ class JobsListing(Listing):
             job.id[:SHORT],
             one_line(job.workflow),
             ago((now - job.created_at).total_seconds()),
-            duration(lasted(job, now)),
+            duration(run_seconds(job, now)),
             str(job.attempt),
             one_line(job.tenant or ""),
             one_line(first_line(reason_of(job), 400)),
@@ -214,16 +214,16 @@ class JobsScreen(JobCommands):
         self.listing.refresh()
 
     @on(Listing.Moved)
-    def _moved(self) -> None:
+    def _on_moved(self) -> None:
         self.refresh_bindings()
 
     @on(JobsListing.Marked)
-    def _marked(self) -> None:
+    def _on_marked(self) -> None:
         self._show_filter(self.listing.count)
         self.refresh_bindings()
 
     @on(JobsListing.Wanting)
-    def _wanting(self) -> None:
+    def _on_wanting(self) -> None:
         self.changed()
 
     # ------------------------------------------------------------ showing
@@ -260,7 +260,7 @@ class JobsScreen(JobCommands):
                 "The job appears here by itself."
             )
         else:
-            text = "No jobs like that. x shows all, / changes what is looked for."
+            text = "No matching jobs. x shows all, / changes the filter."
         box.query_one(Static).update(text)
         if self.focused is None and not empty:
             self.listing.focus()

@@ -99,7 +99,7 @@ class LiveTable:
         head = [Text(_headline(self.title, progress), style="bold")]
         head += [Text(harmless(f"model: {sentence}"), style="dim") for sentence in progress.models]
         rows = progress.rows(datetime.now(UTC), self._spent())
-        return Group(*head, _drawn(rows)) if rows else Group(*head)
+        return Group(*head, _table_of(rows)) if rows else Group(*head)
 
 
 def _headline(title: str, progress: Progress) -> str:
@@ -111,7 +111,7 @@ def _headline(title: str, progress: Progress) -> str:
     return harmless("  ".join(words))
 
 
-def _drawn(rows: list[Row]) -> RenderableType:
+def _table_of(rows: list[Row]) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 

@@ -95,7 +95,7 @@ def report(place: Place, job: Job, *, as_json: bool, shown: bool = False) -> Exi
 
 def _tell(place: Place, job: Job) -> None:
     note(_summary(job))
-    if spent := _spent(job):
+    if spent := _usage_text(job):
         note(spent)
     if job.status is JobStatus.WAITING:
         for line in how_to_go_on(place, job):
@@ -116,7 +116,7 @@ def next_steps(place: Place, job: Job) -> list[str]:
 
 
 def _summary(job: Job) -> str:
-    text = f"job {job.id} {_said(job.status)}"
+    text = f"job {job.id} {_status_text(job.status)}"
     if job.started_at and job.finished_at:
         text += f" after {duration((job.finished_at - job.started_at).total_seconds())}"
     if job.attempt > 1:
@@ -127,12 +127,12 @@ def _summary(job: Job) -> str:
     return text + (f": {job.reason}" if job.reason else "")
 
 
-def _said(status: JobStatus) -> str:
+def _status_text(status: JobStatus) -> str:
     words = {JobStatus.WAITING: "waits for a person", JobStatus.PAUSED: "is paused"}
     return words.get(status, status.value)
 
 
-def _spent(job: Job) -> str:
+def _usage_text(job: Job) -> str:
     usage = job.usage
     if not usage.model_calls:
         return ""

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ucop.engine.jobs.job import Job, Step
 
 
-def lasted(job: Job, now: datetime) -> float | None:
+def run_seconds(job: Job, now: datetime) -> float | None:
     """Seconds since it was started, until now or its end."""
     if job.started_at is None:
         return None
@@ -46,9 +46,9 @@ def facts(job: Job, now: datetime) -> dict[str, str]:
         "started": moment(job.started_at, now),
         "finished": moment(job.finished_at, now),
         "archived": moment(job.archived_at, now),
-        "duration": duration(lasted(job, now)),
+        "duration": duration(run_seconds(job, now)),
         "attempts": str(job.attempt),
-        "used": _used(job),
+        "used": _usage_text(job),
         "budget": _budget(job),
         "key": job.key,
         "labels": " ".join(f"{key}={value}" for key, value in job.labels.items()),
@@ -72,7 +72,7 @@ SHOWN_WAIT = 0.1
 """Shorter waiting for models is not worth a word, in seconds."""
 
 
-def _used(job: Job) -> str:
+def _usage_text(job: Job) -> str:
     usage = job.usage
     if not usage.model_calls and not usage.cached_calls:
         return ""
@@ -107,7 +107,7 @@ def remark_on(step: Step) -> str:
     return "; ".join(part for part in (told, *step.warnings) if part)
 
 
-def took(step: Step) -> float | None:
+def step_seconds(step: Step) -> float | None:
     """Seconds that a step ran."""
     if step.started_at is None or step.finished_at is None:
         return None

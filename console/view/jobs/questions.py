@@ -95,7 +95,8 @@ def command(job_id: str, question: Question, *, several: bool) -> str:
 def typed(schema: Mapping[str, Any], text: str) -> Any:
     """The value that a typed answer means: text where the schema wants text, else what it says as
     JSON if the schema allows that, or there is none. What is no JSON is text."""
-    from ucop.agents.text.schema import json_or_text, validate
+    from ucop.agents.text.schema import json_or_text
+    from ucop.agents.text.validation import validate
 
     if schema.get("type") == "string":
         return text

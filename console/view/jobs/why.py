@@ -46,9 +46,9 @@ class Explanation:
         return [
             f"job {job.id} ({job.workflow}) is {job.status}; {kept} finished, "
             f"attempt {job.attempt}",
-            *_titled("cause", self.causes),
-            *_titled("checkpoint", [_stands(self.checkpoint)] if self.checkpoint else ()),
-            *_titled("next", [f"{each.command}   # {each.does}" for each in self.advice]),
+            *_with_title("cause", self.causes),
+            *_with_title("checkpoint", [_stands(self.checkpoint)] if self.checkpoint else ()),
+            *_with_title("next", [f"{each.command}   # {each.does}" for each in self.advice]),
         ]
 
 
@@ -67,7 +67,7 @@ def explain(place: Place, reader: Reader, job: Job, now: float) -> Explanation:
     )
 
 
-def _titled(title: str, lines: Sequence[str]) -> list[str]:
+def _with_title(title: str, lines: Sequence[str]) -> list[str]:
     return [f"{'' if index else title:<11}{line}" for index, line in enumerate(lines)]
 
 

@@ -27,8 +27,8 @@ from ucop.engine import (
     JobStopped,
     ResultTimeout,
 )
+from ucop.engine.attempts import flushing, stopping
 from ucop.engine.errors import RefusedChange, UnknownWorkflow
-from ucop.engine.worker import attempt, stopping
 
 
 class Rounds(TypedDict):
@@ -315,7 +315,7 @@ def test_the_beginning_of_a_node_is_told_though_its_time_has_come_at_once(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # As on a crowded machine, where the time passes before the timer is set.
-    monkeypatch.setattr(attempt, "FLUSH_AFTER", 0.0)
+    monkeypatch.setattr(flushing, "FLUSH_AFTER", 0.0)
     gate = threading.Event()
     job = engine.submit(engine.add("stubborn", _stubborn(0, [], gate)))
     try:

@@ -26,7 +26,7 @@ from ucop.agents.embedded import EMBEDDED_MODEL, EmbeddedModel
 from ucop.agents.errors import ModelResponseError
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
-from ucop.agents.models.serving import ModelUse
+from ucop.agents.models.provider import ModelUse
 from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.spec import Options
 from ucop.engine.stores.memory import JobStore

@@ -132,7 +132,7 @@ async def test_keys_pause_resume_and_cancel_a_job(
         await until(pilot, "c Cancel")
         assert job.status == "pending"
         await press(pilot, "c")
-        await until(pilot, "for ever")
+        await until(pilot, "This is permanent")
         await press(pilot, "y")
         await until(pilot, "⊘ cancelled")
         assert job.status == "cancelled"
@@ -191,7 +191,7 @@ async def test_filters_narrow_the_list(open_engine: Open, console: Callable[...,
         await press(pilot, "slash")
         pilot.app.screen.query_one("#tenant", Input).value = "acme"
         await press(pilot, "ctrl+s")
-        await until(pilot, "No jobs like that.")
+        await until(pilot, "No matching jobs.")
         await press(pilot, "x", "s")
         await until(pilot, lambda screen: one in screen and other not in screen)  # pending ones
 
@@ -364,7 +364,7 @@ async def test_a_checkpoint_is_compared_edited_forked_and_gone_back_to(
         await press(pilot, "home", "b")
         await until(pilot, "set job")
         await press(pilot, "y")
-        await until(pilot, "stands before")
+        await until(pilot, "is set back to before")
         assert len(job.checkpoints()) == len(before) + 1
 
 
@@ -374,7 +374,7 @@ async def test_a_job_that_another_process_changes_is_shown_by_itself(
     engine = open_engine()
     job = engine.submit("say", {"text": "hello"})
     async with console(job=job.id).run_test(size=(80, 24), notifications=True) as pilot:
-        await until(pilot, "no worker runs")
+        await until(pilot, "no worker is running")
         await press(pilot, "4")
         await until(pilot, "job.submitted")
         done = await asyncio.to_thread(Ucop(project), "jobs", "cancel", job.id)
@@ -435,7 +435,7 @@ async def test_marked_jobs_are_changed_together(
     [
         ("a", "Publish", "ctrl+s"),
         ("f", "A new job from", "ctrl+s"),
-        ("c", "for ever", "y"),
+        ("c", "This is permanent", "y"),
         ("a", "Publish", "escape"),
     ],
 )
@@ -507,7 +507,7 @@ async def test_a_database_that_goes_away_is_told_and_found_again(
         kept.write_text("this is no database, and long enough to be looked at" * 100)
         await until(pilot, "the database does not answer; trying again.")
         await press(pilot, "c")
-        await until(pilot, "for ever")
+        await until(pilot, "This is permanent")
         await press(pilot, "y")
         await until(pilot, lambda screen: "damaged" in screen)
         kept.unlink()
@@ -523,7 +523,7 @@ async def test_help_and_the_palette_name_what_keys_do(
     async with console().run_test(size=(80, 40), notifications=True) as pilot:
         await until(pilot, "○ pending")
         await press(pilot, "question_mark")
-        await until(pilot, "Cancel: End the job for ever")
+        await until(pilot, "Cancel: Cancel the job permanently")
         await press(pilot, "escape")
         await until(pilot, "p Pause")
         await press(pilot, "ctrl+p", *"pause")

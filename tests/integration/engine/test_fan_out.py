@@ -11,7 +11,7 @@ from tests.support.waiting import DEADLINE, until
 from ucop.agents import agent
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.engine import Engine
-from ucop.engine.checkpoints.journal import MOST_UNSAVED
+from ucop.engine.journal.outbox import MOST_UNSAVED
 
 ITEMS = 300
 LIMIT = 5

@@ -162,7 +162,7 @@ def a_graph_without_end_is_stopped_by_the_state() -> Any:
     return graph
 
 
-@twin(config={"recursion_limit": 4})
+@twin(config={"recursion_limit": 4}, once=True)  # each attempt counts anew
 def a_recursion_limit_that_is_reached() -> Any:
     graph = StateGraph(Log)
     graph.add_node("a", does("a"))

@@ -110,7 +110,7 @@ def a_task_that_asks() -> Any:
     return flow
 
 
-@twin(input={"n": 1}, answers={"task 0?": "a", "task 1?": "b"})
+@twin(input={"n": 1}, answers={"task 0?": "a", "task 1?": "b"}, once=True)  # who is faster
 def tasks_that_ask_at_once() -> Any:
     @task
     async def ask(n: int) -> str:

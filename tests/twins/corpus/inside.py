@@ -174,7 +174,8 @@ def a_graph_invoked_three_deep_synchronously() -> Any:
     return chain(does("a"), invokes(chain(middle, schema=Other).compile()), does("z"))
 
 
-@twin()
+# Behind a break the graph goes on, and streams what is left.
+@twin(once=True)
 def a_graph_streamed_in_a_synchronous_node() -> Any:
     inside = others()
 
@@ -185,7 +186,7 @@ def a_graph_streamed_in_a_synchronous_node() -> Any:
     return chain(node)
 
 
-@twin()
+@twin(once=True)
 def a_graph_streamed_in_an_asynchronous_node() -> Any:
     inside = others()
 

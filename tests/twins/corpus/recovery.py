@@ -90,7 +90,8 @@ def _handles(state: Any, error: NodeError) -> Command[Any]:
     return Command(update={"log": [f"{error.node}: {error.error!r}"]}, goto="rescue")
 
 
-@twin()
+# A handler that begins behind a break is given the error's text.
+@twin(once=True)
 def an_error_handler() -> Any:
     graph = chain(does("a"))
     bad = raises("bad", lambda: ValueError("handled"))
@@ -100,7 +101,7 @@ def an_error_handler() -> Any:
     return graph
 
 
-@twin()
+@twin(once=True)
 def an_error_handler_after_retries() -> Any:
     graph = chain(does("a"))
     bad = raises("bad", lambda: ConnectionError("handled"))

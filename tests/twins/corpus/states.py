@@ -103,7 +103,8 @@ class WithManaged(TypedDict, total=False):
     last: IsLastStep
 
 
-@twin(config={"recursion_limit": 12})
+# Each attempt counts its supersteps anew.
+@twin(config={"recursion_limit": 12}, once=True)
 def managed_values() -> Any:
     def a(state: Any) -> dict[str, Any]:
         saw("a")
@@ -116,7 +117,7 @@ def managed_values() -> Any:
     return graph
 
 
-@twin()
+@twin(once=True)
 def managed_values_at_the_default_limit() -> Any:
     def a(state: Any) -> dict[str, Any]:
         return {"log": [f"{state['left']} {state['last']}"]}

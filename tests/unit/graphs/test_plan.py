@@ -14,7 +14,7 @@ from typing_extensions import TypedDict
 
 from ucop.agents import AgentContext
 from ucop.agents.errors import ModelUnavailable
-from ucop.agents.models.serving import ModelUse
+from ucop.agents.models.provider import ModelUse
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
 from ucop.agents.text.source import read_yaml

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from tests.contract.engine.checkpoints.test_savers import put, running
+from tests.support.journal import as_task
 from ucop.engine.checkpoints.savers import FencedSaver
 from ucop.engine.database.database import Database
 from ucop.engine.reading.reader import open_reader
@@ -43,8 +44,8 @@ async def test_writes_that_are_cancelled_amid_their_commit_are_told_as_they_are(
     saver, journal = await running(database)
     config = await put(saver)
     for tasks in range(LONGEST):
-        journal.started(f"t{tasks}", f"node_{tasks}", {})
-    journal.started("never ends", "another", {})
+        journal.started((), as_task(f"t{tasks}", f"node_{tasks}"))
+    journal.started((), as_task("never ends", "another"))
     for turns in range(LONGEST):
         writing = asyncio.create_task(saver.aput_writes(config, [("log", "x")], f"t{turns}"))
         for _ in range(turns):
@@ -63,7 +64,7 @@ async def test_writes_that_wait_as_the_attempt_ends_are_told_as_completed(
     saver, journal = await running(database)
     config = await put(saver)
     for task in ("t1", "t2", "t3", "late", "never"):
-        journal.started(task, f"node_{task}", {})
+        journal.started((), as_task(task, f"node_{task}"))
     async with journal.turn:  # another commit is under way
         waiting = [
             asyncio.create_task(saver.aput_writes(config, [("log", task)], task))
@@ -85,9 +86,9 @@ async def test_a_node_inside_one_that_ends_is_told_as_its_writes_are(
 ) -> None:
     saver, journal = await running(database)
     config = await put(saver)
-    journal.started("outer", "outer", {})
-    journal.started("inner", "outer/inner", {}, within=["outer"])
-    journal.started("idle", "outer/idle", {}, within=["outer"])
+    journal.started((), as_task("outer", "outer"))
+    journal.started(["outer:outer"], as_task("inner", "inner"))
+    journal.started(["outer:outer"], as_task("idle", "idle"))
     async with journal.turn:
         waiting = asyncio.create_task(saver.aput_writes(config, [("log", "x")], "inner"))
         await asyncio.sleep(0)

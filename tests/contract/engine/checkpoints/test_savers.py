@@ -15,13 +15,15 @@ from langgraph.checkpoint.conformance import checkpointer_test, validate
 from langgraph.graph import END, START, StateGraph
 from typing_extensions import TypedDict
 
+from tests.support.journal import Nodes, as_task
 from ucop.agents.models.meter import Meter
-from ucop.engine.checkpoints.journal import Journal
 from ucop.engine.checkpoints.savers import FencedSaver, attach, saver_of
 from ucop.engine.checkpoints.sqlite_saver import FencedSqliteSaver
 from ucop.engine.database.database import Database
 from ucop.engine.errors import Superseded, Unstorable
 from ucop.engine.jobs.job import JobId, ThreadId, WorkerId
+from ucop.engine.journal.journal import Journal
+from ucop.engine.journal.observer import Observer
 from ucop.engine.ledger import lifecycle, workers
 from ucop.engine.ledger.records import NewJob
 from ucop.engine.reading.reader import Reader, open_reader
@@ -112,8 +114,7 @@ async def running(database: Database, job: str = "a") -> tuple[FencedSaver, Jour
     await database.write(lambda: workers.join(WORKER, "here", 1, "[]"))
     await database.write(lambda: lifecycle.submit(new))
     assert await database.write(lambda: lifecycle.claim(job, 1, WORKER))
-    meter = Meter()
-    journal = Journal(JobId(job), 1, spent=meter.take, hides=lambda name: name.startswith("_own"))
+    journal = Journal(JobId(job), 1, Nodes(), Meter(), Observer())
     return saver_of(database).for_attempt(journal), journal
 
 
@@ -145,8 +146,8 @@ async def test_a_step_is_in_the_ledger_when_its_writes_are_saved(
 ) -> None:
     saver, journal = await running(database)
     config = await put(saver)
-    journal.started("t1", "one", {"in": 1})
-    journal.started("t2", "two", {"in": 2})
+    journal.started((), as_task("t1", "one", {"in": 1}))
+    journal.started((), as_task("t2", "two", {"in": 2}))
     await saver.aput_writes(config, [("log", "x"), ("branch:to:three", None), ("_own", 1)], "t1")
     with open_reader(url) as reader:
         steps = {step.node: step for step in reader.steps("a")}
@@ -164,7 +165,7 @@ async def test_the_last_writes_of_a_superstep_commit_with_its_checkpoint(
 ) -> None:
     saver, journal = await running(database)
     config = await put(saver)
-    journal.started("t1", "one", {})
+    journal.started((), as_task("t1", "one", {}))
     await saver.aput_writes(config, [("log", "x")], "t1")
     with open_reader(url) as reader:
         assert _written(reader) == []
@@ -177,7 +178,7 @@ async def test_the_last_writes_of_a_superstep_commit_with_its_checkpoint(
 
 async def test_nodes_of_the_compilers_own_are_not_told(database: Database, url: str) -> None:
     saver, journal = await running(database)
-    journal.started("t1", "_own gate", {})
+    journal.started((), as_task("t1", "_own gate", {}))
     await put(saver)
     with open_reader(url) as reader:
         assert reader.steps("a") == []
@@ -249,3 +250,26 @@ async def test_what_is_larger_than_the_database_takes_is_refused_with_its_place(
     held = await saver.aget_tuple(config)
     assert held is not None
     assert held.pending_writes == []
+
+
+async def test_the_error_of_a_node_takes_the_place_of_that_of_an_earlier_attempt(
+    database: Database,
+) -> None:
+    """Its error handler is given it after a crash."""
+    saver, _ = await running(database)
+    config = await put(saver)
+    source = ("__error_source_node__", "bad")
+    await saver.aput_writes(config, [("__error__", asyncio.CancelledError("stopped"))], "t1")
+    await saver.aput_writes(config, [("__error__", ValueError("real")), source], "t1")
+    await asyncio.to_thread(saver.put_writes, config, [("__error__", KeyError("one"))], "t2")
+    again = [("__error__", KeyError("two")), source]
+    await asyncio.to_thread(saver.put_writes, config, again, "t2")
+    held = await saver.aget_tuple(config)
+    assert held is not None
+    errors = [
+        (task, value)
+        for task, channel, value in held.pending_writes or ()
+        if channel == "__error__"
+    ]
+    assert errors == [("t1", "ValueError('real')"), ("t2", "KeyError('two')")]
+    assert len(held.pending_writes or ()) == 4

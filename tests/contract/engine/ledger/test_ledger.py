@@ -13,7 +13,7 @@ from ucop.engine.database.database import Database
 from ucop.engine.errors import JobNotFound, KeyConflict, RefusedChange, Superseded
 from ucop.engine.jobs.job import TaskId
 from ucop.engine.jobs.status import Change, JobStatus, StepStatus
-from ucop.engine.ledger import commands, lifecycle, workers
+from ucop.engine.ledger import commands, overdue, progress, reads, workers
 from ucop.engine.ledger.commands import read_new_terms
 from ucop.engine.ledger.operation import One
 from ucop.engine.ledger.records import NewEvent, Outcome, StepRow
@@ -53,7 +53,7 @@ async def test_a_key_that_is_in_use_gives_the_first_job(joined: Database) -> Non
     await submit(joined, new_job("a", key="k"))
     assert await submit(joined, new_job("b", key="k")) == ("a", False)
     with pytest.raises(JobNotFound):
-        await joined.read(lambda: lifecycle.rest("b"))
+        await joined.read(lambda: reads.rest("b"))
 
 
 @pytest.mark.parametrize("other", [{"input": '{"topic":"coffee"}'}, {"workflow": "another"}])
@@ -98,7 +98,7 @@ async def test_a_superseded_attempt_can_neither_tell_nor_finish(joined: Database
     assert await release(joined, 1) == "pending"
     step = _step("t1", StepStatus.COMPLETED)
     with pytest.raises(Superseded, match="attempt 1 of job a"):
-        await joined.write(lambda: lifecycle.tell("a", 1, steps=[step]))
+        await joined.write(lambda: progress.tell("a", 1, steps=[step]))
     with pytest.raises(Superseded):
         await finish(joined, Outcome(change=Change.COMPLETE, steps=[step]))
     with open_reader(url) as reader:
@@ -114,7 +114,7 @@ async def test_a_job_that_takes_its_workers_down_is_failed_after_three_attempts(
     for attempt in (1, 2, 3):
         assert await claim(joined, attempt=attempt)
         step, number = _step(f"t{attempt}", StepStatus.RUNNING), attempt
-        await joined.write(lambda n=number, s=step: lifecycle.tell("a", n, steps=[s]))  # type: ignore[misc]
+        await joined.write(lambda n=number, s=step: progress.tell("a", n, steps=[s]))  # type: ignore[misc]
         seen.append(await release(joined, attempt))
     assert seen == ["pending", "pending", "failed"]
     with open_reader(url) as reader:
@@ -131,7 +131,7 @@ async def test_an_attempt_that_saved_something_is_not_counted_against_the_job(
     for attempt in range(1, 7):
         assert await claim(joined, attempt=attempt)
         number = attempt
-        await joined.write(lambda n=number: lifecycle.tell("a", n, saved=1, checkpoint="c"))  # type: ignore[misc]
+        await joined.write(lambda n=number: progress.tell("a", n, saved=1, checkpoint="c"))  # type: ignore[misc]
         assert await release(joined, attempt) == "pending"
 
 
@@ -145,7 +145,7 @@ async def test_a_drained_attempt_is_not_counted_against_the_job(joined: Database
 async def test_a_job_that_saved_a_checkpoint_goes_on_from_it(joined: Database) -> None:
     await submit(joined, new_job())
     await claim(joined)
-    await joined.write(lambda: lifecycle.tell("a", 1, saved=1, checkpoint="c1"))
+    await joined.write(lambda: progress.tell("a", 1, saved=1, checkpoint="c1"))
     await release(joined, 1)
     assert (await claim(joined, attempt=2)).begun
 
@@ -174,8 +174,8 @@ async def test_steps_and_events_are_told_together_and_counted(joined: Database, 
         running, status=StepStatus.COMPLETED, finished_at=12.5, model_calls=2, tokens_in=30
     )
     events = [NewEvent(type="step.started", at=10), NewEvent(type="progress", at=11)]
-    await joined.write(lambda: lifecycle.tell("a", 1, steps=[running], events=events))
-    await joined.write(lambda: lifecycle.tell("a", 1, steps=[done]))
+    await joined.write(lambda: progress.tell("a", 1, steps=[running], events=events))
+    await joined.write(lambda: progress.tell("a", 1, steps=[done]))
     with open_reader(url) as reader:
         job = reader.job("a")
         assert [(s.node, s.status, s.model_calls) for s in job.steps] == [("n", "completed", 2)]
@@ -190,7 +190,7 @@ async def test_a_step_that_ran_when_its_worker_was_lost_ends_as_interrupted(
 ) -> None:
     await submit(joined, new_job())
     await claim(joined)
-    await joined.write(lambda: lifecycle.tell("a", 1, steps=[_step("t1", StepStatus.RUNNING)]))
+    await joined.write(lambda: progress.tell("a", 1, steps=[_step("t1", StepStatus.RUNNING)]))
     await release(joined, 1)
     with open_reader(url) as reader:
         step = reader.steps("a")[0]
@@ -201,14 +201,14 @@ async def test_a_job_that_was_given_more_time_meanwhile_does_not_expire(joined: 
     late = {"deadline": -0.1, "budget": '{"deadline": 2}'}
     await submit(joined, new_job("late", **late))
     await submit(joined, new_job("given", **late))
-    found = await joined.read(lifecycle.expired)
+    found = await joined.read(overdue.late_jobs)
     assert sorted(found) == ["given", "late"]
     more = read_new_terms({"deadline": "1h"})
     await joined.write(lambda: commands.pause("given"))
     await joined.write(lambda: commands.resume("given", more))
     for job in found:
-        await joined.write(partial(lifecycle.expire, job))
-    given, gone = [await joined.read(partial(lifecycle.rest, job)) for job in ("given", "late")]
+        await joined.write(partial(overdue.expire_job, job))
+    given, gone = [await joined.read(partial(reads.rest, job)) for job in ("given", "late")]
     assert given.status == "pending"
     assert gone.status == "failed"
     assert "did not end within 2 s of its submission" in str(gone.error)

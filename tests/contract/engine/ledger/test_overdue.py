@@ -19,7 +19,7 @@ from ucop.engine import Engine, JobHandle
 from ucop.engine.database.database import Database
 from ucop.engine.errors import JobFailed, RefusedChange
 from ucop.engine.ledger.operation import One, Operation
-from ucop.engine.ledger.overdue import expire, waiting
+from ucop.engine.ledger.overdue import expire_questions, waiting
 
 LONG_PAST = 10_000_000.0
 """Seconds from now at which every question of these tests is overdue."""
@@ -93,7 +93,7 @@ def test_given_nobody_answers_in_time_then_the_default_is_the_answer(
     (question,) = engine.reader.questions(job.id)
     assert (question.answer, question.by_default) == (decision, True)
     for late in (None, question.id):
-        with pytest.raises(RefusedChange, match="nobody answered approve in time"):
+        with pytest.raises(RefusedChange, match="approve was not answered in time"):
             job.answer({"approved": True}, question=late)
 
 
@@ -190,7 +190,7 @@ async def test_of_a_person_and_several_workers_at_the_same_moment_one_wins(
     assert set(await database.read(lambda: waiting(10))) == {job.id for job in jobs}
     for job in jobs:
         person = idle.job(job.id).aanswer({"approved": True})
-        sweeps = (database.write(partial(expire, job.id)) for _ in range(3))
+        sweeps = (database.write(partial(expire_questions, job.id)) for _ in range(3))
         ends = await asyncio.gather(person, *sweeps, return_exceptions=True)
         for end in ends:
             assert end in (None, "pending") or isinstance(end, RefusedChange), end

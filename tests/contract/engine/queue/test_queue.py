@@ -329,12 +329,14 @@ def test_a_pending_job_tells_which_limit_it_waits_for(
         seen = engine.reader.dispatch(job.id, engine.settings.declared, limits)
         return causes(job.get(), seen, (), time.time())[0]
 
-    assert "as its rate 1/1h allows; the next begins in " in why(second("note", queue="slow"))
-    assert why(second("note", queue="one")) == "its queue 'one' runs 1 job, and no more"
+    assert "reached its rate limit 1/1h; the next job starts in " in why(
+        second("note", queue="slow")
+    )
+    assert why(second("note", queue="one")) == "its queue 'one' runs 1 job, its limit"
     assert "its worker runs 1 job of queue 'each'" in why(second("note", queue="each"))
-    assert why(second("few")) == "its workflow 'few' runs 1 job, and no more"
+    assert why(second("few")) == "its workflow 'few' runs 1 job, its limit"
     assert "comes first on its thread 't'" in why(second("note", thread_id="t"))
-    assert "in 60 min and not before" in why(engine.submit("note", {"log": []}, delay="1h"))
+    assert "in 60 min at the earliest" in why(engine.submit("note", {"log": []}, delay="1h"))
     engine.change("cancel", Filter())
 
 

@@ -15,7 +15,7 @@ from ucop.engine import Engine
 from ucop.engine.database.database import Database
 from ucop.engine.declared.queue_limits import QueueLimits
 from ucop.engine.jobs.job import WorkerId
-from ucop.engine.ledger import lifecycle
+from ucop.engine.ledger import lifecycle, overdue
 from ucop.engine.ledger import workers as roster
 from ucop.engine.ledger.operation import Alone, One, Operation
 from ucop.engine.ledger.records import Claimed
@@ -85,7 +85,7 @@ async def test_no_statement_of_the_queue_reads_all_jobs(crowded: Database) -> No
     await explain(crowded, order._RUNNING, sorts=True)
     await explain(crowded, fair_shares._SHARES, sorts=True, memory=10.0, least=1.0)
     await explain(crowded, order._LINE_UP)
-    await explain(crowded, lifecycle._EXPIRED)
+    await explain(crowded, overdue._EXPIRED)
     await explain(crowded, lifecycle._CLAIM, job="a", attempt=1, worker="w")
     await explain(crowded, reader._FORKS, sorts=True, id="a")
 

@@ -1,4 +1,4 @@
-"""Kept answers of models: what was paid for once is not asked for again, whatever died, was forked
+"""Call answers of models: what was paid for once is not asked for again, whatever died, was forked
 or is submitted again."""
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def test_an_attempt_that_breaks_off_three_times_is_a_poison_job(
     def broken(*_: object) -> Any:
         raise RuntimeError("a defect of the engine")
 
-    monkeypatch.setattr("ucop.engine.worker.attempt.Attempt._failed", broken)
+    monkeypatch.setattr("ucop.engine.attempts.attempt.Attempt._failed", broken)
     job = engine.submit(engine.add("acts", graph_of(acts)))
     with pytest.raises(Exception, match="a defect"):
         job.result(DEADLINE)

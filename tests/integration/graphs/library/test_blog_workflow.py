@@ -13,7 +13,7 @@ import pytest
 from tests.support.flows import InlineSaver, saver_at
 from tests.support.paths import ROOT
 from ucop.agents.models.models import Models
-from ucop.agents.models.serving import ModelUse
+from ucop.agents.models.provider import ModelUse
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry, load_registry
 from ucop.agents.text.source import read_yaml

@@ -17,8 +17,8 @@ from tests.support.ollama import ScriptedOllama
 from ucop.agents.errors import ModelError, ModelResponseError
 from ucop.agents.models.meter import Meter, Usage
 from ucop.agents.models.models import Models
-from ucop.agents.providers.provider import ProviderSettings
 from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.settings import ProviderSettings
 
 QUESTION = [HumanMessage("Well?")]
 

@@ -17,7 +17,7 @@ from ucop.agents.embedded import EmbeddedModel
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
-from ucop.agents.models.serving import ModelUse
+from ucop.agents.models.provider import ModelUse
 from ucop.agents.providers.retry import Retry
 
 QUICK = Retry(tries=3, backoff=0.01)
@@ -144,7 +144,7 @@ async def test_the_endpoint_is_asked_for_its_models_only_once() -> None:
 
 
 async def test_a_model_that_was_missing_is_looked_for_again(monkeypatch: Any) -> None:
-    monkeypatch.setattr("ucop.agents.models.serving.RECHECK_AFTER", 0.0)
+    monkeypatch.setattr("ucop.agents.models.ollama_provider.RECHECK_AFTER", 0.0)
     with ScriptedOllama(models=[]) as ollama:
         one = models(ollama)
         with pytest.raises(ModelUnavailable):

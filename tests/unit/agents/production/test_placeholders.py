@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tests.support.effort import effort
 from tests.support.outputs import HONEST, NAMES, UNFILLED
-from ucop.agents.production.placeholders import placeholders, unfilled
+from ucop.agents.production.placeholders import placeholder_problems, placeholders
 from ucop.agents.text.paths import path_text
 
 
@@ -26,12 +26,12 @@ def test_the_corpus_is_large_enough_and_says_nothing_twice() -> None:
 
 @pytest.mark.parametrize("value", HONEST, ids=shown)
 def test_an_honest_output_passes(value: Any) -> None:
-    assert unfilled(value, names=NAMES) == []
+    assert placeholder_problems(value, names=NAMES) == []
 
 
 @pytest.mark.parametrize(("value", "path"), UNFILLED, ids=shown)
 def test_an_unfilled_output_is_told_with_its_place(value: Any, path: str) -> None:
-    problems = unfilled(value, names=NAMES)
+    problems = placeholder_problems(value, names=NAMES)
     assert [path_text(problem.path) for problem in problems] == [path]
     assert "was left to be filled in" in str(problems[0])
 
@@ -54,22 +54,22 @@ def test_what_the_schema_prescribes_is_no_placeholder() -> None:
         "type": "object",
         "properties": {"state": {"enum": ["TODO", "done"]}, "next": {"enum": ["TBD"]}},
     }
-    assert unfilled({"state": "TODO", "next": "TBD"}, schema) == []
-    assert unfilled({"state": "TODO", "note": "FIXME"}, schema) != []
+    assert placeholder_problems({"state": "TODO", "next": "TBD"}, schema) == []
+    assert placeholder_problems({"state": "TODO", "note": "FIXME"}, schema) != []
 
 
 def test_a_text_that_its_schema_calls_a_template_may_have_fields() -> None:
     html = {"type": "string", "contentMediaType": "text/x-handlebars-template"}
     schema = {"properties": {"mail": html, "all": {"items": html}, "title": {"type": "string"}}}
     field = "Dear {{name}},"
-    assert unfilled({"mail": field, "all": [field], "title": "Hello"}, schema) == []
-    assert len(unfilled({"mail": field, "title": field}, schema)) == 1
+    assert placeholder_problems({"mail": field, "all": [field], "title": "Hello"}, schema) == []
+    assert len(placeholder_problems({"mail": field, "title": field}, schema)) == 1
 
 
 def test_what_was_passed_on_is_no_placeholder_of_whoever_passes_it_on() -> None:
     given = {"text": "Dear [Your Name], TODO"}
-    assert unfilled({"text": "Dear [Your Name], TODO"}, given=given) == []
-    (problem,) = unfilled({"text": "Dear [Your Name] of [Company]"}, given=given)
+    assert placeholder_problems({"text": "Dear [Your Name], TODO"}, given=given) == []
+    (problem,) = placeholder_problems({"text": "Dear [Your Name] of [Company]"}, given=given)
     assert str(problem) == "text: “[Company]” was left to be filled in"
 
 
@@ -94,13 +94,13 @@ LETTER = {
 
 def test_a_required_text_that_is_empty_is_told_with_its_place() -> None:
     value = {"title": " ", "note": "", "remark": "", "parts": [{"text": "a"}, {"text": "\n"}]}
-    assert [str(problem) for problem in unfilled(value, LETTER)] == [
+    assert [str(problem) for problem in placeholder_problems(value, LETTER)] == [
         "title: is required, and empty",
         "parts[1].text: is required, and empty",
     ]
-    assert unfilled(value, LETTER, may_be_empty=True) == []
-    assert unfilled("", {"type": "string"}) != []
-    assert unfilled({"title": ""}, {"type": "object"}) == []
+    assert placeholder_problems(value, LETTER, may_be_empty=True) == []
+    assert placeholder_problems("", {"type": "string"}) != []
+    assert placeholder_problems({"title": ""}, {"type": "object"}) == []
 
 
 # Any text at all

@@ -17,8 +17,8 @@ from tests.support.wire import CLOSE, HANG, RESET, Reply, Step, Wire, head, refu
 from ucop.agents.errors import ModelError, ModelResponseError, ModelTimeout, ModelUnavailable
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
-from ucop.agents.providers.provider import ProviderSettings
 from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.settings import ProviderSettings
 
 TRIES = 3
 RETRY = Retry(tries=TRIES, backoff=0.01)

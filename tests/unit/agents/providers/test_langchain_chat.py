@@ -20,8 +20,8 @@ from ucop.agents.errors import ModelError, ModelUnavailable
 from ucop.agents.models.fallback import ModelFallback
 from ucop.agents.models.meter import Meter
 from ucop.agents.models.models import Models
-from ucop.agents.providers.provider import ProviderSettings
 from ucop.agents.providers.retry import Retry
+from ucop.agents.providers.settings import ProviderSettings
 
 QUESTION = [SystemMessage("Be brief."), HumanMessage("Say ${this} {as} {{it}} is.")]
 KEYS = ("OPENAI_API_KEY", "GOOGLE_API_KEY", "GEMINI_API_KEY", "ANTHROPIC_API_KEY")

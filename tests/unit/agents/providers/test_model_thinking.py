@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from tests.support.ollama import Reply, ScriptedOllama, text
 from ucop.agents.models.models import Models
-from ucop.agents.providers.provider import ProviderSettings
+from ucop.agents.providers.settings import ProviderSettings
 from ucop.agents.providers.thinking import REASONING, ROOM
 from ucop.agents.run.prompt import read_answer
 from ucop.agents.spec.spec import AgentSpec

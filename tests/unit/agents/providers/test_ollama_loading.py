@@ -36,7 +36,7 @@ async def test_a_model_that_is_loaded_for_longer_than_the_idle_timeout_answers()
 async def test_one_that_is_loaded_and_silent_does_not() -> None:
     with ScriptedOllama([hang()]) as ollama:
         asking = models(ollama)
-        with pytest.raises(ModelTimeout, match="longer than the idle timeout"):
+        with pytest.raises(ModelTimeout, match="nothing came within the idle timeout"):
             await asking.ask(f"ollama:{MODEL}", QUESTION)
         assert ollama.until(lambda o: o.hang_ups == 1)
         await asking.aclose()
@@ -46,7 +46,7 @@ async def test_after_the_first_token_silence_counts_also_of_a_model_that_is_not_
     with ScriptedOllama([hang(after=1)]) as ollama:
         ollama.loading.add(MODEL)
         asking = models(ollama)
-        with pytest.raises(ModelTimeout, match="longer than the idle timeout"):
+        with pytest.raises(ModelTimeout, match="nothing came within the idle timeout"):
             await asking.ask(f"ollama:{MODEL}", QUESTION)
         await asking.aclose()
 
@@ -68,6 +68,6 @@ async def test_a_model_that_makes_vectors_is_waited_for_as_well() -> None:
         asking = models(ollama)
         assert len(await asking.embed("ollama:nomic-embed-text", ["a", "b"])) == 2
         ollama.loading.clear()
-        with pytest.raises(ModelTimeout, match="longer than the idle timeout"):
+        with pytest.raises(ModelTimeout, match="nothing came within the idle timeout"):
             await asking.embed("ollama:nomic-embed-text", ["a"])
         await asking.aclose()

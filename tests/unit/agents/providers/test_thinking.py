@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import AIMessage
 
-from ucop.agents.providers.thinking import REASONING, Thinking, parted, without_thinking
+from ucop.agents.providers.thinking import REASONING, Thinking, split_thinking, without_thinking
 
 PARTED = {
     "<think>Hm.</think>Yes.": ("Hm.", "Yes."),
@@ -33,11 +33,11 @@ PARTED = {
 
 @pytest.mark.parametrize("text", PARTED)
 def test_a_whole_text(text: str) -> None:
-    assert parted(text) == PARTED[text]
+    assert split_thinking(text) == PARTED[text]
 
 
 def test_a_tag_that_the_template_opened() -> None:
-    assert parted("Hm, well.\n</think>\n\nYes.") == ("Hm, well.", "Yes.")
+    assert split_thinking("Hm, well.\n</think>\n\nYes.") == ("Hm, well.", "Yes.")
 
 
 @given(text=st.sampled_from(sorted(PARTED)), cuts=st.lists(st.integers(0, 40)))

@@ -17,7 +17,7 @@ from ucop.agents.run.run import call
 from ucop.agents.spec.agent import spec_agent
 from ucop.agents.spec.function import agent_of
 from ucop.agents.spec.spec import AgentSpec
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 
 
 class Topic(BaseModel):

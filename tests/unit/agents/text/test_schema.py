@@ -15,9 +15,9 @@ from ucop.agents.text.schema import (
     fields_schema,
     is_schema,
     normalise,
-    validate,
     with_defaults,
 )
+from ucop.agents.text.validation import validate
 
 BLOG = fields_schema(
     {

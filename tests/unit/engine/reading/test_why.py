@@ -50,38 +50,38 @@ def dispatch(**more: Any) -> Dispatch:
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        ({"workers": ()}, "no worker runs"),
-        ({"workers": (worker(silent=999),)}, "no worker runs"),
+        ({"workers": ()}, "no worker is running"),
+        ({"workers": (worker(silent=999),)}, "no worker is running"),
         ({"needs": frozenset({"graph:x"})}, "knows graph:x"),
         ({"needs": frozenset({"process:1"})}, "its graph has no name"),
         ({"busy_with": "other", "ahead": 3}, "job other comes first on its thread 't'"),
-        ({"not_before": NOW + 30}, "in 30 s and not before: it was delayed"),
+        ({"not_before": NOW + 30}, "in 30 s at the earliest: it was delayed"),
         ({"queue": QueueState(name="bulk")}, "serves queue 'bulk'"),
         ({"queue": QueueState(name="default", paused=True), "ahead": 3}, "'default' is paused"),
         (
             {"queue": QueueState(name="default", concurrency=2, running=2), "ahead": 3},
-            "runs 2 jobs, and no more",
+            "runs 2 jobs, its limit",
         ),
         (
             {"workflow_limit": 2, "of_workflow": 2, "ahead": 3},
-            "its workflow 'flow' runs 2 jobs, and no more",
+            "its workflow 'flow' runs 2 jobs, its limit",
         ),
         (
             {"queue": QueueState(name="default", rate="5/1h"), "rate_in": 600.0, "ahead": 3},
-            "as its rate 5/1h allows; the next begins in 10 min",
+            "reached its rate limit 5/1h; the next job starts in 10 min",
         ),
         (
             {
                 "queue": QueueState(name="default", worker_concurrency=1),
                 "running_of_queue": {"w": 1},
             },
-            "its worker runs 1 job of queue 'default', and no more",
+            "its worker runs 1 job of queue 'default', its limit",
         ),
-        ({"ahead": 3}, "3 jobs in line before it"),
-        ({"ahead": 1, "running": {"w": 9}}, "1 job in line before it in its queue (the worker"),
-        ({"waited": 9.0, "running": {"w": 9, "x": 5}}, "busy with 9 jobs; it is taken when one"),
-        ({"waited": 0.1, "running": {"w": 9}}, "about to be taken"),
-        ({}, "about to be taken"),
+        ({"ahead": 3}, "3 jobs ahead of it"),
+        ({"ahead": 1, "running": {"w": 9}}, "1 job ahead of it in its queue (the worker"),
+        ({"waited": 9.0, "running": {"w": 9, "x": 5}}, "busy with 9 jobs; it starts when one"),
+        ({"waited": 0.1, "running": {"w": 9}}, "about to start"),
+        ({}, "about to start"),
     ],
 )
 def test_a_queued_job_waits_for_the_first_thing_in_its_way(more: Any, said: str) -> None:
@@ -93,9 +93,9 @@ def test_a_queued_job_tells_of_all_that_a_person_has_to_mend() -> None:
     queue = QueueState(name="default", paused=True)
     barred = dispatch(workers=(), queue=queue, not_before=NOW + 60, ahead=3)
     assert list(causes(job("pending"), barred, (), NOW)) == [
-        "no worker runs",
+        "no worker is running",
         "its queue 'default' is paused",
-        "it is run in 60 s and not before: it was delayed",
+        "it starts in 60 s at the earliest: it was delayed",
     ]
 
 
@@ -105,8 +105,7 @@ def test_a_queued_job_beside_other_tenants_tells_of_shares() -> None:
     busy = dispatch(queue=shared, waited=9.0, running={"w": 9})
     full, shares = causes(job("pending", tenant="a"), busy, (), NOW)
     assert (
-        full
-        == "the worker that could run it is busy with 9 jobs; it is taken when one of them ends"
+        full == "the worker that could run it is busy with 9 jobs; it starts when one of them ends"
     )
     assert shares.startswith("4 jobs of other tenants in line too: the tenant whose")
 
@@ -114,7 +113,9 @@ def test_a_queued_job_beside_other_tenants_tells_of_shares() -> None:
 def test_a_delay_that_outlived_a_pause_is_no_lost_worker() -> None:
     later = dispatch(not_before=NOW + 9000)
     resumed = job("pending", attempt=2, reason="resumed")
-    assert causes(resumed, later, (), NOW)[0] == "it is run in 2.5 h and not before: it was delayed"
+    assert (
+        causes(resumed, later, (), NOW)[0] == "it starts in 2.5 h at the earliest: it was delayed"
+    )
     lost = job("pending", attempt=2, reason="worker w was lost")
     assert "lost their worker" in causes(lost, later, (), NOW)[0]
 
@@ -130,9 +131,9 @@ def test_a_job_is_stuck_where_no_worker_that_lives_can_run_it() -> None:
 def test_a_running_job_names_its_node_and_a_worker_that_is_gone() -> None:
     step = Step(node="slow", task_id="1", status=StepStatus.RUNNING, attempt=1, started_at=THEN)
     runs = job("running", steps=(step,))
-    assert causes(runs, dispatch(worker="w"), (), NOW) == ("node slow runs, for 90 s now",)
+    assert causes(runs, dispatch(worker="w"), (), NOW) == ("node slow has been running for 90 s",)
     gone, *_ = causes(runs, dispatch(worker="x", workers=()), (), NOW)
-    assert "worker x gives no sign of life, and no other runs" in gone
+    assert "worker x does not respond, and no other worker can" in gone
     asked, *_ = causes(runs, dispatch(worker="w", want="pause"), (), NOW)
     assert "asked to pause" in asked
 
@@ -154,7 +155,7 @@ def test_a_failed_job_tells_its_error_and_how_often_it_was_met() -> None:
 def test_a_waiting_job_names_the_nodes_that_ask() -> None:
     asks = Question(id="q", node="approve", question="?", asked_at=THEN)
     assert causes(job("waiting"), dispatch(), (asks,), NOW) == (
-        "a person's answer is due in approve",
+        "it waits for a person's answer in approve",
     )
     breakpoint = causes(job("waiting", reason="stopped at a breakpoint"), dispatch(), (), NOW)
     assert breakpoint == ("stopped at a breakpoint",)

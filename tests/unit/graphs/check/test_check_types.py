@@ -14,9 +14,10 @@ from pydantic import BaseModel
 from tests.support.broken import findings_of, marked, workflow
 from ucop.agents.spec.function import agent
 from ucop.agents.spec.registry import Registry
-from ucop.agents.text.schema import validate
+from ucop.agents.text.validation import validate
 from ucop.graphs.errors import ExpressionError
-from ucop.graphs.expressions.cel import BadExpression, compile_expression
+from ucop.graphs.expressions.cel import compile_expression
+from ucop.graphs.expressions.tokens import BadExpression
 from ucop.graphs.types.deduction import Deduction
 from ucop.graphs.types.fits import misfit
 from ucop.graphs.types.shapes import Shape

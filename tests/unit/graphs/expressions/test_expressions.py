@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from ucop.graphs.errors import ExpressionError
-from ucop.graphs.expressions.cel import BadExpression, compile_expression
+from ucop.graphs.expressions.cel import compile_expression
 from ucop.graphs.expressions.templates import compile_template
+from ucop.graphs.expressions.tokens import BadExpression
 
 STATE: dict[str, Any] = {
     "topic": "tea",

@@ -80,7 +80,7 @@ def test_a_failed_job_is_set_back_and_goes_on_from_there(ucop: Ucop, failed: str
     )
     back = ucop("checkpoints", "restore", failed, start)
     assert (back.code, back.out.strip()) == (0, failed)
-    assert "stands before shout again" in back.err
+    assert "continues before shout" in back.err
     indented = [row[0] for row in ucop("checkpoints", "list", failed).rows]
     assert [id.startswith("│ ") for id in indented] == [False, True, True, False]
     ucop.write("cure.txt", "well")

@@ -34,7 +34,7 @@ def test_a_failed_job_names_its_error_its_checkpoint_and_the_retry(ucop: Ucop) -
 def test_a_queued_job_without_a_worker_says_so(ucop: Ucop) -> None:
     id = ucop("run", "say", "-i", "text=hello", "--detach").out.strip()
     cause, commands = why(ucop, id)
-    assert cause == "no worker runs"
+    assert cause == "no worker is running"
     assert commands[0] == "worker"
     assert "checkpoint" not in ucop("jobs", "why", id).out
 
@@ -50,7 +50,7 @@ def test_a_paused_job_goes_on_by_the_command_that_is_proposed(ucop: Ucop) -> Non
 def test_a_paused_job_whose_time_has_not_come_is_offered_to_go_on_at_once(ucop: Ucop) -> None:
     id = ucop("run", "say", "-i", "text=hello", "--delay", "1h", "--detach").out.strip()
     ucop("jobs", "pause", id)
-    assert "and not before: it was delayed" in ucop("jobs", "why", id).out
+    assert "at the earliest: it was delayed" in ucop("jobs", "why", id).out
     cause, (resume, *_) = why(ucop, id)
     assert cause == "asked to pause"
     assert resume == f"jobs resume {id} --now"
@@ -78,7 +78,7 @@ def test_a_running_job_names_its_node(ucop: Ucop) -> None:
 def test_a_waiting_job_shows_how_to_answer(ucop: Ucop) -> None:
     assert ucop("run", "asking", "-i", "numbers=[1]").code == 4
     cause, (answer, *_) = why(ucop, only(ucop))
-    assert "answer is due in ask" in cause
+    assert "a person's answer in ask" in cause
     assert answer.startswith("jobs answer")
 
 

@@ -15,9 +15,9 @@ from ucop.agents.models.meter import way_of
 if TYPE_CHECKING:
     from ucop.agents.models.fallback import ModelFallback
     from ucop.agents.models.models import Models, ModelWarning
-    from ucop.agents.models.serving import ModelUse
+    from ucop.agents.models.provider import ModelUse
 
-    from ..checkpoints.journal import Journal
+    from ..journal.journal import Journal
 
 model_news: ContextVar[ModelNews] = ContextVar("model_news")
 """Of the attempt in whose tasks this code runs."""

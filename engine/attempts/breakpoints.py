@@ -57,7 +57,7 @@ async def stopped_at(graph: Any, config: Mapping[str, Any]) -> str | None:
 
 
 async def due_at(graph: Any, config: Mapping[str, Any], passed: str | None) -> str | None:
-    """The breakpoint at which a job stands that nobody let pass, where there is one. What was
+    """The breakpoint at which a job stands that nobody let pass, if there is one. What was
     saved up to `passed`, a person let go on."""
     async for place in _places(graph, graph, config):
         id = place.snapshot.config["configurable"].get("checkpoint_id")

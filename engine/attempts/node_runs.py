@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from langgraph.types import PregelExecutableTask
 
 CUSTOM = "custom"
-"""What stands for a channel where a stream writer was given something that cannot be stored."""
+"""What stands for a channel if a stream writer was given something that cannot be stored."""
 
 _OWN_WORD = "only LangGraph itself may raise that"
 
@@ -57,7 +57,7 @@ watch: ContextVar[Watch] = ContextVar("watch")
 AroundRun = Callable[[str, str, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 intercepted: ContextVar[AroundRun | None] = ContextVar("intercepted", default=None)
-"""Runs a task, by its id and node, inside the attempt's interceptors; None where it has none."""
+"""Runs a task, by its id and node, inside the attempt's interceptors; None if it has none."""
 
 
 # `stopping.py` finds the tasks of nodes by this name, and by the argument `task`.
@@ -113,7 +113,7 @@ def name_of(task: PregelExecutableTask) -> str:
 
 
 def _unfit(word: GraphBubbleUp, task: PregelExecutableTask) -> str | None:
-    """Why a word of LangGraph's own cannot be taken from this node; None where it can."""
+    """Why a word of LangGraph's own cannot be taken from this node; None if it can."""
     if isinstance(word, GraphDrained):
         control = _runtime(task).control
         asked = control is not None and control.drain_requested
