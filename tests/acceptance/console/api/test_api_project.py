@@ -8,6 +8,7 @@ import httpx
 
 from tests.support.command import Ucop
 from tests.support.server import Server
+from tests.support.waiting import until
 
 
 def items(client: httpx.Client, path: str, **query: Any) -> list[dict[str, Any]]:
@@ -103,6 +104,7 @@ def test_models_and_meshes_are_told(client: httpx.Client, project: Ucop) -> None
 
 
 def test_a_queue_is_limited_paused_and_reset(client: httpx.Client, project: Ucop) -> None:
+    until(lambda: items(client, "/workers"))  # it may still be starting
     changed = client.patch("/queues/default", json={"concurrency": 7}).json()
     assert (changed["concurrency"], changed["changed"]) == (7, ["concurrency"])
     paused = client.patch("/queues/default", json={"paused": True}).json()
