@@ -255,7 +255,8 @@ class Engine(EngineThreads):
         )
         listens = read_modes(stream) if stream is not None else frozenset()
         job = await aside(self._new_job, workflow, input, submission)
-        return self._handle(await on_loop(self._loop, self._commands.submit(job, listens)))
+        id = await on_loop(self._loop, self._commands.submit(job, listens))
+        return self._handle(id, is_new=id == job.id)
 
     asubmit = awaited(submit)
 
@@ -435,8 +436,8 @@ class Engine(EngineThreads):
 
     asubscribe = awaited(subscribe)
 
-    def _handle(self, id: JobId) -> JobHandle:
-        return JobHandle(self._parts.access, id)
+    def _handle(self, id: JobId, *, is_new: bool = False) -> JobHandle:
+        return JobHandle(self._parts.access, id, is_new=is_new)
 
     # ------------------------------------------------------------ close
 

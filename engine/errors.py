@@ -29,6 +29,8 @@ UcopError                     agents/errors.py: base of all; says what, where, w
 ├── ScheduleNotFound
 ├── ScheduleExists            another schedule has this name
 ├── DeliveryNotFound
+├── ApiKeyNotFound
+├── ApiKeyExists              another key has this name
 ├── JobFailed                 what `result()` raises for a failed job
 ├── JobStopped                what `result()` raises for a job that waits, is paused or cancelled
 ├── ResultTimeout             `result(timeout=…)`: the job goes on
@@ -95,6 +97,8 @@ __all__ = [
     "AgentInputError",
     "AgentOutputError",
     "AnswerIgnored",
+    "ApiKeyExists",
+    "ApiKeyNotFound",
     "CheckpointNotFound",
     "DatabaseBusy",
     "DatabaseDamaged",
@@ -168,6 +172,14 @@ class ScheduleExists(UcopError):
 
 class DeliveryNotFound(UcopError):
     """No webhook has such a delivery."""
+
+
+class ApiKeyNotFound(UcopError):
+    """No key of the HTTP API has this name."""
+
+
+class ApiKeyExists(UcopError):
+    """Another key of the HTTP API has this name."""
 
 
 class JobFailed(UcopError):

@@ -54,8 +54,10 @@ class JobAccess:
 class JobHandle:
     """A job that can be waited for, followed and continued."""
 
-    def __init__(self, access: JobAccess, id: JobId) -> None:
+    def __init__(self, access: JobAccess, id: JobId, *, is_new: bool = False) -> None:
         self.id = id
+        self.is_new = is_new
+        """Whether the call that gave this handle made the job, and found none under its key."""
         self._access, self._loop = access, access.loop
 
     def __repr__(self) -> str:
@@ -350,7 +352,7 @@ class JobHandle:
         if workflow is not None:
             other = await aside(self._access.successor, workflow)
         fork = self._access.commands.fork(self.id, checkpoint, edit, other, given)
-        return JobHandle(self._access, await on_loop(self._loop, fork))
+        return JobHandle(self._access, await on_loop(self._loop, fork), is_new=True)
 
     afork = awaited(fork)
 

@@ -64,6 +64,25 @@ class StateSettings(Record):
     `package.module:Class`, `package.module`, or `package.*`."""
 
 
+class ServeSettings(Record):
+    """What `ucop serve` allows."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=2024, ge=0, le=65535)
+    host_names: tuple[str, ...] = ()
+    """Names under which clients reach it, beside its address and those of loopback; what names
+    another in `Host` is refused."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of pages that may use it, beside its own and those of loopback, such as
+    `https://smith.langchain.com`."""
+    max_body: int = Field(default=4 << 20, ge=1024)
+    """Bytes of a request's body."""
+    streams: int = Field(default=1000, ge=1)
+    """Streams that may be open at the same time."""
+    streams_per_key: int = Field(default=50, ge=1)
+    """Of those, with one key."""
+
+
 class Settings(BaseSettings):
     """Everything that can be set. Durations are seconds."""
 
@@ -126,6 +145,8 @@ class Settings(BaseSettings):
     """How long jobs that have ended are kept. Its workers delete what is older."""
     live: LiveSettings = Field(default_factory=LiveSettings)
     """The table `[live]`: how long what jobs emit is kept; see docs/streaming.md."""
+    serve: ServeSettings = Field(default_factory=ServeSettings)
+    """The table `[serve]`: what `ucop serve` allows; see docs/server.md."""
     webhooks: dict[str, Webhook] = Field(default_factory=dict)
     """Addresses that are told of events, by name; see docs/events.md."""
     mesh_failures: int = Field(default=3, ge=1)

@@ -44,6 +44,11 @@ CHECKPOINTS = {
     "restore": "jobs.forks:restore",
     "prune": "jobs.checkpoints:prune",
 }
+KEYS = {
+    "add": "commands.keys:add",
+    "list": "commands.keys:list_",
+    "remove": "commands.keys:remove",
+}
 QUEUES = {
     "list": "commands.queues:list_queues",
     "set": "commands.queues:set_queue",
@@ -100,6 +105,8 @@ COMMANDS: Mapping[str, str | Group] = {
     "run": "commands.run:run",
     "generate": "commands.run:generate",
     "worker": "commands.worker:worker",
+    "serve": "commands.serve:serve",
+    "keys": Group("Manage the keys of the HTTP API.", KEYS),
     "check": "commands.check:check",
     "jobs": Group("Look at jobs and continue them.", JOBS),
     "queues": Group("Show, limit and pause queues.", QUEUES),

@@ -19,6 +19,8 @@ from typing import Final
 
 from ucop.engine.errors import (
     AgentInputError,
+    ApiKeyExists,
+    ApiKeyNotFound,
     CheckpointNotFound,
     DeliveryNotFound,
     InvalidDefinition,
@@ -62,6 +64,7 @@ class OutputLost(UcopError):
 
 _REFUSED: Final = (
     AgentInputError,
+    ApiKeyExists,
     InvalidDefinition,
     InvalidInput,
     InvalidJobFile,
@@ -74,6 +77,7 @@ _REFUSED: Final = (
     UsageProblem,
 )
 _NOT_FOUND: Final = (
+    ApiKeyNotFound,
     CheckpointNotFound,
     DeliveryNotFound,
     JobNotFound,

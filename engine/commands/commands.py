@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..connect import connect
 from ..database.database import Database, DatabaseSettings
@@ -25,6 +25,8 @@ from ..jobs.command import Changed, Command
 from ..jobs.job import JobId, new_job_id
 from ..ledger import busy_thread, commands, reads, retention
 from ..ledger.commands import NewTerms
+from ..ledger.events import signed
+from ..ledger.operation import Operation
 from ..ledger.pruning import Pruning, prune
 from ..ledger.reads import Submitted
 from ..ledger.retention import Rule
@@ -34,6 +36,8 @@ from ..worker.retention import carry_out
 if TYPE_CHECKING:
     from ..transfer.job_parts import Contents
     from ..worker.supervisor import Supervisor
+
+T = TypeVar("T")
 
 TOGETHER = 50
 """Changes that are under way at the same time; on SQLite they share transactions."""
@@ -57,6 +61,9 @@ class Commands:
         self._notices = notices or Notices()
         self._supervisor = supervisor
         self._tables = dialect_of(database.url).tables
+
+    async def _write(self, make: Callable[[], Operation[T]]) -> T:
+        return await self.database.write(signed(make))
 
     async def change(
         self, command: Command, ids: Sequence[JobId], now: bool, terms: NewTerms
@@ -98,25 +105,25 @@ class Commands:
     # ------------------------------------------------------------ what a worker does next
 
     async def pause(self, id: JobId, at_once: bool) -> None:
-        await self.database.write(lambda: commands.pause(id, at_once=at_once))
+        await self._write(lambda: commands.pause(id, at_once=at_once))
         await self._heed(id)
 
     async def cancel(self, id: JobId, *, rollback: bool = False) -> None:
-        await self.database.write(
+        await self._write(
             lambda: busy_thread.roll_back(id, self._tables) if rollback else commands.cancel(id)
         )
         await self._heed(id)
 
     async def resume(self, id: JobId, terms: NewTerms) -> None:
-        await self.database.write(lambda: commands.resume(id, terms))
+        await self._write(lambda: commands.resume(id, terms))
         self._queued(id)
 
     async def retry(self, id: JobId, terms: NewTerms) -> None:
-        await self.database.write(lambda: commands.retry(id, terms))
+        await self._write(lambda: commands.retry(id, terms))
         self._queued(id)
 
     async def answer(self, id: JobId, question: str, answer: str) -> None:
-        await self.database.write(lambda: commands.answer(id, question, answer))
+        await self._write(lambda: commands.answer(id, question, answer))
         self._queued(id)
 
     # ------------------------------------------------------------ how long jobs are kept
@@ -125,18 +132,18 @@ class Commands:
         from ..transfer import importing
 
         id = new_job_id(time.time()) if new_id else JobId(contents.job.id)
-        return await self.database.write(lambda: importing.add(self._tables, contents, id))
+        return await self._write(lambda: importing.add(self._tables, contents, id))
 
     async def prune(self, id: JobId, pruning: Pruning, dry: bool) -> int:
         thread = (await self._job(id)).thread_id
-        return await self.database.write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
+        return await self._write(lambda: prune(self._tables, id, thread, pruning, dry=dry))
 
     async def archive(self, id: JobId, *, undo: bool) -> None:
-        await self.database.write(lambda: retention.archive(id, undo=undo))
+        await self._write(lambda: retention.archive(id, undo=undo))
         self._notices.tell(id)
 
     async def delete(self, id: JobId) -> None:
-        await self.database.write(lambda: retention.delete(self._tables, id))
+        await self._write(lambda: retention.delete(self._tables, id))
         self._notices.tell(id)
 
     async def tidy(self, keep: Retention, dry_run: bool) -> dict[Rule, int]:
@@ -153,9 +160,7 @@ class Commands:
         from ..stores import memory_rows
 
         cascades = dialect_of(self.database.url) is not SQLITE
-        return await self.database.write(
-            lambda: memory_rows.forget(namespace, key, cascades=cascades)
-        )
+        return await self._write(lambda: memory_rows.forget(namespace, key, cascades=cascades))
 
     async def _job(self, id: JobId) -> Submitted:
         return await self.database.read(lambda: reads.submitted(id))
@@ -170,7 +175,7 @@ class Commands:
 
         if name not in declared:
             raise undeclared(name, declared)
-        await self.database.write(
+        await self._write(
             lambda: (
                 limits.reset(name)
                 if changes is None

@@ -77,11 +77,11 @@ class WorkflowCommands(Commands):
     async def _submitted(self, job: NewJob, listens: frozenset[str]) -> tuple[JobId, bool]:
         if job.thread_run is None:
             submission = partial(busy_thread.submit, job, self._tables)
-            return await self.database.write(_heard(submission, listens))
+            return await self._write(_heard(submission, listens))
         for _ in range(TRIES):
             takeover = await self._takeover(job.thread_id)
             run = partial(thread_runs.submit, job, job.thread_run, self._tables, takeover)
-            submitted = await self.database.write(_heard(run, listens))
+            submitted = await self._write(_heard(run, listens))
             if submitted is not None and takeover.before is not None:
                 await self._heed(takeover.before.job)
             if submitted is not None:
@@ -126,7 +126,7 @@ class WorkflowCommands(Commands):
             new = run_options(terms.run or run.to_json())
             again = new.model_copy(update={"typed_input": typed}).to_json()
             terms = replace(terms, run=again)
-            await self.database.write(
+            await self._write(
                 lambda: commands.resume_anew(id, job.attempt, text, edit.names, terms)
             )
             return
@@ -134,7 +134,7 @@ class WorkflowCommands(Commands):
         from ..edits.editing import edited
 
         draft = await edited(workflow, self._saver(), id, job.thread_id, last, written)
-        await self.database.write(
+        await self._write(
             lambda: forks.resume_edited(
                 id, job.attempt, job.thread_id, last, draft, edit.names, terms
             )
@@ -186,7 +186,7 @@ class WorkflowCommands(Commands):
         new, tables = new_job_id(time.time()), self._tables
         standing = checkpoint is None and edit.is_none
         self._workflows.keep(new, workflow)
-        await self.database.write(
+        await self._write(
             lambda: forks.fork(
                 tables,
                 id,
@@ -208,7 +208,7 @@ class WorkflowCommands(Commands):
         job, workflow = await self._loaded(id)
         at = await self._checkpoint(id, job, checkpoint)
         draft = await set_back(workflow, self._saver(), job.thread_id, at)
-        await self.database.write(
+        await self._write(
             lambda: forks.restore(id, job.attempt, job.thread_id, at, draft, retry=retry)
         )
         self._queued(id)

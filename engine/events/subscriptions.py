@@ -48,6 +48,17 @@ class Wanted:
     """Types as they are, or `job.*` for all that begin with `job.`."""
     job: str | None = None
     workflows: tuple[str, ...] = ()
+    tenant: str | None = None
+    """Only those of this tenant's jobs."""
+
+    def takes(self, event: Event, workflow: str, tenant: str | None) -> bool:
+        """Whether an event of a job of this workflow and tenant is among them."""
+        return (
+            self.job in (None, event.job_id)
+            and self.tenant in (None, tenant)
+            and (not self.workflows or workflow in self.workflows)
+            and (not self.types or any(_fits(type, event.type) for type in self.types))
+        )
 
     def conditions(self) -> tuple[str, dict[str, Any]]:
         """SQL behind `where …`, and its parameters."""
@@ -55,6 +66,9 @@ class Wanted:
         if self.job is not None:
             found.append("events.job_id = :job")
             params["job"] = self.job
+        if self.tenant is not None:
+            found.append("jobs.tenant = :tenant")
+            params["tenant"] = self.tenant
         for kind, column, values in (
             ("type", "events.type", self.types),
             ("workflow", "jobs.workflow", self.workflows),
@@ -74,10 +88,15 @@ class Wanted:
         return "".join(f" and {condition}" for condition in found), params
 
 
+def _fits(asked: str, type: str) -> bool:
+    return type.startswith(asked[:-1]) if asked.endswith("*") else type == asked
+
+
 def wanted(
     types: Collection[str] | str | None = None,
     job: str | None = None,
     workflows: Collection[str] | str | None = None,
+    tenant: str | None = None,
 ) -> Wanted:
     """What a caller asked for. Raises InvalidInput for more names than anyone needs."""
     listed = [
@@ -85,7 +104,7 @@ def wanted(
     ]
     if any(len(given) > 26 for given in listed):
         raise InvalidInput("at most 26 types and 26 workflows can be named; `job.*` names many")
-    return Wanted(types=listed[0], job=job, workflows=listed[1])
+    return Wanted(types=listed[0], job=job, workflows=listed[1], tenant=tenant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +116,8 @@ class Page:
     """Everything up to here was looked at."""
     workflows: Mapping[str, str] = field(default_factory=dict)
     """The workflow of each job of which there is an event."""
+    tenants: Mapping[str, str | None] = field(default_factory=dict)
+    """The tenant of each."""
 
 
 def page(asked: Wanted, after: int, limit: int = PAGE) -> Operation[Page]:
@@ -108,14 +129,16 @@ def page(asked: Wanted, after: int, limit: int = PAGE) -> Operation[Page]:
     conditions, params = asked.conditions()
     sql = f"""
 select events.job_id, events.seq, events.type, events.at, events.data, events.position,
-    jobs.workflow
+    jobs.workflow, jobs.tenant
 from events join jobs on jobs.id = events.job_id
 where events.position > :after and events.position <= :until{conditions}
 order by events.position limit :limit"""  # noqa: S608 - ours
     rows = yield One(sql, {**params, "after": after, "until": until, "limit": limit})
     events = [event_of(row) for row in rows]
     workflows = {row["job_id"]: row["workflow"] for row in rows}
-    return Page(events, events[-1].position if len(events) == limit else until, workflows)
+    tenants = {row["job_id"]: row["tenant"] for row in rows}
+    reach = events[-1].position if len(events) == limit else until
+    return Page(events, reach, workflows, tenants)
 
 
 def end() -> Operation[int]:

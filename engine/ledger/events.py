@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeVar
 
 from ..values.json_text import to_json
-from .operation import Many, One
+from .operation import Many, One, Operation, Row
 from .records import NewEvent
+
+T = TypeVar("T")
+
+acting: ContextVar[str | None] = ContextVar("acting", default=None)
+"""Who gives the commands of this task, where that is known; see `signed`."""
 
 _ADD = """
 insert into events (job_id, seq, type, at, data)
@@ -31,3 +38,23 @@ def noted_events(job: str, first: int, events: Sequence[NewEvent]) -> Many:
             for seq, e in enumerate(events, first)
         ],
     )
+
+
+def signed(make: Callable[[], Operation[T]]) -> Callable[[], Operation[T]]:
+    """An operation whose events tell, as `by`, who gives the commands of this task."""
+    name = acting.get()
+    return make if name is None else lambda: _signed(make(), name)
+
+
+def _signed(operation: Operation[T], name: str) -> Operation[T]:
+    rows: Sequence[Row] | None = None
+    while True:
+        try:
+            statement = next(operation) if rows is None else operation.send(rows)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        if isinstance(statement, One) and statement.sql is _ADD:
+            data = {**json.loads(statement.params["data"]), "by": name}
+            statement = One(_ADD, {**statement.params, "data": to_json(data)})
+        rows = yield statement

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -29,8 +30,9 @@ from ..jobs.job import (
 )
 from ..jobs.status import JobStatus
 from ..ledger.operation import One, Operation, Params, Row, Statement, clock, run
-from ..record import record_of
+from ..record import record_of, time_of
 from .rows import job_of, json_of, step_of, usage_of
+from .workers import SILENT, WorkerState
 
 if TYPE_CHECKING:
     from ucop.graphs.nodes.breaker import BreakerRules
@@ -44,6 +46,19 @@ T = TypeVar("T")
 
 EVERY = Filter()
 """Every job that is not archived."""
+
+EVERY_AGE = Filter(archived=None)
+"""Every job."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cursor:
+    """The place of a job in a list, whose order is that of `Reader.jobs`."""
+
+    created_at: float
+    """Seconds since the epoch, as the database has it."""
+    id: str
+
 
 _JOBS = """
 select id, workflow, status, reason, input, run, output, error, thread_id, attempt, queue, priority,
@@ -60,10 +75,12 @@ _DELAYED = "(status = 'pending' and not_before > 0)"
 
 _OF_QUEUE = "select 1 from jobs where queue = :queue limit 1"
 
-_COUNT = "select status, count(*) as jobs from jobs group by status"
+_COUNT = "select status, count(*) as jobs from jobs{where} group by status"
 
 # Ids are hexadecimal: what begins with the prefix lies between it and the prefix with a "g".
-_FIND = "select id from jobs where id >= :prefix and id < :end order by id limit 3"
+_FIND = "select id from jobs where id >= :prefix and id < :end{of} order by id limit 3"
+
+_OF_TENANT = " and tenant = :tenant"
 
 _WARNINGS = "select data from events where job_id = :id and type = 'model.warning' order by seq"
 
@@ -140,6 +157,10 @@ from jobs where status = 'running' group by queue, tenant"""
 
 _STATUS = "select status, reason from jobs where id = :id"
 
+_STANDINGS = "select id, status, seq from jobs where id in {listed}"
+
+_BEHIND = "(created_at < :at or (created_at = :at and id > :behind))"
+
 _WORKERS = """
 select id, host, pid, started_at, beat_at, lost, knows, serves, blocked from workers
 order by started_at"""
@@ -165,6 +186,20 @@ class Reader:
         steps."""
         return self._listed(_JOBS, filter, limit, 0)
 
+    def jobs_behind(
+        self, filter: Filter, behind: Cursor | None, *, limit: int
+    ) -> tuple[list[Job], Cursor | None]:
+        """`jobs` that stand behind a cursor, and the cursor of the last of them; None where no
+        more follow. What is added or deleted meanwhile moves no other job to another page."""
+        where, params = self._where(filter, *((_BEHIND,) if behind else ()))
+        if behind is not None:
+            params = {**params, "at": behind.created_at, "behind": behind.id}
+        chosen = f"{where} order by created_at desc, id limit :limit"
+        rows = self._rows(f"{_JOBS}{chosen}", {**params, "limit": limit + 1})
+        jobs = self._with_usage(rows[:limit], chosen, {**params, "limit": limit})
+        last = rows[limit - 1] if len(rows) > limit else None
+        return jobs, None if last is None else Cursor(created_at=last["created_at"], id=last["id"])
+
     def page(self, filter: Filter, *, offset: int, limit: int) -> list[Job]:
         """`jobs` from the job at `offset` on, without inputs and outputs."""
         return self._listed(_LISTED, filter, limit, offset)
@@ -173,7 +208,9 @@ class Reader:
         where, params = self._where(filter)
         chosen = f"{where} order by created_at desc, id limit :limit offset :offset"
         params = {**params, "limit": limit, "offset": offset}
-        rows = self._rows(f"{columns}{chosen}", params)
+        return self._with_usage(self._rows(f"{columns}{chosen}", params), chosen, params)
+
+    def _with_usage(self, rows: Sequence[Row], chosen: str, params: Params) -> list[Job]:
         spent: dict[str, list[Row]] = {}
         for row in self._rows(_SPENT.format(chosen=chosen), params) if rows else ():
             spent.setdefault(row["job_id"], []).append(row)
@@ -226,14 +263,20 @@ class Reader:
 
         raise undeclared(name, declared)
 
-    def counts(self) -> dict[JobStatus, int]:
-        """How many jobs have each status."""
-        return {JobStatus(row["status"]): row["jobs"] for row in self._rows(_COUNT, {})}
+    def counts(self, filter: Filter = EVERY_AGE) -> dict[JobStatus, int]:
+        """How many jobs have each status, of those that a filter names."""
+        where, params = self._where(filter)
+        rows = self._rows(_COUNT.format(where=where), params)
+        return {JobStatus(row["status"]): row["jobs"] for row in rows}
 
-    def find(self, prefix: str) -> str:
-        """The id of the one job whose id is, or begins with, `prefix`. Raises JobNotFound."""
+    def find(self, prefix: str, *, tenant: str | None = None) -> str:
+        """The id of the one job whose id is, or begins with, `prefix`; with `tenant` of the jobs
+        of that tenant. Raises JobNotFound."""
         between = {"prefix": prefix, "end": prefix + "g"}
-        listed = [str(row["id"]) for row in self._rows(_FIND, between)] if prefix else []
+        sql = _FIND.format(of="" if tenant is None else _OF_TENANT)
+        if tenant is not None:
+            between["tenant"] = tenant
+        listed = [str(row["id"]) for row in self._rows(sql, between)] if prefix else []
         found = [id for id in listed if id.startswith(prefix)]  # databases sort as they like
         if prefix in found:
             return prefix
@@ -255,6 +298,12 @@ class Reader:
         if not rows:
             raise JobNotFound(f"no job {id!r}")
         return JobStatus(rows[0]["status"]), rows[0]["reason"]
+
+    def standings(self, ids: Collection[str]) -> dict[str, tuple[JobStatus, int]]:
+        """The status of jobs and the number of their newest event, by their whole ids."""
+        listed = self._connection.dialect.tables.listed.format(name="ids")
+        rows = self._rows(_STANDINGS.format(listed=listed), {"ids": json.dumps(list(ids))})
+        return {row["id"]: (JobStatus(row["status"]), int(row["seq"])) for row in rows}
 
     def steps(self, id: str) -> list[Step]:
         """The job's node runs in the order in which they began."""
@@ -350,7 +399,7 @@ class Reader:
         with self._connection.snapshot() as rows:
             yield from write(rows, id, apart=apart, redaction=redaction, head=head)
 
-    def workers(self, *, silent_after: float = 60.0) -> list[str]:
+    def workers(self, *, silent_after: float = SILENT) -> list[str]:
         """Ids of workers that take jobs, and gave a heartbeat within `silent_after` seconds.
         One that runs its own jobs alone serves no queue."""
         oldest = self.now() - silent_after
@@ -358,6 +407,25 @@ class Reader:
             row for row in self._rows(_WORKERS, {}) if not row["lost"] and row["beat_at"] > oldest
         ]
         return [row["id"] for row in alive if json.loads(row["serves"])]
+
+    def worker_states(self) -> list[WorkerState]:
+        """Workers that are known, the oldest first; those that were lost are kept for a while."""
+        running, now = _counted(self._rows(_RUNNING, {})), self.now()
+        return [
+            WorkerState(
+                id=row["id"],
+                host=row["host"],
+                pid=row["pid"],
+                started_at=time_of(row["started_at"]),
+                beat_at=time_of(row["beat_at"]),
+                silent=now - row["beat_at"] > SILENT,
+                lost=bool(row["lost"]),
+                knows=sorted(json.loads(row["knows"])),
+                serves=sorted(json.loads(row["serves"])),
+                running=running.get(row["id"], 0),
+            )
+            for row in self._rows(_WORKERS, {})
+        ]
 
     def queues(self, declared: Mapping[str, QueueLimits]) -> list[QueueState]:
         """The queues that the settings declare, and those that have jobs, by name."""

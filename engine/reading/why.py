@@ -10,10 +10,7 @@ from ..jobs.job import Job, Question, Step
 from ..jobs.status import ACTIVE, JobStatus, StepStatus
 from ..ledger.commands import RESTS, Overtaker
 from ..queue.limits import QueueState
-
-SILENT = 60.0
-"""Seconds without a heartbeat after which a worker is spoken of as gone."""
-
+from .workers import SILENT
 
 SOON = 2.0
 """Seconds within which a worker with a free slot takes what it may."""

@@ -13,6 +13,7 @@ from ucop.agents.text.duration import LONGEST
 
 from ..errors import InvalidInput
 from ..jobs.run_options import names_secrets
+from ..ledger.events import signed
 from ..ledger.records import NewJob
 from ..loop.twins import aside, awaited, on_loop, waited
 from ..values.inputs import json_input
@@ -178,7 +179,7 @@ class Timetable:
 
     async def _changing(self, make: Callable[[], Operation[T]]) -> T:
         """Write what may be due at once."""
-        result = await self._database.write(make)
+        result = await self._database.write(signed(make))
         self._changed()
         return result
 

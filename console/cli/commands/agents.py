@@ -13,6 +13,7 @@ from ...view.inputs import typed_input
 from ...view.jobs.follow import Interrupts
 from ...view.output import as_text, note, put, put_json
 from ...view.place import Place, place_of
+from ...view.records import agent_brief, agent_record, body_of
 from ...view.schemas import fields_of
 from ...view.tables import Table, first_line, plural
 from .. import options
@@ -40,12 +41,12 @@ def list_(
     registry = place_of(ctx).registry
     found = registry.find(capability=capability, category=category)
     if json:
-        put_json([_brief(agent) for agent in found])
+        put_json([agent_brief(agent) for agent in found])
         return
     table = Table("name", "body", "from", "description", long=["description"])
     for agent in found:
         told = first_line(agent.description)
-        table.add(agent.name, _body(agent), agent.origin, told)
+        table.add(agent.name, body_of(agent), agent.origin, told)
     table.show()
 
 
@@ -57,7 +58,7 @@ def show(
     """Show an agent's input, output and prompt."""
     found = place_of(ctx).registry.get(agent)
     if json:
-        put_json(_whole(found))
+        put_json(agent_record(found))
         return
     put(f"{found.name}  ({found.origin})")
     if found.description:
@@ -228,31 +229,3 @@ def _show_body(agent: Agent) -> None:
             put(f"{name}:")
             for line in text.rstrip().splitlines():
                 put(f"  {line}")
-
-
-def _body(agent: Agent) -> str:
-    if agent.spec is None:
-        return "python"
-    return "tools" if agent.spec.tools else "prompt"
-
-
-def _brief(agent: Agent) -> dict[str, Any]:
-    return {
-        "name": agent.name,
-        "description": agent.description,
-        "capabilities": list(agent.capabilities),
-        "asks": list(agent.asks),
-        "category": agent.category,
-        "body": _body(agent),
-        "origin": agent.origin,
-    }
-
-
-def _whole(agent: Agent) -> dict[str, Any]:
-    spec = agent.spec.model_dump(mode="json", exclude_none=True) if agent.spec else None
-    return {
-        **_brief(agent),
-        "input_schema": agent.input_schema,
-        "output_schema": agent.output_schema,
-        "spec": spec,
-    }

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
+from ...view.records import memory_record
 from ...view.tables import Table, first_line, moment, plural
 from .. import options
 
@@ -86,7 +87,7 @@ def search(
     with _engine(place_of(ctx)) as engine:
         found = _space(engine, tenant, space).search(query, limit=limit)
     if json:
-        put_json([_record(one) for one in found])
+        put_json([memory_record(one) for one in found])
         return
     table = Table("score", "space", "key", "text", long=["text"])
     for one in found:
@@ -161,7 +162,7 @@ def _namespace(place: Place, tenant: str | None, space: str) -> Sequence[str]:
 
 def _list_space(items: list[Remembered], *, as_json: bool) -> None:
     if as_json:
-        put_json([_record(one) for one in items])
+        put_json([memory_record(one) for one in items])
         return
     table = Table("space", "key", "when", "value", long=["value"])
     for one in sorted(items, key=lambda each: (each.space, each.key)):
@@ -173,13 +174,3 @@ def _text(one: Remembered) -> str:
     from json import dumps
 
     return first_line(one.text or dumps(one.value, ensure_ascii=False))
-
-
-def _record(one: Remembered) -> dict[str, Any]:
-    return {
-        "space": "/".join(one.space),
-        "key": one.key,
-        "value": one.value,
-        "score": one.score,
-        "updated_at": one.updated_at.isoformat(),
-    }

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ...view.exits import UsageProblem
 from ...view.output import put, put_json, put_records
 from ...view.place import Place, place_of, reader_for
+from ...view.records import breaker, mesh_agent_record
 from ...view.tables import Table, count, duration, first_line, moment
 from .. import options
 from ..completion import complete_agent
 
 if TYPE_CHECKING:
-    from ucop.agents.spec.agent import Agent
     from ucop.engine.stores.mesh_trace import MeshAgent, MeshHop, MeshRun
 
 
@@ -60,7 +60,7 @@ def agents(
     able = place.registry.find(capability=capability)
     found = [agent for agent in able if agent.capabilities or agent.asks]
     if json:
-        put_json([_as_json(agent, fare.get(agent.name)) for agent in found])
+        put_json([mesh_agent_record(agent, fare.get(agent.name)) for agent in found])
         return
     titles = ("agent", "can", "may ask for", "breaker", "busy", "from")
     table = Table(*titles, numbers=["busy"], status=["breaker"], long=["can", "may ask for"])
@@ -68,7 +68,7 @@ def agents(
         told = fare.get(agent.name)
         can, asks = ", ".join(agent.capabilities), ", ".join(agent.asks)
         busy = str(told.busy if told else 0)
-        table.add(agent.name, can, asks, _breaker(told), busy, agent.origin)
+        table.add(agent.name, can, asks, breaker(told), busy, agent.origin)
     table.show()
 
 
@@ -139,7 +139,7 @@ def stats(
             duration(each.mean_seconds),
             duration(each.slowest_seconds),
             count(each.busy),
-            _breaker(each),
+            breaker(each),
             moment(each.called_at),
             first_line(each.error),
         )
@@ -190,21 +190,3 @@ def _fare(place: Place) -> list[MeshAgent]:
     settings = place.settings
     rules = BreakerRules(failures=settings.mesh_failures, pause=settings.mesh_pause)
     return place.ask(lambda reader: reader.mesh_agents(rules), [])
-
-
-def _breaker(fare: MeshAgent | None) -> str:
-    return fare.breaker.value if fare is not None else "closed"
-
-
-def _as_json(agent: Agent, fare: MeshAgent | None) -> dict[str, Any]:
-    opens = fare.opens_at if fare is not None else None
-    return {
-        "name": agent.name,
-        "description": agent.description,
-        "capabilities": list(agent.capabilities),
-        "asks": list(agent.asks),
-        "origin": agent.origin,
-        "breaker": _breaker(fare),
-        "opens_at": opens.isoformat() if opens else None,
-        "busy": fare.busy if fare is not None else 0,
-    }

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ucop.engine.errors import ModelError
 
 from ...view.exits import Exit, UsageProblem
+from ...view.models import check_all, resolve_all
 from ...view.output import note, put, put_json
 from ...view.place import place_of
 from ...view.tables import Table, duration
@@ -17,10 +18,6 @@ from .. import options
 
 if TYPE_CHECKING:
     from ucop.agents.models.health import Health
-    from ucop.agents.models.models import Models
-    from ucop.agents.models.provider import ModelUse
-    from ucop.agents.providers.retry import RetryRules
-    from ucop.engine.settings import Settings
 
 
 def list_(
@@ -31,7 +28,7 @@ def list_(
     settings = place_of(ctx).settings
     import asyncio
 
-    found = asyncio.run(_resolve_all(settings))
+    found = asyncio.run(resolve_all(settings))
     if json:
         put_json(found)
         return
@@ -40,46 +37,6 @@ def list_(
         cells = (one["name"], ", ".join(one["stands_for"]), one["answered_by"] or "nobody")
         table.add(*cells, one["note"])
     table.show()
-
-
-def _models(settings: Settings, *, retry: RetryRules | None = None) -> Models:
-    from ucop.agents.models.models import Models
-
-    return Models(
-        aliases=settings.models,
-        ollama_host=settings.ollama_host,
-        embedded=settings.embedded,
-        timeout=settings.model_timeout,
-        idle_timeout=settings.model_idle_timeout,
-        providers=settings.providers,
-        retry=retry,
-    )
-
-
-async def _resolve_all(settings: Settings) -> list[dict[str, Any]]:
-    models = _models(settings)
-    try:
-        return [await _answer(models, name) for name in models.names]
-    finally:
-        await models.aclose()
-
-
-async def _answer(models: Models, name: str) -> dict[str, Any]:
-    use: ModelUse | None = None
-    try:
-        stands_for = list(models.candidates(name))
-        use = await models.resolve(name)
-        told = use.note
-    except ModelError as error:
-        stands_for, told = [], str(error)
-    return {
-        "name": name,
-        "stands_for": stands_for,
-        "answered_by": use.name if use else None,
-        "endpoint": use.endpoint if use else None,
-        "embedded": use.embedded if use else False,
-        "note": told,
-    }
 
 
 def check(
@@ -96,7 +53,7 @@ def check(
     import asyncio
 
     try:
-        found = asyncio.run(_check_all(settings, name, call=call))
+        found = asyncio.run(check_all(settings, name, call=call))
     except ModelError as error:
         raise UsageProblem(str(error)) from None
     if json:
@@ -105,19 +62,6 @@ def check(
         _show_health(found)
     if not all(one.ok for one in found):
         raise typer.Exit(Exit.FAILED)
-
-
-async def _check_all(settings: Settings, name: str | None, *, call: bool) -> list[Health]:
-    from ucop.agents.models.health import check
-    from ucop.agents.providers.retry import RetryRules
-
-    models = _models(settings, retry=RetryRules(tries=1))
-    try:
-        asked = models.names if name is None else (name,)
-        links = dict.fromkeys(link for one in asked for link in models.candidates(one))
-        return [await check(models, link, call=call) for link in links]
-    finally:
-        await models.aclose()
 
 
 def _show_health(found: list[Health]) -> None:

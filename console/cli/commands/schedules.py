@@ -5,7 +5,7 @@ from __future__ import annotations
 import json as json_text
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +16,7 @@ from ucop.engine.jobs.run_options import masked
 from ...view.inputs import pairs, read_budget, read_input, read_moment
 from ...view.output import note, put, put_json
 from ...view.place import Place, place_of
+from ...view.records import next_times, schedule_record, schedule_state, schedule_words
 from ...view.tables import Table, first_line, moment, on_terminal
 from .. import options
 from ..given import Given
@@ -24,10 +25,6 @@ if TYPE_CHECKING:
     from ucop.engine.ledger.records import NewJob
     from ucop.engine.schedules.schedules import Schedule
     from ucop.graphs.workflow import Workflow
-
-
-NEXT = 5
-"""Next times that `ucop schedules show` tells."""
 
 
 @options.with_given
@@ -120,7 +117,7 @@ def list_(
     """List schedules: when each is due next, and how it went last."""
     found = _all(place_of(ctx))
     if json:
-        put_json([_data(schedule) for schedule in found])
+        put_json([schedule_record(schedule) for schedule in found])
         return
     if not found:
         note("no schedules; `ucop schedules add NAME WORKFLOW RULE` adds one")
@@ -131,7 +128,7 @@ def list_(
             schedule.name,
             schedule.workflow,
             _rule(schedule),
-            _state(schedule),
+            schedule_state(schedule),
             _when(schedule.next_at),
             schedule.last_job_id or "",
             first_line(schedule.error or schedule.skipped),
@@ -209,7 +206,7 @@ def remove(
     there = _one(place, name)
     place.write(lambda: schedules.remove(name))
     if json:
-        put_json(_data(there))
+        put_json(schedule_record(there))
     else:
         note(f"schedule {name} is removed; its jobs stay")
 
@@ -273,16 +270,16 @@ def _one(place: Place, name: str) -> Schedule:
 
 def _tell(place: Place, schedule: Schedule, *, as_json: bool) -> None:
     if as_json:
-        put_json(_data(schedule))
+        put_json(schedule_record(schedule))
         return
     terms = masked(schedule.terms)
     facts = {
         "name": schedule.name,
         "workflow": schedule.workflow,
         "rule": _rule(schedule),
-        "means": _words(schedule),
-        "state": _state(schedule),
-        "next": "\n          ".join(_when(at) for at in _next_times(schedule)),
+        "means": schedule_words(schedule),
+        "state": schedule_state(schedule),
+        "next": "\n          ".join(_when(at) for at in next_times(schedule)),
         "last": _when(schedule.last_at),
         "last job": schedule.last_job_id,
         "error": schedule.error,
@@ -307,47 +304,8 @@ def _warn(place: Place, schedule: Schedule) -> None:
             note(f"no worker is running; start one with: {place.command('worker')}")
 
 
-def _data(schedule: Schedule) -> dict[str, Any]:
-    times = [at.isoformat() for at in _next_times(schedule)]
-    return {
-        **schedule.model_dump(mode="json"),
-        "terms": masked(schedule.terms),
-        "state": _state(schedule),
-        "explanation": _words(schedule),
-        "next_times": times,
-    }
-
-
-def _words(schedule: Schedule) -> str:
-    from ucop.engine.schedules.schedules import recurrence_of
-
-    return recurrence_of(schedule).explain()
-
-
-def _next_times(schedule: Schedule) -> list[datetime]:
-    """The next times, the first of them as the ledger has it."""
-    from ucop.engine.schedules.schedules import recurrence_of
-
-    if schedule.next_at is None:
-        return []
-    rule = recurrence_of(schedule)
-    found, after = [schedule.next_at], schedule.next_at.timestamp()
-    while len(found) < NEXT and (comes := rule.after(after)) is not None:
-        found.append(datetime.fromtimestamp(comes, UTC))
-        after = comes
-    return found
-
-
 def _rule(schedule: Schedule) -> str:
     return schedule.rule if schedule.timezone == "UTC" else f"{schedule.rule} ({schedule.timezone})"
-
-
-def _state(schedule: Schedule) -> str:
-    if schedule.paused:
-        return "paused"
-    if schedule.error is not None:
-        return "failed"
-    return "active" if schedule.next_at is not None else "ended"
 
 
 def _catch_up(schedule: Schedule) -> str:

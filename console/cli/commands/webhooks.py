@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -14,11 +13,12 @@ from ucop.engine.events.webhooks import DeliveryStatus
 from ...view.exits import Exit, UsageProblem
 from ...view.output import note, put, put_json, put_records
 from ...view.place import place_of
+from ...view.records import address, webhook_record
 from ...view.tables import Table, duration, first_line, moment, plural
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.engine.declared.webhook import Webhook
+    pass
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ def list_(
     none: Counts = {}
     counts = place.ask(lambda reader: reader.ask(counted()), none)
     if json:
-        put_json([_data(name, webhook, counts) for name, webhook in known.items()])
+        put_json([webhook_record(name, webhook, counts) for name, webhook in known.items()])
         return
     if not known:
         note("no webhooks; [webhooks.NAME] in ucop.toml names one")
@@ -52,7 +52,7 @@ def list_(
     numbers = [status.value for status in DeliveryStatus]
     table = Table(*titles, *numbers, numbers=numbers)
     for name, webhook in known.items():
-        data = _data(name, webhook, counts)
+        data = webhook_record(name, webhook, counts)
         table.add(
             name,
             data["address"],
@@ -139,22 +139,5 @@ def send_one(
     elif answer.error is None:
         put(f"answered {answer.status} after {duration(seconds)}")
     else:
-        note(f"message {id} did not arrive at {_address(known[name].url)}: {answer.error}")
+        note(f"message {id} did not arrive at {address(known[name].url)}: {answer.error}")
     raise typer.Exit(Exit.OK if answer.error is None else Exit.FAILED)
-
-
-def _data(name: str, webhook: Webhook, counts: Counts) -> dict[str, Any]:
-    return {
-        "name": name,
-        "address": _address(webhook.url),
-        "types": list(webhook.types),
-        "workflows": list(webhook.workflows),
-        "secret_env": webhook.secret_env,
-        "secret_is_here": bool(os.environ.get(webhook.secret_env)),
-        **{status.value: counts.get((name, status), 0) for status in DeliveryStatus},
-    }
-
-
-def _address(url: str) -> str:
-    """An address without what stands behind a `?`: it may be a secret."""
-    return url.partition("?")[0] + ("?…" if "?" in url else "")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
+from collections.abc import Sequence
 from select import select
 from typing import TYPE_CHECKING, Annotated
 
@@ -35,6 +37,9 @@ def worker(
             help="Take only jobs of this queue. May be repeated. Default: all queues.",
         ),
     ] = None,
+    while_stdin: Annotated[
+        bool, typer.Option("--while-stdin", help="Stop in good order when stdin is closed.")
+    ] = False,
 ) -> None:
     """Run queued jobs in the foreground until Ctrl-C or SIGTERM.
 
@@ -50,7 +55,7 @@ def worker(
             raise typer.Exit(_stopped_by(interrupts)) from None
         try:
             _announce(engine)
-            _wait_until_lost(engine)
+            _wait_until_lost(engine, [sys.stdin.fileno()] if while_stdin else [])
         except KeyboardInterrupt:
             note(f"stopping: running nodes have {engine.settings.grace:g} s to end")
         finally:
@@ -72,15 +77,16 @@ def _announce(engine: Engine) -> None:
         note(f"warning: {remark}")
 
 
-def _wait_until_lost(engine: Engine) -> None:
-    """Returns when the worker was declared lost; a signal raises KeyboardInterrupt."""
+def _wait_until_lost(engine: Engine, ends: Sequence[int] = ()) -> None:
+    """Returns when the worker was declared lost, or when what is written to one of `ends` has
+    ended; a signal raises KeyboardInterrupt."""
     from ucop.engine.loop.loop import PULSE
 
     heard, tell = os.pipe()
     try:
         engine.on_lost = lambda message: _poke(tell, message)
         # In pieces: a signal that comes just before a wait does not wake it.
-        while not select([heard], [], [], PULSE)[0]:
+        while not select([heard, *ends], [], [], PULSE)[0]:
             pass
     finally:
         os.close(heard)
@@ -92,5 +98,6 @@ def _poke(pipe: int, message: str) -> None:
 
 
 def _stopped_by(interrupts: Interrupts) -> Exit:
-    """SIGTERM is how a supervisor stops a worker: that is no failure."""
-    return Exit.OK if interrupts.first == signal.SIGTERM else Exit.INTERRUPTED
+    """SIGTERM is how a supervisor stops a worker, and the end of its parent how `ucop serve` does:
+    neither is a failure."""
+    return Exit.OK if interrupts.first in (None, signal.SIGTERM) else Exit.INTERRUPTED

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json as json_text
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ucop.engine.errors import CheckpointNotFound, RefusedChange
+from ucop.engine.errors import RefusedChange
 
 from ...view.exits import Exit
 from ...view.inputs import read_age, read_filter
-from ...view.jobs.checkpoints import differences, tree
+from ...view.jobs.checkpoints import chosen, differences, pair, tree
 from ...view.jobs.questions import JOB
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
@@ -117,17 +117,6 @@ def show(
         note(f"next: {place.command(f'checkpoints fork {whole} {found.id}')}")
 
 
-def chosen(found: Sequence[Checkpoint], job: str, named: str | None) -> Checkpoint:
-    """The checkpoint that begins so, or the last. Raises CheckpointNotFound."""
-    fitting = [each for each in found if named is None or (named and each.id.startswith(named))]
-    if fitting and (named is None or len(fitting) == 1):
-        return fitting[0]
-    what = f"several checkpoints begin with {named!r}" if fitting else f"no checkpoint {named!r}"
-    if named is None:
-        what = "no checkpoint yet"
-    raise CheckpointNotFound(f"job {job}: {what}; `ucop checkpoints list {job}` shows them")
-
-
 def _text(value: Any, full: bool) -> str:
     text = value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False)
     return text if full else first_line(text, WIDE)
@@ -154,7 +143,7 @@ def diff(
     with reader_for(place, id) as reader:
         whole = reader.find(id)
         found = reader.checkpoints(whole)
-    before, after = _pair(found, whole, first, second)
+    before, after = pair(found, whole, first, second)
     changes = [
         {"path": path, "before": old, "after": new} for path, old, new in differences(before, after)
     ]
@@ -167,16 +156,6 @@ def diff(
             return
     if not changes:
         note("the states are the same")
-
-
-def _pair(
-    found: Sequence[Checkpoint], job: str, first: str, second: str | None
-) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    one = chosen(found, job, first)
-    if second is not None:
-        return one.values, chosen(found, job, second).values
-    parent = next((each for each in found if each.id == one.parent_id), None)
-    return (parent.values if parent else {}), one.values
 
 
 # ---------------------------------------------------------------- prune

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...view.exits import Exit
+from ...view.jobs.checkpoints import chosen
 from ...view.jobs.follow import nodes_of
 from ...view.output import note, put, put_json
 from ...view.place import place_of, reader_for
 from .. import options
 from ..edits import edit_by_hand, edited
 from ..given import Given, fields_of
-from .checkpoints import CheckpointId, Maybe, chosen
+from .checkpoints import CheckpointId, Maybe
 
 if TYPE_CHECKING:
     from ucop.engine import Engine, JobHandle

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ucop.engine.errors import InvalidDefinition
-
+from ...view.checks import check_workflow
 from ...view.findings import report_findings
 from ...view.output import put, put_json
-from ...view.place import Place, place_of
+from ...view.place import place_of
+from ...view.records import listing_record, workflow_record
 from ...view.schemas import fields_of
 from ...view.tables import Table, first_line
 from .. import options
 
 if TYPE_CHECKING:
-    from ucop.agents.finding import Finding
     from ucop.graphs.workflow import Workflow
 
 
@@ -27,17 +26,7 @@ def list_(
     """List the workflows of the project, of installed packages, and the bundled ones."""
     listings = place_of(ctx).listings()
     if json:
-        put_json(
-            [
-                {
-                    "name": listing.name,
-                    "kind": listing.kind,
-                    "origin": listing.origin,
-                    "description": listing.description,
-                }
-                for listing in listings
-            ]
-        )
+        put_json([listing_record(listing) for listing in listings])
         return
     table = Table("name", "kind", "from", "description", long=["description"])
     for listing in listings:
@@ -54,7 +43,7 @@ def show(
     """Show a workflow's input and nodes."""
     found = place_of(ctx).catalog.get(workflow)
     if json:
-        put_json(_as_json(found))
+        put_json(workflow_record(found))
         return
     put(f"{found.name}  ({found.origin})")
     if found.description:
@@ -66,19 +55,6 @@ def show(
     put("nodes:")
     for line in _nodes(found):
         put(f"  {line}")
-
-
-def _as_json(workflow: Workflow) -> dict[str, Any]:
-    return {
-        "name": workflow.name,
-        "description": workflow.description,
-        "origin": workflow.origin,
-        "fingerprint": workflow.fingerprint,
-        "needs": list(workflow.needs),
-        "input_schema": workflow.input_schema,
-        "nodes": workflow.shown_nodes(),
-        "definition": workflow.stored,
-    }
 
 
 def _nodes(workflow: Workflow) -> list[str]:
@@ -114,19 +90,3 @@ def check(
     production = place.settings.mode == "production"
     checked = {name: check_workflow(place, name, production=production) for name in names}
     raise typer.Exit(report_findings(checked, [place.settings.root], as_json=json))
-
-
-def check_workflow(place: Place, name: str, *, production: bool) -> tuple[Finding, ...]:
-    """Load a workflow as a run would; a Python graph is built, too."""
-    try:
-        workflow = place.catalog.get(name)
-        workflow.shown_nodes()
-    except InvalidDefinition as error:
-        return error.findings
-    return (*workflow.warnings, *(_doubles(workflow) if production else ()))
-
-
-def _doubles(workflow: Workflow) -> list[Finding]:
-    from ucop.graphs.workflows.gate import refusals
-
-    return [refusal.finding for refusal in refusals(workflow)]

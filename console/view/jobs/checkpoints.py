@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
+from ucop.engine.errors import CheckpointNotFound
 
 if TYPE_CHECKING:
     from ucop.engine.jobs.job import Checkpoint
@@ -48,3 +50,24 @@ def differences(before: Any, after: Any, path: str = "") -> Iterator[tuple[str, 
             yield from differences(old, new, f"{path}[{index}]")
     elif before != after or type(before) is not type(after):
         yield path, before, after
+
+
+def chosen(found: Sequence[Checkpoint], job: str, named: str | None) -> Checkpoint:
+    """The checkpoint that begins so, or the last. Raises CheckpointNotFound."""
+    fitting = [each for each in found if named is None or (named and each.id.startswith(named))]
+    if fitting and (named is None or len(fitting) == 1):
+        return fitting[0]
+    what = f"several checkpoints begin with {named!r}" if fitting else f"no checkpoint {named!r}"
+    if named is None:
+        what = "no checkpoint yet"
+    raise CheckpointNotFound(f"job {job}: {what}; `ucop checkpoints list {job}` shows them")
+
+
+def pair(
+    found: Sequence[Checkpoint], job: str, first: str, second: str | None
+) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    one = chosen(found, job, first)
+    if second is not None:
+        return one.values, chosen(found, job, second).values
+    parent = next((each for each in found if each.id == one.parent_id), None)
+    return (parent.values if parent else {}), one.values

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-HEAD = "0007"
+HEAD = "0008"
 
 _alone = threading.Lock()
 """Alembic keeps the migration that runs in globals of its modules (`alembic.context`,

@@ -40,6 +40,8 @@ def _set_back(path: Path) -> None:
         connection.execute("drop table live")
         connection.execute("drop table live_listeners")
         connection.execute("drop table threads")
+        connection.execute("drop table api_keys")
+        connection.execute("drop table api_changes")
         connection.execute("update alembic_version set version_num = '0001'")
 
 

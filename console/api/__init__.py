@@ -1,0 +1,1 @@
+"""The HTTP API: what `ucop serve` answers."""
