@@ -9,7 +9,7 @@ from inspect import unwrap
 from types import CodeType
 from typing import Any
 
-WANTED = "langgraph 1.2.22 or a later 1.2"
+WANTED = "langgraph 1.2.24 or a later 1.2"
 
 
 @contextmanager
