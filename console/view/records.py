@@ -114,6 +114,8 @@ def schedule_state(schedule: Schedule) -> str:
 def webhook_record(
     name: str, webhook: Webhook, counts: dict[tuple[str, DeliveryStatus], int]
 ) -> dict[str, Any]:
+    from ucop.engine.events.webhooks import DeliveryStatus  # light commands read other records
+
     return {
         "name": name,
         "address": address(webhook.url),

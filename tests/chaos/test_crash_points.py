@@ -52,7 +52,11 @@ def test_a_worker_that_dies_at_work_is_replaced(
     point: str, fleet: Fleet, engine: Engine, auditor: Auditor
 ) -> None:
     job = engine.submit("maze", start_of("maze", "j"))
+    quick = fleet.nap
+    if point.endswith("flush"):  # longer than what begins waits for a checkpoint to ride with
+        fleet.nap = 0.5
     assert_dies(fleet, point)
+    fleet.nap = quick
     assert_finishes(fleet, auditor, job.id)
 
 

@@ -41,7 +41,7 @@ LATE = (
 )  # fmt: skip
 """What commands import only at work."""
 
-NEVER = ("__main__", "_trial_child", "env", "versions", "ollama", "embedding")
+NEVER = ("__main__", "_trial_child", "env", "versions", "ollama", "ollama_embed")
 """Modules that do their work when they are imported. The library of Ollama, that the last two
 import, makes a client for the host that OLLAMA_HOST names then."""
 

@@ -11,7 +11,7 @@ from ucop.engine import errors
 NO_ANSWER = {
     "AgentOutputError", "NotJson", "InterceptorMisused", "NobodyToAsk", "JobFailed", "JobStopped",
     "ResultTimeout", "Unstorable", "LimitReached", "AnswerIgnored", "Superseded", "MeshStopped",
-    "InvalidSettings", "WorkflowError", "PathError", "TemplateError",
+    "InstallFailed", "InvalidSettings", "WorkflowError", "PathError", "TemplateError",
 }  # fmt: skip
 """Errors of runs, or of the server's own start: if a request meets one, it is a defect."""
 

@@ -87,7 +87,7 @@ def test_a_start_after_a_delay_or_at_a_moment_comes_when_it_is_due(open_engine: 
     for job in late:
         assert job.status == "pending"
         (cause, *_) = why(engine, job)
-        assert cause.startswith("it is run in 60 min"), cause
+        assert cause.startswith("it starts in 60 min"), cause
 
 
 def has_failed(job: JobHandle) -> bool:

@@ -70,7 +70,7 @@ def test_a_job_that_ran_out_of_steps_is_offered_more(ucop: Ucop) -> None:
 def test_a_running_job_names_its_node(ucop: Ucop) -> None:
     running = ucop.start("run", "gated", "-i", "text=hello")
     running.until("looks for go.txt")
-    assert "node gate runs" in why(ucop, only(ucop))[0]
+    assert "node gate has been running" in why(ucop, only(ucop))[0]
     ucop.write("go.txt", "on")
     assert running.end().code == 0
 
