@@ -200,12 +200,7 @@ class Parts:
     def _new_models(self) -> Models:
         settings = self._settings
         return Models(
-            aliases=settings.models,
-            ollama_host=settings.ollama_host,
-            embedded=settings.embedded,
-            timeout=settings.model_timeout,
-            idle_timeout=settings.model_idle_timeout,
-            providers=settings.providers,
+            **settings.model_options(),
             rates=DatabaseRates(self.database, self.loop),
             answers=ModelAnswers(self.database, self.loop),
             cache=settings.model_cache,

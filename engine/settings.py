@@ -195,6 +195,17 @@ class Settings(BaseSettings):
         """All queues, as they were declared."""
         return {DEFAULT_QUEUE: QueueLimits(), **self.queues}
 
+    def model_options(self) -> dict[str, Any]:
+        """What `Models` is told of the project, by the names of its arguments."""
+        return {
+            "aliases": self.models,
+            "ollama_host": self.ollama_host,
+            "embedded": self.embedded,
+            "timeout": self.model_timeout,
+            "idle_timeout": self.model_idle_timeout,
+            "providers": self.providers,
+        }
+
     @property
     def served(self) -> dict[str, QueueLimits]:
         """The queues of a worker. Raises InvalidInput for one that is not declared."""

@@ -18,15 +18,7 @@ def models_of(settings: Settings, *, retry: RetryRules | None = None) -> Models:
     """The models of a project, without a job's database; to be closed."""
     from ucop.agents.models.models import Models
 
-    return Models(
-        aliases=settings.models,
-        ollama_host=settings.ollama_host,
-        embedded=settings.embedded,
-        timeout=settings.model_timeout,
-        idle_timeout=settings.model_idle_timeout,
-        providers=settings.providers,
-        retry=retry,
-    )
+    return Models(**settings.model_options(), retry=retry)
 
 
 async def resolve_all(settings: Settings) -> list[dict[str, Any]]:
